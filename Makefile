@@ -1,0 +1,64 @@
+# Everything from a clean clone: `make demo`, `make test`. Needs make and Python 3.11 or newer.
+# Where packages come from is pip's own business: its configuration and environment say so.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c conf/constraints.txt
+INPUTS := pyproject.toml conf/constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.PHONY: help demo test lint unit bench clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(VENV)/.runs ## make a skewed sample, split it, verify it, report it
+	@$(BIN)/evensplit demo
+
+test: lint $(VENV)/.tests ## everything: lint, types, layers, all tests
+	@$(BIN)/python -m pytest -q -n $(WORKERS)
+
+lint: $(VENV)/.tests ## style, format, types, layers
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }
+
+unit: $(VENV)/.tests ## the fast tests only
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+
+bench: $(VENV)/.benches ## measure against the alternatives
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and every cache
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		.import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is made last, so an installation cut short is done again.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11; say make PYTHON=python3.11" >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.runs: $(VENV)/.made $(INPUTS)
+	@echo "installing evensplit"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.made $(INPUTS)
+	@echo "installing evensplit and its tests"
+	@$(PIP) -e '.[test]'
+	@touch $(VENV)/.runs $@
+
+$(VENV)/.benches: $(VENV)/.made $(INPUTS)
+	@echo "installing evensplit and its benchmarks"
+	@$(PIP) -e '.[benchmarks]'
+	@touch $(VENV)/.runs $@
