@@ -1,0 +1,219 @@
+"""All errors that evensplit raises on purpose, as a tree by what the caller does next.
+
+Every leaf has a stable ``kind`` (for machines) and every group an exit code (for shells); both
+are registered here and nowhere else. A message says what was found, what was needed and what to
+change, in one line. Whoever raises must keep secrets out: no URL with a query, no account key.
+
+============================  =========  ==================================================
+group                         exit code  what the caller does next
+============================  =========  ==================================================
+:class:`CallError`            2          fix the call: an option, the destination, the plan
+:class:`SourceError`          3          fix or replace the source file
+:class:`SpaceError`           4          free memory or disk space, then run again
+:class:`RetryError`           5          run the same command again: it resumes
+:class:`VerifyError`          6          do not use the parts: they differ from the source
+:class:`InternalError`        70         report a defect of evensplit
+============================  =========  ==================================================
+
+130 is the shell's own code for an interruption (Ctrl-C); a run interrupted so is resumable.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EvensplitError(Exception):
+    """Base of the tree; ``kind`` names the leaf, ``exit_code`` the group."""
+
+    kind: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 70
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the error for ``--json``: kind, exit code and message."""
+        return {"kind": self.kind, "exit_code": self.exit_code, "message": str(self)}
+
+
+class CallError(EvensplitError):
+    """The call cannot be carried out as it was made."""
+
+    kind, exit_code = "call", 2
+
+
+class BadSetting(CallError):
+    """A setting has an impossible value, or two settings exclude each other."""
+
+    kind = "call.setting"
+
+
+class NoSource(CallError):
+    """No file matches the source, or it does not exist."""
+
+    kind = "call.no-source"
+
+
+class TargetTooSmall(CallError):
+    """The target size cannot hold one row (or, by row groups, one row group)."""
+
+    kind = "call.target-too-small"
+
+
+class DestinationInUse(CallError):
+    """The destination holds files that are not ours."""
+
+    kind = "call.destination-in-use"
+
+
+class OtherPlan(CallError):
+    """The destination holds the parts of another plan."""
+
+    kind = "call.other-plan"
+
+
+class DestinationInSource(CallError):
+    """The destination lies inside the source folder, or is a source file."""
+
+    kind = "call.destination-in-source"
+
+
+class NotASplit(CallError):
+    """The folder holds no (finished) split."""
+
+    kind = "call.not-a-split"
+
+
+class NoPermission(CallError):
+    """The operating system or the store denies access."""
+
+    kind = "call.no-permission"
+
+
+class ClusterMismatch(CallError):
+    """The Dask cluster cannot run this: other engine version, or storage out of its reach."""
+
+    kind = "call.cluster"
+
+
+class SourceError(EvensplitError):
+    """The source is not a file that can be split without loss."""
+
+    kind, exit_code = "source", 3
+
+
+class NotParquet(SourceError):
+    """The file is not Parquet."""
+
+    kind = "source.not-parquet"
+
+
+class BadStructure(SourceError):
+    """A footer, page header or index is damaged or contradicts itself."""
+
+    kind = "source.damaged"
+
+
+class BadPage(BadStructure):
+    """A page at a cut cannot be read; the message names column, row group and page."""
+
+    kind = "source.damaged-page"
+
+
+class Encrypted(SourceError):
+    """The file is encrypted: pages are bound to their position."""
+
+    kind = "source.encrypted"
+
+
+class Unsupported(SourceError):
+    """The file uses something that cannot be split without loss."""
+
+    kind = "source.unsupported"
+
+
+class SchemaMismatch(SourceError):
+    """Several sources do not have one schema."""
+
+    kind = "source.schemas-differ"
+
+
+class SourceChanged(SourceError):
+    """The source is not the file that was planned (size, time or ETag differ)."""
+
+    kind = "source.changed"
+
+
+class SpaceError(EvensplitError):
+    """Something is too small for the work."""
+
+    kind, exit_code = "space", 4
+
+
+class OverBudget(SpaceError):
+    """A part needs more memory than the budget has."""
+
+    kind = "space.memory"
+
+
+class NoDiskSpace(SpaceError):
+    """The destination's disk is full."""
+
+    kind = "space.disk"
+
+
+class RetryError(EvensplitError):
+    """Something passing went wrong; what is finished stays finished."""
+
+    kind, exit_code = "retry", 5
+
+
+class Locked(RetryError):
+    """Another run is at work in the destination."""
+
+    kind = "retry.locked"
+
+
+class StorageFailed(RetryError):
+    """The file system or store failed in a way that may pass."""
+
+    kind = "retry.storage"
+
+
+class WorkersLost(RetryError):
+    """The Dask scheduler or too many workers were lost."""
+
+    kind = "retry.workers-lost"
+
+
+class VerifyError(EvensplitError):
+    """The parts are not the source."""
+
+    kind, exit_code = "verify", 6
+
+
+class Different(VerifyError):
+    """A value, a row count, the schema or the metadata of the parts differs."""
+
+    kind = "verify.different"
+
+
+class InternalError(EvensplitError):
+    """A promise of evensplit itself would have been broken; nothing was published."""
+
+    kind, exit_code = "internal", 70
+
+
+class OverTarget(InternalError):
+    """A finished part is larger than the target size and was thrown away."""
+
+    kind = "internal.over-target"
+
+
+def register() -> dict[str, type[EvensplitError]]:
+    """Return every error of the tree by its kind."""
+    found: dict[str, type[EvensplitError]] = {}
+    todo: list[type[EvensplitError]] = [EvensplitError]
+    while todo:
+        error = todo.pop()
+        found[error.kind] = error
+        todo.extend(error.__subclasses__())
+    return found

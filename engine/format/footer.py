@@ -1,0 +1,440 @@
+"""Typed view of a Parquet footer, and where its bytes lie.
+
+Covers: finding the footer from a file's tail, the schema tree with its levels, row groups, column
+chunks and their byte ranges, key-value metadata. Names and numbers of fields follow
+``parquet.thrift`` of apache/parquet-format. Row groups stay undecoded bytes until one is asked
+for. Not covered: page headers (:mod:`engine.format.pages`) and both page indexes
+(:mod:`engine.format.page_index`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from engine.errors import BadStructure, Encrypted, NotParquet, Unsupported
+from engine.format import thrift
+from engine.format.thrift import BINARY, I16, I64, LIST, STRUCT, Raw, Sequence, Struct
+
+MAGIC = b"PAR1"
+MAGIC_ENCRYPTED = b"PARE"
+TAIL_BYTES = 8  # footer length as a little-endian i32, then the magic
+
+
+class Type(IntEnum):
+    """Physical types."""
+
+    BOOLEAN = 0
+    INT32 = 1
+    INT64 = 2
+    INT96 = 3
+    FLOAT = 4
+    DOUBLE = 5
+    BYTE_ARRAY = 6
+    FIXED_LEN_BYTE_ARRAY = 7
+
+
+class Repetition(IntEnum):
+    """Repetition of a schema node."""
+
+    REQUIRED = 0
+    OPTIONAL = 1
+    REPEATED = 2
+
+
+class Codec(IntEnum):
+    """Compression codecs."""
+
+    UNCOMPRESSED = 0
+    SNAPPY = 1
+    GZIP = 2
+    LZO = 3
+    BROTLI = 4
+    LZ4 = 5
+    ZSTD = 6
+    LZ4_RAW = 7
+
+
+class Encoding(IntEnum):
+    """Encodings of pages and levels."""
+
+    PLAIN = 0
+    PLAIN_DICTIONARY = 2
+    RLE = 3
+    BIT_PACKED = 4
+    DELTA_BINARY_PACKED = 5
+    DELTA_LENGTH_BYTE_ARRAY = 6
+    DELTA_BYTE_ARRAY = 7
+    RLE_DICTIONARY = 8
+    BYTE_STREAM_SPLIT = 9
+
+
+class Range(NamedTuple):
+    """Bytes ``[offset, offset + length)`` of a file."""
+
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Position behind the last byte."""
+        return self.offset + self.length
+
+
+def value(struct: Struct, field: int, default: Any = None) -> Any:
+    """Return the value of a field, or ``default`` where the field is absent."""
+    entry = struct.get(field)
+    return default if entry is None else entry[1]
+
+
+def footer_range(tail: bytes, size_bytes: int) -> Range:
+    """Return where the footer's thrift bytes lie, from a file's last bytes.
+
+    Args:
+        tail: at least the last eight bytes of the file (all of it if it is shorter).
+        size_bytes: size of the file.
+
+    Raises:
+        NotParquet: no magic at the end.
+        Encrypted: the footer is encrypted.
+        BadStructure: the footer's length does not fit the file.
+    """
+    magic = tail[-4:]
+    if magic == MAGIC_ENCRYPTED:
+        raise Encrypted("the footer is encrypted; decrypt the file first")
+    if size_bytes < len(MAGIC) + TAIL_BYTES or magic != MAGIC:
+        found = repr(bytes(magic)) if tail else "nothing"
+        raise NotParquet(
+            f"not a Parquet file, or cut short: {size_bytes} bytes that end in {found}, "
+            f"not {MAGIC!r}"
+        )
+    length = int.from_bytes(tail[-8:-4], "little")
+    if length + len(MAGIC) + TAIL_BYTES > size_bytes:
+        raise BadStructure(f"the footer claims {length} bytes in a file of {size_bytes}")
+    return Range(size_bytes - TAIL_BYTES - length, length)
+
+
+def seal(footer: bytes) -> bytes:
+    """Return the end of a file: footer, its length, and the magic."""
+    if len(footer) >= 1 << 31:
+        raise Unsupported(f"a footer of {len(footer)} bytes is over the format's 2 GiB")
+    return footer + len(footer).to_bytes(4, "little") + MAGIC
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One column of the schema.
+
+    Attributes:
+        index: position among the leaves.
+        path: names from below the root down to the leaf.
+        nodes: the schema elements along ``path``.
+        physical: physical type.
+        type_length: bytes of a FIXED_LEN_BYTE_ARRAY, else 0.
+        max_definition, max_repetition: highest levels.
+    """
+
+    index: int
+    path: tuple[str, ...]
+    nodes: tuple[Struct, ...]
+    physical: Type
+    type_length: int
+    max_definition: int
+    max_repetition: int
+
+    @property
+    def name(self) -> str:
+        """The dotted path."""
+        return ".".join(self.path)
+
+    @property
+    def element(self) -> Struct:
+        """The leaf's own schema element."""
+        return self.nodes[-1]
+
+    @property
+    def converted_type(self) -> int | None:
+        """``ConvertedType``, where given."""
+        return value(self.element, 6)  # type: ignore[no-any-return]
+
+    @property
+    def logical_type(self) -> int | None:
+        """Field number in the ``LogicalType`` union, where given (10: integer, 15: Float16)."""
+        union = value(self.element, 10)
+        return next(iter(union), None) if union else None
+
+
+class ColumnChunk:
+    """View of one ``ColumnChunk`` structure; ``struct`` and ``meta`` are the fields themselves."""
+
+    __slots__ = ("meta", "struct")
+
+    def __init__(self, struct: Struct) -> None:
+        self.struct = struct
+        meta = value(struct, 3)
+        if meta is None:
+            if 8 in struct or 9 in struct:
+                raise Encrypted("a column is encrypted; decrypt the file first")
+            raise BadStructure("a column chunk has no metadata")
+        self.meta: Struct = meta
+        for field in (1, 4, 5, 6, 7, 9):
+            if field not in meta:
+                raise BadStructure(f"a column chunk's metadata lacks its required field {field}")
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the chunk's pages are encrypted."""
+        return 8 in self.struct
+
+    @property
+    def codec(self) -> int:
+        """Codec number, see :class:`Codec`."""
+        return self.meta[4][1]  # type: ignore[no-any-return]
+
+    @property
+    def encodings(self) -> tuple[int, ...]:
+        """Encodings used by any page, see :class:`Encoding`."""
+        found = value(self.meta, 2)
+        return tuple(found.items) if found else ()
+
+    @property
+    def num_values(self) -> int:
+        """Level entries: values, nulls and empty lists included."""
+        return self.meta[5][1]  # type: ignore[no-any-return]
+
+    @property
+    def uncompressed_bytes(self) -> int:
+        """Page headers and pages before compression."""
+        return self.meta[6][1]  # type: ignore[no-any-return]
+
+    @property
+    def compressed_bytes(self) -> int:
+        """Page headers and pages as they lie in the file."""
+        return self.meta[7][1]  # type: ignore[no-any-return]
+
+    @property
+    def data_page_offset(self) -> int:
+        """Where the first data page lies, as the footer says."""
+        return self.meta[9][1]  # type: ignore[no-any-return]
+
+    @property
+    def dictionary_page_offset(self) -> int | None:
+        """Where the dictionary page lies, if the footer gives a usable place."""
+        offset = value(self.meta, 11)
+        return offset or None
+
+    @property
+    def range(self) -> Range:
+        """Where the chunk lies: from its first page, whichever that is.
+
+        A dictionary offset of 0, or one behind the first data page, is known to be wrong in files
+        of some writers; the smaller valid offset is where the pages begin.
+        """
+        start = self.data_page_offset
+        dictionary = self.dictionary_page_offset
+        if dictionary is not None and dictionary < start:
+            start = dictionary
+        return Range(start, self.compressed_bytes)
+
+    @property
+    def offset_index(self) -> Range | None:
+        """Where the offset index lies."""
+        return _pair(self.struct, 4, 5)
+
+    @property
+    def column_index(self) -> Range | None:
+        """Where the column index lies."""
+        return _pair(self.struct, 6, 7)
+
+    @property
+    def bloom_filter_offset(self) -> int | None:
+        """Where the Bloom filter's header lies."""
+        return value(self.meta, 14)  # type: ignore[no-any-return]
+
+    @property
+    def bloom_filter_length(self) -> int | None:
+        """Bytes of the Bloom filter, header included; many writers leave it out."""
+        return value(self.meta, 15)  # type: ignore[no-any-return]
+
+
+def _pair(struct: Struct, offset: int, length: int) -> Range | None:
+    if value(struct, offset) is None or not value(struct, length):
+        return None
+    return Range(struct[offset][1], struct[length][1])
+
+
+class RowGroup:
+    """View of one ``RowGroup`` structure."""
+
+    __slots__ = ("columns", "struct")
+
+    def __init__(self, struct: Struct) -> None:
+        self.struct = struct
+        if 1 not in struct or 3 not in struct:
+            raise BadStructure("a row group lacks its columns or its number of rows")
+        self.columns = [ColumnChunk(column) for column in struct[1][1].items]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows."""
+        return self.struct[3][1]  # type: ignore[no-any-return]
+
+    @property
+    def compressed_bytes(self) -> int:
+        """Bytes of all chunks in the file."""
+        return sum(column.compressed_bytes for column in self.columns)
+
+
+class Footer:
+    """View of one ``FileMetaData`` structure.
+
+    Raises:
+        BadStructure: the bytes are not such a structure, or contradict themselves.
+        Encrypted: the file is encrypted with a plaintext footer.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.size_bytes = len(data)
+        self.struct, end = thrift.decode(data, max_depth=0)
+        if end > len(data):
+            raise BadStructure("the footer is cut short")
+        for field, kind in ((2, LIST), (3, I64), (4, LIST)):
+            if field not in self.struct or self.struct[field][0] != kind:
+                raise BadStructure(f"the footer lacks its required field {field}")
+        if 8 in self.struct:
+            raise Encrypted("the file is encrypted (with a readable footer); decrypt it first")
+        self._groups: list[Raw] = self.struct[4][1].items
+        if self._groups and self.struct[4][1].type != STRUCT:
+            raise BadStructure("the footer's row groups are not structures")
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the file."""
+        return self.struct[3][1]  # type: ignore[no-any-return]
+
+    @property
+    def num_row_groups(self) -> int:
+        """Row groups of the file."""
+        return len(self._groups)
+
+    @property
+    def created_by(self) -> str:
+        """The writer, as it names itself."""
+        return bytes(value(self.struct, 6, b"")).decode("utf-8", "replace")
+
+    @cached_property
+    def schema(self) -> list[Struct]:
+        """Schema elements, depth first, the root first."""
+        return [thrift.decode(raw)[0] for raw in self.struct[2][1].items]
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The columns."""
+        return tuple(_leaves(self.schema))
+
+    @cached_property
+    def key_values(self) -> list[tuple[bytes, bytes | None]]:
+        """Key-value metadata in its order; a value may be absent."""
+        entries = value(self.struct, 5)
+        pairs = [thrift.decode(raw)[0] for raw in entries.items] if entries else []
+        return [(value(pair, 1, b""), value(pair, 2)) for pair in pairs]
+
+    def row_group(self, index: int) -> RowGroup:
+        """Decode one row group; statistics and the like inside stay raw bytes."""
+        group = RowGroup(thrift.decode(self._groups[index], max_depth=2)[0])
+        if len(group.columns) != len(self.leaves):
+            raise BadStructure(
+                f"row group {index} has {len(group.columns)} columns, the schema {len(self.leaves)}"
+            )
+        return group
+
+    def row_group_bytes(self, index: int) -> int:
+        """Bytes that the footer spends on one row group."""
+        return len(self._groups[index])
+
+
+def _leaves(schema: list[Struct]) -> Iterator[Leaf]:
+    if not schema:
+        raise BadStructure("the schema is empty")
+    position = 1
+    count = 0
+
+    def walk(nodes: tuple[Struct, ...], definition: int, repetition: int) -> Iterator[Leaf]:
+        nonlocal position, count
+        if position >= len(schema):
+            raise BadStructure("the schema promises more columns than it has")
+        element = schema[position]
+        position += 1
+        kind = value(element, 3, Repetition.REQUIRED)
+        definition += kind != Repetition.REQUIRED
+        repetition += kind == Repetition.REPEATED
+        nodes = (*nodes, element)
+        children = value(element, 5, 0)
+        if children:
+            for _ in range(children):
+                yield from walk(nodes, definition, repetition)
+        elif 1 in element:
+            path = tuple(bytes(value(node, 4, b"")).decode("utf-8", "replace") for node in nodes)
+            try:
+                physical = Type(element[1][1])
+            except ValueError as error:
+                raise BadStructure(f"column {'.'.join(path)} has an unknown type") from error
+            length = value(element, 2, 0)
+            yield Leaf(count, path, nodes, physical, length, definition, repetition)
+            count += 1
+
+    for _ in range(value(schema[0], 5, 0)):
+        yield from walk((), 0, 0)
+
+
+def key_value_struct(key: bytes, content: bytes | None) -> Struct:
+    """Return a ``KeyValue`` structure."""
+    struct: Struct = {1: (BINARY, key)}
+    if content is not None:
+        struct[2] = (BINARY, content)
+    return struct
+
+
+def part_footer(
+    model: Footer,
+    row_groups: list[Struct],
+    num_rows: int,
+    key_values: list[tuple[bytes, bytes | None]],
+) -> bytes:
+    """Return the thrift bytes of a part's footer.
+
+    Everything that is not row groups, row count or key-value metadata is the model's, byte for byte
+    and in its order.
+    """
+    pairs = Sequence(STRUCT, [key_value_struct(*pair) for pair in key_values])
+    changed: Struct = {
+        3: (I64, num_rows),
+        4: (LIST, Sequence(STRUCT, row_groups)),
+        5: (LIST, pairs),
+    }
+    merged = {field: changed.get(field, entry) for field, entry in model.struct.items()}
+    if 5 not in merged:
+        merged[5] = changed[5]
+        merged = dict(sorted(merged.items()))
+    return thrift.encode(merged)
+
+
+def with_fields(struct: Struct, changes: Struct) -> Struct:
+    """Return a copy with fields replaced or added, in ascending order of field ids."""
+    merged = {**struct, **changes}
+    if len(merged) != len(struct):
+        merged = dict(sorted(merged.items()))
+    return merged
+
+
+def set_ordinal(group: Struct, ordinal: int, first_offset: int) -> None:
+    """Make a row group's own position fields true, where the source has them."""
+    if 5 in group:
+        group[5] = (I64, first_offset)
+    if 7 in group:
+        if ordinal >= 1 << 15:
+            raise Unsupported("a part of more than 32,767 row groups")
+        group[7] = (I16, ordinal)

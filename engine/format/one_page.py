@@ -1,0 +1,162 @@
+"""Values of one page through Arrow: a whole Parquet file around them, in memory.
+
+Arrow knows every encoding; here it is lent the values section of a single page, as a required
+column of the same physical type, and gives back an array, and the other way round. Levels stay
+outside, so nesting and nulls do not matter. What is declared differently than in the source, and
+why its bytes are the same: FLOAT and DOUBLE as integers of their width (NaN payloads survive),
+INT96 as FIXED_LEN_BYTE_ARRAY(12), no logical types.
+
+Imports pyarrow, so whoever only splices must not import this module. Source: Encodings.md of
+apache/parquet-format.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import BadPage, Unsupported
+from engine.format import thrift
+from engine.format.footer import MAGIC, Codec, Encoding, Leaf, Type, seal
+from engine.format.one_column import declared_type
+from engine.format.pages import read_page_header
+from engine.format.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
+
+_NAME = "v"
+_WHOLE_PAGE_BYTES = (1 << 31) - 1
+_ARROW_TYPES = {
+    Type.BOOLEAN: pa.bool_(),
+    Type.INT32: pa.int32(),
+    Type.INT64: pa.int64(),
+    Type.BYTE_ARRAY: pa.binary(),
+}
+_ENCODING_NAMES = {
+    Encoding.PLAIN: "PLAIN",
+    Encoding.RLE: "RLE",
+    Encoding.DELTA_BINARY_PACKED: "DELTA_BINARY_PACKED",
+    Encoding.DELTA_LENGTH_BYTE_ARRAY: "DELTA_LENGTH_BYTE_ARRAY",
+    Encoding.DELTA_BYTE_ARRAY: "DELTA_BYTE_ARRAY",
+    Encoding.BYTE_STREAM_SPLIT: "BYTE_STREAM_SPLIT",
+}
+
+
+def decode_values(leaf: Leaf, encoding: int, values: bytes, num_values: int) -> Any:
+    """Return the values section of a page, decompressed and without levels, as an Arrow array.
+
+    Args:
+        leaf: the column.
+        encoding: of the section; not a dictionary encoding, except for the dictionary page itself
+            (its values are PLAIN).
+        values: the section.
+        num_values: entries that have a value.
+
+    Raises:
+        BadPage: the section is damaged.
+        Unsupported: Arrow does not know the encoding for this type.
+    """
+    if not num_values:
+        return pa.array([], _arrow_type(leaf))
+    try:
+        table = pq.ParquetFile(
+            pa.BufferReader(_file(leaf, encoding, values, num_values)), pre_buffer=False
+        ).read(use_threads=False)
+    except (NotImplementedError, pa.ArrowNotImplementedError) as error:
+        raise Unsupported(f"column {leaf.name}: encoding {encoding} cannot be decoded") from error
+    except (OSError, pa.ArrowException) as error:
+        raise BadPage(f"{num_values} values in encoding {encoding} are damaged: {error}") from error
+    column = table.column(0).combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # more bytes than one array's offsets can count
+        raise Unsupported(f"column {leaf.name}: a page holds more than 2 GiB of values")
+    if len(column) != num_values:
+        raise BadPage(f"a page holds {len(column)} values instead of {num_values}")
+    return column
+
+
+def encode_values(leaf: Leaf, encoding: int, array: Any) -> bytes:
+    """Return an array as the values section of a page in an encoding; reverse of decoding.
+
+    Raises:
+        Unsupported: Arrow cannot write the encoding for this type.
+    """
+    try:
+        name = _ENCODING_NAMES[Encoding(encoding)]
+    except (KeyError, ValueError) as error:
+        raise Unsupported(f"column {leaf.name}: encoding {encoding} cannot be written") from error
+    field = pa.field(_NAME, array.type, nullable=False)
+    sink = pa.BufferOutputStream()
+    try:
+        pq.write_table(
+            pa.Table.from_arrays([array], schema=pa.schema([field])),
+            sink,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            store_schema=False,
+            data_page_version="1.0",
+            data_page_size=_WHOLE_PAGE_BYTES,
+            max_rows_per_page=max(1, len(array)),
+            row_group_size=max(1, len(array)),
+            write_batch_size=max(1, len(array)),
+            column_encoding={_NAME: name},
+        )
+    except (NotImplementedError, pa.ArrowException, OSError) as error:
+        raise Unsupported(f"column {leaf.name}: {name} cannot be written: {error}") from error
+    data: bytes = sink.getvalue().to_pybytes()
+    header = read_page_header(data, len(MAGIC))
+    start = len(MAGIC) + header.header_bytes
+    if header.num_values != len(array) or header.encoding != encoding:
+        raise Unsupported(f"column {leaf.name}: Arrow wrote another page than it was asked for")
+    return data[start : start + header.compressed_bytes]
+
+
+def as_ordered(leaf: Leaf, array: Any) -> Any:
+    """Return decoded values in the type that bounds are computed in: floats as floats."""
+    if leaf.physical is Type.FLOAT:
+        return array.view(pa.float32())
+    if leaf.physical is Type.DOUBLE:
+        return array.view(pa.float64())
+    return array
+
+
+def _arrow_type(leaf: Leaf) -> Any:
+    physical, length = declared_type(leaf)
+    return pa.binary(length) if length else _ARROW_TYPES[physical]
+
+
+def _file(leaf: Leaf, encoding: int, values: bytes, num_values: int) -> bytes:
+    physical, length = declared_type(leaf)
+    size = (I32, len(values))
+    rle = (I32, int(Encoding.RLE))
+    detail: Struct = {1: (I32, num_values), 2: (I32, encoding), 3: rle, 4: rle}
+    header = thrift.encode({1: (I32, 0), 2: size, 3: size, 5: (STRUCT, detail)})
+    total = (I64, len(header) + len(values))
+    meta: Struct = {
+        1: (I32, int(physical)),
+        2: (LIST, thrift.Sequence(I32, [encoding])),
+        3: (LIST, thrift.Sequence(BINARY, [_NAME.encode()])),
+        4: (I32, int(Codec.UNCOMPRESSED)),
+        5: (I64, num_values),
+        6: total,
+        7: total,
+        9: (I64, len(MAGIC)),
+    }
+    column: Struct = {1: (I32, int(physical))}
+    if length:
+        column[2] = (I32, length)
+    column |= {3: (I32, 0), 4: (BINARY, _NAME.encode())}
+    chunk: Struct = {2: (I64, len(MAGIC)), 3: (STRUCT, meta)}
+    group: Struct = {
+        1: (LIST, thrift.Sequence(STRUCT, [chunk])),
+        2: total,
+        3: (I64, num_values),
+    }
+    root: Struct = {4: (BINARY, b"schema"), 5: (I32, 1)}
+    footer: Struct = {
+        1: (I32, 1),
+        2: (LIST, thrift.Sequence(STRUCT, [root, column])),
+        3: (I64, num_values),
+        4: (LIST, thrift.Sequence(STRUCT, [group])),
+    }
+    return b"".join((MAGIC, header, values, seal(thrift.encode(footer))))

@@ -1,0 +1,267 @@
+"""Page headers: typed view, checks, and new headers for rewritten pages.
+
+Covers ``PageHeader`` of ``parquet.thrift`` (data pages V1 and V2, dictionary and index pages) and
+the page checksum. Not covered: where pages lie (:mod:`engine.format.page_map`), what is inside
+their bodies (:mod:`engine.format.levels`, :mod:`engine.format.codecs`). A body here is always the
+bytes that follow the header in the file, compressed as they lie there.
+
+Reading a plan needs this module, so it imports neither numpy nor pyarrow.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+from engine.errors import BadPage, BadStructure
+from engine.format import thrift
+from engine.format.footer import Encoding, value, with_fields
+from engine.format.thrift import FALSE, I16, I32, I64, STRUCT, TRUE, Struct
+
+_MAX_I32 = (1 << 31) - 1
+
+
+class PageType(IntEnum):
+    """Kinds of pages."""
+
+    DATA = 0
+    INDEX = 1
+    DICTIONARY = 2
+    DATA_V2 = 3
+
+
+_DETAIL_FIELDS = {PageType.DATA: 5, PageType.INDEX: 6, PageType.DICTIONARY: 7, PageType.DATA_V2: 8}
+
+
+@dataclass(frozen=True, slots=True)
+class PageHeader:
+    """One page header.
+
+    Attributes:
+        struct: the header's own fields; page statistics inside are raw bytes.
+        header_bytes: bytes of the header in the file.
+        type: kind of page.
+        uncompressed_bytes, compressed_bytes: size of the body.
+        num_values: level entries of a data page (nulls included), entries of a dictionary.
+        encoding: encoding of the values.
+        def_level_encoding, rep_level_encoding: encodings of the levels; RLE for V2.
+        num_rows, num_nulls: known for V2 only.
+        def_level_bytes, rep_level_bytes: size of the level sections of V2, else 0.
+        is_compressed: whether the values (V2) or the body (others) went through the codec.
+        crc: checksum of the body as an unsigned number, where the writer gave one.
+    """
+
+    struct: Struct
+    header_bytes: int
+    type: PageType
+    uncompressed_bytes: int
+    compressed_bytes: int
+    num_values: int
+    encoding: int
+    def_level_encoding: int
+    rep_level_encoding: int
+    num_rows: int | None
+    num_nulls: int | None
+    def_level_bytes: int
+    rep_level_bytes: int
+    is_compressed: bool
+    crc: int | None
+
+    @property
+    def total_bytes(self) -> int:
+        """Header and body."""
+        return self.header_bytes + self.compressed_bytes
+
+    @property
+    def is_data(self) -> bool:
+        """Whether the page holds values of rows."""
+        return self.type is PageType.DATA or self.type is PageType.DATA_V2
+
+    @property
+    def level_bytes(self) -> int:
+        """Uncompressed level bytes in front of the values of a V2 page, else 0."""
+        return self.def_level_bytes + self.rep_level_bytes
+
+    @property
+    def is_dictionary_encoded(self) -> bool:
+        """Whether the values are indices into the chunk's dictionary."""
+        return self.encoding in (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
+
+
+def read_page_header(data: bytes, pos: int = 0, *, limit_bytes: int | None = None) -> PageHeader:
+    """Read and check the page header that begins at ``pos``.
+
+    Args:
+        data: bytes that hold the whole header.
+        pos: where it begins.
+        limit_bytes: bytes of the chunk from ``pos`` on, if known: header and body must fit.
+
+    Raises:
+        BadStructure: the bytes end inside the header, or are no thrift structure.
+        BadPage: the header is complete and contradicts itself or the chunk.
+    """
+    struct, end = thrift.decode(data, pos, max_depth=1)
+    try:
+        header = _header(struct, end - pos)
+    except (KeyError, ValueError) as error:
+        raise BadPage(f"page header at byte {pos} lacks a field or has a wrong one") from error
+    _check(header, limit_bytes)
+    return header
+
+
+def _header(struct: Struct, header_bytes: int) -> PageHeader:
+    kind = PageType(_number(struct, 1))
+    detail = struct.get(_DETAIL_FIELDS[kind])
+    if detail is None or detail[0] != STRUCT:
+        if kind is not PageType.INDEX:
+            raise KeyError(_DETAIL_FIELDS[kind])
+        detail = (STRUCT, {})
+    crc = _number(struct, 4) & 0xFFFFFFFF if 4 in struct else None
+    sizes = _number(struct, 2), _number(struct, 3)
+    details = _details(kind, detail[1])
+    return PageHeader(struct, header_bytes, kind, sizes[0], sizes[1], *details, crc)
+
+
+_Details = tuple[int, int, int, int, int | None, int | None, int, int, bool]
+
+
+def _details(kind: PageType, detail: Struct) -> _Details:
+    """Return the fields from ``num_values`` to ``is_compressed``, in their order."""
+    if kind is PageType.DATA:
+        encodings = _number(detail, 2), _number(detail, 3), _number(detail, 4)
+        return (_number(detail, 1), *encodings, None, None, 0, 0, True)
+    if kind is PageType.DATA_V2:
+        rle = Encoding.RLE.value
+        counts = _number(detail, 3), _number(detail, 2)
+        levels = _number(detail, 5), _number(detail, 6)
+        compressed = bool(value(detail, 7, True))
+        return (_number(detail, 1), _number(detail, 4), rle, rle, *counts, *levels, compressed)
+    rle = Encoding.RLE.value
+    if kind is PageType.DICTIONARY:
+        return (_number(detail, 1), _number(detail, 2), rle, rle, None, None, 0, 0, True)
+    return (0, 0, rle, rle, None, None, 0, 0, True)
+
+
+def _number(struct: Struct, field: int) -> int:
+    kind, number = struct[field]
+    if not I16 <= kind <= I64:
+        raise ValueError(field)
+    return number  # type: ignore[no-any-return]
+
+
+def _check(header: PageHeader, limit_bytes: int | None) -> None:
+    counts = (header.uncompressed_bytes, header.compressed_bytes, header.num_values)
+    extra = (header.num_rows or 0, header.num_nulls or 0)
+    levels = (header.def_level_bytes, header.rep_level_bytes)
+    if min(*counts, *extra, *levels) < 0 or max(*counts, *extra, *levels) > _MAX_I32:
+        raise BadPage(f"a page header has an impossible size or count: {counts + extra + levels}")
+    if header.level_bytes > min(header.uncompressed_bytes, header.compressed_bytes):
+        raise BadPage(
+            f"a page of {header.compressed_bytes} bytes has {header.level_bytes} of levels"
+        )
+    if max(extra) > header.num_values:
+        raise BadPage(f"a page of {header.num_values} entries has {extra} rows and nulls")
+    if limit_bytes is not None and header.total_bytes > limit_bytes:
+        raise BadPage(f"a page of {header.total_bytes} bytes where {limit_bytes} are left")
+
+
+def check_crc(header: PageHeader, body: bytes) -> None:
+    """Compare the body with the header's checksum, if it has one.
+
+    CRC32 as in GZIP, over the body as it lies in the file (``PageHeader.crc`` in parquet.thrift).
+
+    Raises:
+        BadPage: the body's length or checksum is another.
+    """
+    if len(body) != header.compressed_bytes:
+        raise BadPage(f"a page body of {len(body)} bytes, not {header.compressed_bytes}")
+    if header.crc is not None and zlib.crc32(body) != header.crc:
+        raise BadPage(
+            f"a page's checksum is {zlib.crc32(body):08x}, its header says {header.crc:08x}"
+        )
+
+
+def rewritten_header(
+    header: PageHeader,
+    body: bytes,
+    *,
+    uncompressed_bytes: int,
+    num_values: int,
+    num_rows: int | None = None,
+    num_nulls: int | None = None,
+    rep_level_bytes: int = 0,
+    def_level_bytes: int = 0,
+    encoding: int | None = None,
+    is_compressed: bool | None = None,
+    statistics: Struct | None = None,
+) -> bytes:
+    """Return the header of a page whose rows were cut, in front of its new body.
+
+    Everything not named stays as the source's header has it. Page statistics are left out unless
+    new ones are given, since those of the source may be wrong now. V1 levels are always written
+    as RLE. The checksum is computed anew where the source's page has one.
+
+    Args:
+        header: the source page's header (a data page).
+        body: the new body as it will lie in the file.
+        uncompressed_bytes: size of the new body before compression.
+        num_values: its level entries, nulls included.
+        num_rows, num_nulls: its rows and nulls; needed for V2.
+        rep_level_bytes, def_level_bytes: sizes of its level sections; needed for V2.
+        encoding: encoding of its values, if another.
+        is_compressed: for V2, whether its values went through the codec, if another.
+        statistics: its ``Statistics``.
+
+    Raises:
+        BadPage: the body is over 2 GiB, or ``header`` is not that of a data page.
+    """
+    if max(len(body), uncompressed_bytes) > _MAX_I32:
+        raise BadPage(f"a page of {max(len(body), uncompressed_bytes)} bytes: the limit is 2 GiB")
+    if not header.is_data:
+        raise BadPage("only data pages can be cut")
+    field = _DETAIL_FIELDS[header.type]
+    changes: Struct = {1: (I32, num_values)}
+    if header.type is PageType.DATA:
+        changes[3] = changes[4] = (I32, Encoding.RLE.value)
+        changes[2] = (I32, header.encoding if encoding is None else encoding)
+    else:
+        if num_rows is None or num_nulls is None:
+            raise BadPage("a V2 page needs its rows and nulls counted")
+        changes |= {2: (I32, num_nulls), 3: (I32, num_rows)}
+        changes[4] = (I32, header.encoding if encoding is None else encoding)
+        changes |= {5: (I32, def_level_bytes), 6: (I32, rep_level_bytes)}
+        if is_compressed is not None and is_compressed != header.is_compressed:
+            changes[7] = (TRUE if is_compressed else FALSE, is_compressed)
+    detail = _with_statistics(header, with_fields(header.struct[field][1], changes), statistics)
+    outer: Struct = {2: (I32, uncompressed_bytes), 3: (I32, len(body)), field: (STRUCT, detail)}
+    if header.crc is not None:
+        outer[4] = (I32, _signed(zlib.crc32(body)))
+    return thrift.encode(with_fields(header.struct, outer))
+
+
+def _with_statistics(header: PageHeader, detail: Struct, statistics: Struct | None) -> Struct:
+    field = 5 if header.type is PageType.DATA else 8
+    detail.pop(field, None)
+    return with_fields(detail, {field: (STRUCT, statistics)}) if statistics else detail
+
+
+def _signed(crc: int) -> int:
+    return crc - (1 << 32) if crc >> 31 else crc
+
+
+def page_statistics(header: PageHeader) -> Struct | None:
+    """Return the ``Statistics`` inside a data page's header, None if there are none.
+
+    Raises:
+        BadStructure: they are no thrift structure.
+    """
+    if not header.is_data:
+        return None
+    detail = header.struct[_DETAIL_FIELDS[header.type]][1]
+    raw = value(detail, 5 if header.type is PageType.DATA else 8)
+    if raw is None:
+        return None
+    if not isinstance(raw, bytes):
+        raise BadStructure("page statistics are not a structure")
+    return thrift.decode(raw)[0]

@@ -1,0 +1,503 @@
+"""Bounds of column values: their order, merging them, and when they may be called exact.
+
+A cut chunk needs new statistics. Those of its boundary pages are computed from values
+(:func:`bounds_of`), those of the pages between come from the column index
+(:func:`bounds_of_pages`), and :func:`merge` puts them together. Engines answer ``min()`` and
+``max()`` from statistics, so :func:`chunk_statistics` writes a bound only if it is exact.
+
+**When a bound in a column index is exact.** Writers may shorten long binary bounds: a lower bound
+to a prefix, an upper bound to a prefix whose last character is raised. Nothing in a column index
+says so. Let ``T`` be the writer's limit, at least one character; every lower bound seen is at most
+``T`` long (an upper bound may be longer, where no character can be raised). Proofs used:
+
+* The type has a fixed width, or a FIXED_LEN_BYTE_ARRAY bound has it: nothing was shortened.
+* The writer never shortens (parquet-cpp leaves out what is too long).
+* No value of the pages is longer than the longest lower bound seen (a dictionary shows that).
+* The bound is more than three bytes shorter than the longest lower bound seen: a shortened one
+  has ``T`` bytes, less at most three that would cut a UTF-8 character. For upper bounds this holds
+  only for writers known to keep the length when they raise a character (parquet-java);
+  parquet-rs and Polars drop characters that cannot be raised, without limit.
+* The chunk's own bound is exact, equal, and no other page's bound reaches it: then the value lies
+  in this very page.
+
+Orders and rules of writing: ``ColumnOrder`` and ``Statistics`` in parquet.thrift. Numbers of a
+column index's fields are :mod:`engine.format.page_index`' business. pyarrow and numpy are
+imported only where values are looked at.
+"""
+
+from __future__ import annotations
+
+import struct as packing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine.errors import BadPage, BadStructure
+from engine.format import thrift
+from engine.format.footer import Leaf, Type, value
+from engine.format.page_index import ASCENDING, DESCENDING, UNORDERED, ColumnIndex, PageEntry
+from engine.format.thrift import BINARY, I64, TRUE, Struct
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Longer bounds are left out of a footer, as parquet-cpp does: they cost more than they save.
+MAX_BOUND_BYTES = 4096
+
+_UTF8_LOSS_BYTES = 3  # what a cut at a character may take beyond the limit
+_TYPE_ORDER = 1
+
+_UNSIGNED_CONVERTED = (11, 12, 13, 14)
+_DECIMAL_CONVERTED, _INTERVAL_CONVERTED = 5, 21
+_STRING, _ENUM, _DECIMAL, _INTEGER, _JSON, _BSON, _UUID, _FLOAT16 = 1, 4, 5, 10, 12, 13, 14, 15
+_INTEGERS = (_DECIMAL, 6, 7, 8, _INTEGER)  # with DATE, TIME and TIMESTAMP
+_FIXED_WIDTH_TYPES = (Type.BOOLEAN, Type.INT32, Type.INT64, Type.INT96, Type.FLOAT, Type.DOUBLE)
+_FLOAT_FORMATS = {2: "<e", 4: "<f", 8: "<d"}
+
+
+class Order(Enum):
+    """How values of a column compare, as plain-encoded bytes without a length prefix."""
+
+    SIGNED = "signed"
+    UNSIGNED = "unsigned"
+    FLOAT = "float"
+    BYTES = "bytes"
+    SIGNED_BYTES = "signed bytes"
+    UNDEFINED = "undefined"
+
+    def key(self, plain: bytes) -> Any:
+        """Return something that compares as the value does.
+
+        Raises:
+            BadStructure: the bytes are no value of such a column, or the order is undefined.
+        """
+        if self is Order.BYTES:
+            return plain
+        if self is Order.SIGNED or self is Order.UNSIGNED:
+            return int.from_bytes(plain, "little", signed=self is Order.SIGNED and len(plain) > 1)
+        if self is Order.SIGNED_BYTES:
+            return int.from_bytes(plain, "big", signed=True)
+        if self is Order.FLOAT and len(plain) in _FLOAT_FORMATS:
+            return packing.unpack(_FLOAT_FORMATS[len(plain)], plain)[0]
+        raise BadStructure(f"a bound of {len(plain)} bytes in a column of {self.value} order")
+
+    def is_nan(self, plain: bytes) -> bool:
+        """Whether the value is a NaN."""
+        if self is not Order.FLOAT:
+            return False
+        number = self.key(plain)
+        return bool(number != number)
+
+
+def order_of(leaf: Leaf, column_orders: thrift.Sequence | None) -> Order:
+    """Return how a column's bounds compare.
+
+    Args:
+        leaf: the column.
+        column_orders: field 7 of the footer. Without it only signed comparison is certain, since
+            it is what the deprecated bounds mean as well; other columns are undefined then.
+    """
+    natural = _natural_order(leaf)
+    if column_orders is None:
+        return natural if natural in (Order.SIGNED, Order.FLOAT) else Order.UNDEFINED
+    if leaf.index >= len(column_orders.items):
+        return Order.UNDEFINED
+    entry = column_orders.items[leaf.index]
+    union = thrift.decode(entry)[0] if isinstance(entry, bytes) else entry
+    return natural if _TYPE_ORDER in union else Order.UNDEFINED
+
+
+def _natural_order(leaf: Leaf) -> Order:
+    logical = leaf.logical_type
+    if leaf.physical in (Type.FLOAT, Type.DOUBLE, Type.BOOLEAN):
+        plain = Order.SIGNED if leaf.physical is Type.BOOLEAN else Order.FLOAT
+        return plain if logical is None else Order.UNDEFINED
+    if leaf.physical in (Type.INT32, Type.INT64):
+        if logical is not None and logical not in _INTEGERS:
+            return Order.UNDEFINED
+        return Order.UNSIGNED if _is_unsigned(leaf, logical) else Order.SIGNED
+    if leaf.physical is Type.INT96 or leaf.converted_type == _INTERVAL_CONVERTED:
+        return Order.UNDEFINED
+    return _order_of_bytes(leaf, logical)
+
+
+def _is_unsigned(leaf: Leaf, logical: int | None) -> bool:
+    if logical == _INTEGER:
+        return not value(value(leaf.element, 10)[_INTEGER][1], 2, True)
+    return logical is None and leaf.converted_type in _UNSIGNED_CONVERTED
+
+
+def _order_of_bytes(leaf: Leaf, logical: int | None) -> Order:
+    if logical == _DECIMAL or (logical is None and leaf.converted_type == _DECIMAL_CONVERTED):
+        return Order.SIGNED_BYTES
+    if logical == _FLOAT16:
+        return Order.FLOAT
+    if logical in (None, _STRING, _ENUM, _JSON, _BSON, _UUID):
+        return Order.BYTES
+    return Order.UNDEFINED
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Least and greatest value of some entries, and counts.
+
+    Attributes:
+        min, max: bounds, plain-encoded; None if nothing is known, or if ``is_empty``.
+        is_min_exact, is_max_exact: whether the bound is a value of the entries.
+        is_empty: whether no entry has a comparable value: all are null or NaN.
+        null_count, nan_count: entries without value, NaN values; None if unknown.
+    """
+
+    min: bytes | None = None
+    max: bytes | None = None
+    is_min_exact: bool = False
+    is_max_exact: bool = False
+    is_empty: bool = False
+    null_count: int | None = None
+    nan_count: int | None = None
+
+
+UNKNOWN = Bounds()
+EMPTY = Bounds(is_empty=True, null_count=0, nan_count=0)
+
+
+def merge(parts: Iterable[Bounds], order: Order) -> Bounds:
+    """Return the bounds of all entries together; :data:`EMPTY` for no parts.
+
+    A bound is exact if one of the parts proves it: no other part can then reach beyond it.
+    """
+    every = list(parts)
+    nulls = _sum(part.null_count for part in every)
+    nans = _sum(part.nan_count for part in every)
+    filled = [part for part in every if not part.is_empty]
+    if not filled:
+        return replace(EMPTY, null_count=nulls, nan_count=nans)
+    if order is Order.UNDEFINED:
+        return Bounds(null_count=nulls, nan_count=nans)
+    low, low_exact = _extreme([(part.min, part.is_min_exact) for part in filled], order, -1)
+    high, high_exact = _extreme([(part.max, part.is_max_exact) for part in filled], order, 1)
+    return Bounds(low, high, low_exact, high_exact, False, nulls, nans)
+
+
+def _extreme(
+    bounds: Sequence[tuple[bytes | None, bool]], order: Order, sign: int
+) -> tuple[bytes | None, bool]:
+    best: bytes | None = None
+    best_key: Any = None
+    exact = False
+    for plain, is_exact in bounds:
+        if plain is None or order.is_nan(plain):
+            return None, False
+        key = order.key(plain)
+        if best is None or (key < best_key if sign < 0 else key > best_key):
+            best, best_key, exact = plain, key, is_exact
+        elif key == best_key and is_exact and not exact:
+            best, exact = plain, True
+    return best, exact
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total
+
+
+class Evidence(NamedTuple):
+    """What is known about how a writer shortened the bounds of a column index.
+
+    Attributes:
+        longest_min_bytes: longest lower bound of the same chunk's index.
+        never_shortens: the writer leaves bounds whole, or out.
+        keeps_length: the writer keeps the length of an upper bound when it raises a character.
+        longest_value_bytes: no value of the chunk is longer; None if unknown.
+    """
+
+    longest_min_bytes: int
+    never_shortens: bool = False
+    keeps_length: bool = False
+    longest_value_bytes: int | None = None
+
+
+def evidence_of(
+    index: ColumnIndex, created_by: str, longest_value_bytes: int | None = None
+) -> Evidence:
+    """Return the evidence that a chunk's column index and its writer's name give.
+
+    Args:
+        index: the chunk's column index, all pages.
+        created_by: the footer's field of this name.
+        longest_value_bytes: longest entry of the dictionary, if every data page of the chunk is
+            dictionary-encoded (:func:`longest_byte_array`).
+    """
+    writer = created_by.lower()
+    return Evidence(
+        index.longest_min_bytes,
+        writer.startswith("parquet-cpp"),
+        writer.startswith("parquet-mr"),
+        longest_value_bytes,
+    )
+
+
+def is_provably_exact(plain: bytes, leaf: Leaf, evidence: Evidence, *, is_upper: bool) -> bool:
+    """Whether a column index's bound must be a value of its page, by the module's rules.
+
+    The rule on the chunk's own bounds is :func:`bounds_of_pages`' part, as it looks at all pages.
+    """
+    if leaf.physical in _FIXED_WIDTH_TYPES or evidence.never_shortens:
+        return True
+    if leaf.physical is Type.FIXED_LEN_BYTE_ARRAY:
+        return len(plain) == leaf.type_length
+    longest = evidence.longest_value_bytes
+    if longest is not None and longest <= evidence.longest_min_bytes:
+        return True
+    is_short = len(plain) + _UTF8_LOSS_BYTES < evidence.longest_min_bytes
+    return is_short and (evidence.keeps_length or not is_upper)
+
+
+def longest_byte_array(plain: bytes, num_values: int) -> int:
+    """Return the bytes of the longest of ``num_values`` PLAIN byte arrays (a dictionary's body).
+
+    Raises:
+        BadPage: the bytes end early.
+    """
+    pos = longest = 0
+    for _ in range(num_values):
+        length = int.from_bytes(plain[pos : pos + 4], "little")
+        pos += 4 + length
+        if length > longest:
+            longest = length
+    if pos > len(plain):
+        raise BadPage(f"a dictionary of {num_values} values ends early")
+    return longest
+
+
+def bounds_of_pages(
+    index: ColumnIndex,
+    start: int,
+    stop: int,
+    *,
+    leaf: Leaf,
+    order: Order,
+    evidence: Evidence,
+    chunk: Struct | None = None,
+) -> Bounds:
+    """Return the bounds of pages ``[start, stop)`` by their column index.
+
+    Args:
+        index: the chunk's column index, all pages.
+        start, stop: the pages.
+        leaf: the column.
+        order: how it compares.
+        evidence: what is known of shortening.
+        chunk: the chunk's ``Statistics``, whose bounds help if they are marked as exact.
+    """
+    entries = index.entries(start, stop)
+    merged = merge((_page_bounds(entry, leaf, order, evidence) for entry in entries), order)
+    if merged.is_empty or order is Order.UNDEFINED or chunk is None:
+        return merged
+    low, high = merged.min, merged.max
+    if low is not None and not merged.is_min_exact and value(chunk, 8) is True:
+        exact = low == value(chunk, 6) and _is_only(index, start, stop, low, order, -1)
+        merged = replace(merged, is_min_exact=exact)
+    if high is not None and not merged.is_max_exact and value(chunk, 7) is True:
+        exact = high == value(chunk, 5) and _is_only(index, start, stop, high, order, 1)
+        merged = replace(merged, is_max_exact=exact)
+    return merged
+
+
+def _is_only(
+    index: ColumnIndex, start: int, stop: int, bound: bytes, order: Order, sign: int
+) -> bool:
+    # The chunk's least (greatest) value lies in one of the pages whose bound reaches it; if none of
+    # these is outside of [start, stop), it lies inside.
+    key = order.key(bound)
+    bounds = index.min_values if sign < 0 else index.max_values
+    outside = [*range(start), *range(stop, index.num_pages)]
+    keys = (order.key(bounds[page]) for page in outside if not index.null_pages[page])
+    return not any(other <= key if sign < 0 else other >= key for other in keys)
+
+
+def _page_bounds(entry: PageEntry, leaf: Leaf, order: Order, evidence: Evidence) -> Bounds:
+    counts = Bounds(null_count=entry.null_count, nan_count=entry.nan_count)
+    if entry.is_null:
+        return replace(counts, is_empty=True)
+    if order is Order.UNDEFINED or not _fits(entry, leaf):
+        return counts
+    if order.is_nan(entry.min) or order.is_nan(entry.max):
+        return counts
+    low = is_provably_exact(entry.min, leaf, evidence, is_upper=False)
+    high = is_provably_exact(entry.max, leaf, evidence, is_upper=True)
+    if order is Order.SIGNED_BYTES and not (low and high):
+        return counts  # a number that lost bytes is another number, not a bound
+    return Bounds(entry.min, entry.max, low, high, False, entry.null_count, entry.nan_count)
+
+
+_WIDTHS = {Type.BOOLEAN: 1, Type.INT32: 4, Type.INT64: 8, Type.FLOAT: 4, Type.DOUBLE: 8}
+
+
+def _fits(entry: PageEntry, leaf: Leaf) -> bool:
+    # Damaged bounds must not pass for values; only byte arrays may have any length.
+    width = leaf.type_length if _is_float16(leaf) else _WIDTHS.get(leaf.physical)
+    return width is None or len(entry.min) == len(entry.max) == width
+
+
+def _is_float16(leaf: Leaf) -> bool:
+    return leaf.physical is Type.FIXED_LEN_BYTE_ARRAY and leaf.logical_type == _FLOAT16
+
+
+def bounds_of(values: pa.Array, order: Order) -> Bounds:
+    """Return the exact bounds of an array of physical values.
+
+    Args:
+        values: BOOLEAN as bool, INT32 and INT64 as integers (signed or not), FLOAT and DOUBLE as
+            such or as integers of the same bits, FLOAT16 and other FIXED_LEN_BYTE_ARRAYs as
+            fixed-size binary, BYTE_ARRAY as binary or large binary.
+        order: how they compare.
+    """
+    nulls = values.null_count
+    if order is Order.UNDEFINED:
+        return Bounds(null_count=nulls)
+    present = values.drop_null() if nulls else values
+    if order is Order.FLOAT:
+        return _float_bounds(present, nulls)
+    if len(present) == 0:
+        return Bounds(is_empty=True, null_count=nulls, nan_count=0)
+    low, high = _plain_extremes(present, order)
+    return Bounds(low, high, True, True, False, nulls, 0)
+
+
+def _plain_extremes(values: pa.Array, order: Order) -> tuple[bytes, bytes]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = values.type
+    if pa.types.is_boolean(kind):
+        found = pc.min_max(values)
+        return bytes([found["min"].as_py()]), bytes([found["max"].as_py()])
+    if pa.types.is_integer(kind):
+        width = kind.bit_width // 8
+        signed = order is Order.SIGNED
+        numbers = values.view(_integer_type(width, signed))
+        found = pc.min_max(numbers)
+        low, high = found["min"].as_py(), found["max"].as_py()
+        return low.to_bytes(width, "little", signed=signed), high.to_bytes(
+            width, "little", signed=signed
+        )
+    if order is Order.SIGNED_BYTES:
+        plain = pc.unique(values).to_pylist()
+        return min(plain, key=order.key), max(plain, key=order.key)
+    found = pc.min_max(values)
+    return found["min"].as_py(), found["max"].as_py()
+
+
+def _integer_type(width: int, signed: bool) -> pa.DataType:
+    import pyarrow as pa
+
+    signed_types = {1: pa.int8(), 2: pa.int16(), 4: pa.int32(), 8: pa.int64()}
+    unsigned_types = {1: pa.uint8(), 2: pa.uint16(), 4: pa.uint32(), 8: pa.uint64()}
+    return (signed_types if signed else unsigned_types)[width]
+
+
+def _float_bounds(values: pa.Array, nulls: int) -> Bounds:
+    import numpy as np
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_binary(values.type):
+        width = values.type.byte_width
+        data = values.buffers()[1]
+        offset = values.offset * width
+        numbers: Any = np.frombuffer(data, f"<f{width}", len(values), offset)
+    else:
+        numbers = values.to_numpy()
+        if numbers.dtype.kind in "iu":
+            numbers = numbers.view(f"f{numbers.itemsize}")
+    comparable = numbers[~np.isnan(numbers)]
+    nans = len(numbers) - len(comparable)
+    if not len(comparable):
+        return Bounds(is_empty=True, null_count=nulls, nan_count=nans)
+    low, high = comparable.min().tobytes(), comparable.max().tobytes()
+    return Bounds(low, high, True, True, False, nulls, nans)
+
+
+def boundary_order(entries: Sequence[PageEntry], order: Order) -> int:
+    """Return whether both bounds of pages ascend or descend, for ``ColumnIndex.boundary_order``.
+
+    Null pages do not count. Without any change of bounds the order is ascending.
+    """
+    filled = [entry for entry in entries if not entry.is_null]
+    if order is Order.UNDEFINED:
+        return UNORDERED
+    keys = [(order.key(entry.min), order.key(entry.max)) for entry in filled]
+    pairs = list(pairwise(keys))
+    if all(here[0] <= there[0] and here[1] <= there[1] for here, there in pairs):
+        return ASCENDING
+    if all(here[0] >= there[0] and here[1] >= there[1] for here, there in pairs):
+        return DESCENDING
+    return UNORDERED
+
+
+def chunk_statistics(source: Struct | None, bounds: Bounds, order: Order) -> Struct | None:
+    """Return a cut chunk's ``Statistics``: the fields that its source has, as far as exact.
+
+    Bounds are written if both the source has them and they are exact; the deprecated pair only for
+    orders that are signed comparison, as the format demands. Distinct counts and fields unknown
+    to the format are left out: they are of another set of values.
+
+    Args:
+        source: the source chunk's (or page's) ``Statistics``, None if it has none.
+        bounds: of the cut chunk.
+        order: how the column compares.
+
+    Returns:
+        The structure, None if the source has none or nothing is left.
+    """
+    if source is None:
+        return None
+    found: Struct = {}
+    low, high = _written(bounds, order)
+    if order in (Order.SIGNED, Order.FLOAT):
+        _put(found, source, 1, high)
+        _put(found, source, 2, low)
+    if 3 in source and bounds.null_count is not None:
+        found[3] = (I64, bounds.null_count)
+    _put(found, source, 5, high)
+    _put(found, source, 6, low)
+    if 7 in source and 5 in found:
+        found[7] = (TRUE, True)
+    if 8 in source and 6 in found:
+        found[8] = (TRUE, True)
+    if 9 in source and bounds.nan_count is not None:
+        found[9] = (I64, bounds.nan_count)
+    return found or None
+
+
+def _put(found: Struct, source: Struct, field: int, plain: bytes | None) -> None:
+    if field in source and plain is not None:
+        found[field] = (BINARY, plain)
+
+
+def _written(bounds: Bounds, order: Order) -> tuple[bytes | None, bytes | None]:
+    if order is Order.UNDEFINED:
+        return None, None
+    low = bounds.min if bounds.is_min_exact else None
+    high = bounds.max if bounds.is_max_exact else None
+    if order is Order.FLOAT:
+        low, high = signed_zero(low, is_upper=False), signed_zero(high, is_upper=True)
+    return tuple(  # type: ignore[return-value]
+        plain if plain is None or len(plain) <= MAX_BOUND_BYTES else None for plain in (low, high)
+    )
+
+
+def signed_zero(plain: bytes | None, *, is_upper: bool) -> bytes | None:
+    """Return a floating point bound, a zero with the sign that the format demands.
+
+    A least value of zero is written as -0.0 and a greatest as +0.0, as either may stand for both.
+    """
+    if plain is None or Order.FLOAT.key(plain) != 0:
+        return plain
+    return packing.pack(_FLOAT_FORMATS[len(plain)], 0.0 if is_upper else -0.0)

@@ -1,0 +1,197 @@
+"""The nouns that every layer shares, as frozen dataclasses: sources, parts, plans, receipts.
+
+Data only. How a plan is found is :mod:`engine.planner`'s business, how it is kept on disk
+:mod:`engine.manifest`'s. Rows are counted from zero over all sources in their order; sizes are
+bytes of files as they lie on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Verb = Literal["splice", "page-cut", "re-encode"]
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One Parquet file as it was when it was planned.
+
+    ``path`` never holds a secret (no query string); ``version`` changes when the content does:
+    modification time for a local file, the ETag for a blob.
+    """
+
+    path: str
+    size_bytes: int
+    version: str
+
+
+@dataclass(frozen=True)
+class RowGroupSlice:
+    """Rows ``[start_row, stop_row)`` of one row group of one source file."""
+
+    file: int
+    row_group: int
+    start_row: int
+    stop_row: int
+    num_rows_in_group: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no cut passes through the row group."""
+        return self.start_row == 0 and self.stop_row == self.num_rows_in_group
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the slice."""
+        return self.stop_row - self.start_row
+
+
+@dataclass(frozen=True)
+class PartPlan:
+    """One output file before it is written.
+
+    Attributes:
+        index: position among the parts, from zero.
+        name: file name inside the destination.
+        first_row: position of its first row in the source.
+        num_rows: rows.
+        predicted_bytes: expected file size.
+        spliced_bytes: bytes that will be copied as they are.
+        reencoded_bytes: bytes that must be decoded and encoded (expected).
+        memory_bytes: projected peak memory of the work.
+        slices: what it is made of, in order.
+        reasons: why anything is re-encoded, one sentence each; empty if nothing is.
+    """
+
+    index: int
+    name: str
+    first_row: int
+    num_rows: int
+    predicted_bytes: int
+    spliced_bytes: int
+    reencoded_bytes: int
+    memory_bytes: int
+    slices: tuple[RowGroupSlice, ...]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """What a split will do, complete: execution obeys it and adds nothing.
+
+    ``plan_id`` is a hash of the sources' identity and of every setting that shapes the parts.
+    ``lost`` lists what of the source's metadata the parts cannot keep, with the reason.
+    """
+
+    plan_id: str
+    sources: tuple[SourceFile, ...]
+    settings: Mapping[str, Any]
+    num_rows: int
+    parts: tuple[PartPlan, ...]
+    lost: tuple[str, ...] = ()
+
+    @property
+    def predicted_bytes(self) -> int:
+        """Expected size of all parts together."""
+        return sum(part.predicted_bytes for part in self.parts)
+
+    @property
+    def spread(self) -> float:
+        """(largest - smallest) / mean of the predicted sizes."""
+        return spread([part.predicted_bytes for part in self.parts])
+
+    @property
+    def memory_bytes(self) -> int:
+        """Projected peak of the most demanding part."""
+        return max((part.memory_bytes for part in self.parts), default=0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Proof that one part is committed; written after the part itself."""
+
+    index: int
+    name: str
+    num_rows: int
+    first_row: int
+    size_bytes: int
+    spliced_bytes: int
+    reencoded_bytes: int
+    footer_sha256: str
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All receipts of a finished plan."""
+
+    plan_id: str
+    version: str
+    sources: tuple[SourceFile, ...]
+    settings: Mapping[str, Any]
+    num_rows: int
+    parts: tuple[Receipt, ...]
+    lost: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all parts together."""
+        return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def spread(self) -> float:
+        """(largest - smallest) / mean of the parts' sizes."""
+        return spread([part.size_bytes for part in self.parts])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What a call of split did.
+
+    ``num_resumed`` counts parts that an earlier run had already committed; ``peak_memory_bytes``
+    is what was measured over all processes of this run on this machine (0: not measured).
+    """
+
+    destination: str
+    manifest: Manifest
+    num_resumed: int
+    elapsed_seconds: float
+    peak_memory_bytes: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verify compared; a difference is an error and never a result."""
+
+    destination: str
+    num_parts: int
+    num_rows: int
+    num_columns: int
+    num_values: int
+    elapsed_seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+
+def spread(sizes: list[int]) -> float:
+    """Return (largest - smallest) / mean; 0.0 for fewer than two sizes."""
+    if len(sizes) < 2 or not sum(sizes):
+        return 0.0
+    return (max(sizes) - min(sizes)) * len(sizes) / sum(sizes)
