@@ -1,0 +1,412 @@
+"""Memory: what there is (budget), what a piece of work takes (formulas), what it took (PeakMeter).
+
+The formulas are pure and are promises: tests measure that real work stays below them. The budget
+is the only part that looks at the machine, through files under a root that tests can replace.
+Sizes are bytes. Page cache is not counted as used: the kernel drops it before it kills anybody.
+
+Not covered: limits that a cluster's scheduler sets on its own workers (Dask's ``--memory-limit``,
+a batch node's task slots); whoever starts those passes them as the user's limit.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+KIB, MIB = 1 << 10, 1 << 20
+
+# -- formulas ----------------------------------------------------------------------------------
+# Constants are resident bytes measured with Python 3.11, pyarrow 26, dask 2026.8 on x86-64 Linux,
+# rounded up by about a fifth.
+
+_SPLICE_PROCESS_BYTES = 36 * MIB  # interpreter, engine.work, numpy: 30
+_REMOTE_PROCESS_BYTES = 72 * MIB  # and fsspec with adlfs: 59
+_ARROW_PROCESS_BYTES = 120 * MIB  # and pyarrow with Dask: 99
+_COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
+_DECODED_PER_FOOTER_BYTE = 25  # a row group as Python objects, per byte of thrift
+_DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
+_COPIES_PER_CUT_PAGE = 6  # as read, plain, its values, decoded, encoded, compressed
+_BYTES_PER_CUT_VALUE = 40
+_COPIES_PER_DICTIONARY = 3
+_BYTES_PER_INDEXED_PAGE = 600  # place, counts and bounds as Python objects
+_SPLIT_PER_FOOTER_BYTE = 3  # a footer, and its row groups split into undecoded columns: 2.85
+
+VERIFY_BATCH_BYTES = 4 * MIB
+VERIFY_BUFFER_BYTES = 1 * MIB  # what one stream reads of a file at once
+_LEAST_BATCH_BYTES = 64 * KIB
+# Arrow builds values and levels in growing buffers, then makes the array of them; its allocator
+# keeps what it has freed.
+_COPIES_PER_BATCH = 4
+
+
+def process_base_bytes(*, arrow: bool, remote: bool = False) -> int:
+    """Return what a worker process takes before it has anything to do.
+
+    Args:
+        arrow: whether it decodes (pyarrow) or runs under Dask; a splice alone needs neither.
+        remote: whether it talks to an object store.
+    """
+    if arrow:
+        return _ARROW_PROCESS_BYTES
+    return _REMOTE_PROCESS_BYTES if remote else _SPLICE_PROCESS_BYTES
+
+
+def splice_bytes(
+    *, index_bytes: int, footer_bytes: int, num_columns: int, num_row_groups: int
+) -> int:
+    """Return what splicing one part takes above the process.
+
+    Args:
+        index_bytes: page indexes of all row groups of the part, which are kept until its end.
+        footer_bytes: the source's footer, which is held as bytes.
+        num_columns: leaves of the schema.
+        num_row_groups: row groups of the part, each kept decoded until its footer is written.
+    """
+    largest_index_bytes = index_bytes // max(1, num_row_groups)
+    return (
+        _COPY_STEP_BYTES
+        + 2 * footer_bytes
+        + 2 * index_bytes
+        + _DECODED_PER_FOOTER_BYTE * largest_index_bytes
+        + _DECODED_PER_CHUNK_BYTES * num_columns * num_row_groups
+    )
+
+
+def transcode_bytes(
+    *, page_bytes: int, dictionary_bytes: int, batch_bytes: int, encoded_bytes: int
+) -> int:
+    """Return what decoding and encoding one slice of a column chunk takes above the process.
+
+    One column is open at a time: its largest page lies there compressed and plain, its dictionary
+    plain and decoded, a batch of values decoded, and the output grows until it is spliced in.
+
+    Args:
+        page_bytes: largest page, before compression.
+        dictionary_bytes: largest dictionary page, before compression.
+        batch_bytes: decoded values at once.
+        encoded_bytes: output of the slice; 0 if it is streamed to the part page by page.
+    """
+    return (
+        2 * page_bytes
+        + 2 * dictionary_bytes
+        + _COPIES_PER_BATCH * batch_bytes
+        + 2 * encoded_bytes
+        + 2 * VERIFY_BUFFER_BYTES
+    )
+
+
+def page_cut_bytes(*, page_bytes: int, num_values: int) -> int:
+    """Return what rewriting one page at a cut takes above the process.
+
+    Args:
+        page_bytes: the page before compression.
+        num_values: its level entries: levels and indices are numbers of 4 or 8 bytes meanwhile.
+    """
+    return _COPIES_PER_CUT_PAGE * page_bytes + _BYTES_PER_CUT_VALUE * num_values
+
+
+def cut_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:
+    """Return what stays in memory of a chunk that is cut: its dictionary, its page indexes.
+
+    Args:
+        dictionary_bytes: the dictionary page before compression.
+        num_pages: data pages.
+    """
+    return _COPIES_PER_DICTIONARY * dictionary_bytes + _BYTES_PER_INDEXED_PAGE * num_pages
+
+
+def verify_bytes(
+    *, workers: int, batch_bytes: int, footer_bytes: int, page_bytes: int, dictionary_bytes: int
+) -> int:
+    """Return what verifying takes, the process included.
+
+    Args:
+        workers: columns compared at once, as threads of one process.
+        batch_bytes: decoded values of each side at once.
+        footer_bytes: footers of all sources and parts together.
+        page_bytes: largest page of any column, before compression.
+        dictionary_bytes: largest dictionary page, before compression.
+    """
+    side = transcode_bytes(
+        page_bytes=page_bytes,
+        dictionary_bytes=dictionary_bytes,
+        batch_bytes=batch_bytes,
+        encoded_bytes=0,
+    )
+    return _ARROW_PROCESS_BYTES + _SPLIT_PER_FOOTER_BYTE * footer_bytes + 2 * workers * side
+
+
+def verify_batch_bytes(memory_bytes: int, *, workers: int, footer_bytes: int) -> int:
+    """Return how much to decode at once so that :func:`verify_bytes` fits a budget.
+
+    Pages and dictionaries are what they are; a quarter of what is left over goes to batches, within
+    bounds between which the speed hardly changes.
+    """
+    spare = memory_bytes - _ARROW_PROCESS_BYTES - _SPLIT_PER_FOOTER_BYTE * footer_bytes
+    share = spare // 4 // (2 * max(1, workers) * _COPIES_PER_BATCH)
+    return max(_LEAST_BATCH_BYTES, min(VERIFY_BATCH_BYTES, share))
+
+
+# -- budget ------------------------------------------------------------------------------------
+
+MARGIN = 0.8  # of a measured limit: others use memory too, and the formulas are estimates
+_UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes "no limit" as the largest multiple of a page
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One thing that limits memory; ``bytes`` is after the margin."""
+
+    bytes: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much memory to use, what says so, and everything that was considered.
+
+    Attributes:
+        bytes: the least of all candidates.
+        source: what set it, as text.
+        candidates: all of them, the least first.
+    """
+
+    bytes: int
+    source: str
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """One memory controller group, as its files say; see :func:`cgroups`."""
+
+    version: int
+    path: str
+    limit_bytes: int
+    used_bytes: int
+
+    @property
+    def remaining_bytes(self) -> int:
+        """Bytes below the limit; reclaimable page cache counts as free."""
+        return max(0, self.limit_bytes - self.used_bytes)
+
+
+def budget(
+    limit_bytes: int | None = None,
+    *,
+    root: Path = Path("/"),
+    available_bytes: int | None = None,
+) -> Budget:
+    """Return the memory that a run may use, what this process already takes not included.
+
+    The user's own limit is taken as it is; what is measured is multiplied by :data:`MARGIN`.
+
+    Args:
+        limit_bytes: the user's limit, if any.
+        root: where ``proc`` and ``sys`` are found; for tests.
+        available_bytes: instead of asking psutil; for tests.
+    """
+    return least_of(limit_bytes, _available_bytes(available_bytes), list(cgroups(root)))
+
+
+def least_of(limit_bytes: int | None, available_bytes: int, groups: list[Cgroup]) -> Budget:
+    """Return the budget that a limit, available memory and control groups leave (pure)."""
+    candidates = [
+        Candidate(int(available_bytes * MARGIN), f"available memory {_text(available_bytes)}")
+    ]
+    if limit_bytes is not None:
+        candidates.append(Candidate(limit_bytes, f"the given limit {_text(limit_bytes)}"))
+    for group in groups:
+        text = f"cgroup v{group.version} limit {_text(group.limit_bytes)}"
+        if group.used_bytes:
+            text += f", {_text(group.used_bytes)} of it used"
+        candidates.append(Candidate(int(group.remaining_bytes * MARGIN), text))
+    candidates.sort(key=lambda candidate: candidate.bytes)
+    return Budget(candidates[0].bytes, candidates[0].source, tuple(candidates))
+
+
+def _available_bytes(given: int | None) -> int:
+    if given is not None:
+        return given
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _text(size_bytes: int) -> str:
+    if size_bytes >= 10 << 30:
+        return f"{size_bytes / (1 << 30):.0f} GiB"
+    return f"{size_bytes / MIB:.0f} MiB"
+
+
+def cgroups(root: Path = Path("/")) -> Iterator[Cgroup]:
+    """Yield the limited memory groups that this process is in: its own and all above it.
+
+    A container may be limited by its pod, or a service by its slice, so parents count. Source: the
+    kernel's ``admin-guide/cgroup-v1/memory`` and ``admin-guide/cgroup-v2``; ``man 7 cgroups``.
+    """
+    memberships = _memberships(root)
+    for version, mount_root, mount_point in _mounts(root):
+        name = memberships.get(version)
+        if name is None:
+            continue
+        base = root / mount_point.lstrip("/")
+        for path in _upwards(base, _below(mount_root, name)):
+            group = _read_group(version, path)
+            if group is not None:
+                yield group
+
+
+def _memberships(root: Path) -> dict[int, str]:
+    """Return this process's group by cgroup version, from ``/proc/self/cgroup``."""
+    found = {}
+    for line in _lines(root / "proc/self/cgroup"):
+        number, _, rest = line.partition(":")
+        controllers, _, name = rest.partition(":")
+        if "memory" in controllers.split(","):
+            found[1] = name
+        elif number == "0" and not controllers:
+            found[2] = name
+    return found
+
+
+def _mounts(root: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield (version, the group that is mounted, where) from ``/proc/self/mountinfo``."""
+    for line in _lines(root / "proc/self/mountinfo"):
+        left, _, right = line.partition(" - ")
+        fields, kinds = left.split(), right.split()
+        if len(fields) < 5 or len(kinds) < 3:
+            continue
+        place = _unescaped(fields[3]), _unescaped(fields[4])
+        if kinds[0] == "cgroup2":
+            yield 2, *place
+        elif kinds[0] == "cgroup" and "memory" in kinds[2].split(","):
+            yield 1, *place
+
+
+def _unescaped(text: str) -> str:
+    """Undo mountinfo's octal escapes of blanks and backslashes."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def _below(mount_root: str, name: str) -> list[str]:
+    """Return the group's path below the mount, empty where a container hides it."""
+    root = [part for part in mount_root.split("/") if part]
+    path = [part for part in name.split("/") if part]
+    if ".." in path or path[: len(root)] != root:
+        return []
+    return path[len(root) :]
+
+
+def _upwards(base: Path, parts: list[str]) -> Iterator[Path]:
+    for depth in range(len(parts), -1, -1):
+        yield base.joinpath(*parts[:depth])
+
+
+def _read_group(version: int, path: Path) -> Cgroup | None:
+    """Return a group if it sets a limit."""
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    limit, usage = (_number(path / name) for name in names[:2])
+    if limit is None or limit >= _UNLIMITED_BYTES:
+        return None
+    used = max(0, (usage or 0) - _reclaimable(path / "memory.stat", names[2]))
+    return Cgroup(version, str(path), limit, used)
+
+
+def _reclaimable(stat: Path, key: str) -> int:
+    for line in _lines(stat):
+        name, _, number = line.partition(" ")
+        if name == key and number.isdigit():
+            return int(number)
+    return 0
+
+
+def _number(path: Path) -> int | None:
+    """Return the number in a file; None for none, and for ``max``."""
+    lines = _lines(path)
+    return int(lines[0]) if lines and lines[0].isdigit() else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:  # not Linux, or not for us to read: no limit is known from it
+        return []
+
+
+# -- measurement -------------------------------------------------------------------------------
+
+
+class PeakMeter:
+    """Measures the peak memory of this process and all its children while it is entered.
+
+    It samples from a thread, so a peak shorter than the interval may be missed. What is summed is
+    the proportional set size: a page shared by n processes (libraries, memory that a forked child
+    has not changed) counts 1/n in each, hence once, which is how a control group is charged;
+    resident set sizes would count pyarrow's code once more for every worker. Where the
+    kernel gives no PSS (not Linux, or another user's process), resident size stands in.
+
+    >>> with PeakMeter() as meter:
+    ...     data = bytes(1000)
+    >>> meter.peak_bytes > 0
+    True
+    """
+
+    def __init__(self, interval_seconds: float = 0.05) -> None:
+        self.peak_bytes = 0
+        self._interval_seconds = interval_seconds
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="peak-meter", daemon=True)
+
+    def __enter__(self) -> PeakMeter:
+        self.sample()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+        self.sample()
+
+    def _run(self) -> None:
+        while not self._done.wait(self._interval_seconds):
+            self.sample()
+
+    def sample(self) -> int:
+        """Measure now; return the bytes."""
+        now_bytes = family_bytes()
+        self.peak_bytes = max(self.peak_bytes, now_bytes)
+        return now_bytes
+
+
+def family_bytes() -> int:
+    """Return the memory of this process and all its children now, shared pages counted once."""
+    import psutil
+
+    this = psutil.Process()
+    return sum(_process_bytes(process) for process in (this, *this.children(recursive=True)))
+
+
+def _process_bytes(process: object) -> int:
+    import psutil
+
+    assert isinstance(process, psutil.Process)
+    for line in _lines(Path(f"/proc/{process.pid}/smaps_rollup")):
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * KIB
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:  # it ended meanwhile
+        return 0

@@ -1,0 +1,55 @@
+"""The only door to files and object stores: ranged reads, streamed writes, publish-once.
+
+:class:`Storage` is the contract; :mod:`engine.storage.local` keeps it on POSIX file systems,
+:mod:`engine.storage.remote` on any fsspec file system. ``tests/engine/storage/test_contract.py``
+is one suite run on each. Callers get a store and a path from :func:`open_storage`.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Iterable
+
+from engine.errors import BadSetting, NoSource
+from engine.storage.base import PARQUET_SUFFIXES, Entry, PartSink, Source, Storage, redacted
+
+__all__ = ["Entry", "PartSink", "Source", "Storage", "expand_all", "open_storage"]
+
+
+def open_storage(url: str) -> tuple[Storage, str]:
+    """Return the store that a path or URL belongs to, and the path inside it.
+
+    Raises:
+        BadSetting: the URL's scheme is unknown, or its driver is not installed.
+    """
+    scheme, colon, _ = url.partition("://")
+    if colon and scheme not in ("file", "local"):
+        from engine.storage.remote import FsspecStorage
+
+        return FsspecStorage.from_url(url)
+    from engine.storage.local import LocalStorage
+
+    if not url:
+        raise BadSetting("an empty path; name a file, a folder or a URL")
+    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path) if colon else url
+    store = LocalStorage()
+    return store, store.absolute(path)
+
+
+def expand_all(patterns: Iterable[str]) -> list[tuple[Storage, str]]:
+    """Return the files that sources stand for: arguments in their order, folders sorted.
+
+    Raises:
+        NoSource: an argument matches no Parquet file.
+    """
+    found: list[tuple[Storage, str]] = []
+    for pattern in patterns:
+        store, path = open_storage(pattern)
+        files = store.expand(path)
+        if not files:
+            raise NoSource(
+                f"no Parquet file at {redacted(pattern)}: name a file, a folder that holds "
+                f"{'/'.join(PARQUET_SUFFIXES)} files, or a glob"
+            )
+        found += [(store, file) for file in files]
+    return found

@@ -1,0 +1,175 @@
+"""The contract of a store, and what all implementations share.
+
+What every implementation promises:
+
+* A read returns exactly the bytes asked for or raises; a file that changed since it was described
+  raises :class:`~engine.errors.SourceChanged` instead of mixing two versions.
+* A :class:`PartSink` shows nothing under its final name before :meth:`PartSink.commit`, and the
+  whole part after it; dying anywhere in between leaves at most a hidden temporary file.
+* :meth:`Storage.put_if_absent` is atomic: of two callers one wins, and knows it.
+* Only errors of :mod:`engine.errors` come out, and none of their messages holds a secret.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from engine.errors import SourceError
+from engine.model import SourceFile
+
+if TYPE_CHECKING:
+    from engine.format.footer import Range
+
+PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+
+
+class Entry(NamedTuple):
+    """One file of a folder."""
+
+    name: str
+    size_bytes: int
+
+
+class Source(Protocol):
+    """A source file, opened and pinned to the version that was described."""
+
+    file: SourceFile
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset``."""
+
+    def read_many(self, ranges: Iterable[Range]) -> list[bytes]:
+        """Return the bytes of several ranges, near ones fetched together."""
+
+    def arrow_file(self) -> Any:
+        """Return a new random-access file for pyarrow's readers."""
+
+    def check_unchanged(self) -> None:
+        """Raise SourceChanged if the file is no longer the one that was described."""
+
+    def close(self) -> None:
+        """Release the handle."""
+
+
+class PartSink(Protocol):
+    """A part in the making. ``size_bytes`` counts what has been written."""
+
+    size_bytes: int
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+
+    def copy(self, source: Source, offset: int, length: int) -> None:
+        """Append bytes of a source, without passing them through Python where that can be."""
+
+    def commit(self) -> None:
+        """Publish under the final name, whole and (if asked for) durable."""
+
+    def abort(self) -> None:
+        """Throw everything away; harmless after commit."""
+
+
+class Storage(Protocol):
+    """One store. Paths are the store's own, as :func:`open_storage` returned them."""
+
+    def stat(self, path: str) -> SourceFile:
+        """Describe a file: size and version. Raises NoSource if there is none."""
+
+    def expand(self, pattern: str) -> list[str]:
+        """Return the Parquet files that a file, folder or glob stands for, sorted."""
+
+    def open(self, file: SourceFile) -> Source:
+        """Open a file that :meth:`stat` described. Raises SourceChanged if it is another now."""
+
+    def create(self, path: str, *, durable: bool) -> PartSink:
+        """Begin a part; ``durable`` waits for the disk at commit."""
+
+    def get(self, path: str) -> bytes | None:
+        """Return a small file's content, None if there is none."""
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Create a small file whole and durable; False if it exists already."""
+
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Create or replace a small file, atomically."""
+
+    def files(self, folder: str) -> list[Entry]:
+        """Return the files directly inside a folder; none if it does not exist."""
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders directly inside a folder."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file; it is no error if there is none."""
+
+    def remove_leftovers(self, folder: str) -> None:
+        """Remove temporary files of runs that died; only while holding :meth:`lock`."""
+
+    def lock(self, folder: str) -> AbstractContextManager[None]:
+        """Hold the folder against other runs on this machine; Locked if one is at work."""
+
+    def join(self, folder: str, *names: str) -> str:
+        """Return the path of something inside a folder."""
+
+
+def redacted(url: str) -> str:
+    """Return a URL without what may be secret: query, fragment, user and password."""
+    if "://" not in url:
+        return url
+    parts = urllib.parse.urlsplit(url)
+    host = (
+        parts.netloc.rpartition("@")[2]
+        if parts.scheme in ("http", "https", "ftp")
+        else parts.netloc
+    )
+    return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Add the file's path to errors about its content."""
+    try:
+        yield
+    except SourceError as error:
+        if redacted(path) in str(error):
+            raise
+        raise type(error)(f"{redacted(path)}: {error}") from error
+
+
+def coalesced(ranges: list[Range], *, gap_bytes: int, most_bytes: int) -> Iterator[list[int]]:
+    """Group the positions of ranges so that one read serves each group.
+
+    Ranges in a group lie at most ``gap_bytes`` apart and span at most ``most_bytes`` together
+    (unless a single range is longer).
+    """
+    group: list[int] = []
+    start = end = 0
+    for position in sorted(range(len(ranges)), key=lambda i: ranges[i].offset):
+        this = ranges[position]
+        fits = group and this.offset - end <= gap_bytes and this.end - start <= most_bytes
+        if group and not fits:
+            yield group
+            group = []
+        if not group:
+            start, end = this.offset, this.end
+        group.append(position)
+        end = max(end, this.end)
+    if group:
+        yield group
+
+
+def read_coalesced(
+    read: Any, ranges: Iterable[Range], *, gap_bytes: int = 64 << 10, most_bytes: int = 8 << 20
+) -> list[bytes]:
+    """Read many ranges through ``read(offset, length)`` with few calls, in the order given."""
+    wanted = list(ranges)
+    out: list[bytes] = [b""] * len(wanted)
+    for group in coalesced(wanted, gap_bytes=gap_bytes, most_bytes=most_bytes):
+        start = min(wanted[i].offset for i in group)
+        data = read(start, max(wanted[i].end for i in group) - start)
+        for i in group:
+            out[i] = data[wanted[i].offset - start : wanted[i].end - start]
+    return out

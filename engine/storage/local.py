@@ -1,0 +1,367 @@
+"""Files on a POSIX file system: copied inside the kernel, published by rename.
+
+A part grows under a hidden temporary name (``.NAME.TOKEN.tmp``) in its own folder and is renamed
+once it is complete; with ``durable`` it is synced first, and its folder after. Write-back is
+started while the part still grows, so that the final sync finds little left to do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import fnmatch
+import glob
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import (
+    BadStructure,
+    EvensplitError,
+    Locked,
+    NoDiskSpace,
+    NoPermission,
+    NoSource,
+    SourceChanged,
+    StorageFailed,
+)
+from engine.model import SourceFile
+from engine.storage.base import PARQUET_SUFFIXES, Entry, Source, read_coalesced
+
+if TYPE_CHECKING:
+    from engine.format.footer import Range
+
+COPY_STEP_BYTES = 8 << 20
+WRITE_BACK_STEP_BYTES = 8 << 20
+_SYNC_FILE_RANGE_WRITE = 2
+_NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+_LOCK_NAME = ".lock"
+
+
+def _load_sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    try:
+        call = ctypes.CDLL(None, use_errno=True).sync_file_range
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return call
+
+
+_sync_file_range = _load_sync_file_range()
+
+
+@contextmanager
+def os_errors(path: str) -> Iterator[None]:
+    """Turn operating system errors into errors of the tree."""
+    try:
+        yield
+    except OSError as error:
+        raise translated(error, path) from error
+
+
+def translated(error: OSError, path: str) -> EvensplitError:
+    """Return the error of the tree that an operating system error stands for."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return NoDiskSpace(
+            f"no space left while writing {path}; free some, then run the same command again: "
+            "finished parts are kept"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NoPermission(f"no permission for {path} ({os.strerror(error.errno)})")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+        return NoSource(f"{path}: {os.strerror(error.errno).lower()}")
+    return StorageFailed(f"{path}: {error.strerror or error}; run the same command again")
+
+
+class LocalSource:
+    """A local file held open; see :class:`engine.storage.base.Source`."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        with os_errors(file.path):
+            self.descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._compare(os.fstat(self.descriptor))
+        except SourceChanged:
+            self.close()
+            raise
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes; BadStructure if the file has fewer."""
+        with os_errors(self.file.path):
+            data = os.pread(self.descriptor, length, offset)
+            while len(data) < length:
+                more = os.pread(self.descriptor, length - len(data), offset + len(data))
+                if not more:
+                    raise BadStructure(f"{length} bytes wanted at {offset}, past the file's end")
+                data += more
+        return data
+
+    def read_many(self, ranges: Iterable[Range]) -> list[bytes]:
+        """Return the bytes of several ranges."""
+        return read_coalesced(self.read, ranges)
+
+    def arrow_file(self) -> Any:
+        """Return a file that pyarrow reads without Python."""
+        import pyarrow
+
+        return pyarrow.OSFile(self.file.path)
+
+    def check_unchanged(self) -> None:
+        """Compare what now stands at the path with what was described."""
+        with os_errors(self.file.path):
+            self._compare(os.stat(self.file.path))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _compare(self, found: os.stat_result) -> None:
+        if (found.st_size, _version(found)) != (self.file.size_bytes, self.file.version):
+            raise SourceChanged(
+                f"{self.file.path} changed since it was planned ({self.file.size_bytes} bytes "
+                f"then, {found.st_size} now); plan again, with --overwrite for the same destination"
+            )
+
+
+class LocalSink:
+    """A growing local part; see :class:`engine.storage.base.PartSink`."""
+
+    def __init__(self, path: str, *, durable: bool) -> None:
+        self.size_bytes = 0
+        self._path = path
+        self._durable = durable
+        self._written_back = 0
+        folder, name = os.path.split(path)
+        self._temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
+        with os_errors(path):
+            os.makedirs(folder, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._descriptor = os.open(self._temporary, flags, 0o666)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        view = memoryview(data)
+        with os_errors(self._path):
+            while view:
+                written = os.write(self._descriptor, view)
+                self.size_bytes += written
+                view = view[written:]
+        self._start_write_back()
+
+    def copy(self, source: Source, offset: int, length: int) -> None:
+        """Append bytes of a source; inside the kernel if it is a local file."""
+        end = offset + length
+        if isinstance(source, LocalSource):
+            offset = self._kernel_copy(source, offset, end)
+        while offset < end:
+            data = source.read(offset, min(COPY_STEP_BYTES, end - offset))
+            self.write(data)
+            offset += len(data)
+
+    def _kernel_copy(self, source: LocalSource, offset: int, end: int) -> int:
+        """Copy as far as the kernel can; return where it stopped."""
+        while offset < end:
+            step = min(COPY_STEP_BYTES, end - offset)
+            try:
+                copied = os.copy_file_range(source.descriptor, self._descriptor, step, offset)
+            except OSError as error:
+                if error.errno in _NO_KERNEL_COPY:
+                    return offset
+                raise translated(error, self._path) from error
+            if copied == 0:  # the end of the file, or a file system that cannot: read() tells
+                return offset
+            offset += copied
+            self.size_bytes += copied
+            self._start_write_back()
+        return offset
+
+    def _start_write_back(self) -> None:
+        todo = self.size_bytes - self._written_back
+        if not self._durable or todo < WRITE_BACK_STEP_BYTES or _sync_file_range is None:
+            return
+        # A hint: a failure here shows again, and is handled, at the final fsync.
+        _sync_file_range(self._descriptor, self._written_back, todo, _SYNC_FILE_RANGE_WRITE)
+        self._written_back = self.size_bytes
+
+    def commit(self) -> None:
+        """Sync, rename, sync the folder."""
+        with os_errors(self._path):
+            if self._durable:
+                os.fsync(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+            os.rename(self._temporary, self._path)
+            if self._durable:
+                _sync_folder(os.path.dirname(self._path))
+
+    def abort(self) -> None:
+        """Remove the temporary file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            with suppress(FileNotFoundError):
+                os.unlink(self._temporary)
+
+
+class LocalStorage:
+    """Local files; see :class:`engine.storage.base.Storage`."""
+
+    def absolute(self, path: str) -> str:
+        """Return the absolute path, with ``~`` expanded and links kept."""
+        return os.path.abspath(os.path.expanduser(path))
+
+    def join(self, folder: str, *names: str) -> str:
+        """Join path components."""
+        return os.path.join(folder, *names)
+
+    def stat(self, path: str) -> SourceFile:
+        """Describe a regular file."""
+        with os_errors(path):
+            found = os.stat(path)
+        if not os.path.isfile(path):
+            raise NoSource(f"{path} is not a file")
+        return SourceFile(path, found.st_size, _version(found))
+
+    def expand(self, pattern: str) -> list[str]:
+        """Return the files of a file, folder (with subfolders) or glob."""
+        if os.path.isfile(pattern):
+            return [pattern]
+        if os.path.isdir(pattern):
+            return sorted(_walk(pattern))
+        if os.path.lexists(os.path.dirname(pattern)) and not os.access(
+            os.path.dirname(pattern), os.X_OK
+        ):
+            raise NoPermission(f"no permission to look for {pattern}")
+        if not glob.has_magic(pattern):
+            return []
+        return sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+
+    def open(self, file: SourceFile) -> LocalSource:
+        """Open a described file."""
+        return LocalSource(file)
+
+    def create(self, path: str, *, durable: bool) -> LocalSink:
+        """Begin a part."""
+        return LocalSink(path, durable=durable)
+
+    def get(self, path: str) -> bytes | None:
+        """Return a small file's content."""
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise translated(error, path) from error
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Create a small file by hard link, which fails if the name is taken."""
+        return self._put(path, data, durable=True, exclusive=True)
+
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Create or replace a small file by rename."""
+        self._put(path, data, durable=durable, exclusive=False)
+
+    def _put(self, path: str, data: bytes, *, durable: bool, exclusive: bool) -> bool:
+        folder, name = os.path.split(path)
+        temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
+        with os_errors(path):
+            os.makedirs(folder, exist_ok=True)
+            try:
+                with open(temporary, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    if durable:
+                        os.fsync(file.fileno())
+                if not exclusive:
+                    os.rename(temporary, path)
+                else:
+                    try:
+                        os.link(temporary, path)
+                    except FileExistsError:
+                        return False
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary)
+            if durable:
+                _sync_folder(folder)
+        return True
+
+    def files(self, folder: str) -> list[Entry]:
+        """Return the files directly inside a folder, hidden ones included."""
+        try:
+            with os.scandir(folder) as entries:
+                found = [Entry(e.name, e.stat().st_size) for e in entries if e.is_file()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise translated(error, folder) from error
+        return sorted(found)
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders directly inside a folder."""
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise translated(error, folder) from error
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        with os_errors(path), suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def remove_leftovers(self, folder: str) -> None:
+        """Remove temporary files of runs that died."""
+        for entry in self.files(folder):
+            if fnmatch.fnmatch(entry.name, ".*.????????.tmp"):
+                self.remove(os.path.join(folder, entry.name))
+
+    @contextmanager
+    def lock(self, folder: str) -> Iterator[None]:
+        """Hold an advisory lock, which the kernel drops when the process ends in any way."""
+        with os_errors(folder):
+            os.makedirs(folder, exist_ok=True)
+            descriptor = os.open(os.path.join(folder, _LOCK_NAME), os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Locked(
+                    f"another run is at work in {os.path.dirname(folder)}; wait for it to end"
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Yield Parquet files below a folder; names that begin with ``_`` or ``.`` are not data."""
+    with os_errors(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(("_", ".")):
+                continue
+            if entry.is_dir():
+                yield from _walk(entry.path)
+            elif entry.name.lower().endswith(PARQUET_SUFFIXES):
+                yield entry.path
+
+
+def _version(found: os.stat_result) -> str:
+    return f"mtime-ns:{found.st_mtime_ns}"
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,305 @@
+"""Any fsspec file system: object stores, memory, FTP, ... one request a range, parts streamed.
+
+Reads ask for exact ranges (no read-ahead cache, which fetches up to ten times the bytes). A part
+is streamed to a hidden temporary name and moved to its final one at commit, because a file that
+fsspec is still writing may be published, truncated, by any error. Reads are checked against the
+file's size and version before and after; pinning each request to an ETag needs the store's own
+client.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from engine.errors import (
+    BadSetting,
+    BadStructure,
+    NoPermission,
+    NoSource,
+    SourceChanged,
+    StorageFailed,
+)
+from engine.model import SourceFile
+from engine.storage.base import PARQUET_SUFFIXES, Entry, Source, read_coalesced, redacted
+from engine.storage.local import translated
+
+if TYPE_CHECKING:
+    from engine.format.footer import Range
+
+COPY_STEP_BYTES = 8 << 20
+_GAP_BYTES = 1 << 20  # a request costs about as much time as reading this much
+_VERSION_KEYS = ("etag", "ETag", "content_md5", "last_modified", "LastModified", "mtime", "created")
+
+
+@contextmanager
+def store_errors(path: str) -> Iterator[None]:
+    """Turn errors of drivers into errors of the tree; their messages may hold secrets."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NoSource(f"{redacted(path)}: no such file") from error
+    except PermissionError as error:
+        raise NoPermission(f"no permission for {redacted(path)}") from error
+    except OSError as error:
+        if error.errno:
+            raise translated(error, redacted(path)) from error
+        raise StorageFailed(f"{redacted(path)}: {type(error).__name__}; try again") from error
+
+
+class RemoteSource:
+    """A file of an fsspec file system; see :class:`engine.storage.base.Source`."""
+
+    def __init__(self, store: FsspecStorage, file: SourceFile) -> None:
+        self.file = file
+        self._store = store
+        self.check_unchanged()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes in one request."""
+        if length == 0:
+            return b""
+        with store_errors(self.file.path):
+            data = self._store.fs.cat_file(self.file.path, start=offset, end=offset + length)
+        if len(data) != length:
+            raise BadStructure(f"{length} bytes wanted at {offset}, {len(data)} came")
+        return bytes(data)
+
+    def read_many(self, ranges: Iterable[Range]) -> list[bytes]:
+        """Return the bytes of several ranges, near ones in one request."""
+        return read_coalesced(self.read, ranges, gap_bytes=_GAP_BYTES)
+
+    def arrow_file(self) -> Any:
+        """Return a file for pyarrow that reads through this source."""
+        import pyarrow
+
+        return pyarrow.PythonFile(_RangeFile(self), mode="r")
+
+    def check_unchanged(self) -> None:
+        """Ask the store for the file's size and version again."""
+        found = self._store.stat(self.file.path)
+        if found != self.file:
+            raise SourceChanged(
+                f"{redacted(self.file.path)} changed since it was planned; plan again, with "
+                "--overwrite for the same destination"
+            )
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _RangeFile(io.RawIOBase):
+    def __init__(self, source: RemoteSource) -> None:
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(
+            whence, self._source.file.size_bytes
+        )
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._source.file.size_bytes - self._position, 0)
+        data = self._source.read(self._position, left if size < 0 else min(size, left))
+        self._position += len(data)
+        return data
+
+
+class RemoteSink:
+    """A growing part; see :class:`engine.storage.base.PartSink`."""
+
+    def __init__(self, store: FsspecStorage, path: str) -> None:
+        self.size_bytes = 0
+        self._store = store
+        self._path = path
+        folder, _, name = path.rpartition("/")
+        self._temporary = f"{folder}/.{name}.{secrets.token_hex(4)}.tmp"
+        with store_errors(path):
+            store.fs.makedirs(folder, exist_ok=True)
+            self._file = store.fs.open(self._temporary, "wb")
+        self._open = True
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        with store_errors(self._path):
+            self._file.write(data)
+        self.size_bytes += len(data)
+
+    def copy(self, source: Source, offset: int, length: int) -> None:
+        """Append bytes of a source, a few MiB at a time."""
+        end = offset + length
+        while offset < end:
+            data = source.read(offset, min(COPY_STEP_BYTES, end - offset))
+            self.write(data)
+            offset += len(data)
+
+    def commit(self) -> None:
+        """Close the temporary file, compare its size, and move it."""
+        with store_errors(self._path):
+            self._file.close()
+            self._open = False
+            stored = self._store.fs.info(self._temporary)["size"]
+            if stored != self.size_bytes:
+                self._store.remove(self._temporary)
+                raise StorageFailed(
+                    f"{redacted(self._path)}: {self.size_bytes} bytes written, {stored} stored"
+                )
+            self._store.fs.mv(self._temporary, self._path)
+
+    def abort(self) -> None:
+        """Remove the temporary file."""
+        if self._open:
+            self._open = False
+            with store_errors(self._path):
+                self._file.close()
+            self._store.remove(self._temporary)
+
+
+class FsspecStorage:
+    """One fsspec file system; see :class:`engine.storage.base.Storage`."""
+
+    def __init__(self, fs: Any, protocol: str) -> None:
+        self.fs = fs
+        self._protocol = protocol
+
+    @classmethod
+    def from_url(cls, url: str) -> tuple[FsspecStorage, str]:
+        """Return the store of a URL and the path in it, as a URL too.
+
+        Raises:
+            BadSetting: unknown scheme or missing driver.
+        """
+        protocol = url.partition("://")[0]
+        if protocol not in fsspec.available_protocols():
+            raise BadSetting(f"unknown kind of URL: {protocol}://")
+        try:
+            fs, _ = url_to_fs(url, use_listings_cache=False)
+        except ImportError as error:
+            raise BadSetting(
+                f"{protocol}:// needs a package that is not installed: {error}"
+            ) from error
+        except ValueError as error:
+            raise BadSetting(
+                f"{redacted(url)} cannot be opened: check the URL and account"
+            ) from error
+        return cls(fs, protocol), url.rstrip("/")
+
+    def join(self, folder: str, *names: str) -> str:
+        """Join path components."""
+        return "/".join((folder.rstrip("/"), *names))
+
+    def stat(self, path: str) -> SourceFile:
+        """Describe a file."""
+        with store_errors(path):
+            info = self.fs.info(path)
+        if info.get("type") != "file":
+            raise NoSource(f"{redacted(path)} is not a file")
+        key = next((key for key in _VERSION_KEYS if info.get(key) is not None), None)
+        return SourceFile(path, info["size"], f"{key}:{info[key]}" if key else "unknown")
+
+    def expand(self, pattern: str) -> list[str]:
+        """Return the files of a file, folder (with subfolders) or glob."""
+        with store_errors(pattern):
+            if self.fs.isfile(pattern):
+                return [pattern]
+            if self.fs.isdir(pattern):
+                paths = self.fs.find(pattern)
+            else:
+                paths = self.fs.glob(pattern) if any(c in pattern for c in "*?[") else []
+        root = self.fs._strip_protocol(pattern)
+        return sorted(
+            self.fs.unstrip_protocol(path)
+            for path in paths
+            if path.lower().endswith(PARQUET_SUFFIXES) and not _hidden(path.removeprefix(root))
+        )
+
+    def open(self, file: SourceFile) -> RemoteSource:
+        """Open a described file."""
+        return RemoteSource(self, file)
+
+    def create(self, path: str, *, durable: bool) -> RemoteSink:
+        """Begin a part; what a store has acknowledged is taken as durable."""
+        return RemoteSink(self, path)
+
+    def get(self, path: str) -> bytes | None:
+        """Return a small file's content."""
+        try:
+            with store_errors(path):
+                return bytes(self.fs.cat_file(path))
+        except NoSource:
+            return None
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Create a small file, by the driver's own exclusive mode."""
+        with store_errors(path):
+            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            try:
+                self.fs.pipe_file(path, data, mode="create")
+            except FileExistsError:
+                return False
+        return True
+
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Create or replace a small file."""
+        with store_errors(path):
+            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self.fs.pipe_file(path, data)
+
+    def files(self, folder: str) -> list[Entry]:
+        """Return the files directly inside a folder."""
+        return sorted(
+            Entry(item["name"].rstrip("/").rpartition("/")[2], item["size"])
+            for item in self._items(folder)
+            if item["type"] == "file"
+        )
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders directly inside a folder."""
+        return sorted(
+            item["name"].rstrip("/").rpartition("/")[2]
+            for item in self._items(folder)
+            if item["type"] == "directory"
+        )
+
+    def _items(self, folder: str) -> list[dict[str, Any]]:
+        try:
+            with store_errors(folder):
+                return list(self.fs.ls(folder, detail=True))
+        except NoSource:
+            return []
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        try:
+            with store_errors(path):
+                self.fs.rm_file(path)
+        except NoSource:
+            return
+
+    def remove_leftovers(self, folder: str) -> None:
+        """Leave them: without a lock, a temporary file may be another run's work in progress."""
+
+    def lock(self, folder: str) -> AbstractContextManager[None]:
+        """No lock: two runs of one plan write the same bytes, and commit each part atomically."""
+        return nullcontext()
+
+
+def _hidden(path: str) -> bool:
+    return any(name.startswith(("_", ".")) for name in path.split("/") if name)
