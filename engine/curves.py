@@ -1,0 +1,181 @@
+"""What some rows of a row group cost in a part: bytes by row, from the positions of its pages.
+
+Pages of different columns do not end at the same rows, so the bytes of the row group are summed
+over all columns as a function of the row, linear inside a page. A slice costs besides: the
+dictionary of every column that still has pages which use it, Bloom filters, a footer entry.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engine.format.footer import Leaf
+from engine.format.page_map import PageMap
+from engine.layout import GroupLayout, OpenFile
+from engine.page_maps import dictionary_pages, page_maps
+
+# A rewritten page compresses a little better or worse than its share of the whole page.
+_UNCERTAIN_SHARE = 0.1
+_UNCERTAIN_BYTES_PER_PAGE = 128
+_LARGE_PAGE_SHARE = 0.5
+
+
+class CutColumn(NamedTuple):
+    """A column of a row group that may be cut."""
+
+    leaf: Leaf
+    pages: PageMap
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Bytes of a row group by row.
+
+    Attributes:
+        row_group: its index in the file.
+        rows: knots, ascending, from 0 to the group's number of rows.
+        sums: data and index bytes before each of ``rows``, dictionaries not counted.
+        fixed_bytes: what any slice needs besides.
+        dictionaries: (row, bytes): a slice that begins before the row repeats the dictionary.
+        columns: their pages.
+    """
+
+    row_group: int
+    rows: Sequence[int]
+    sums: Sequence[float]
+    fixed_bytes: int
+    dictionaries: tuple[tuple[int, int], ...]
+    columns: tuple[CutColumn, ...]
+
+    def before(self, row: int) -> float:
+        """Return the bytes before a row."""
+        i = bisect_right(self.rows, row) - 1
+        if i >= len(self.rows) - 1:
+            return self.sums[-1]
+        share = (row - self.rows[i]) / (self.rows[i + 1] - self.rows[i])
+        return self.sums[i] + share * (self.sums[i + 1] - self.sums[i])
+
+    def repeated(self, start_row: int) -> int:
+        """Return the bytes that a slice from ``start_row`` has beyond its rows' own."""
+        return self.fixed_bytes + sum(size for row, size in self.dictionaries if row > start_row)
+
+    def num_bytes(self, start_row: int, stop_row: int) -> int:
+        """Return the expected bytes of a slice in a part."""
+        return self.repeated(start_row) + round(self.before(stop_row) - self.before(start_row))
+
+    def last_row(self, start_row: int, num_bytes: float) -> int:
+        """Return the last row at which a slice from ``start_row`` still fits ``num_bytes``."""
+        room = num_bytes - self.repeated(start_row)
+        if room <= 0:
+            return start_row
+        goal = self.before(start_row) + room
+        i = bisect_right(self.sums, goal) - 1
+        if i >= len(self.rows) - 1:
+            return self.rows[-1]
+        share = (goal - self.sums[i]) / (self.sums[i + 1] - self.sums[i])
+        return max(start_row, int(self.rows[i] + share * (self.rows[i + 1] - self.rows[i])))
+
+    def reencoded(self, start_row: int, stop_row: int) -> int:
+        """Return the expected bytes of pages that a slice must rewrite."""
+        return round(sum(size for _, _, size in self._rewritten(start_row, stop_row)))
+
+    def uncertain(self, start_row: int, stop_row: int) -> int:
+        """Return the bytes by which a slice may turn out larger than expected."""
+        pages = list(self._rewritten(start_row, stop_row))
+        size = sum(size for _, _, size in pages)
+        return round(_UNCERTAIN_SHARE * size) + _UNCERTAIN_BYTES_PER_PAGE * len(pages)
+
+    def reasons(self, start_row: int, stop_row: int) -> list[str]:
+        """Return why a slice re-encodes anything, in sentences."""
+        pages = list(self._rewritten(start_row, stop_row))
+        if not pages:
+            return []
+        large = {
+            column.leaf.name: column.pages.sizes[page]
+            for column, page, _ in pages
+            if column.pages.num_pages
+            and column.pages.sizes[page] >= _LARGE_PAGE_SHARE * sum(column.pages.sizes)
+            and column.pages.sizes[page] > 1 << 20
+        }
+        sentences = [
+            f"row group {self.row_group}: column {name} has a page of {size} bytes, most of its "
+            "chunk, and is re-encoded"
+            for name, size in large.items()
+        ]
+        others = len({column.leaf.index for column, _, _ in pages}) - len(large)
+        if others:
+            sentences.append(
+                f"row group {self.row_group}: pages of {others} columns are cut at rows "
+                f"{start_row} to {stop_row}"
+            )
+        return sentences
+
+    def _rewritten(self, start_row: int, stop_row: int) -> list[tuple[CutColumn, int, float]]:
+        """Return the pages that are cut, each with the expected bytes of what is kept."""
+        found = []
+        for column in self.columns:
+            pages = column.pages
+            if not pages.num_pages:
+                continue
+            first, last = pages.page_of_row(start_row), pages.page_of_row(stop_row)
+            for page in {first, last}:
+                low, high = pages.rows(page)
+                kept = min(high, stop_row) - max(low, start_row)
+                if low < high and 0 < kept < high - low:
+                    found.append((column, page, pages.sizes[page] * kept / (high - low)))
+        return found
+
+
+def rough_curve(group: GroupLayout) -> Curve:
+    """Return the curve that the footer alone gives: bytes in proportion to rows."""
+    own_bytes = group.data_bytes + group.index_bytes - group.dictionary_bytes
+    return Curve(
+        group.index,
+        (0, group.num_rows),
+        (0.0, float(own_bytes)),
+        group.extra_bytes,
+        ((group.num_rows, group.dictionary_bytes),),
+        (),
+    )
+
+
+def read_curve(file: OpenFile, group: GroupLayout) -> Curve:
+    """Read the page positions of a row group and sum them up.
+
+    Raises:
+        BadPage: a page header is damaged.
+    """
+    import numpy
+
+    columns = tuple(
+        CutColumn(leaf, pages)
+        for leaf, pages in zip(file.footer.leaves, page_maps(file, group.index), strict=True)
+    )
+    end = group.num_rows
+    knots = [numpy.array([0, end], dtype=numpy.int64)]
+    knots += [numpy.frombuffer(c.pages.first_rows, dtype=numpy.int64) for c in columns]
+    rows = numpy.unique(numpy.concatenate(knots))
+    sums = rows * (group.index_bytes / end)
+    dictionaries = []
+    for column in columns:
+        pages = column.pages
+        if not pages.num_pages:
+            continue
+        sizes = numpy.frombuffer(pages.sizes, dtype=numpy.int64)
+        starts = numpy.append(numpy.frombuffer(pages.first_rows, dtype=numpy.int64), end)
+        sums = sums + numpy.interp(rows, starts, numpy.concatenate([[0], numpy.cumsum(sizes)]))
+        if pages.dictionary is not None:
+            used = dictionary_pages(file, group.index, column.leaf)
+            row = end if used >= pages.num_pages else pages.first_rows[used]
+            dictionaries.append((row, pages.dictionary.length))
+    return Curve(
+        group.index,
+        rows.tolist(),
+        sums.tolist(),
+        group.extra_bytes,
+        tuple(dictionaries),
+        columns,
+    )

@@ -1,0 +1,329 @@
+"""Sources as the planner sees them: opened, their footers read and checked, their bytes counted.
+
+Everything that footers alone can prove wrong is found here, before any work: chunks outside the
+file, row counts that do not add up, encrypted columns, several sources with different schemas.
+Not covered: pages inside a row group (:mod:`engine.curves`), and content that only a
+reader would notice (:mod:`engine.verify`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from engine.errors import BadStructure, Encrypted, NotParquet, SchemaMismatch, Unsupported
+from engine.format import thrift
+from engine.format.footer import (
+    MAGIC,
+    TAIL_BYTES,
+    ColumnChunk,
+    Footer,
+    Range,
+    RowGroup,
+    footer_range,
+    value,
+)
+from engine.model import SourceFile
+from engine.storage import Source, open_storage
+from engine.storage.base import naming, redacted
+
+FIRST_READ_BYTES = 256 << 10
+PROVENANCE_BYTES = 512  # key-value entries of ours, and a little for longer numbers
+_CACHED_CHUNKS = 20_000
+
+
+class OpenFile:
+    """An opened source with its footer; row groups are decoded once and kept while they are few."""
+
+    def __init__(self, file: SourceFile) -> None:
+        store, path = open_storage(file.path)
+        self.file = file
+        self.source: Source = store.open(SourceFile(path, file.size_bytes, file.version))
+        try:
+            with naming(file.path):
+                self.footer, self.footer_offset = read_footer(self.source)
+        except BaseException:
+            self.source.close()
+            raise
+        self.notes: dict[tuple[str, int], Any] = {}  # what others keep with the file, by row group
+        self._groups: OrderedDict[int, RowGroup] = OrderedDict()
+        self._most_groups = max(1, _CACHED_CHUNKS // max(1, len(self.footer.leaves)))
+
+    def row_group(self, index: int) -> RowGroup:
+        """Return a decoded row group."""
+        group = self._groups.get(index)
+        if group is None:
+            group = self.footer.row_group(index)
+            if len(self._groups) < self._most_groups:
+                self._groups[index] = group
+        return group
+
+
+_open: dict[SourceFile, OpenFile] = {}
+_open_lock = threading.Lock()
+
+
+def open_file(file: SourceFile) -> OpenFile:
+    """Return the opened file, shared by all parts that this process writes."""
+    with _open_lock:
+        found = _open.get(file)
+        if found is None:
+            found = _open[file] = OpenFile(file)
+        return found
+
+
+def close_files() -> None:
+    """Close every file that :func:`open_file` holds."""
+    with _open_lock:
+        for file in _open.values():
+            file.source.close()
+        _open.clear()
+
+
+def read_footer(source: Source) -> tuple[Footer, int]:
+    """Read a file's footer, in one read where it is small; return it and where it begins.
+
+    Raises:
+        NotParquet, BadStructure, Encrypted: see :func:`engine.format.footer.footer_range`.
+    """
+    size = source.file.size_bytes
+    length = min(size, FIRST_READ_BYTES)
+    tail = source.read(size - length, length)
+    place = footer_range(tail, size)
+    if source.read(0, 4) != MAGIC:
+        raise NotParquet(f"not a Parquet file: it begins without {MAGIC!r}")
+    if place.length + TAIL_BYTES <= length:
+        data = tail[length - TAIL_BYTES - place.length : length - TAIL_BYTES]
+    else:
+        data = source.read(place.offset, place.length)
+    return Footer(data), place.offset
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLayout:
+    """One row group that has rows.
+
+    Attributes:
+        file, index: which row group of which source.
+        num_rows: rows.
+        data_bytes: all column chunks.
+        dictionary_bytes: dictionary pages among these, as far as the footer tells.
+        index_bytes: both page indexes.
+        extra_bytes: what it adds to a part besides: Bloom filters and its footer entry.
+    """
+
+    file: int
+    index: int
+    num_rows: int
+    data_bytes: int
+    dictionary_bytes: int
+    index_bytes: int
+    extra_bytes: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that the whole row group takes in a part."""
+        return self.data_bytes + self.index_bytes + self.extra_bytes
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All sources as one sequence of row groups.
+
+    Attributes:
+        files: the sources.
+        groups: row groups that have rows, in order.
+        first_rows: the first row of each group, and behind the last the number of all rows.
+        offsets: bytes of all groups before each, and behind the last the sum.
+        part_bytes: what every part spends on magic, schema and metadata.
+        num_columns: leaves of the schema.
+        lost: metadata that parts of several sources cannot keep, with the reason.
+    """
+
+    files: tuple[SourceFile, ...]
+    groups: tuple[GroupLayout, ...]
+    first_rows: tuple[int, ...]
+    offsets: tuple[int, ...]
+    part_bytes: int
+    num_columns: int
+    lost: tuple[str, ...] = ()
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all sources."""
+        return self.first_rows[-1]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all row groups."""
+        return self.offsets[-1]
+
+
+def make_layout(
+    files: tuple[SourceFile, ...],
+    groups: tuple[GroupLayout, ...],
+    part_bytes: int,
+    num_columns: int,
+    lost: tuple[str, ...] = (),
+) -> Layout:
+    """Build a layout and its running sums."""
+    first_rows = tuple(accumulate((group.num_rows for group in groups), initial=0))
+    offsets = tuple(accumulate((group.num_bytes for group in groups), initial=0))
+    return Layout(files, groups, first_rows, offsets, part_bytes, num_columns, lost)
+
+
+def read_layout(files: Sequence[SourceFile]) -> Layout:
+    """Read and check the footers of all sources.
+
+    Raises:
+        SourceError: a source is damaged, encrypted, changed, or has another schema than the first.
+    """
+    opened = [open_file(file) for file in files]
+    first = opened[0].footer
+    with naming(files[0].path):
+        if not first.leaves:
+            raise Unsupported("the file has no columns, so there is nothing to split")
+    groups: list[GroupLayout] = []
+    lost: list[str] = []
+    for number, file in enumerate(opened):
+        with naming(file.file.path):
+            groups += _groups(file, number)
+        if number:
+            _check_same_schema(opened[0], file)
+            lost += _differing_metadata(opened[0], file)
+    entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
+    part_bytes = len(MAGIC) + TAIL_BYTES + PROVENANCE_BYTES + first.size_bytes - entries
+    return make_layout(
+        tuple(files), tuple(groups), part_bytes, len(first.leaves), tuple(dict.fromkeys(lost))
+    )
+
+
+def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
+    footer = file.footer
+    num_rows = 0
+    found = []
+    for index in range(footer.num_row_groups):
+        group = file.row_group(index)
+        if group.num_rows < 0:
+            raise BadStructure(f"row group {index} claims {group.num_rows} rows")
+        num_rows += group.num_rows
+        index_bytes, filter_bytes = _check_chunks(file, index, group)
+        if group.num_rows:
+            found.append(
+                GroupLayout(
+                    file=number,
+                    index=index,
+                    num_rows=group.num_rows,
+                    data_bytes=group.compressed_bytes,
+                    dictionary_bytes=sum(_dictionary_bytes(chunk) for chunk in group.columns),
+                    index_bytes=index_bytes,
+                    extra_bytes=filter_bytes + footer.row_group_bytes(index),
+                )
+            )
+    if num_rows != footer.num_rows:
+        raise BadStructure(
+            f"the footer claims {footer.num_rows} rows, its row groups hold {num_rows}"
+        )
+    return found
+
+
+def _dictionary_bytes(chunk: ColumnChunk) -> int:
+    offset = chunk.dictionary_page_offset
+    length = chunk.data_page_offset - offset if offset is not None else 0
+    return length if 0 < length < chunk.compressed_bytes else 0
+
+
+def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> tuple[int, int]:
+    """Check every chunk of a row group; return the bytes of page indexes and of Bloom filters."""
+    end = file.footer_offset
+    index_bytes = filter_bytes = 0
+    for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
+        where = chunk.range
+        if chunk.is_encrypted:
+            raise Encrypted(f"column {leaf.name} is encrypted; decrypt the file first")
+        if value(chunk.struct, 1):
+            raise Unsupported(f"column {leaf.name} lies in another file")
+        if value(chunk.meta, 1) != leaf.physical:
+            raise BadStructure(
+                f"column {leaf.name} of row group {index} has another type than the schema"
+            )
+        if not _inside(where, end) or (group.num_rows and not where.length):
+            raise BadStructure(
+                f"column {leaf.name} of row group {index} lies at bytes {where.offset} to "
+                f"{where.end}, outside the file's data (4 to {end})"
+            )
+        for place in (chunk.offset_index, chunk.column_index):
+            if place is not None:
+                if not _inside(place, end):
+                    raise BadStructure(
+                        f"a page index of column {leaf.name}, row group {index}, lies outside "
+                        "the file"
+                    )
+                index_bytes += place.length
+        place = bloom_filter_range(file, chunk)
+        filter_bytes += place.length if place else 0
+    return index_bytes, filter_bytes
+
+
+def _inside(place: Range, end: int) -> bool:
+    return place.offset >= len(MAGIC) and place.length >= 0 and place.end <= end
+
+
+def bloom_filter_range(file: OpenFile, chunk: ColumnChunk) -> Range | None:
+    """Return where a chunk's Bloom filter lies; its length is read from it where the footer has none.
+
+    Source: BloomFilter.md, ``BloomFilterHeader`` (field 1 is the number of bytes behind it).
+    """
+    offset = chunk.bloom_filter_offset
+    if offset is None:
+        return None
+    length = chunk.bloom_filter_length
+    if length is None:
+        head = file.source.read(offset, min(64, max(0, file.footer_offset - offset)))
+        header, header_bytes = thrift.decode(head)
+        length = header_bytes + value(header, 1, 0)
+    place = Range(offset, length)
+    if not _inside(place, file.footer_offset):
+        raise BadStructure(
+            f"a Bloom filter lies at bytes {offset} to {place.end}, outside the file"
+        )
+    return place
+
+
+def _check_same_schema(first: OpenFile, other: OpenFile) -> None:
+    one, two = first.footer, other.footer
+    names = (redacted(first.file.path), redacted(other.file.path))
+    ours, theirs = one.schema[1:], two.schema[1:]
+    if len(one.leaves) != len(two.leaves) or len(ours) != len(theirs):
+        raise SchemaMismatch(
+            f"{names[0]} has {len(one.leaves)} columns, {names[1]} has {len(two.leaves)}; "
+            "sources of one split need one schema"
+        )
+    for mine, its in zip(ours, theirs, strict=True):
+        if mine != its:
+            column = bytes(value(mine, 4, b"?")).decode("utf-8", "replace")
+            raise SchemaMismatch(
+                f"column {column} differs between {names[0]} and {names[1]} (name, type, logical "
+                "type, nullability or field id); sources of one split need one schema"
+            )
+    if value(one.struct, 7) != value(two.struct, 7):
+        raise SchemaMismatch(f"{names[0]} and {names[1]} order their statistics differently")
+
+
+def _differing_metadata(first: OpenFile, other: OpenFile) -> list[str]:
+    one, two = first.footer, other.footer
+    names = (redacted(first.file.path), redacted(other.file.path))
+    mine, its = dict(one.key_values), dict(two.key_values)
+    lost = [
+        f"key-value metadata {key.decode('utf-8', 'replace')!r} of {names[1]}: parts carry that "
+        f"of {names[0]}"
+        for key in its
+        if its[key] != mine.get(key)
+    ]
+    if one.created_by != two.created_by:
+        lost.append(f"created_by {two.created_by!r} of {names[1]}: parts carry {one.created_by!r}")
+    return lost

@@ -1,0 +1,232 @@
+"""Pages of opened sources: where they lie, what their headers say. Read once, kept with the file.
+
+The decisions are made by sans-IO code (:mod:`engine.format.page_map`, :mod:`engine.format.pages`);
+this module feeds it bytes. A page map comes from the offset index where there is a good one, else
+from a walk over the page headers, and for repeated columns in V1 pages from their levels.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from engine.errors import BadPage, BadStructure
+from engine.format.footer import Leaf, Range, value
+from engine.format.page_index import OffsetIndex
+from engine.format.page_map import (
+    PageMap,
+    RowStarts,
+    map_from_index,
+    run_walk,
+    walk_pages,
+    with_row_starts,
+)
+from engine.format.pages import PageHeader, PageType, read_page_header
+from engine.format.thrift import decode
+from engine.layout import OpenFile
+
+HEADER_BYTES = 96  # most data page headers without statistics are shorter
+_MOST_HEADER_BYTES = 1 << 20
+
+
+def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
+    """Return the page map of every column of a row group; kept with the file.
+
+    Raises:
+        BadPage: a page header is damaged; the message names column and row group.
+    """
+    found: list[PageMap] | None = file.notes.get(("page maps", row_group))
+    if found is None:
+        group = file.row_group(row_group)
+        indexes = file.source.read_many(
+            [chunk.offset_index or Range(0, 0) for chunk in group.columns]
+        )
+        found = [
+            _page_map(file, row_group, leaf, data)
+            for leaf, data in zip(file.footer.leaves, indexes, strict=True)
+        ]
+        file.notes["page maps", row_group] = found
+    return found
+
+
+def _page_map(file: OpenFile, row_group: int, leaf: Leaf, index: bytes) -> PageMap:
+    group = file.row_group(row_group)
+    chunk = group.columns[leaf.index]
+    flat = leaf.max_repetition == 0
+    with at_page(file, row_group, leaf):
+        if index:
+            try:
+                return map_from_index(
+                    OffsetIndex.decode(index), chunk.range, group.num_rows, is_flat=flat
+                )
+            except BadStructure:
+                pass  # stale or damaged: the pages themselves decide
+        walk = walk_pages(chunk.range, chunk.num_values, group.num_rows, is_flat=flat)
+        pages = run_walk(walk, file.source.read)
+        if pages.needs_levels:
+            pages = with_row_starts(pages, list(_row_starts(file, leaf, chunk.codec, pages)))
+        return pages
+
+
+def _row_starts(file: OpenFile, leaf: Leaf, codec: int, pages: PageMap) -> Iterator[RowStarts]:
+    from engine.format.codecs import decompress
+    from engine.format.levels import count_row_starts
+
+    for number in range(pages.num_pages):
+        header, body = read_page(file, pages.page(number))
+        if header.type is PageType.DATA:
+            body = decompress(codec, body, header.uncompressed_bytes)
+        yield count_row_starts(header, body, max_repetition=leaf.max_repetition)
+
+
+@contextmanager
+def at_page(file: OpenFile, row_group: int, leaf: Leaf, page: int | None = None) -> Iterator[None]:
+    """Name file, column, row group and page in errors about what is in them."""
+    try:
+        yield
+    except BadStructure as error:
+        where = f"{file.file.path}: column {leaf.name}, row group {row_group}"
+        if str(error).startswith(where):
+            raise
+        raise BadPage(f"{where}{'' if page is None else f', page {page}'}: {error}") from error
+
+
+def read_page(file: OpenFile, where: Range) -> tuple[PageHeader, bytes]:
+    """Read a page: its header, and its body as it lies in the file."""
+    data = file.source.read(where.offset, where.length)
+    header = read_page_header(data, limit_bytes=where.length)
+    return header, data[header.header_bytes : header.total_bytes]
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What the headers of some successive data pages say.
+
+    ``uncompressed_bytes`` counts bodies before compression and headers.
+    """
+
+    encodings: array[int]
+    num_values: array[int]
+    uncompressed_bytes: int
+    page_types: array[int]
+
+
+def read_headers(file: OpenFile, pages: PageMap, start: int, stop: int) -> Headers:
+    """Read the headers of data pages ``[start, stop)``, nothing else of them."""
+    encodings, counts, types = array("b"), array("q"), array("b")
+    uncompressed_bytes = 0
+    for number in range(start, stop):
+        where = pages.page(number)
+        found = _quick_header(file.source.read(where.offset, min(HEADER_BYTES, where.length)))
+        if found is None:
+            header = _whole_header(file, where)
+            found = (
+                header.type,
+                header.uncompressed_bytes,
+                header.compressed_bytes,
+                header.num_values,
+                header.encoding,
+            )
+        kind, plain, compressed, count, encoding = found
+        if kind not in (PageType.DATA, PageType.DATA_V2) or not where.length - compressed > 0:
+            raise BadPage(f"page {number} at byte {where.offset} is not the data page it should be")
+        types.append(kind)
+        encodings.append(encoding)
+        counts.append(count)
+        uncompressed_bytes += plain + where.length - compressed
+    return Headers(encodings, counts, uncompressed_bytes, types)
+
+
+def _whole_header(file: OpenFile, where: Range) -> PageHeader:
+    length = HEADER_BYTES
+    while True:
+        data = file.source.read(where.offset, min(length, where.length))
+        try:
+            return read_page_header(data)
+        except BadPage:
+            raise
+        except BadStructure:
+            if len(data) == where.length or length > _MOST_HEADER_BYTES:
+                raise
+            length *= 8
+
+
+def _quick_header(data: bytes) -> tuple[int, int, int, int, int] | None:
+    """Read type, sizes, values and encoding of a header in the form that every writer emits.
+
+    A file may have tens of thousands of pages, and the generic codec takes ten times as long. None
+    for any other form: the generic codec decides.
+    """
+    numbers = []
+    pos = 0
+    try:
+        for _ in range(3):
+            if data[pos] != 0x15:
+                return None
+            number, pos = _zigzag(data, pos + 1)
+            numbers.append(number)
+        if data[pos] == 0x15:  # the checksum
+            _, pos = _zigzag(data, pos + 1)
+            head = 0x1C
+        else:
+            head = 0x2C
+        if numbers[0] == PageType.DATA_V2:
+            head += 0x30
+        elif numbers[0] != PageType.DATA:
+            return None
+        if data[pos] != head or data[pos + 1] != 0x15:
+            return None
+        num_values, pos = _zigzag(data, pos + 2)
+        if numbers[0] == PageType.DATA_V2:  # nulls and rows stand before the encoding
+            for _ in range(2):
+                if data[pos] != 0x15:
+                    return None
+                _, pos = _zigzag(data, pos + 1)
+        if data[pos] != 0x15:
+            return None
+        encoding, _ = _zigzag(data, pos + 1)
+    except IndexError:
+        return None
+    return numbers[0], numbers[1], numbers[2], num_values, encoding
+
+
+def _zigzag(data: bytes, pos: int) -> tuple[int, int]:
+    number = data[pos]
+    pos += 1
+    if number > 127:
+        number &= 127
+        shift = 7
+        while True:
+            byte = data[pos]
+            pos += 1
+            number |= (byte & 127) << shift
+            if byte < 128:
+                break
+            shift += 7
+    return (number >> 1) ^ -(number & 1), pos
+
+
+def dictionary_pages(file: OpenFile, row_group: int, leaf: Leaf) -> int:
+    """Return how many data pages at the chunk's beginning may use its dictionary.
+
+    Writers begin with the dictionary and give it up for good once it grows too large. Where the
+    footer counts pages by encoding that settles it; else the headers are read.
+    """
+    pages = page_maps(file, row_group)[leaf.index]
+    if pages.dictionary is None or not pages.num_pages:
+        return 0
+    chunk = file.row_group(row_group).columns[leaf.index]
+    stats = value(chunk.meta, 13)
+    if stats is not None:
+        entries = [entry if isinstance(entry, dict) else decode(entry)[0] for entry in stats.items]
+        counted = [
+            (value(entry, 2), value(entry, 3, 0))
+            for entry in entries
+            if value(entry, 1) in (PageType.DATA, PageType.DATA_V2)
+        ]
+        if sum(count for _, count in counted) == pages.num_pages:
+            return sum(count for encoding, count in counted if encoding in (2, 8))
+    encodings = read_headers(file, pages, 0, pages.num_pages).encodings
+    return max((i + 1 for i, encoding in enumerate(encodings) if encoding in (2, 8)), default=0)
