@@ -1,0 +1,155 @@
+"""evensplit: one large Parquet file in, equal parts out, at the speed of a file copy.
+
+Four verbs, with the names of the command line's options:
+
+>>> import engine
+>>> layout = engine.profile("lineitem.parquet")
+>>> plan = engine.plan("lineitem.parquet", target_size="100MB")
+>>> result = engine.split("lineitem.parquet", "parts/", target_size="100MB")
+>>> proof = engine.verify("parts/")
+
+Results are frozen dataclasses (:mod:`engine.model`); every error that is raised on purpose is an
+:class:`engine.errors.EvensplitError`. Modules below the façade may change between versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import EvensplitError
+from engine.version import __version__
+
+if TYPE_CHECKING:
+    from engine.model import SplitPlan, SplitResult, Verification
+    from engine.profiler import FileProfile
+    from engine.settings import Settings
+    from engine.splitter import Progress
+
+__all__ = [
+    "EvensplitError",
+    "__version__",
+    "make_settings",
+    "plan",
+    "profile",
+    "split",
+    "verify",
+]
+
+Sources = str | Sequence[str]
+
+
+def make_settings(
+    *,
+    target_size: str | int | None = None,
+    parts: int | None = None,
+    rows_per_part: int | None = None,
+    cut: str = "row",
+    name: str | None = None,
+    memory: str | int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    fsync: bool = True,
+    overwrite: bool = False,
+) -> Settings:
+    """Return frozen settings from values as users write them.
+
+    Args:
+        target_size: hard cap on a part's file size, ``"100MB"`` or bytes; 100MB if neither it nor
+            ``parts`` nor ``rows_per_part`` is given.
+        parts: exactly so many parts.
+        rows_per_part: rows of every part but the last.
+        cut: ``"row"`` or ``"row-group"``.
+        name: template of part names, with ``{index}``.
+        memory: budget for this machine, ``"4GiB"`` or bytes.
+        workers: parts written at once.
+        scheduler: address of a running Dask scheduler.
+        fsync: wait for the disk before a part counts as committed.
+        overwrite: replace another plan's parts in the destination.
+
+    Raises:
+        engine.errors.BadSetting: a value is impossible, or two exclude each other.
+    """
+    from engine.settings import DEFAULT_NAME, Settings, parse_size
+
+    return Settings(
+        target_bytes=None if target_size is None else parse_size(target_size),
+        num_parts=parts,
+        rows_per_part=rows_per_part,
+        cut=cut,  # type: ignore[arg-type]
+        name=name or DEFAULT_NAME,
+        memory_bytes=None if memory is None else parse_size(memory),
+        num_workers=workers,
+        scheduler=scheduler,
+        durable=fsync,
+        overwrite=overwrite,
+    )
+
+
+def profile(src: Sources) -> list[FileProfile]:
+    """Return layout and skew of each source file, from footers alone.
+
+    Raises:
+        engine.errors.EvensplitError: a source is missing or is not Parquet.
+    """
+    from engine.profiler import profile_files
+
+    return profile_files(_patterns(src))
+
+
+def plan(src: Sources, **settings: Any) -> SplitPlan:
+    """Return the parts that :func:`split` would write; nothing is written.
+
+    Args:
+        src: a file, folder, glob or URL, or several that share one schema.
+        **settings: as for :func:`make_settings`.
+    """
+    from engine.splitter import plan_split
+
+    return plan_split(_patterns(src), make_settings(**settings))
+
+
+def split(
+    src: Sources, dest: str, *, progress: Progress | None = None, **settings: Any
+) -> SplitResult:
+    """Split sources into equal parts in a folder, or finish a split that was begun there.
+
+    Args:
+        src: a file, folder, glob or URL, or several that share one schema: their rows, in order,
+            are one source.
+        dest: folder or URL prefix of the parts; new, empty, or begun by the same plan.
+        progress: is told what happens while it does.
+        **settings: as for :func:`make_settings`.
+    """
+    from engine.splitter import split_files
+
+    return split_files(_patterns(src), dest, make_settings(**settings), progress)
+
+
+def verify(
+    dest: str,
+    *,
+    workers: int | None = None,
+    memory: str | int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Verification:
+    """Prove that the parts in a folder equal the source: schema, metadata, every value, in order.
+
+    Args:
+        dest: folder of a finished split.
+        workers: columns compared at once.
+        memory: budget for this machine.
+        progress: is called with the number of values compared since the last call.
+
+    Raises:
+        engine.errors.Different: they do not; the message names column, row and part.
+    """
+    from engine.settings import parse_size
+    from engine.verifier import verify_split
+
+    budget = None if memory is None else parse_size(memory)
+    return verify_split(dest, memory_bytes=budget, workers=workers, progress=progress)
+
+
+def _patterns(src: Sources) -> Sequence[str]:
+    return [src] if isinstance(src, str) else src

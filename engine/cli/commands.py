@@ -1,0 +1,246 @@
+"""The commands: options in, façade called, result shown."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import engine
+from engine.errors import DestinationInUse
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SPLIT_OPTIONS = (
+    click.option(
+        "--target-size",
+        metavar="SIZE",
+        envvar="EVENSPLIT_TARGET_SIZE",
+        help="Hard cap on a part's file size: 100MB (10^8 bytes), 128MiB, ... [default: 100MB]",
+    ),
+    click.option(
+        "--parts",
+        type=int,
+        metavar="N",
+        envvar="EVENSPLIT_PARTS",
+        help="Exactly N parts, equal by bytes, instead of a size.",
+    ),
+    click.option(
+        "--rows-per-part",
+        type=int,
+        metavar="N",
+        envvar="EVENSPLIT_ROWS_PER_PART",
+        help="N rows in every part but the last, instead of a size.",
+    ),
+    click.option(
+        "--cut",
+        type=click.Choice(["row", "row-group"]),
+        default="row",
+        show_default=True,
+        envvar="EVENSPLIT_CUT",
+        help="Cut at any row (equal parts), or only between row groups (pure copy).",
+    ),
+    click.option(
+        "--name",
+        metavar="TEMPLATE",
+        default="part-{index:05d}.parquet",
+        show_default=True,
+        envvar="EVENSPLIT_NAME",
+        help="Names of the parts.",
+    ),
+    click.option(
+        "--memory",
+        metavar="SIZE",
+        envvar="EVENSPLIT_MEMORY",
+        help="Memory budget for this machine. [default: what psutil and the cgroup leave]",
+    ),
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def _split_options(function: F) -> F:
+    for option in reversed(_SPLIT_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command()
+@click.argument("src", nargs=-1, required=True)
+@_json
+def profile(src: tuple[str, ...], as_json: bool) -> None:
+    """Show layout and skew of Parquet files, from their footers alone.
+
+    SRC is a file, a folder, a glob or a URL; several are allowed.
+    """
+    profiles = engine.profile(src)
+    if as_json:
+        click.echo(json.dumps([item.as_dict() for item in profiles]))
+        return
+    from engine.cli import show
+
+    show.profiles(profiles)
+
+
+@click.command()
+@click.argument("src", nargs=-1, required=True)
+@_split_options
+@_json
+def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
+    """Show the parts that split would write; nothing is written.
+
+    The plan is the very one that split follows: same cuts, same names, same plan id.
+    """
+    found = engine.plan(src, **settings)
+    from engine import memory
+    from engine.settings import parse_size
+
+    limit = settings["memory"]
+    budget = memory.budget(None if limit is None else parse_size(limit))
+    if as_json:
+        data = found.as_dict() | {
+            "predicted_bytes": found.predicted_bytes,
+            "spread": found.spread,
+            "memory_bytes": found.memory_bytes,
+            "memory_budget_bytes": budget.bytes,
+            "memory_budget_source": budget.source,
+        }
+        click.echo(json.dumps(data))
+        return
+    from engine.cli import show
+
+    show.plan(found, budget)
+
+
+@click.command()
+@click.argument("src", nargs=-1, required=True)
+@click.argument("dest")
+@_split_options
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    envvar="EVENSPLIT_WORKERS",
+    help="Parts written at once on this machine. [default: by cores and memory]",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    envvar="EVENSPLIT_SCHEDULER",
+    help="Write the parts on a running Dask cluster (tcp://host:8786) that shares the storage.",
+)
+@click.option(
+    "--fsync/--no-fsync",
+    default=True,
+    show_default=True,
+    envvar="EVENSPLIT_FSYNC",
+    help="Wait for the disk before a part counts as committed; --no-fsync for scratch disks.",
+)
+@click.option("--resume", is_flag=True, help="Finish what an earlier run began (always done).")
+@click.option("--overwrite", is_flag=True, help="Replace another plan's parts in DEST.")
+@_json
+def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settings: Any) -> None:
+    r"""Split SRC into equal parts in the folder DEST.
+
+    SRC is a file, a folder, a glob or a URL; several with one schema become one sequence of rows.
+    Parts are at most --target-size large, as few and as equal as can be. Compressed bytes are
+    copied as they are; only the pages that a cut passes through are encoded anew.
+
+    \b
+      evensplit split big.parquet parts/
+      evensplit split big.parquet parts/ --target-size 256MiB --cut row-group
+      evensplit split 'daily/*.parquet' parts/ --parts 16
+    """
+    if resume and settings["overwrite"]:
+        raise click.UsageError("--resume and --overwrite exclude each other")
+    from engine.cli import show
+
+    result = engine.split(src, dest, progress=show.progress(quiet=as_json), **settings)
+    if as_json:
+        data = result.manifest.as_dict() | {
+            "destination": result.destination,
+            "num_resumed": result.num_resumed,
+            "elapsed_seconds": result.elapsed_seconds,
+            "peak_memory_bytes": result.peak_memory_bytes,
+            "spread": result.manifest.spread,
+        }
+        click.echo(json.dumps(data))
+        return
+    show.split_result(result)
+
+
+@click.command()
+@click.argument("dest")
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    envvar="EVENSPLIT_WORKERS",
+    help="Columns compared at once. [default: one a core]",
+)
+@click.option(
+    "--memory", metavar="SIZE", envvar="EVENSPLIT_MEMORY", help="Memory budget for this machine."
+)
+@_json
+def verify(dest: str, workers: int | None, memory: str | None, as_json: bool) -> None:
+    """Prove that the parts in DEST equal their source.
+
+    Schema, metadata and every value of every column are compared in order, in bounded memory. The
+    first difference is an error (exit code 6) that names column, row and part.
+    """
+    from engine.cli import show
+
+    with show.verifying(dest, quiet=as_json) as progress:
+        result = engine.verify(dest, workers=workers, memory=memory, progress=progress)
+    if as_json:
+        click.echo(json.dumps(result.as_dict()))
+        return
+    show.verification(result)
+
+
+@click.command()
+@click.argument("folder", required=False)
+@click.option("--size", metavar="SIZE", default="300MB", show_default=True, help="Of the sample.")
+@click.option("--target-size", metavar="SIZE", default="20MB", show_default=True)
+@click.pass_context
+def demo(context: click.Context, folder: str | None, size: str, target_size: str) -> None:
+    """Make a skewed sample, show its layout, split it, and verify the parts.
+
+    FOLDER is where sample and parts are kept; a temporary folder, removed again, if it is left out.
+    """
+    from engine.cli import show
+    from engine.demo import make_sample
+    from engine.settings import parse_size
+
+    keep = folder is not None
+    place = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="evensplit-demo-"))
+    if keep and place.exists() and any(place.iterdir()):
+        raise DestinationInUse(f"{place} is not empty; name a new folder")
+    place.mkdir(parents=True, exist_ok=True)
+    sample, parts = str(place / "sample.parquet"), str(place / "parts")
+    try:
+        show.step(f"1. Make a skewed sample of about {size}: {sample}")
+        with show.making(parse_size(size)) as progress:
+            make_sample(sample, target_bytes=parse_size(size), progress=progress)
+        show.step(f"2. evensplit profile {sample}")
+        context.invoke(profile, src=(sample,), as_json=False)
+        show.step(f"3. evensplit split {sample} {parts} --target-size {target_size}")
+        defaults = {param.name: param.default for param in split.params}
+        chosen = {name: defaults[name] for name in ("cut", "name", "fsync")}
+        result = engine.split(
+            sample, parts, progress=show.progress(quiet=False), target_size=target_size, **chosen
+        )
+        show.split_result(result)
+        show.step(f"4. evensplit verify {parts}")
+        context.invoke(verify, dest=parts, workers=None, memory=None, as_json=False)
+    finally:
+        if not keep:
+            shutil.rmtree(place, ignore_errors=True)
+    show.demo_end(str(place), keep=keep)
+
+
+ALL: tuple[click.Command, ...] = (profile, plan, split, verify, demo)

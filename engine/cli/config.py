@@ -1,0 +1,58 @@
+"""Settings from a TOML file, as click's default map: below options and environment.
+
+``[split]`` and the like name commands; keys are the options' names with underscores. Keys at the
+top apply to every command.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BadSetting
+
+DEFAULT_PATHS = (Path("evensplit.toml"), Path("conf/evensplit.toml"))
+
+
+def load_config(path: str | None) -> dict[str, Any]:
+    """Return click's default map from a file, or from the first default file that exists.
+
+    Raises:
+        BadSetting: the file that was named is missing, or is not TOML, or holds unknown keys.
+    """
+    if path is None:
+        found = next((candidate for candidate in DEFAULT_PATHS if candidate.is_file()), None)
+        if found is None:
+            return {}
+    else:
+        found = Path(path)
+    try:
+        data = tomllib.loads(found.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadSetting(f"no configuration file at {found}") from error
+    except (OSError, ValueError) as error:
+        raise BadSetting(f"{found} cannot be read as TOML: {error}") from error
+    return default_map(data, str(found))
+
+
+def default_map(data: dict[str, Any], where: str) -> dict[str, Any]:
+    """Turn the file's content into a map by command, top-level keys applied to each command."""
+    from engine.cli.commands import ALL
+
+    known = {command.name or "": {p.name for p in command.params} for command in ALL}
+    shared = {key: item for key, item in data.items() if not isinstance(item, dict)}
+    for key in shared:
+        if not any(key in names for names in known.values()):
+            raise BadSetting(f"{where}: unknown setting {key}")
+    out: dict[str, Any] = {}
+    for name, names in known.items():
+        section = data.get(name, {})
+        for key in section:
+            if key not in names:
+                raise BadSetting(f"{where}: unknown setting {key} in [{name}]")
+        out[name] = {key: item for key, item in shared.items() if key in names} | section
+    for name, item in data.items():
+        if isinstance(item, dict) and name not in known:
+            raise BadSetting(f"{where}: unknown section [{name}]")
+    return out

@@ -1,0 +1,86 @@
+"""``evensplit``: the command group, and how errors reach the shell.
+
+Each command lives in :mod:`engine.cli.commands`; how things look in :mod:`engine.cli.show`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from engine.cli import commands
+from engine.cli.config import load_config
+from engine.errors import EvensplitError, InternalError
+from engine.version import __version__
+
+INTERRUPTED = 130
+
+HELP = """Split Parquet files that are too large into equal parts: every row, in order, same schema.
+
+\b
+  evensplit profile big.parquet             how is it laid out, where is it skewed?
+  evensplit plan    big.parquet             what would a split write?
+  evensplit split   big.parquet parts/      write parts of at most 100 MB
+  evensplit verify  parts/                  prove them equal to the source, value by value
+
+Settings come from options, else from EVENSPLIT_* variables, else from a TOML file (--config, else
+conf/evensplit.toml here), else from defaults. A split that was interrupted resumes when the same
+command is run again.
+"""
+
+
+@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="evensplit")
+@click.option("--config", metavar="FILE", envvar="EVENSPLIT_CONFIG", help="Settings in TOML.")
+@click.pass_context
+def cli(context: click.Context, config: str | None) -> None:
+    """See HELP."""
+    context.default_map = load_config(config)
+
+
+for command in commands.ALL:
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, and end the process with the exit code that the errors' register gives."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        code = cli.main(args=words, prog_name="evensplit", standalone_mode=False)
+        sys.stdout.flush()
+    except EvensplitError as error:
+        sys.exit(_tell(error, as_json=as_json))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\ninterrupted; run the same command again to go on", err=True)
+        _leave(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has left; Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        error_ = InternalError("out of memory; lower --memory or --workers")
+        sys.exit(_tell(error_, as_json=as_json))
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(error: EvensplitError, *, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"error": error.as_dict()}))
+    click.echo(f"evensplit: {error.kind}: {error}", err=True)
+    return error.exit_code
+
+
+def _leave(code: int) -> None:
+    """End at once: threads of an interrupted run may be in the middle of a part."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,177 @@
+"""The story of a split on one page: footers, plan, what is left to do, execute, commit.
+
+The verbs of the façade live here; each takes the command line's names and returns frozen data.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from engine import memory
+from engine.curves import Curve, read_curve
+from engine.errors import BadSetting, DestinationInSource, OverBudget
+from engine.executors import Resources, run_parts
+from engine.layout import close_files, open_file, read_layout
+from engine.manifest import Ledger
+from engine.model import PartPlan, Receipt, SourceFile, SplitPlan, SplitResult
+from engine.planner import make_plan
+from engine.settings import Settings
+from engine.storage import Storage, expand_all, open_storage
+from engine.version import __version__
+from engine.work import PartTask, part_memory_bytes
+
+# Below this, starting worker processes costs more than they save.
+_REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
+
+
+class Progress:
+    """What a split tells while it runs; every method may be left as it is."""
+
+    def planned(self, plan: SplitPlan, num_resumed: int) -> None:
+        """The plan stands; ``num_resumed`` parts are already committed."""
+
+    def dashboard(self, link: str) -> None:
+        """Dask has a dashboard at this address."""
+
+    def committed(self, receipt: Receipt) -> None:
+        """A part is committed."""
+
+
+def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
+    """Describe the files that sources stand for, in order.
+
+    Raises:
+        NoSource: nothing matches.
+    """
+    if not patterns:
+        raise BadSetting("no source given")
+    return tuple(store.stat(path) for store, path in expand_all(patterns))
+
+
+def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
+    """Plan without writing anything; see :func:`engine.plan`."""
+    return _plan(find_sources(patterns), settings)
+
+
+def _plan(files: tuple[SourceFile, ...], settings: Settings) -> SplitPlan:
+    layout = read_layout(files)
+
+    def curve_of(position: int) -> Curve:
+        group = layout.groups[position]
+        return read_curve(open_file(files[group.file]), group)
+
+    def memory_of(part: PartPlan) -> int:
+        return part_memory_bytes(part, [open_file(file) for file in files])
+
+    return make_plan(layout, settings, version=__version__, curve_of=curve_of, memory_of=memory_of)
+
+
+def split_files(
+    patterns: Sequence[str], destination: str, settings: Settings, progress: Progress | None = None
+) -> SplitResult:
+    """Split, or finish a split that was begun; see :func:`engine.split`."""
+    progress = progress or Progress()
+    started = time.monotonic()
+    store, folder = open_storage(destination)
+    files = find_sources(patterns)
+    _check_apart(patterns, files, store, folder)
+    ledger = Ledger(store, folder)
+    ledger.check_free()
+    try:
+        plan = _plan(files, settings)
+        resources = choose_resources(plan, settings)
+        with memory.PeakMeter() as meter, ledger.lock():
+            receipts = ledger.claim(plan, overwrite=settings.overwrite)
+            num_resumed = len(receipts)
+            progress.planned(plan, num_resumed)
+
+            def on_receipt(receipt: Receipt) -> None:
+                receipts.append(receipt)
+                progress.committed(receipt)
+
+            run_parts(
+                _tasks(plan, receipts, folder, settings),
+                resources,
+                on_receipt=on_receipt,
+                on_dashboard=progress.dashboard,
+            )
+            manifest = ledger.finish(plan, receipts, __version__)
+    finally:
+        close_files()
+    elapsed = time.monotonic() - started
+    return SplitResult(folder, manifest, num_resumed, elapsed, meter.peak_bytes)
+
+
+def _tasks(
+    plan: SplitPlan, receipts: Sequence[Receipt], folder: str, settings: Settings
+) -> list[PartTask]:
+    done = {receipt.index for receipt in receipts}
+    return [
+        PartTask(
+            part=part,
+            num_parts=len(plan.parts),
+            sources=plan.sources,
+            destination=folder,
+            target_bytes=settings.target_bytes,
+            durable=settings.durable,
+            version=__version__,
+        )
+        for part in plan.parts
+        if part.index not in done
+    ]
+
+
+def choose_resources(plan: SplitPlan, settings: Settings) -> Resources:
+    """Decide where parts run, and how many at once, so that they fit the memory budget.
+
+    Raises:
+        OverBudget: one part alone needs more memory than there is.
+    """
+    budget = memory.budget(settings.memory_bytes)
+    num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
+    threads = num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
+    base_bytes = memory.process_base_bytes(arrow=True)
+    fixed_bytes = base_bytes if threads else 2 * base_bytes
+    room = budget.bytes - fixed_bytes
+    if plan.memory_bytes > room:
+        worst = max(plan.parts, key=lambda part: part.memory_bytes)
+        raise OverBudget(
+            f"{worst.name} needs about {(worst.memory_bytes + fixed_bytes) >> 20} MiB of memory, "
+            f"the budget is {budget.bytes >> 20} MiB ({budget.source}); free memory, raise "
+            "--memory, or choose a smaller --target-size"
+        )
+    if settings.scheduler:
+        return Resources("cluster", 0, room, settings.scheduler)
+    wanted = settings.num_workers or _default_workers(threads=threads)
+    each = max(1, plan.memory_bytes if threads else plan.memory_bytes + base_bytes)
+    num_workers = max(1, min(wanted, len(plan.parts), room // each))
+    return Resources("threads" if threads else "processes", num_workers, room)
+
+
+def _default_workers(*, threads: bool) -> int:
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    # Copying waits for the disk now and then; a thread more keeps the cores busy.
+    return cores + 1 if threads else cores
+
+
+def _check_apart(
+    patterns: Sequence[str], files: Sequence[SourceFile], store: Storage, folder: str
+) -> None:
+    """Refuse a destination inside a source folder, or one that is a source file."""
+    target = os.path.realpath(folder) if "://" not in folder else folder.rstrip("/")
+    for pattern in patterns:
+        _, root = open_storage(pattern)
+        root = os.path.realpath(root) if "://" not in root else root.rstrip("/")
+        is_file = any(os.path.realpath(file.path) == root or file.path == root for file in files)
+        inside = target == root or target.startswith(root + "/")
+        if inside and is_file:
+            raise DestinationInSource(f"the destination {folder} is the source file itself")
+        if inside:
+            raise DestinationInSource(
+                f"the destination {folder} lies inside the source {root}: the next run would read "
+                "the parts as source; name a folder beside it"
+            )

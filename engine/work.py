@@ -1,0 +1,169 @@
+"""Write one part: the function that a worker runs, on this machine or another.
+
+Everything it needs comes in one picklable :class:`PartTask`; everything it did goes into the
+receipt, which it writes itself once the part is committed, so that no part is done twice whoever
+dies in between. Running it again for a part that is already committed writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine import memory
+from engine.errors import InternalError, OverTarget
+from engine.format.footer import Footer, Leaf
+from engine.layout import OpenFile, open_file
+from engine.manifest import receipt_path
+from engine.model import PartPlan, Receipt, RowGroupSlice, SourceFile
+from engine.page_maps import page_maps, read_headers
+from engine.storage import Storage, open_storage
+from engine.storage.base import redacted
+from engine.writers.chunk import ChunkCutter, NewChunk
+from engine.writers.splice import Assembled, PartWriter, part_key_values
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """One part to write.
+
+    Attributes:
+        part: the plan of the part.
+        num_parts: of the whole plan.
+        sources: the files that the part's slices index.
+        destination: folder of the parts, path or URL.
+        target_bytes: a finished part over it is thrown away; None for no cap.
+        durable: wait for the disk.
+        version: evensplit's own, for the part's metadata.
+    """
+
+    part: PartPlan
+    num_parts: int
+    sources: tuple[SourceFile, ...]
+    destination: str
+    target_bytes: int | None
+    durable: bool
+    version: str
+
+
+def write_part(task: PartTask) -> Receipt:
+    """Write, check, commit, and acknowledge one part.
+
+    Raises:
+        SourceChanged: a source is no longer what was planned.
+        OverTarget: the part came out larger than the target; nothing was published.
+        EvensplitError: as reading and writing do; nothing was published.
+    """
+    store, folder = open_storage(task.destination)
+    path = store.join(folder, task.part.name)
+    files = [open_file(source) for source in task.sources]
+    sink = store.create(path, durable=task.durable)
+    try:
+        writer = PartWriter(sink, chunk_cutter())
+        for piece in task.part.slices:
+            writer.add(files[piece.file], piece)
+        assembled = writer.finish(files[0].footer, _key_values(task, files[0]))
+        _check(task, assembled, sink.size_bytes)
+        for number in {piece.file for piece in task.part.slices}:
+            files[number].source.check_unchanged()
+        sink.commit()
+    finally:
+        sink.abort()
+    return _acknowledge(task, store, folder, assembled, sink.size_bytes)
+
+
+def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile]) -> int:
+    """Return the projected peak memory of :func:`write_part`, without the process itself."""
+    numbers = sorted({piece.file for piece in part.slices})
+    index_bytes = sum(_index_bytes(files[piece.file], piece.row_group) for piece in part.slices)
+    return memory.splice_bytes(
+        index_bytes=index_bytes,
+        footer_bytes=sum(files[number].footer.size_bytes for number in numbers),
+        num_columns=len(files[0].footer.leaves),
+        num_row_groups=len(part.slices),
+    ) + sum(_cut_bytes(files[piece.file], piece) for piece in part.slices if not piece.is_whole)
+
+
+def _index_bytes(file: OpenFile, row_group: int) -> int:
+    return sum(
+        place.length
+        for chunk in file.row_group(row_group).columns
+        for place in (chunk.offset_index, chunk.column_index)
+        if place is not None
+    )
+
+
+def _cut_bytes(file: OpenFile, piece: RowGroupSlice) -> int:
+    """Return what cutting one row group takes: its columns are cut one after another."""
+    most = kept = 0
+    columns = file.row_group(piece.row_group).columns
+    for chunk, pages in zip(columns, page_maps(file, piece.row_group), strict=True):
+        ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
+        dictionary_bytes = round(ratio * (pages.dictionary.length if pages.dictionary else 0))
+        page_bytes = num_values = 0
+        for row in (piece.start_row, piece.stop_row):
+            page = pages.page_of_row(row)
+            header = read_headers(file, pages, page, page + 1)
+            page_bytes = max(page_bytes, header.uncompressed_bytes)
+            num_values = max(num_values, *header.num_values)
+        most = max(most, memory.page_cut_bytes(page_bytes=page_bytes, num_values=num_values))
+        kept += memory.cut_chunk_bytes(dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages)
+    return most + kept
+
+
+def chunk_cutter() -> ChunkCutter:
+    """Return what makes column chunks of cut row groups; imported only once a cut needs it."""
+
+    def cut(file: OpenFile, row_group: int, leaf: Leaf, start: int, stop: int) -> NewChunk:
+        from engine.writers.page_cut import cut_by_pages
+
+        return cut_by_pages(file, row_group, leaf, start, stop)
+
+    return cut
+
+
+def _key_values(task: PartTask, model: OpenFile) -> list[tuple[bytes, bytes | None]]:
+    names = [redacted(source.path).rstrip("/").rpartition("/")[2] for source in task.sources]
+    part = task.part
+    provenance = {
+        "evensplit.source": names[0] if len(names) == 1 else json.dumps(names),
+        "evensplit.part": f"{part.index + 1}/{task.num_parts}",
+        "evensplit.rows": f"{part.first_row}-{part.first_row + part.num_rows}",
+        "evensplit.version": task.version,
+    }
+    return part_key_values(model.footer, part.first_row, part.num_rows, provenance)
+
+
+def _check(task: PartTask, assembled: Assembled, size_bytes: int) -> None:
+    part = task.part
+    if task.target_bytes is not None and size_bytes > task.target_bytes:
+        raise OverTarget(
+            f"{part.name} came out at {size_bytes} bytes ({part.predicted_bytes} were expected), "
+            f"over the target of {task.target_bytes}; it was not published; ask for --parts "
+            f"{task.num_parts + 1} instead of a size, and please report this file's layout"
+        )
+    num_rows = Footer(assembled.footer).num_rows
+    if num_rows != part.num_rows:
+        raise InternalError(f"{part.name} holds {num_rows} rows instead of {part.num_rows}")
+
+
+def _acknowledge(
+    task: PartTask, store: Storage, folder: str, assembled: Assembled, size_bytes: int
+) -> Receipt:
+    part = task.part
+    receipt = Receipt(
+        index=part.index,
+        name=part.name,
+        num_rows=part.num_rows,
+        first_row=part.first_row,
+        size_bytes=size_bytes,
+        spliced_bytes=assembled.spliced_bytes,
+        reencoded_bytes=assembled.reencoded_bytes,
+        footer_sha256=hashlib.sha256(assembled.footer).hexdigest(),
+        notes=assembled.notes,
+    )
+    text = json.dumps(receipt.as_dict(), indent=1).encode()
+    store.put(receipt_path(store, folder, part.index), text, durable=task.durable)
+    return receipt

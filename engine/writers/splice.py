@@ -1,0 +1,306 @@
+"""Assemble a part: copy compressed bytes as they are, and write a footer that makes them true.
+
+A part is the magic, the column chunks of its row groups, the Bloom filters, the column indexes,
+the offset indexes and the footer. Chunks of whole row groups are copied without being looked at:
+the steps are *read* where they lie, *copy*, *rebase* every offset that names a place in the file.
+Row groups that a cut passes through are made by a :data:`~engine.writers.chunk.ChunkCutter`, one
+column after another. Every field of the source's footer that does not name a place is kept.
+
+Source: parquet.thrift, PageIndex.md, BloomFilter.md of apache/parquet-format.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.format import thrift
+from engine.format.footer import (
+    MAGIC,
+    ColumnChunk,
+    Footer,
+    Range,
+    RowGroup,
+    part_footer,
+    seal,
+    set_ordinal,
+    value,
+    with_fields,
+)
+from engine.format.page_index import OffsetIndex
+from engine.format.thrift import I32, I64, LIST, STRUCT, Struct
+from engine.layout import OpenFile, bloom_filter_range
+from engine.model import RowGroupSlice
+from engine.storage import PartSink
+from engine.writers.chunk import ChunkCutter, NewChunk
+
+PANDAS_KEY = b"pandas"
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """What became of a part: bytes copied, bytes encoded anew, why, and its footer."""
+
+    spliced_bytes: int
+    reencoded_bytes: int
+    footer: bytes
+    notes: tuple[str, ...]
+
+
+class _Extras:
+    """Indexes and Bloom filters of one chunk, which are written behind all data."""
+
+    __slots__ = ("bloom_filter", "chunk", "column_index", "file", "offset_index")
+
+    def __init__(
+        self,
+        chunk: Struct,
+        file: OpenFile,
+        bloom_filter: Range | None,
+        column_index: bytes | None,
+        offset_index: bytes | None,
+    ) -> None:
+        self.chunk = chunk
+        self.file = file
+        self.bloom_filter = bloom_filter
+        self.column_index = column_index
+        self.offset_index = offset_index
+
+
+class PartWriter:
+    """Writes one part into a sink, row group after row group."""
+
+    def __init__(self, sink: PartSink, cut: ChunkCutter) -> None:
+        self._sink = sink
+        self._cut = cut
+        self._groups: list[Struct] = []
+        self._extras: list[_Extras] = []
+        self._notes: dict[str, None] = {}
+        self._num_rows = 0
+        self._spliced_bytes = 0
+        self._reencoded_bytes = 0
+        sink.write(MAGIC)
+
+    def add(self, file: OpenFile, piece: RowGroupSlice) -> None:
+        """Append a slice of a row group."""
+        group = file.row_group(piece.row_group)
+        whole = piece.is_whole
+        self._groups.append(
+            self._whole(file, group) if whole else self._partial(file, group, piece)
+        )
+        self._num_rows += piece.num_rows
+
+    def finish(self, model: Footer, key_values: list[tuple[bytes, bytes | None]]) -> Assembled:
+        """Write indexes and footer; ``model`` lends schema and all other metadata."""
+        for extra in self._extras:
+            self._put_bloom_filter(extra)
+        for extra in self._extras:
+            if extra.column_index is not None:
+                self._put_index(extra.chunk, 6, extra.column_index)
+        for extra in self._extras:
+            if extra.offset_index is not None:
+                self._put_index(extra.chunk, 4, extra.offset_index)
+        footer = part_footer(model, self._groups, self._num_rows, key_values)
+        self._sink.write(seal(footer))
+        return Assembled(self._spliced_bytes, self._reencoded_bytes, footer, tuple(self._notes))
+
+    # -- whole row groups ----------------------------------------------------------------------
+
+    def _whole(self, file: OpenFile, group: RowGroup) -> Struct:
+        start = self._sink.size_bytes
+        moved = self._copy_chunks(file, group.columns)
+        column_indexes = file.source.read_many(
+            [chunk.column_index or Range(0, 0) for chunk in group.columns]
+        )
+        offset_indexes = file.source.read_many(
+            [chunk.offset_index or Range(0, 0) for chunk in group.columns]
+        )
+        columns = []
+        for i, (chunk, shift) in enumerate(zip(group.columns, moved, strict=True)):
+            struct = rebased_chunk(chunk, shift)
+            columns.append(struct)
+            self._extras.append(
+                _Extras(
+                    struct,
+                    file,
+                    bloom_filter_range(file, chunk),
+                    column_indexes[i] or None,
+                    shifted_offset_index(offset_indexes[i], shift) if offset_indexes[i] else None,
+                )
+            )
+        struct = with_fields(group.struct, {1: (LIST, thrift.Sequence(STRUCT, columns))})
+        set_ordinal(struct, len(self._groups), start)
+        return struct
+
+    def _copy_chunks(self, file: OpenFile, chunks: Sequence[ColumnChunk]) -> list[int]:
+        """Copy chunks in the order they lie in, adjacent ones at once; return how far each moved."""
+        ranges = [chunk.range for chunk in chunks]
+        moved = [0] * len(chunks)
+        run = Range(0, 0)
+        for i in sorted(range(len(chunks)), key=lambda i: ranges[i]):
+            if ranges[i].offset != run.end:
+                self._copy(file, run)
+                run = Range(ranges[i].offset, 0)
+            moved[i] = self._sink.size_bytes + run.length - ranges[i].offset
+            run = Range(run.offset, run.length + ranges[i].length)
+        self._copy(file, run)
+        return moved
+
+    def _copy(self, file: OpenFile, where: Range) -> None:
+        if where.length:
+            self._sink.copy(file.source, where.offset, where.length)
+            self._spliced_bytes += where.length
+
+    # -- cut row groups ------------------------------------------------------------------------
+
+    def _partial(self, file: OpenFile, group: RowGroup, piece: RowGroupSlice) -> Struct:
+        start = self._sink.size_bytes
+        columns = []
+        uncompressed_bytes = 0
+        for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
+            new = self._cut(file, piece.row_group, leaf, piece.start_row, piece.stop_row)
+            position = self._sink.size_bytes
+            self._put_extents(file, new)
+            struct = cut_chunk(chunk, new, position)
+            columns.append(struct)
+            uncompressed_bytes += new.uncompressed_bytes
+            self._extras.append(
+                _Extras(
+                    struct,
+                    file,
+                    # A filter of all the chunk's values never denies one of those kept.
+                    bloom_filter_range(file, chunk),
+                    new.column_index,
+                    offset_index(new, position),
+                )
+            )
+        struct = with_fields(
+            group.struct,
+            {
+                1: (LIST, thrift.Sequence(STRUCT, columns)),
+                2: (I64, uncompressed_bytes),
+                3: (I64, piece.num_rows),
+            },
+        )
+        if 6 in struct:
+            struct[6] = (I64, self._sink.size_bytes - start)
+        set_ordinal(struct, len(self._groups), start)
+        return struct
+
+    def _put_extents(self, file: OpenFile, new: NewChunk) -> None:
+        for extent in new.extents:
+            if isinstance(extent, Range):
+                self._copy(file, extent)
+            else:
+                self._sink.write(extent)
+        self._reencoded_bytes += new.reencoded_bytes
+        if new.note:
+            self._notes[new.note] = None
+
+    # -- behind the data -----------------------------------------------------------------------
+
+    def _put_bloom_filter(self, extra: _Extras) -> None:
+        if extra.bloom_filter is None:
+            return
+        meta: Struct = value(extra.chunk, 3)
+        meta[14] = (I64, self._sink.size_bytes)
+        self._copy(extra.file, extra.bloom_filter)
+
+    def _put_index(self, chunk: Struct, field: int, data: bytes) -> None:
+        chunk[field] = (I64, self._sink.size_bytes)
+        chunk[field + 1] = (I32, len(data))
+        self._sink.write(data)
+
+
+def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:
+    """Return the ``ColumnChunk`` of bytes that moved by ``shift``; fields not set stay so."""
+    meta = dict(chunk.meta)
+    for field in (9, 10, 11):  # data, index and dictionary page
+        offset = value(meta, field)
+        if offset:
+            meta[field] = (I64, offset + shift)
+    struct = dict(chunk.struct)
+    struct[3] = (STRUCT, meta)
+    if value(struct, 2):
+        struct[2] = (I64, chunk.range.offset + shift)
+    return struct
+
+
+def cut_chunk(chunk: ColumnChunk, new: NewChunk, position: int) -> Struct:
+    """Return the ``ColumnChunk`` of a cut chunk that lies at ``position``.
+
+    Kept from the source: type, path, codec, key-value metadata, Bloom filter. Statistics are those
+    of the rows kept, or absent; geospatial statistics are absent.
+    """
+    meta = {field: entry for field, entry in chunk.meta.items() if field not in (10, 11, 16, 17)}
+    changes: Struct = {
+        2: (LIST, thrift.Sequence(I32, list(new.encodings))),
+        5: (I64, new.num_values),
+        6: (I64, new.uncompressed_bytes),
+        7: (I64, new.num_bytes),
+        9: (I64, position + new.first_data_page),
+    }
+    if new.has_dictionary:
+        changes[11] = (I64, position)
+    if new.statistics is not None:
+        changes[12] = (STRUCT, new.statistics)
+    else:
+        meta.pop(12, None)
+    if 13 in meta:
+        stats: list[Struct] = [
+            {1: (I32, kind), 2: (I32, encoding), 3: (I32, count)}
+            for kind, encoding, count in new.encoding_stats
+        ]
+        changes[13] = (LIST, thrift.Sequence(STRUCT, stats))
+    if new.size_statistics is not None and 16 in chunk.meta:
+        changes[16] = (STRUCT, new.size_statistics)
+    struct = {field: entry for field, entry in chunk.struct.items() if field not in (4, 5, 6, 7)}
+    if value(struct, 2):
+        struct[2] = (I64, position)
+    return with_fields(struct, {3: (STRUCT, with_fields(meta, changes))})
+
+
+def shifted_offset_index(data: bytes, shift: int) -> bytes:
+    """Return an ``OffsetIndex`` with every page's offset moved."""
+    return OffsetIndex.decode(data).shifted(shift).encode()
+
+
+def offset_index(new: NewChunk, position: int) -> bytes | None:
+    """Return the ``OffsetIndex`` of a cut chunk that lies at ``position``."""
+    if new.pages is None:
+        return None
+    sizes = None if new.page_value_bytes is None else tuple(new.page_value_bytes)
+    return OffsetIndex(tuple(new.pages), sizes).shifted(position).encode()
+
+
+def part_key_values(
+    model: Footer, first_row: int, num_rows: int, provenance: dict[str, str]
+) -> list[tuple[bytes, bytes | None]]:
+    """Return a part's key-value metadata: all of the source's, made true, and ours behind it."""
+    kept = [
+        (key, part_pandas(content, first_row, num_rows) if key == PANDAS_KEY else content)
+        for key, content in model.key_values
+        if not key.startswith(b"evensplit.")
+    ]
+    ours = [(key.encode(), content.encode()) for key, content in provenance.items()]
+    return [*kept, *ours]
+
+
+def part_pandas(content: bytes | None, first_row: int, num_rows: int) -> bytes | None:
+    """Return pandas' metadata with the bounds of its range index moved to a part's rows."""
+    if content is None:
+        return None
+    try:
+        described = json.loads(content)
+        index_columns = described["index_columns"]
+    except (ValueError, KeyError, TypeError):
+        return content
+    changed = False
+    for column in index_columns if isinstance(index_columns, list) else []:
+        if isinstance(column, dict) and column.get("kind") == "range":
+            start, step = column.get("start") or 0, column.get("step") or 1
+            column["start"] = start + first_row * step
+            column["stop"] = column["start"] + num_rows * step
+            changed = True
+    return json.dumps(described).encode() if changed else content
