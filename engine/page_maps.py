@@ -7,13 +7,14 @@ from a walk over the page headers, and for repeated columns in V1 pages from the
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from engine.errors import BadPage, BadStructure
-from engine.format.footer import Leaf, Range, value
+from engine.errors import BadPage, BadStructure, Unsupported
+from engine.format.footer import Codec, ColumnChunk, Encoding, Leaf, Range, value
 from engine.format.page_index import OffsetIndex
 from engine.format.page_map import (
     PageMap,
@@ -29,6 +30,8 @@ from engine.layout import OpenFile
 
 HEADER_BYTES = 96  # most data page headers without statistics are shorter
 _MOST_HEADER_BYTES = 1 << 20
+_CODECS = set(Codec) - {Codec.LZO}
+_ENCODINGS = set(Encoding)
 
 
 def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
@@ -36,10 +39,13 @@ def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
 
     Raises:
         BadPage: a page header is damaged; the message names column and row group.
+        Unsupported: a column cannot be cut inside this row group.
     """
     found: list[PageMap] | None = file.notes.get(("page maps", row_group))
     if found is None:
         group = file.row_group(row_group)
+        for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
+            check_can_be_cut(file, row_group, leaf, chunk)
         indexes = file.source.read_many(
             [chunk.offset_index or Range(0, 0) for chunk in group.columns]
         )
@@ -49,6 +55,34 @@ def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
         ]
         file.notes["page maps", row_group] = found
     return found
+
+
+def check_can_be_cut(file: OpenFile, row_group: int, leaf: Leaf, chunk: ColumnChunk) -> None:
+    """Raise Unsupported for a chunk whose pages cannot be rewritten one by one.
+
+    These are: codecs that nobody here has, encodings newer than this program, and DELTA_BYTE_ARRAY
+    of parquet-mr before 1.8, whose pages continue the one before (PARQUET-246).
+    """
+    reason = ""
+    if chunk.codec not in _CODECS:
+        reason = f"is compressed with codec {chunk.codec}, which cannot be written"
+    elif set(chunk.encodings) - _ENCODINGS:
+        reason = f"uses encoding {max(set(chunk.encodings) - _ENCODINGS)}, which is not known"
+    elif Encoding.DELTA_BYTE_ARRAY in chunk.encodings and chains_pages(file.footer.created_by):
+        reason = f"has pages that depend on those before (written by {file.footer.created_by})"
+    if reason:
+        raise Unsupported(
+            f"{file.file.path}: column {leaf.name} of row group {row_group} {reason}; it cannot be "
+            "cut inside the row group: use --cut row-group"
+        )
+
+
+def chains_pages(created_by: str) -> bool:
+    """Whether a writer's DELTA_BYTE_ARRAY pages continue the page before: parquet-mr before 1.8."""
+    found = re.match(r"parquet-mr(?: version (\d+)\.(\d+))?", created_by)
+    if found is None:
+        return False
+    return found[1] is None or (int(found[1]), int(found[2])) < (1, 8)
 
 
 def _page_map(file: OpenFile, row_group: int, leaf: Leaf, index: bytes) -> PageMap:

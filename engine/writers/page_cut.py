@@ -215,8 +215,11 @@ class _Cut:
     ) -> _Rewritten:
         source, leaf = self.source, self.source.leaf
         section, array = self._cut_values(header, levels, values, piece)
+        encoding = header.encoding
+        if array is None and not header.is_dictionary_encoded:
+            encoding = int(Encoding.PLAIN)  # delta encodings have a header even without values
         data, uncompressed_bytes = build_page(
-            header, levels, piece, section, source.chunk.codec, leaf
+            header, levels, piece, section, source.chunk.codec, leaf, encoding
         )
         bounds = st.EMPTY if array is None else st.bounds_of(as_ordered(leaf, array), source.order)
         value_bytes = None
@@ -226,7 +229,7 @@ class _Cut:
             page=number,
             data=data,
             uncompressed_bytes=uncompressed_bytes,
-            encoding=header.encoding,
+            encoding=encoding,
             type=header.type,
             num_values=piece.num_entries,
             bounds=replace(bounds, null_count=piece.num_nulls),
@@ -294,11 +297,7 @@ class _Cut:
             uncompressed_bytes=uncompressed_bytes,
             first_data_page=first_data_page,
             has_dictionary=uses_dictionary,
-            encodings=[
-                encoding
-                for encoding in source.chunk.encodings
-                if uses_dictionary or encoding not in _DICTIONARY_ENCODINGS
-            ],
+            encodings=self._encodings(encodings, uses_dictionary=uses_dictionary),
             encoding_stats=stats,
             statistics=self._statistics(left, whole, right, encodings),
             pages=locations if source.is_indexed else None,
@@ -307,6 +306,15 @@ class _Cut:
             size_statistics=self._size_statistics(left, whole, right),
             reencoded_bytes=reencoded_bytes,
         )
+
+    def _encodings(self, used: Counter[tuple[int, int]], *, uses_dictionary: bool) -> list[int]:
+        """Return the source's list, without dictionaries if there is none, with what is new."""
+        kept = [
+            encoding
+            for encoding in self.source.chunk.encodings
+            if uses_dictionary or encoding not in _DICTIONARY_ENCODINGS
+        ]
+        return list(dict.fromkeys([*kept, *(encoding for _, encoding in used)]))
 
     def _locations(
         self,
@@ -466,16 +474,18 @@ def build_page(
     values: bytes,
     codec: int,
     leaf: Leaf,
+    encoding: int,
 ) -> tuple[bytes, int]:
     """Return a page of some entries of another: header and body, and its uncompressed bytes.
 
     Args:
-        header: of the source page: version, encoding and checksum habit are kept.
+        header: of the source page: version and checksum habit are kept.
         levels: of the source page.
         piece: which entries are kept.
         values: the values section of these, before compression.
         codec: of the chunk.
         leaf: the column.
+        encoding: of the values.
     """
     sections = lv.write_levels(
         levels, piece.first_entry, piece.last_entry, max_repetition=leaf.max_repetition
@@ -484,7 +494,11 @@ def build_page(
         plain = sections.v1() + values
         body = compress(codec, plain)
         head = rewritten_header(
-            header, body, uncompressed_bytes=len(plain), num_values=piece.num_entries
+            header,
+            body,
+            uncompressed_bytes=len(plain),
+            num_values=piece.num_entries,
+            encoding=encoding,
         )
         return head + body, len(head) + len(plain)
     is_compressed = header.is_compressed and len(values) > 0
@@ -504,6 +518,7 @@ def build_page(
         num_nulls=piece.num_nulls,
         rep_level_bytes=sections.rep_level_bytes,
         def_level_bytes=sections.def_level_bytes,
+        encoding=encoding,
         is_compressed=is_compressed,
     )
     return head + body, len(head) + uncompressed_bytes
