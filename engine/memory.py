@@ -27,7 +27,7 @@ _SPLICE_PROCESS_BYTES = 36 * MIB  # interpreter, engine.work, numpy: 30
 _REMOTE_PROCESS_BYTES = 72 * MIB  # and fsspec with adlfs: 59
 _ARROW_PROCESS_BYTES = 120 * MIB  # and pyarrow with Dask: 99
 _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
-_DECODED_PER_FOOTER_BYTE = 25  # a row group as Python objects, per byte of thrift
+_DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
 _DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
 _COPIES_PER_CUT_PAGE = 6  # as read, plain, its values, decoded, encoded, compressed
 _BYTES_PER_CUT_VALUE = 40
@@ -56,22 +56,27 @@ def process_base_bytes(*, arrow: bool, remote: bool = False) -> int:
 
 
 def splice_bytes(
-    *, index_bytes: int, footer_bytes: int, num_columns: int, num_row_groups: int
+    *,
+    index_bytes: int,
+    largest_index_bytes: int,
+    footer_bytes: int,
+    num_columns: int,
+    num_row_groups: int,
 ) -> int:
     """Return what splicing one part takes above the process.
 
     Args:
         index_bytes: page indexes of all row groups of the part, which are kept until its end.
+        largest_index_bytes: largest offset index of one chunk, which is decoded to be moved.
         footer_bytes: the source's footer, which is held as bytes.
         num_columns: leaves of the schema.
         num_row_groups: row groups of the part, each kept decoded until its footer is written.
     """
-    largest_index_bytes = index_bytes // max(1, num_row_groups)
     return (
         _COPY_STEP_BYTES
         + 2 * footer_bytes
         + 2 * index_bytes
-        + _DECODED_PER_FOOTER_BYTE * largest_index_bytes
+        + _DECODED_PER_THRIFT_BYTE * largest_index_bytes
         + _DECODED_PER_CHUNK_BYTES * num_columns * num_row_groups
     )
 
@@ -120,7 +125,13 @@ def cut_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:
 
 
 def verify_bytes(
-    *, workers: int, batch_bytes: int, footer_bytes: int, page_bytes: int, dictionary_bytes: int
+    *,
+    workers: int,
+    batch_bytes: int,
+    footer_bytes: int,
+    largest_index_bytes: int,
+    page_bytes: int,
+    dictionary_bytes: int,
 ) -> int:
     """Return what verifying takes, the process included.
 
@@ -128,6 +139,7 @@ def verify_bytes(
         workers: columns compared at once, as threads of one process.
         batch_bytes: decoded values of each side at once.
         footer_bytes: footers of all sources and parts together.
+        largest_index_bytes: largest page index of one chunk of a part.
         page_bytes: largest page of any column, before compression.
         dictionary_bytes: largest dictionary page, before compression.
     """
@@ -137,17 +149,29 @@ def verify_bytes(
         batch_bytes=batch_bytes,
         encoded_bytes=0,
     )
-    return _ARROW_PROCESS_BYTES + _SPLIT_PER_FOOTER_BYTE * footer_bytes + 2 * workers * side
+    return (
+        _ARROW_PROCESS_BYTES
+        + _SPLIT_PER_FOOTER_BYTE * footer_bytes
+        + _DECODED_PER_THRIFT_BYTE * largest_index_bytes
+        + 2 * workers * side
+    )
 
 
 def verify_batch_bytes(memory_bytes: int, *, workers: int, footer_bytes: int) -> int:
     """Return how much to decode at once so that :func:`verify_bytes` fits a budget.
 
-    Pages and dictionaries are what they are; a quarter of what is left over goes to batches, within
-    bounds between which the speed hardly changes.
+    Pages, dictionaries and indexes are what they are; a quarter of what is left over goes to
+    batches, within bounds between which the speed hardly changes.
     """
-    spare = memory_bytes - _ARROW_PROCESS_BYTES - _SPLIT_PER_FOOTER_BYTE * footer_bytes
-    share = spare // 4 // (2 * max(1, workers) * _COPIES_PER_BATCH)
+    least = verify_bytes(
+        workers=workers,
+        batch_bytes=0,
+        footer_bytes=footer_bytes,
+        largest_index_bytes=0,
+        page_bytes=0,
+        dictionary_bytes=0,
+    )
+    share = (memory_bytes - least) // 4 // (2 * max(1, workers) * _COPIES_PER_BATCH)
     return max(_LEAST_BATCH_BYTES, min(VERIFY_BATCH_BYTES, share))
 
 
@@ -389,6 +413,16 @@ class PeakMeter:
         now_bytes = family_bytes()
         self.peak_bytes = max(self.peak_bytes, now_bytes)
         return now_bytes
+
+
+def own_peak_bytes() -> int:
+    """Return the largest resident set that this process ever had, as the kernel counted it.
+
+    Exact and free, unlike sampling; children are not in it.
+    """
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
 
 
 def family_bytes() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from engine import memory
 from engine.curves import Curve, read_curve
@@ -24,6 +25,7 @@ from engine.work import PartTask, part_memory_bytes
 
 # Below this, starting worker processes costs more than they save.
 _REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
+_METER_SECONDS = 0.25  # adding up all worker processes takes some milliseconds
 
 
 class Progress:
@@ -82,7 +84,8 @@ def split_files(
     try:
         plan = _plan(files, settings)
         resources = choose_resources(plan, settings)
-        with memory.PeakMeter() as meter, ledger.lock():
+        meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
+        with meter or nullcontext(), ledger.lock():
             receipts = ledger.claim(plan, overwrite=settings.overwrite)
             num_resumed = len(receipts)
             progress.planned(plan, num_resumed)
@@ -101,7 +104,8 @@ def split_files(
     finally:
         close_files()
     elapsed = time.monotonic() - started
-    return SplitResult(folder, manifest, num_resumed, elapsed, meter.peak_bytes)
+    peak_bytes = max(memory.own_peak_bytes(), meter.peak_bytes if meter else 0)
+    return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes)
 
 
 def _tasks(

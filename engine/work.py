@@ -77,22 +77,20 @@ def write_part(task: PartTask) -> Receipt:
 def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile]) -> int:
     """Return the projected peak memory of :func:`write_part`, without the process itself."""
     numbers = sorted({piece.file for piece in part.slices})
-    index_bytes = sum(_index_bytes(files[piece.file], piece.row_group) for piece in part.slices)
+    indexes = [
+        place.length
+        for piece in part.slices
+        for chunk in files[piece.file].row_group(piece.row_group).columns
+        for place in (chunk.offset_index, chunk.column_index)
+        if place is not None
+    ]
     return memory.splice_bytes(
-        index_bytes=index_bytes,
+        index_bytes=sum(indexes),
+        largest_index_bytes=max(indexes, default=0),
         footer_bytes=sum(files[number].footer.size_bytes for number in numbers),
         num_columns=len(files[0].footer.leaves),
         num_row_groups=len(part.slices),
     ) + sum(_cut_bytes(files[piece.file], piece) for piece in part.slices if not piece.is_whole)
-
-
-def _index_bytes(file: OpenFile, row_group: int) -> int:
-    return sum(
-        place.length
-        for chunk in file.row_group(row_group).columns
-        for place in (chunk.offset_index, chunk.column_index)
-        if place is not None
-    )
 
 
 def _cut_bytes(file: OpenFile, piece: RowGroupSlice) -> int:

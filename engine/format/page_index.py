@@ -267,6 +267,26 @@ class ColumnIndex:
         levels = len(numbers) // self.num_pages
         return numbers[page * levels : (page + 1) * levels]
 
+    def cut(
+        self, before: Sequence[PageEntry], start: int, stop: int, after: Sequence[PageEntry]
+    ) -> ColumnIndex:
+        """Return the index of ``before``, pages ``[start, stop)`` of this one, and ``after``.
+
+        As :meth:`replaced`, for many pages that stay as they are; the order of bounds is kept.
+        """
+        edges = self.replaced([*before, *after], self.boundary_order)
+        struct = dict(edges.struct)
+        for field, own in self.struct.items():
+            if own[0] != LIST or field not in struct:
+                continue
+            each = len(own[1].items) // (self.num_pages or 1)
+            pages = own[1].items[start * each : stop * each]
+            kept = struct[field][1]
+            at = len(before) * each
+            items = [*kept.items[:at], *pages, *kept.items[at:]]
+            struct[field] = (LIST, thrift.Sequence(own[1].type, items))
+        return ColumnIndex.of(struct)
+
     def replaced(self, entries: Sequence[PageEntry], boundary_order: int) -> ColumnIndex:
         """Return an index of other pages that has the lists which this one has.
 

@@ -296,8 +296,7 @@ def bounds_of_pages(
         evidence: what is known of shortening.
         chunk: the chunk's ``Statistics``, whose bounds help if they are marked as exact.
     """
-    entries = index.entries(start, stop)
-    merged = merge((_page_bounds(entry, leaf, order, evidence) for entry in entries), order)
+    merged = _bounds_of_whole(index, start, stop, leaf, order, evidence)
     if merged.is_empty or order is Order.UNDEFINED or chunk is None:
         return merged
     low, high = merged.min, merged.max
@@ -322,28 +321,50 @@ def _is_only(
     return not any(other <= key if sign < 0 else other >= key for other in keys)
 
 
-def _page_bounds(entry: PageEntry, leaf: Leaf, order: Order, evidence: Evidence) -> Bounds:
-    counts = Bounds(null_count=entry.null_count, nan_count=entry.nan_count)
-    if entry.is_null:
+def _bounds_of_whole(
+    index: ColumnIndex, start: int, stop: int, leaf: Leaf, order: Order, evidence: Evidence
+) -> Bounds:
+    """Return the merged bounds of pages; what proves a bound exact is the bound, not its page."""
+    nulls, nans = index.null_counts, index.nan_counts
+    counts = Bounds(
+        null_count=None if nulls is None else sum(nulls[start:stop]),
+        nan_count=None if nans is None else sum(nans[start:stop]),
+    )
+    flags = index.null_pages[start:stop]
+    lows = _filled(index.min_values[start:stop], flags)
+    highs = _filled(index.max_values[start:stop], flags)
+    if not lows:
         return replace(counts, is_empty=True)
-    if order is Order.UNDEFINED or not _fits(entry, leaf):
+    if order is Order.UNDEFINED or not _fit(lows, leaf) or not _fit(highs, leaf):
         return counts
-    if order.is_nan(entry.min) or order.is_nan(entry.max):
+    if order is Order.FLOAT and any(map(order.is_nan, (*lows, *highs))):
         return counts
-    low = is_provably_exact(entry.min, leaf, evidence, is_upper=False)
-    high = is_provably_exact(entry.max, leaf, evidence, is_upper=True)
-    if order is Order.SIGNED_BYTES and not (low and high):
+    key = None if order is Order.BYTES else order.key
+    low, high = min(lows, key=key), max(highs, key=key)
+    low_exact = is_provably_exact(low, leaf, evidence, is_upper=False)
+    high_exact = is_provably_exact(high, leaf, evidence, is_upper=True)
+    if order is Order.SIGNED_BYTES and not all(
+        is_provably_exact(plain, leaf, evidence, is_upper=upper)
+        for bounds, upper in ((lows, False), (highs, True))
+        for plain in set(bounds)
+    ):
         return counts  # a number that lost bytes is another number, not a bound
-    return Bounds(entry.min, entry.max, low, high, False, entry.null_count, entry.nan_count)
+    return replace(counts, min=low, max=high, is_min_exact=low_exact, is_max_exact=high_exact)
+
+
+def _filled(bounds: Sequence[bytes], is_null: Sequence[bool]) -> Sequence[bytes]:
+    if True not in is_null:
+        return bounds
+    return [plain for plain, null in zip(bounds, is_null, strict=True) if not null]
 
 
 _WIDTHS = {Type.BOOLEAN: 1, Type.INT32: 4, Type.INT64: 8, Type.FLOAT: 4, Type.DOUBLE: 8}
 
 
-def _fits(entry: PageEntry, leaf: Leaf) -> bool:
+def _fit(bounds: Sequence[bytes], leaf: Leaf) -> bool:
     # Damaged bounds must not pass for values; only byte arrays may have any length.
     width = leaf.type_length if _is_float16(leaf) else _WIDTHS.get(leaf.physical)
-    return width is None or len(entry.min) == len(entry.max) == width
+    return width is None or set(map(len, bounds)) == {width}
 
 
 def _is_float16(leaf: Leaf) -> bool:

@@ -174,7 +174,7 @@ def _struct(data: bytes, pos: int, depth: int) -> tuple[Struct, int]:
                 raise BadStructure(f"binary of {size} bytes at byte {pos} passes the end")
             out[field] = (BINARY, data[pos:end])
             pos = end
-        elif kind == TRUE or kind == FALSE:
+        elif kind in (TRUE, FALSE):
             out[field] = (kind, kind == TRUE)
         else:
             value, pos = _value(data, pos, kind, depth)
@@ -192,14 +192,9 @@ def _value(data: bytes, pos: int, kind: int, depth: int) -> tuple[Any, int]:
         return (number >> 1) ^ -(number & 1), pos
     if kind == BINARY:
         return _binary(data, pos)
-    if kind == LIST or kind == SET:
-        element, size, pos = read_list_header(data, pos)
-        items = []
-        for _ in range(size):
-            item, pos = _value(data, pos, element, depth)
-            items.append(item)
-        return Sequence(element, items), pos
-    if kind == TRUE or kind == FALSE:
+    if kind in (LIST, SET):
+        return _list(data, pos, depth)
+    if kind in (TRUE, FALSE):
         return data[pos], pos + 1
     if kind == BYTE:
         return (data[pos] ^ 0x80) - 0x80, pos + 1
@@ -211,6 +206,23 @@ def _value(data: bytes, pos: int, kind: int, depth: int) -> tuple[Any, int]:
     if kind == MAP:
         return _map(data, pos, depth)
     raise BadStructure(f"unknown thrift wire type {kind} at byte {pos}")
+
+
+def _list(data: bytes, pos: int, depth: int) -> tuple[Sequence, int]:
+    element, size, pos = read_list_header(data, pos)
+    items: list[Any] = []
+    if I16 <= element <= I64:  # in line, as in _struct: page indexes are long lists
+        for _ in range(size):
+            number = data[pos]
+            pos += 1
+            if number > 127:
+                number, pos = _varint(data, pos - 1)
+            items.append((number >> 1) ^ -(number & 1))
+    else:
+        for _ in range(size):
+            item, pos = _value(data, pos, element, depth)
+            items.append(item)
+    return Sequence(element, items), pos
 
 
 def _map(data: bytes, pos: int, depth: int) -> tuple[Mapping, int]:
@@ -255,7 +267,7 @@ def _skip_struct(data: bytes, pos: int) -> int:
 def _skip_value(data: bytes, pos: int, kind: int) -> int:
     if kind == STRUCT:
         return _skip_struct(data, pos)
-    if kind == LIST or kind == SET:
+    if kind in (LIST, SET):
         element, size, pos = read_list_header(data, pos)
         for _ in range(size):
             pos = _skip_value(data, pos, element)
@@ -306,7 +318,7 @@ def _put_value(out: bytearray, kind: int, value: Any) -> None:
         _put_struct(out, value)
     elif I16 <= kind <= I64:
         _put_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
-    elif kind == LIST or kind == SET:
+    elif kind in (LIST, SET):
         put_list_header(out, value.type, len(value.items))
         for item in value.items:
             _put_value(out, value.type, item)

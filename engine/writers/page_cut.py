@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import BadStructure
@@ -253,7 +254,7 @@ class _Cut:
                     f"index {int(kept.max())} into a dictionary of {len(dictionary)} values"
                 )
             section = lv.encode_dictionary_indices(width, kept)
-            return section, dictionary.take(kept) if len(kept) else None
+            return section, dictionary.take(_arrow_indices(kept)) if len(kept) else None
         if first == last:
             return b"", None
         array = decode_values(leaf, header.encoding, values, levels.num_values)[first:last]
@@ -382,13 +383,10 @@ class _Cut:
         index = self.source.column_index
         if index is None:
             return None
-        entries = [
-            *(_cut_entry(index, page) for page in left),
-            *index.entries(*whole),
-            *(_cut_entry(index, page) for page in right),
-        ]
         # Bounds of a cut page stay those of the whole page, so the order of pages stays too.
-        return index.replaced(entries, index.boundary_order).encode()
+        before = [_cut_entry(index, page) for page in left]
+        after = [_cut_entry(index, page) for page in right]
+        return index.cut(before, *whole, after).encode()
 
     def _page_value_bytes(
         self, left: Sequence[_Rewritten], whole: tuple[int, int], right: Sequence[_Rewritten]
@@ -414,16 +412,25 @@ class _Cut:
         if 1 in fields and sizes is not None:
             struct[1] = (I64, sum(sizes))
         index = self.source.column_index
-        entries = index.entries(*whole) if index is not None else []
         known = index is not None or whole[0] == whole[1]
         for field, name in ((2, "repetition_histogram"), (3, "definition_histogram")):
-            if field not in fields or not known:
+            if field not in fields or not known or not value(fields, field).items:
                 continue
+            entries = index.entries(*whole) if index is not None else []
             items = [getattr(entry, name) for entry in (*left, *entries, *right)]
             if all(items):
                 totals = [sum(column) for column in zip(*items, strict=True)]
                 struct[field] = (LIST, thrift.Sequence(I64, totals))
         return struct or None
+
+
+def _arrow_indices(indices: lv.Indices) -> pa.Array:
+    """Return indices as an Arrow array over the same memory.
+
+    Arrow's own conversion of numpy arrays imports pandas, which takes longer than a whole cut.
+    """
+    contiguous = np.ascontiguousarray(indices, np.uint32)
+    return pa.Array.from_buffers(pa.uint32(), len(indices), [None, pa.py_buffer(contiguous)])
 
 
 def _cut_entry(index: ColumnIndex, page: _Rewritten) -> PageEntry:

@@ -134,7 +134,7 @@ class PartWriter:
         return struct
 
     def _copy_chunks(self, file: OpenFile, chunks: Sequence[ColumnChunk]) -> list[int]:
-        """Copy chunks in the order they lie in, adjacent ones at once; return how far each moved."""
+        """Copy chunks in the order they lie in, adjacent ones at once; return their shifts."""
         ranges = [chunk.range for chunk in chunks]
         moved = [0] * len(chunks)
         run = Range(0, 0)
