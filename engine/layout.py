@@ -3,7 +3,7 @@
 Everything that footers alone can prove wrong is found here, before any work: chunks outside the
 file, row counts that do not add up, encrypted columns, several sources with different schemas.
 Not covered: pages inside a row group (:mod:`engine.curves`), and content that only a
-reader would notice (:mod:`engine.verify`).
+reader would notice (:mod:`engine.verifier`).
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> tuple[int, int
             raise BadStructure(
                 f"column {leaf.name} of row group {index} has another type than the schema"
             )
-        if not _inside(where, end) or (group.num_rows and not where.length):
+        if group.num_rows and not (where.length and _inside(where, end)):
             raise BadStructure(
                 f"column {leaf.name} of row group {index} lies at bytes {where.offset} to "
                 f"{where.end}, outside the file's data (4 to {end})"
@@ -274,7 +274,7 @@ def _inside(place: Range, end: int) -> bool:
 
 
 def bloom_filter_range(file: OpenFile, chunk: ColumnChunk) -> Range | None:
-    """Return where a chunk's Bloom filter lies; its length is read from it where the footer has none.
+    """Return where a chunk's Bloom filter lies; its length is read if the footer has none.
 
     Source: BloomFilter.md, ``BloomFilterHeader`` (field 1 is the number of bytes behind it).
     """

@@ -15,13 +15,25 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from engine.errors import DestinationInUse, InternalError, NotASplit, OtherPlan
+from engine.errors import (
+    DestinationInUse,
+    InternalError,
+    NoSource,
+    NotASplit,
+    OtherPlan,
+    SourceChanged,
+    StorageFailed,
+)
 from engine.model import Manifest, Receipt, SourceFile, SplitPlan
 from engine.storage import Storage
 from engine.storage.base import redacted
 
 FOLDER = "_evensplit"
 _IGNORED = {".DS_Store"}
+_KEYS = {
+    "plan.json": {"plan_id", "sources", "settings", "parts"},
+    "manifest.json": {"plan_id", "version", "sources", "settings", "num_rows", "parts", "lost"},
+}
 
 
 def receipt_path(store: Storage, folder: str, index: int) -> str:
@@ -48,7 +60,12 @@ class Ledger:
         """Raise DestinationInUse if the folder holds anything while it holds no plan of ours."""
         if self.is_claimed():
             return
-        strangers = [entry.name for entry in self._store.files(self._folder)]
+        try:
+            strangers = [entry.name for entry in self._store.files(self._folder)]
+        except NoSource as error:
+            raise DestinationInUse(
+                f"{redacted(self._folder)} is a file or lies below one; name a folder"
+            ) from error
         strangers += [name for name in self._store.folders(self._folder) if name != FOLDER]
         strangers = [name for name in strangers if name not in _IGNORED]
         if strangers:
@@ -63,6 +80,7 @@ class Ledger:
         Raises:
             DestinationInUse: the folder holds files that are not ours.
             OtherPlan: it holds another plan, and ``overwrite`` is not given.
+            SourceChanged: it holds this very plan for an earlier version of the source.
         """
         self.check_free()
         text = json.dumps(plan.as_dict(), indent=1).encode()
@@ -70,36 +88,87 @@ class Ledger:
             found = self._load("plan.json")
             if found["plan_id"] != plan.plan_id:
                 if not overwrite:
-                    raise OtherPlan(
-                        f"{redacted(self._folder)} holds the parts of another plan "
-                        f"({_describe(found)}); repeat that call to resume it, or replace it with "
-                        "--overwrite"
-                    )
-                self.clear()
-                self._store.put_if_absent(self._path("plan.json"), text)
-        self._store.remove_leftovers(self._folder)
-        self._store.remove_leftovers(self._path("receipts"))
+                    raise self._conflict(found, plan)
+                self._replace(found, plan, text)
+        for folder in (self._folder, self._path(), self._path("receipts")):
+            self._store.remove_leftovers(folder)
         return self.receipts(plan)
+
+    def claim_file(self) -> SourceFile:
+        """Describe the plan's file as it is now, for :meth:`check_claim`."""
+        return self._store.stat(self._path("plan.json"))
+
+    def check_claim(self, claim: SourceFile) -> None:
+        """Raise OtherPlan unless the destination still belongs to the plan that claimed it.
+
+        Who writes a part asks before publishing it: its run may have been killed, and another plan
+        may have taken the destination since. Looking at the file is cheap, however long the plan.
+        """
+        try:
+            found = self.claim_file()
+        except NoSource:
+            found = None
+        if found != claim:
+            raise OtherPlan(
+                f"{redacted(self._folder)} does not hold the plan of this split, or not any more"
+            )
+
+    def _conflict(self, found: dict[str, Any], plan: SplitPlan) -> OtherPlan | SourceChanged:
+        before = [SourceFile(**source) for source in found["sources"]]
+        changed = [
+            now.path
+            for was, now in zip(before, plan.sources, strict=False)
+            if was.path == now.path and was != now
+        ]
+        where = redacted(self._folder)
+        if changed and found["settings"] == plan.settings:
+            return SourceChanged(
+                f"{redacted(changed[0])} changed since the split in {where} was begun; name a new "
+                "folder, or replace those parts with --overwrite"
+            )
+        return OtherPlan(
+            f"{where} holds the parts of another plan ({_describe(found)}); repeat that call to "
+            "resume it, or replace it with --overwrite"
+        )
+
+    def _replace(self, found: dict[str, Any], plan: SplitPlan, text: bytes) -> None:
+        """Remove another plan's split and claim the folder anew; safe to die in at any step."""
+        old = {part["name"] for part in found["parts"]}
+        there = {entry.name for entry in self._store.files(self._folder)}
+        for part in plan.parts:
+            if part.name in there - old:
+                raise DestinationInUse(
+                    f"{redacted(self._folder)} holds {part.name}, which evensplit did not write "
+                    "and this plan would replace; move it away"
+                )
+        self._store.remove(self._path("manifest.json"))
+        for entry in self._store.files(self._path("receipts")):
+            self._store.remove(self._path("receipts", entry.name))
+        for name in sorted(there & old):
+            self._store.remove(self._store.join(self._folder, name))
+        self._store.put(self._path("plan.json"), text)
 
     def receipts(self, plan: SplitPlan) -> list[Receipt]:
         """Return the receipts whose parts are there with the size that they had."""
         sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
         found = []
-        for entry in self._store.files(self._path("receipts")):
-            if not entry.name.endswith(".json") or entry.name.startswith("."):
-                continue
-            try:
-                receipt = _receipt(json.loads(self._get("receipts", entry.name) or b""))
-            except (ValueError, KeyError, TypeError):  # cut short by a crash: write the part again
-                continue
-            expected = plan.parts[receipt.index] if receipt.index < len(plan.parts) else None
-            if (
-                expected is not None
-                and (expected.name, expected.num_rows) == (receipt.name, receipt.num_rows)
-                and sizes.get(receipt.name) == receipt.size_bytes
+        for part in plan.parts:
+            receipt = self._receipt(part.index) if part.name in sizes else None
+            if receipt is not None and (
+                (receipt.index, receipt.name) == (part.index, part.name)
+                and (receipt.first_row, receipt.num_rows) == (part.first_row, part.num_rows)
+                and receipt.size_bytes == sizes[part.name]
             ):
                 found.append(receipt)
         return found
+
+    def _receipt(self, index: int) -> Receipt | None:
+        try:
+            return _receipt(
+                json.loads(self._store.get(receipt_path(self._store, self._folder, index)) or b"")
+            )
+        except (ValueError, KeyError, TypeError):  # none, or a damaged one: write the part again
+            return None
 
     def finish(self, plan: SplitPlan, receipts: Iterable[Receipt], version: str) -> Manifest:
         """Write the manifest, which completes the split."""
@@ -111,8 +180,16 @@ class Ledger:
         manifest = Manifest(
             plan.plan_id, version, plan.sources, plan.settings, plan.num_rows, ordered, plan.lost
         )
-        if self._get("manifest.json") is None:
-            text = json.dumps(manifest.as_dict(), indent=1).encode()
+        sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
+        for receipt in ordered:
+            if sizes.get(receipt.name) != receipt.size_bytes:
+                raise StorageFailed(
+                    f"{redacted(self._folder)} holds {receipt.name} with "
+                    f"{sizes.get(receipt.name, 'no')} bytes, {receipt.size_bytes} were written; "
+                    "see that nobody else writes there, and run the same command again"
+                )
+        text = json.dumps(manifest.as_dict(), indent=1).encode()
+        if self._get("manifest.json") != text:
             self._store.put(self._path("manifest.json"), text)
         return manifest
 
@@ -143,16 +220,6 @@ class Ledger:
             lost=tuple(data["lost"]),
         )
 
-    def clear(self) -> None:
-        """Remove a split of ours, manifest first and plan last; nothing else is touched."""
-        plan = self._load("plan.json")
-        self._store.remove(self._path("manifest.json"))
-        for entry in self._store.files(self._path("receipts")):
-            self._store.remove(self._path("receipts", entry.name))
-        for part in plan["parts"]:
-            self._store.remove(self._store.join(self._folder, part["name"]))
-        self._store.remove(self._path("plan.json"))
-
     def _path(self, *names: str) -> str:
         return self._store.join(self._folder, FOLDER, *names)
 
@@ -162,12 +229,15 @@ class Ledger:
     def _load(self, *names: str) -> dict[str, Any]:
         data = self._get(*names)
         try:
-            return dict(json.loads(data or b""))
-        except ValueError as error:
+            content = json.loads(data or b"")
+            if not _KEYS[names[-1]] <= content.keys():
+                raise ValueError("keys are missing")
+        except (ValueError, AttributeError) as error:
             raise NotASplit(
                 f"{redacted(self._path(*names))} is damaged; remove {redacted(self._folder)} "
                 "and split again"
             ) from error
+        return dict(content)
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:

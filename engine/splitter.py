@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from fnmatch import fnmatchcase
 
 from engine import memory
 from engine.curves import Curve, read_curve
@@ -19,7 +20,8 @@ from engine.manifest import Ledger
 from engine.model import PartPlan, Receipt, SourceFile, SplitPlan, SplitResult
 from engine.planner import make_plan
 from engine.settings import Settings
-from engine.storage import Storage, expand_all, open_storage
+from engine.storage import expand_all, open_storage
+from engine.storage.base import redacted
 from engine.version import __version__
 from engine.work import PartTask, part_memory_bytes
 
@@ -78,7 +80,7 @@ def split_files(
     started = time.monotonic()
     store, folder = open_storage(destination)
     files = find_sources(patterns)
-    _check_apart(patterns, files, store, folder)
+    _check_apart(patterns, files, settings, folder)
     ledger = Ledger(store, folder)
     ledger.check_free()
     try:
@@ -95,7 +97,7 @@ def split_files(
                 progress.committed(receipt)
 
             run_parts(
-                _tasks(plan, receipts, folder, settings),
+                _tasks(plan, receipts, ledger.claim_file(), folder, settings),
                 resources,
                 on_receipt=on_receipt,
                 on_dashboard=progress.dashboard,
@@ -109,12 +111,17 @@ def split_files(
 
 
 def _tasks(
-    plan: SplitPlan, receipts: Sequence[Receipt], folder: str, settings: Settings
+    plan: SplitPlan,
+    receipts: Sequence[Receipt],
+    claim: SourceFile,
+    folder: str,
+    settings: Settings,
 ) -> list[PartTask]:
     done = {receipt.index for receipt in receipts}
     return [
         PartTask(
             part=part,
+            claim=claim,
             num_parts=len(plan.parts),
             sources=plan.sources,
             destination=folder,
@@ -130,9 +137,13 @@ def _tasks(
 def choose_resources(plan: SplitPlan, settings: Settings) -> Resources:
     """Decide where parts run, and how many at once, so that they fit the memory budget.
 
+    A cluster's memory is its workers', not this machine's: the executor asks them.
+
     Raises:
         OverBudget: one part alone needs more memory than there is.
     """
+    if settings.scheduler:
+        return Resources("cluster", 0, 0, settings.scheduler)
     budget = memory.budget(settings.memory_bytes)
     num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
     threads = num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
@@ -146,8 +157,6 @@ def choose_resources(plan: SplitPlan, settings: Settings) -> Resources:
             f"the budget is {budget.bytes >> 20} MiB ({budget.source}); free memory, raise "
             "--memory, or choose a smaller --target-size"
         )
-    if settings.scheduler:
-        return Resources("cluster", 0, room, settings.scheduler)
     wanted = settings.num_workers or _default_workers(threads=threads)
     each = max(1, plan.memory_bytes if threads else plan.memory_bytes + base_bytes)
     num_workers = max(1, min(wanted, len(plan.parts), room // each))
@@ -163,19 +172,34 @@ def _default_workers(*, threads: bool) -> int:
 
 
 def _check_apart(
-    patterns: Sequence[str], files: Sequence[SourceFile], store: Storage, folder: str
+    patterns: Sequence[str], files: Sequence[SourceFile], settings: Settings, folder: str
 ) -> None:
-    """Refuse a destination inside a source folder, or one that is a source file."""
-    target = os.path.realpath(folder) if "://" not in folder else folder.rstrip("/")
+    """Refuse a destination whose parts a source would take in, or that is a source file."""
+    target = _real(folder)
+    if target in {_real(file.path) for file in files}:
+        raise DestinationInSource(f"the destination {redacted(folder)} is a source file itself")
     for pattern in patterns:
-        _, root = open_storage(pattern)
-        root = os.path.realpath(root) if "://" not in root else root.rstrip("/")
-        is_file = any(os.path.realpath(file.path) == root or file.path == root for file in files)
-        inside = target == root or target.startswith(root + "/")
-        if inside and is_file:
-            raise DestinationInSource(f"the destination {folder} is the source file itself")
-        if inside:
+        root = _real(open_storage(pattern)[1])
+        part = f"{target}/{settings.part_name(0)}"
+        if target == root or target.startswith(root + "/") or _matches(root, part):
             raise DestinationInSource(
-                f"the destination {folder} lies inside the source {root}: the next run would read "
-                "the parts as source; name a folder beside it"
+                f"the destination {redacted(folder)} lies inside the source {redacted(root)}: the "
+                "next run would read the parts as source; name a folder beside it"
             )
+
+
+def _real(path: str) -> str:
+    return path.rstrip("/") if "://" in path else os.path.realpath(path)
+
+
+def _matches(pattern: str, path: str) -> bool:
+    """Whether a glob, in which ``**`` stands for any number of folders, matches a path."""
+
+    def match(wanted: Sequence[str], names: Sequence[str]) -> bool:
+        if not wanted:
+            return not names
+        if wanted[0] == "**":
+            return any(match(wanted[1:], names[i:]) for i in range(len(names) + 1))
+        return bool(names) and fnmatchcase(names[0], wanted[0]) and match(wanted[1:], names[1:])
+
+    return match(pattern.split("/"), path.split("/"))

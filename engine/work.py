@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine import memory
-from engine.errors import InternalError, OverTarget
-from engine.format.footer import Footer, Leaf
+from engine.errors import BadStructure, InternalError, OverTarget
+from engine.format.footer import Footer
 from engine.layout import OpenFile, open_file
-from engine.manifest import receipt_path
+from engine.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, RowGroupSlice, SourceFile
 from engine.page_maps import page_maps, read_headers
 from engine.storage import Storage, open_storage
@@ -31,6 +31,7 @@ class PartTask:
 
     Attributes:
         part: the plan of the part.
+        claim: the plan's file; a part is published only while that plan holds the destination.
         num_parts: of the whole plan.
         sources: the files that the part's slices index.
         destination: folder of the parts, path or URL.
@@ -40,6 +41,7 @@ class PartTask:
     """
 
     part: PartPlan
+    claim: SourceFile
     num_parts: int
     sources: tuple[SourceFile, ...]
     destination: str
@@ -53,6 +55,7 @@ def write_part(task: PartTask) -> Receipt:
 
     Raises:
         SourceChanged: a source is no longer what was planned.
+        OtherPlan: another plan holds the destination now; nothing was published.
         OverTarget: the part came out larger than the target; nothing was published.
         EvensplitError: as reading and writing do; nothing was published.
     """
@@ -61,17 +64,28 @@ def write_part(task: PartTask) -> Receipt:
     files = [open_file(source) for source in task.sources]
     sink = store.create(path, durable=task.durable)
     try:
-        writer = PartWriter(sink, chunk_cutter())
+        slices = task.part.slices
+        is_spliced = all(piece.is_whole for piece in slices)
+        cut = _no_cut if is_spliced else chunk_cutter()
+        writer = PartWriter(sink, cut, has_many_groups=len(slices) > 1)
         for piece in task.part.slices:
             writer.add(files[piece.file], piece)
         assembled = writer.finish(files[0].footer, _key_values(task, files[0]))
         _check(task, assembled, sink.size_bytes)
-        for number in {piece.file for piece in task.part.slices}:
-            files[number].source.check_unchanged()
+        _check_unchanged(task, files)
+        Ledger(store, folder).check_claim(task.claim)
         sink.commit()
+    except BadStructure:
+        _check_unchanged(task, files)  # what looks like damage may be a file written anew
+        raise
     finally:
         sink.abort()
     return _acknowledge(task, store, folder, assembled, sink.size_bytes)
+
+
+def _check_unchanged(task: PartTask, files: Sequence[OpenFile]) -> None:
+    for number in {piece.file for piece in task.part.slices}:
+        files[number].source.check_unchanged()
 
 
 def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile]) -> int:
@@ -112,14 +126,14 @@ def _cut_bytes(file: OpenFile, piece: RowGroupSlice) -> int:
 
 
 def chunk_cutter() -> ChunkCutter:
-    """Return what makes column chunks of cut row groups; imported only once a cut needs it."""
+    """Return what makes column chunks of cut row groups: it imports pyarrow."""
+    from engine.writers.page_cut import cut_by_pages
 
-    def cut(file: OpenFile, row_group: int, leaf: Leaf, start: int, stop: int) -> NewChunk:
-        from engine.writers.page_cut import cut_by_pages
+    return cut_by_pages
 
-        return cut_by_pages(file, row_group, leaf, start, stop)
 
-    return cut
+def _no_cut(*_: object, **__: object) -> NewChunk:
+    raise InternalError("a part of whole row groups asked for a cut")
 
 
 def _key_values(task: PartTask, model: OpenFile) -> list[tuple[bytes, bytes | None]]:

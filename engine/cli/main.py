@@ -9,13 +9,14 @@ import gc
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
 from engine.cli import commands
 from engine.cli.config import load_config
-from engine.errors import EvensplitError, InternalError
+from engine.errors import BadSetting, CallError, EvensplitError, InternalError, OverBudget
 from engine.version import __version__
 
 INTERRUPTED = 130
@@ -60,9 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except EvensplitError as error:
         sys.exit(_tell(error, as_json=as_json))
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(2)
+        sys.exit(CallError.exit_code)
+    except click.ClickException as error:
+        sys.exit(_tell(BadSetting(_one_line(error.format_message())), as_json=as_json))
     except (KeyboardInterrupt, click.Abort):
         click.echo("\ninterrupted; run the same command again to go on", err=True)
         _leave(INTERRUPTED)
@@ -71,8 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except MemoryError:
-        error_ = InternalError("out of memory; lower --memory or --workers")
-        sys.exit(_tell(error_, as_json=as_json))
+        full = OverBudget("out of memory; lower --memory or --workers")
+        sys.exit(_tell(full, as_json=as_json))
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw has an exit code
+        traceback.print_exc()
+        defect = InternalError(_one_line(f"{type(error).__name__}: {error}; please report this"))
+        sys.exit(_tell(defect, as_json=as_json))
     else:
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -82,6 +89,10 @@ def _tell(error: EvensplitError, *, as_json: bool) -> int:
         click.echo(json.dumps({"error": error.as_dict()}))
     click.echo(f"evensplit: {error.kind}: {error}", err=True)
     return error.exit_code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _leave(code: int) -> None:

@@ -1,9 +1,10 @@
 """Parts as Dask futures: in this process, in local processes, or on a running cluster.
 
 One task a part. Each declares its projected memory as a Dask resource, and each worker of ours
-offers its share of the budget, so no worker is ever asked for more than it has. A worker that dies
-loses its parts to the others; an error that may pass is tried again a few times; any other error
-cancels what has not begun. What has been committed stays so.
+offers its share of the budget, so no worker is ever asked for more than it has. The workers of a
+running cluster do so too if they were started with ``--resources evensplit_memory_bytes=...``.
+A worker that dies loses its parts to the others; an error that may pass is tried again a few
+times; any other error cancels what has not begun. What has been committed stays so.
 
 Not covered: how much memory there is (:mod:`engine.memory`) and what a part does
 (:mod:`engine.work`).
@@ -12,13 +13,25 @@ Not covered: how much memory there is (:mod:`engine.memory`) and what a part doe
 from __future__ import annotations
 
 import logging
+import secrets
+import signal
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.errors import ClusterMismatch, EvensplitError, RetryError, WorkersLost
+from engine.errors import (
+    ClusterMismatch,
+    EvensplitError,
+    OtherPlan,
+    OverBudget,
+    RetryError,
+    WorkersLost,
+)
 from engine.model import Receipt
+from engine.storage.base import redacted
 from engine.version import __version__
 from engine.work import PartTask, write_part
 
@@ -27,8 +40,11 @@ if TYPE_CHECKING:
 
 RESOURCE = "evensplit_memory_bytes"
 MOST_TRIES = 3
-CONNECT_SECONDS = 20
+CONNECT_SECONDS = 15
 WORKER_WAIT_SECONDS = 60
+RESULT_SECONDS = 10  # a receipt is small; its worker may be gone
+_POLL_SECONDS = 0.02
+_WATCH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ class Resources:
     Attributes:
         kind: ``threads`` of this process, local ``processes``, or the ``cluster`` at ``scheduler``.
         num_workers: parts at once (threads or processes); a cluster decides itself.
-        memory_bytes: for all of them together.
+        memory_bytes: for all of them together; a cluster's workers say themselves.
         scheduler: address of a cluster's scheduler.
     """
 
@@ -59,16 +75,17 @@ def run_parts(
 
     Raises:
         ClusterMismatch: a worker has another version of evensplit, or does not see the files.
-        WorkersLost: the scheduler, or the same part's workers again and again, were lost.
+        OverBudget: a part needs more memory than any worker of the cluster has.
+        WorkersLost: the scheduler, all workers, or one part's workers again and again, were lost.
         EvensplitError: whatever a part raised; parts not yet begun are cancelled.
     """
     if not tasks:
         return
     with _client(resources) as client:
         if resources.kind == "cluster":
-            _check_workers(client, tasks[0])
-        if client.dashboard_link and resources.kind == "cluster":
-            on_dashboard(client.dashboard_link)
+            _check_workers(client, tasks)
+            if client.dashboard_link:
+                on_dashboard(client.dashboard_link)
         _Run(client, tasks, on_receipt).finish()
 
 
@@ -82,20 +99,26 @@ class _Run:
 
         self._client = client
         self._on_receipt = on_receipt
-        self._limited = _offers_resource(client)
+        # Two runs on one cluster may have parts of one name.
+        self._token = secrets.token_hex(6)
+        self._limited = any(RESOURCE in offer for offer in _offers(client))
         self._in_flight: dict[str, tuple[PartTask, int]] = {}
+        self._last_worker_seen = self._last_look = time.monotonic()
         self._completed = as_completed([self._submit(task, 1) for task in tasks])
 
     def finish(self) -> None:
-        from distributed import CancelledError
-        from distributed.comm.core import CommClosedError
-        from distributed.scheduler import KilledWorker
-
         try:
-            for future in self._completed:
-                task, tries = self._in_flight.pop(future.key)
+            while self._in_flight:
+                future = self._next()
+                task, tries = self._in_flight.pop(str(future.key))
                 try:
-                    receipt = future.result()
+                    receipt = self._result(future, task)
+                except TimeoutError:  # its worker died with it, and it has to be done again
+                    self._in_flight[str(future.key)] = (task, tries)
+                    self._completed.add(future)
+                    continue
+                except WorkersLost:
+                    raise
                 except RetryError:
                     if tries == MOST_TRIES:
                         raise
@@ -103,56 +126,141 @@ class _Run:
                     continue
                 self._on_receipt(receipt)
                 future.release()
-        except KilledWorker as error:
-            raise WorkersLost(
-                f"workers died again and again while writing {error.task}; likely for want of "
-                "memory: lower --memory or --workers, then run the same command again"
-            ) from error
-        except (CancelledError, CommClosedError, TimeoutError, OSError) as error:
-            raise WorkersLost(
-                "the connection to the Dask scheduler was lost; run the same command again: "
-                "finished parts are kept"
-            ) from error
         except BaseException:
             self._completed.clear()
             raise
 
+    def _next(self) -> Future[Receipt]:
+        """Return the next future that ended; give up when nobody is left who could end one."""
+        while not self._completed.has_ready():
+            time.sleep(_POLL_SECONDS)
+            if time.monotonic() - self._last_look > _WATCH_SECONDS:
+                self._look_for_workers()
+        return next(self._completed)
+
+    def _look_for_workers(self) -> None:
+        try:
+            offers = _offers(self._client)
+        except (OSError, TimeoutError) as error:  # closed connections are among these
+            raise _connection_lost() from error
+        now = self._last_look = time.monotonic()
+        needed = max(task.part.memory_bytes for task, _ in self._in_flight.values())
+        if any(not self._limited or offer.get(RESOURCE, 0) >= needed for offer in offers):
+            self._last_worker_seen = now
+        elif now - self._last_worker_seen > WORKER_WAIT_SECONDS:
+            raise WorkersLost(
+                f"no worker that can do the rest has been there for {WORKER_WAIT_SECONDS} seconds; "
+                "start some, then run the same command again: finished parts are kept"
+            )
+
+    def _result(self, future: Future[Receipt], task: PartTask) -> Receipt:
+        from distributed import CancelledError
+        from distributed.comm.core import CommClosedError
+        from distributed.scheduler import KilledWorker
+
+        try:
+            return future.result(timeout=RESULT_SECONDS)
+        except (CancelledError, CommClosedError) as error:
+            raise _connection_lost() from error
+        except KilledWorker as error:
+            raise WorkersLost(
+                f"workers died again and again while writing {task.part.name}; likely for want of "
+                "memory: lower --memory or --workers, then run the same command again"
+            ) from error
+
     def _submit(self, task: PartTask, tries: int) -> Future[Receipt]:
-        key = f"{task.part.name}-try-{tries}"
+        key = f"{task.part.name}-{self._token}-{tries}"
         self._in_flight[key] = (task, tries)
         needed = {RESOURCE: task.part.memory_bytes} if self._limited else None
         return self._client.submit(write_part, task, key=key, pure=False, resources=needed)
 
 
-def _offers_resource(client: Client) -> bool:
+def _connection_lost() -> WorkersLost:
+    return WorkersLost(
+        "the connection to the Dask scheduler was lost; run the same command again: finished parts "
+        "are kept"
+    )
+
+
+def _offers(client: Client) -> list[dict[str, float]]:
+    """Return the resources of every worker."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return any(RESOURCE in worker.get("resources", {}) for worker in workers)
+    return [worker.get("resources", {}) for worker in workers]
 
 
 @contextmanager
 def _client(resources: Resources) -> Iterator[Client]:
+    from distributed import Client, SpecCluster
+    from distributed.utils import silence_logging_cmgr
+
     if resources.kind == "cluster":
-        with _remote(resources) as client:
+        with silence_logging_cmgr(logging.CRITICAL), _remote(resources) as client:
             yield client
         return
-    from distributed import Client, LocalCluster
 
-    # The budget is kept by resources; Dask's own limit would pause or kill a worker on memory that
-    # belongs to the rest of this process.
-    always: dict[str, Any] = {
+    with _script_not_run_again(), ExitStack() as stack:
+        with _interrupts_held():
+            local = SpecCluster(**_local_cluster(resources), silence_logs=logging.CRITICAL)
+            cluster = stack.enter_context(local)
+        yield stack.enter_context(Client(cluster))
+
+
+def _local_cluster(resources: Resources) -> dict[str, Any]:
+    """Return the specification of a scheduler and workers of this machine alone.
+
+    Dask's ``LocalCluster`` always opens web servers at addresses of its own choice; here all of
+    them are on the loopback interface, and the pages of the dashboard are not loaded.
+    """
+    from distributed import Nanny, Scheduler, Worker
+
+    quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    threads = resources.kind == "threads"
+    number = 1 if threads else resources.num_workers
+    place = {"protocol": "inproc"} if threads else {"protocol": "tcp", "host": "127.0.0.1"}
+    options = {
+        **quiet,
+        **place,
+        "nthreads": resources.num_workers if threads else 1,
+        "resources": {RESOURCE: resources.memory_bytes // number},
+        # The budget is kept by resources; Dask's own limit would pause or kill a worker on memory
+        # that belongs to the rest of this process.
         "memory_limit": None,
-        "dashboard_address": None,
         "silence_logs": logging.CRITICAL,
     }
-    number, memory_bytes = resources.num_workers, resources.memory_bytes
-    if resources.kind == "threads":
-        shape: dict[str, Any] = {"processes": False, "n_workers": 1, "threads_per_worker": number}
-        shape |= {"resources": {RESOURCE: memory_bytes}}
-    else:
-        shape = {"processes": True, "n_workers": number, "threads_per_worker": 1}
-        shape |= {"resources": {RESOURCE: memory_bytes // number}, "host": "127.0.0.1"}
-    with LocalCluster(**shape, **always) as cluster, Client(cluster) as client:
-        yield client
+    worker = {"cls": Worker if threads else Nanny, "options": options}
+    return {
+        "workers": dict.fromkeys(range(number), worker),
+        "scheduler": {"cls": Scheduler, "options": {**quiet, **place, "port": 0}},
+    }
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start threads and processes that Ctrl-C does not reach: it is this thread's to handle.
+
+    A terminal sends it to every process; a blocked signal stays so in whatever is started here.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _script_not_run_again() -> Iterator[None]:
+    """Keep worker processes from importing the caller's script, which nothing here needs.
+
+    A new process imports it by its file or module name; one without ``if __name__ == "__main__"``
+    would split again, in each worker.
+    """
+    names: dict[str, Any] = vars(sys.modules["__main__"])
+    kept: dict[str, Any] = {name: names[name] for name in ("__file__", "__spec__") if name in names}
+    names.update(dict.fromkeys(kept))
+    try:
+        yield
+    finally:
+        names.update(kept)
 
 
 @contextmanager
@@ -177,17 +285,30 @@ def _remote(resources: Resources) -> Iterator[Client]:
         yield client
 
 
-def _check_workers(client: Client, task: PartTask) -> None:
-    """Ask every worker for its version and whether it sees the same files as this process."""
+def _check_workers(client: Client, tasks: Sequence[PartTask]) -> None:
+    """Ask every worker for its version, whether it sees the same files, and what memory it has."""
     try:
-        answers: dict[str, Any] = client.run(_probe, task)
-    except (ImportError, AttributeError) as error:
+        answers: dict[str, Any] = client.run(_probe, tasks[0])
+    except (OSError, TimeoutError) as error:
+        raise _connection_lost() from error
+    except Exception as error:  # Dask has no class of its own for what a worker cannot import
         raise ClusterMismatch(
-            f"the cluster's workers do not have evensplit {task.version} installed: {error}"
+            f"the cluster's workers do not have evensplit {__version__} installed: {error}"
         ) from error
     for address, answer in answers.items():
         if answer is not None:
             raise ClusterMismatch(f"worker {address}: {answer}")
+    worst = max(tasks, key=lambda task: task.part.memory_bytes).part
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    offers = [worker.get("resources", {}).get(RESOURCE) for worker in workers]
+    limits = [worker.get("memory_limit") or sys.maxsize for worker in workers]
+    offered = [offer for offer in offers if offer is not None]
+    most = int(max(offered or limits, default=0))
+    if worst.memory_bytes > most:
+        raise OverBudget(
+            f"{worst.name} needs about {worst.memory_bytes >> 20} MiB of memory, the largest "
+            f"worker has {most >> 20} MiB; start larger workers or choose a smaller --target-size"
+        )
 
 
 def _probe(task: PartTask) -> str | None:
@@ -201,10 +322,12 @@ def _probe(task: PartTask) -> str | None:
         for source in task.sources:
             store, path = open_storage(source.path)
             if store.stat(path) != source:
-                return f"sees another version of {source.path}"
+                return f"sees another version of {redacted(source.path)}"
         store, folder = open_storage(task.destination)
-        if not Ledger(store, folder).is_claimed():
-            return f"does not see the plan in {task.destination}; use storage that all share"
+        where = redacted(task.destination)
+        Ledger(store, folder).check_claim(task.claim)
+    except OtherPlan:
+        return f"does not see the plan in {where}; use storage that all share"
     except EvensplitError as error:
         return f"cannot reach the files: {error}"
     return None

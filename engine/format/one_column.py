@@ -16,7 +16,7 @@ INT96                 FIXED_LEN_BYTE_ARRAY(12)        not turned into a timestam
 LIST, MAP, ... groups plain groups, same repetition   same levels, without rules for old lists
 ====================  ==============================  ==========================================
 
-Not covered: decoding itself (:mod:`engine.verify` and the transcoder do it, with pyarrow).
+Not covered: decoding itself (:mod:`engine.verifier` and the transcoder do it, with pyarrow).
 Source: parquet.thrift and Encodings.md of apache/parquet-format.
 """
 

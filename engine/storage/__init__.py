@@ -20,10 +20,11 @@ def open_storage(url: str) -> tuple[Storage, str]:
     """Return the store that a path or URL belongs to, and the path inside it.
 
     Raises:
-        BadSetting: the URL's scheme is unknown, or its driver is not installed.
+        BadSetting: the URL's scheme is unknown, its driver is not installed, or it holds a secret.
     """
     scheme, colon, _ = url.partition("://")
     if colon and scheme not in ("file", "local"):
+        _check_no_secret(url)
         from engine.storage.remote import FsspecStorage
 
         return FsspecStorage.from_url(url)
@@ -34,6 +35,18 @@ def open_storage(url: str) -> tuple[Storage, str]:
     path = urllib.parse.unquote(urllib.parse.urlsplit(url).path) if colon else url
     store = LocalStorage()
     return store, store.absolute(path)
+
+
+def _check_no_secret(url: str) -> None:
+    """Refuse a URL that holds a query or a password: plans and manifests keep the URL."""
+    parts = urllib.parse.urlsplit(url)
+    password = ":" in parts.netloc.rpartition("@")[0]
+    query = parts.query and (parts.scheme in ("http", "https") or "=" in parts.query)
+    if password or query or "=" in parts.fragment:
+        raise BadSetting(
+            f"{redacted(url)} came with a {'password' if password else 'query (SAS)'}, which the "
+            "plan would keep on disk; leave it out and give credentials by environment or identity"
+        )
 
 
 def expand_all(patterns: Iterable[str]) -> list[tuple[Storage, str]]:

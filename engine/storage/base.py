@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from engine.errors import SourceError
+from engine.errors import BadStructure, SourceError
 from engine.model import SourceFile
 
 if TYPE_CHECKING:
@@ -120,11 +120,9 @@ def redacted(url: str) -> str:
     if "://" not in url:
         return url
     parts = urllib.parse.urlsplit(url)
-    host = (
-        parts.netloc.rpartition("@")[2]
-        if parts.scheme in ("http", "https", "ftp")
-        else parts.netloc
-    )
+    user, _, host = parts.netloc.rpartition("@")
+    if user and ":" not in user and parts.scheme not in ("http", "https", "ftp"):
+        host = parts.netloc  # abfs://container@account: a name, no secret
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
@@ -165,11 +163,36 @@ def read_coalesced(
     read: Any, ranges: Iterable[Range], *, gap_bytes: int = 64 << 10, most_bytes: int = 8 << 20
 ) -> list[bytes]:
     """Read many ranges through ``read(offset, length)`` with few calls, in the order given."""
-    wanted = list(ranges)
-    out: list[bytes] = [b""] * len(wanted)
+    every = list(ranges)
+    places = [place for place, wanted in enumerate(every) if wanted.length]
+    wanted = [every[place] for place in places]
+    out: list[bytes] = [b""] * len(every)
     for group in coalesced(wanted, gap_bytes=gap_bytes, most_bytes=most_bytes):
         start = min(wanted[i].offset for i in group)
         data = read(start, max(wanted[i].end for i in group) - start)
         for i in group:
-            out[i] = data[wanted[i].offset - start : wanted[i].end - start]
+            out[places[i]] = data[wanted[i].offset - start : wanted[i].end - start]
     return out
+
+
+def check_inside(offset: int, length: int, size_bytes: int) -> None:
+    """Refuse a range that is not in the file, before memory is taken for it.
+
+    Raises:
+        BadStructure: offsets come from files, and this one's are wrong.
+    """
+    if offset < 0 or length < 0 or offset + length > size_bytes:
+        raise BadStructure(
+            f"{length} bytes wanted at {offset}, outside the file's {size_bytes} bytes"
+        )
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a part of a path says that it holds no data, as Spark and Hadoop readers have it."""
+    return any(name.startswith(("_", ".")) for name in path.split("/"))
+
+
+def glob_root(pattern: str) -> str:
+    """Return the folder of a glob: everything before the first component with a wildcard."""
+    first = min((pattern.find(c) for c in "*?[" if c in pattern), default=len(pattern))
+    return pattern[:first].rpartition("/")[0]

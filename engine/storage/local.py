@@ -14,6 +14,7 @@ import fnmatch
 import glob
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,15 @@ from engine.errors import (
     StorageFailed,
 )
 from engine.model import SourceFile
-from engine.storage.base import PARQUET_SUFFIXES, Entry, Source, read_coalesced
+from engine.storage.base import (
+    PARQUET_SUFFIXES,
+    Entry,
+    Source,
+    check_inside,
+    glob_root,
+    is_hidden,
+    read_coalesced,
+)
 
 if TYPE_CHECKING:
     from engine.format.footer import Range
@@ -91,6 +100,7 @@ class LocalSource:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes; BadStructure if the file has fewer."""
+        check_inside(offset, length, self.file.size_bytes)
         with os_errors(self.file.path):
             data = os.pread(self.descriptor, length, offset)
             while len(data) < length:
@@ -108,7 +118,8 @@ class LocalSource:
         """Return a file that pyarrow reads without Python."""
         import pyarrow
 
-        return pyarrow.OSFile(self.file.path)
+        with os_errors(self.file.path):
+            return pyarrow.OSFile(self.file.path)
 
     def check_unchanged(self) -> None:
         """Compare what now stands at the path with what was described."""
@@ -143,6 +154,7 @@ class LocalSink:
             os.makedirs(folder, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._descriptor = os.open(self._temporary, flags, 0o666)
+        self._is_open = True
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -166,6 +178,8 @@ class LocalSink:
 
     def _kernel_copy(self, source: LocalSource, offset: int, end: int) -> int:
         """Copy as far as the kernel can; return where it stopped."""
+        if not hasattr(os, "copy_file_range"):  # a Python built against an old C library
+            return offset
         while offset < end:
             step = min(COPY_STEP_BYTES, end - offset)
             try:
@@ -197,6 +211,7 @@ class LocalSink:
             os.close(self._descriptor)
             self._descriptor = -1
             os.rename(self._temporary, self._path)
+            self._is_open = False
             if self._durable:
                 _sync_folder(os.path.dirname(self._path))
 
@@ -205,7 +220,9 @@ class LocalSink:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-            with suppress(FileNotFoundError):
+        if self._is_open:
+            self._is_open = False
+            with suppress(FileNotFoundError), os_errors(self._path):
                 os.unlink(self._temporary)
 
 
@@ -224,7 +241,7 @@ class LocalStorage:
         """Describe a regular file."""
         with os_errors(path):
             found = os.stat(path)
-        if not os.path.isfile(path):
+        if not stat.S_ISREG(found.st_mode):
             raise NoSource(f"{path} is not a file")
         return SourceFile(path, found.st_size, _version(found))
 
@@ -234,13 +251,22 @@ class LocalStorage:
             return [pattern]
         if os.path.isdir(pattern):
             return sorted(_walk(pattern))
-        if os.path.lexists(os.path.dirname(pattern)) and not os.access(
-            os.path.dirname(pattern), os.X_OK
-        ):
-            raise NoPermission(f"no permission to look for {pattern}")
         if not glob.has_magic(pattern):
+            try:
+                os.stat(pattern)
+            except PermissionError as error:
+                raise translated(error, pattern) from error
+            except OSError:
+                pass
             return []
-        return sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+        root = glob_root(pattern)
+        if os.path.isdir(root) and not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
+            raise NoPermission(f"no permission to list {root}")
+        return sorted(
+            path
+            for path in glob.glob(pattern, recursive=True)
+            if os.path.isfile(path) and not is_hidden(path.removeprefix(root))
+        )
 
     def open(self, file: SourceFile) -> LocalSource:
         """Open a described file."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -21,13 +21,23 @@ from fsspec.core import url_to_fs
 from engine.errors import (
     BadSetting,
     BadStructure,
+    EvensplitError,
     NoPermission,
     NoSource,
     SourceChanged,
     StorageFailed,
 )
 from engine.model import SourceFile
-from engine.storage.base import PARQUET_SUFFIXES, Entry, Source, read_coalesced, redacted
+from engine.storage.base import (
+    PARQUET_SUFFIXES,
+    Entry,
+    Source,
+    check_inside,
+    glob_root,
+    is_hidden,
+    read_coalesced,
+    redacted,
+)
 from engine.storage.local import translated
 
 if TYPE_CHECKING:
@@ -62,7 +72,8 @@ class RemoteSource:
         self.check_unchanged()
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes in one request."""
+        """Return exactly ``length`` bytes in one request; BadStructure if the file has fewer."""
+        check_inside(offset, length, self.file.size_bytes)
         if length == 0:
             return b""
         with store_errors(self.file.path):
@@ -134,7 +145,7 @@ class RemoteSink:
         with store_errors(path):
             store.fs.makedirs(folder, exist_ok=True)
             self._file = store.fs.open(self._temporary, "wb")
-        self._open = True
+        self._is_open = True
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -154,22 +165,23 @@ class RemoteSink:
         """Close the temporary file, compare its size, and move it."""
         with store_errors(self._path):
             self._file.close()
-            self._open = False
             stored = self._store.fs.info(self._temporary)["size"]
             if stored != self.size_bytes:
-                self._store.remove(self._temporary)
                 raise StorageFailed(
                     f"{redacted(self._path)}: {self.size_bytes} bytes written, {stored} stored"
                 )
             self._store.fs.mv(self._temporary, self._path)
+        self._is_open = False
 
     def abort(self) -> None:
         """Remove the temporary file."""
-        if self._open:
-            self._open = False
-            with store_errors(self._path):
-                self._file.close()
-            self._store.remove(self._temporary)
+        if not self._is_open:
+            return
+        self._is_open = False
+        # Closing uploads what is buffered; if that fails too, the first failure is the one to tell.
+        with suppress(EvensplitError), store_errors(self._path):
+            self._file.close()
+        self._store.remove(self._temporary)
 
 
 class FsspecStorage:
@@ -220,15 +232,16 @@ class FsspecStorage:
             if self.fs.isfile(pattern):
                 return [pattern]
             if self.fs.isdir(pattern):
-                paths = self.fs.find(pattern)
+                root = pattern
+                found = [p for p in self.fs.find(root) if p.lower().endswith(PARQUET_SUFFIXES)]
             else:
-                paths = self.fs.glob(pattern) if any(c in pattern for c in "*?[") else []
-        root = self.fs._strip_protocol(pattern)
-        return sorted(
-            self.fs.unstrip_protocol(path)
-            for path in paths
-            if path.lower().endswith(PARQUET_SUFFIXES) and not _hidden(path.removeprefix(root))
-        )
+                root = glob_root(pattern)
+                matches = self.fs.glob(pattern, detail=True)
+                found = [path for path, info in matches.items() if info["type"] == "file"]
+        # The URL's own beginning is kept: a driver's would leave out the account.
+        length = len(self.fs._strip_protocol(root).rstrip("/"))
+        names = sorted(path[length:] for path in found if not is_hidden(path[length:]))
+        return [root.rstrip("/") + name for name in names]
 
     def open(self, file: SourceFile) -> RemoteSource:
         """Open a described file."""
@@ -299,7 +312,3 @@ class FsspecStorage:
     def lock(self, folder: str) -> AbstractContextManager[None]:
         """No lock: two runs of one plan write the same bytes, and commit each part atomically."""
         return nullcontext()
-
-
-def _hidden(path: str) -> bool:
-    return any(name.startswith(("_", ".")) for name in path.split("/") if name)

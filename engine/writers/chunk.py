@@ -7,8 +7,8 @@ placed anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from engine.format.footer import Leaf, Range
 from engine.format.page_index import PageLocation
@@ -61,5 +61,21 @@ class NewChunk:
         )
 
 
-ChunkCutter = Callable[[OpenFile, int, Leaf, int, int], NewChunk]
-"""``cut(file, row_group, leaf, start_row, stop_row)``: the seam itself."""
+class ChunkCutter(Protocol):
+    """The seam itself."""
+
+    def __call__(
+        self,
+        file: OpenFile,
+        row_group: int,
+        leaf: Leaf,
+        start_row: int,
+        stop_row: int,
+        *,
+        most_decoded_bytes: int,
+    ) -> NewChunk:
+        """Make the chunk of rows ``[start_row, stop_row)`` of a row group's column.
+
+        ``most_decoded_bytes``: a chunk up to this size (compressed) may be decoded for its bounds,
+        if nothing else gives them.
+        """

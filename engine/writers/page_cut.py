@@ -44,16 +44,26 @@ _DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
 
 
 def cut_by_pages(
-    file: OpenFile, row_group: int, leaf: Leaf, start_row: int, stop_row: int
+    file: OpenFile,
+    row_group: int,
+    leaf: Leaf,
+    start_row: int,
+    stop_row: int,
+    *,
+    most_decoded_bytes: int = 0,
 ) -> NewChunk:
     """Make the column chunk that holds rows ``[start_row, stop_row)`` of a row group's chunk.
+
+    ``most_decoded_bytes``: whole pages up to this size together may be decoded to have exact
+    bounds, where the column index does not give them.
 
     Raises:
         BadPage: a page at a cut is damaged; the message names column, row group and page.
         Unsupported: a page at a cut uses a codec or encoding that cannot be rewritten.
     """
     with at_page(file, row_group, leaf):
-        return _Cut(_source_chunk(file, row_group, leaf), start_row, stop_row).make()
+        source = _source_chunk(file, row_group, leaf)
+        return _Cut(source, start_row, stop_row, most_decoded_bytes).make()
 
 
 class _SourceChunk:
@@ -147,8 +157,11 @@ class _Rewritten:
 class _Cut:
     """One cut chunk: rows ``[start_row, stop_row)``, pages ``[first, last)`` copied whole."""
 
-    def __init__(self, source: _SourceChunk, start_row: int, stop_row: int) -> None:
+    def __init__(
+        self, source: _SourceChunk, start_row: int, stop_row: int, most_decoded_bytes: int
+    ) -> None:
         self.source = source
+        self.most_decoded_bytes = most_decoded_bytes
         self.start_row = start_row
         self.stop_row = stop_row
 
@@ -243,22 +256,30 @@ class _Cut:
         self, header: PageHeader, levels: lv.PageLevels, values: bytes, piece: lv.PageSlice
     ) -> tuple[bytes, Any | None]:
         """Return the values section of what is kept, and the values (None if there are none)."""
-        leaf = self.source.leaf
-        first, last = piece.first_value, piece.last_value
+        array = self._values(header, levels, values, piece)
         if header.is_dictionary_encoded:
-            width, indices = lv.decode_dictionary_indices(values, levels.num_values)
-            kept = indices[first:last]
-            dictionary = self.source.dictionary()[1]
-            if len(kept) and int(kept.max()) >= len(dictionary):
-                raise BadStructure(
-                    f"index {int(kept.max())} into a dictionary of {len(dictionary)} values"
-                )
-            section = lv.encode_dictionary_indices(width, kept)
-            return section, dictionary.take(_arrow_indices(kept)) if len(kept) else None
+            first, last = piece.first_value, piece.last_value
+            return lv.slice_dictionary_indices(values, levels.num_values, first, last), array
+        section = b"" if array is None else encode_values(self.source.leaf, header.encoding, array)
+        return section, array
+
+    def _values(
+        self, header: PageHeader, levels: lv.PageLevels, values: bytes, piece: lv.PageSlice
+    ) -> Any | None:
+        """Return the values of some entries of a page, None if they have none."""
+        first, last = piece.first_value, piece.last_value
         if first == last:
-            return b"", None
-        array = decode_values(leaf, header.encoding, values, levels.num_values)[first:last]
-        return encode_values(leaf, header.encoding, array), array
+            return None
+        if not header.is_dictionary_encoded:
+            leaf = self.source.leaf
+            return decode_values(leaf, header.encoding, values, levels.num_values)[first:last]
+        kept = lv.decode_dictionary_indices(values, levels.num_values)[1][first:last]
+        dictionary = self.source.dictionary()[1]
+        if int(kept.max()) >= len(dictionary):
+            raise BadStructure(
+                f"index {int(kept.max())} into a dictionary of {len(dictionary)} values"
+            )
+        return dictionary.take(_arrow_indices(kept))
 
     # -- the chunk -------------------------------------------------------------------------------
 
@@ -331,14 +352,14 @@ class _Cut:
             position += len(page.data)
         if whole[0] < whole[1]:
             shift = position - pages.offsets[whole[0]]
-            for number in range(*whole):
-                found.append(
-                    PageLocation(
-                        pages.offsets[number] + shift,
-                        pages.sizes[number],
-                        pages.first_rows[number] - self.start_row,
-                    )
+            found += [
+                PageLocation(
+                    pages.offsets[number] + shift,
+                    pages.sizes[number],
+                    pages.first_rows[number] - self.start_row,
                 )
+                for number in range(*whole)
+            ]
             position += pages.pages(*whole).length
         for page in right:
             first_row = max(0, pages.first_rows[page.page] - self.start_row)
@@ -365,17 +386,35 @@ class _Cut:
         self, whole: tuple[int, int], encodings: Counter[tuple[int, int]]
     ) -> st.Bounds:
         source = self.source
-        if source.column_index is None:
-            return st.Bounds(null_count=None if source.leaf.max_definition else 0)
-        all_dictionary = all(encoding in _DICTIONARY_ENCODINGS for _, encoding in encodings)
-        return st.bounds_of_pages(
-            source.column_index,
-            *whole,
-            leaf=source.leaf,
-            order=source.order,
-            evidence=source.evidence(all_dictionary=all_dictionary),
-            chunk=source.statistics,
-        )
+        found = st.Bounds(null_count=None if source.leaf.max_definition else 0)
+        if source.column_index is not None:
+            all_dictionary = all(encoding in _DICTIONARY_ENCODINGS for _, encoding in encodings)
+            found = st.bounds_of_pages(
+                source.column_index,
+                *whole,
+                leaf=source.leaf,
+                order=source.order,
+                evidence=source.evidence(all_dictionary=all_dictionary),
+                chunk=source.statistics,
+            )
+        known = found.is_empty or (found.is_min_exact and found.is_max_exact)
+        num_bytes = source.pages.pages(*whole).length
+        if known or source.order is st.Order.UNDEFINED or num_bytes > self.most_decoded_bytes:
+            return found
+        return st.merge((self._decoded_bounds(page) for page in range(*whole)), source.order)
+
+    def _decoded_bounds(self, number: int) -> st.Bounds:
+        """Return the bounds of a whole page by its values."""
+        source, leaf = self.source, self.source.leaf
+        with at_page(source.file, source.row_group, leaf, number):
+            header, body = read_page(source.file, source.pages.page(number))
+            levels, values = open_page(header, body, source.chunk.codec, leaf)
+            everything = lv.PageSlice(0, levels.num_entries, 0, levels.num_values)
+            array = self._values(header, levels, values, everything)
+            bounds = st.EMPTY
+            if array is not None:
+                bounds = st.bounds_of(as_ordered(leaf, array), source.order)
+            return replace(bounds, null_count=everything.num_nulls)
 
     def _column_index(
         self, left: Sequence[_Rewritten], whole: tuple[int, int], right: Sequence[_Rewritten]

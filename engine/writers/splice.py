@@ -11,6 +11,7 @@ Source: parquet.thrift, PageIndex.md, BloomFilter.md of apache/parquet-format.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,13 +30,16 @@ from engine.format.footer import (
     with_fields,
 )
 from engine.format.page_index import OffsetIndex
-from engine.format.thrift import I32, I64, LIST, STRUCT, Struct
+from engine.format.thrift import I32, I64, LIST, STRUCT, Raw, Struct
 from engine.layout import OpenFile, bloom_filter_range
 from engine.model import RowGroupSlice
 from engine.storage import PartSink
 from engine.writers.chunk import ChunkCutter, NewChunk
 
 PANDAS_KEY = b"pandas"
+ARROW_KEY = b"ARROW:schema"
+DECODED_FOR_BOUNDS_BYTES = 16 << 20  # of a cut chunk, compressed: some tens of milliseconds
+_BOUNDS = (1, 2, 5, 6, 7, 8)  # fields of ``Statistics``: both pairs of bounds, and their flags
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,10 @@ class _Extras:
 class PartWriter:
     """Writes one part into a sink, row group after row group."""
 
-    def __init__(self, sink: PartSink, cut: ChunkCutter) -> None:
+    def __init__(self, sink: PartSink, cut: ChunkCutter, *, has_many_groups: bool) -> None:
         self._sink = sink
+        # Readers that merge the bounds of row groups misread a file in which only some have them.
+        self._most_decoded_bytes = DECODED_FOR_BOUNDS_BYTES if has_many_groups else 0
         self._cut = cut
         self._groups: list[Struct] = []
         self._extras: list[_Extras] = []
@@ -101,6 +107,7 @@ class PartWriter:
         for extra in self._extras:
             if extra.offset_index is not None:
                 self._put_index(extra.chunk, 4, extra.offset_index)
+        drop_half_known_bounds(self._groups)
         footer = part_footer(model, self._groups, self._num_rows, key_values)
         self._sink.write(seal(footer))
         return Assembled(self._spliced_bytes, self._reencoded_bytes, footer, tuple(self._notes))
@@ -159,7 +166,14 @@ class PartWriter:
         columns = []
         uncompressed_bytes = 0
         for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
-            new = self._cut(file, piece.row_group, leaf, piece.start_row, piece.stop_row)
+            new = self._cut(
+                file,
+                piece.row_group,
+                leaf,
+                piece.start_row,
+                piece.stop_row,
+                most_decoded_bytes=self._most_decoded_bytes,
+            )
             position = self._sink.size_bytes
             self._put_extents(file, new)
             struct = cut_chunk(chunk, new, position)
@@ -208,8 +222,10 @@ class PartWriter:
         self._copy(extra.file, extra.bloom_filter)
 
     def _put_index(self, chunk: Struct, field: int, data: bytes) -> None:
-        chunk[field] = (I64, self._sink.size_bytes)
-        chunk[field + 1] = (I32, len(data))
+        place: Struct = {field: (I64, self._sink.size_bytes), field + 1: (I32, len(data))}
+        ordered = with_fields(chunk, place)  # some readers want ascending field ids
+        chunk.clear()
+        chunk.update(ordered)
         self._sink.write(data)
 
 
@@ -261,6 +277,41 @@ def cut_chunk(chunk: ColumnChunk, new: NewChunk, position: int) -> Struct:
     return with_fields(struct, {3: (STRUCT, with_fields(meta, changes))})
 
 
+def drop_half_known_bounds(groups: Sequence[Struct]) -> None:
+    """Take the bounds of a column from all row groups if a cut one of them has none.
+
+    DataFusion merges the bounds of a file's row groups as if all had them, and then leaves out rows
+    of those that have none. Chunks that are whole keep their statistics as raw bytes, so columns
+    are compared only where a cut chunk has lost its bounds.
+    """
+    for position in {at for group in groups for at in _cut_without_bounds(group)}:
+        metas = [value(value(group, 1).items[position], 3) for group in groups]
+        known = [meta for meta in metas if _bounds_of(meta)]
+        for meta in known if len(known) < len(metas) else ():
+            kept = {
+                field: entry for field, entry in _statistics(meta).items() if field not in _BOUNDS
+            }
+            meta[12] = (STRUCT, kept)
+
+
+def _cut_without_bounds(group: Struct) -> list[int]:
+    columns = value(group, 1).items
+    return [
+        position
+        for position, chunk in enumerate(columns)
+        if not isinstance(value(value(chunk, 3), 12), Raw) and not _bounds_of(value(chunk, 3))
+    ]
+
+
+def _statistics(meta: Struct) -> Struct:
+    found = value(meta, 12, {})
+    return thrift.decode(found)[0] if isinstance(found, Raw) else found
+
+
+def _bounds_of(meta: Struct) -> list[int]:
+    return [field for field in _statistics(meta) if field in _BOUNDS]
+
+
 def shifted_offset_index(data: bytes, shift: int) -> bytes:
     """Return an ``OffsetIndex`` with every page's offset moved."""
     return OffsetIndex.decode(data).shifted(shift).encode()
@@ -278,13 +329,36 @@ def part_key_values(
     model: Footer, first_row: int, num_rows: int, provenance: dict[str, str]
 ) -> list[tuple[bytes, bytes | None]]:
     """Return a part's key-value metadata: all of the source's, made true, and ours behind it."""
+    made_true = {PANDAS_KEY: part_pandas, ARROW_KEY: part_arrow_schema}
     kept = [
-        (key, part_pandas(content, first_row, num_rows) if key == PANDAS_KEY else content)
+        (key, made_true[key](content, first_row, num_rows) if key in made_true else content)
         for key, content in model.key_values
         if not key.startswith(b"evensplit.")
     ]
     ours = [(key.encode(), content.encode()) for key, content in provenance.items()]
     return [*kept, *ours]
+
+
+def part_arrow_schema(content: bytes | None, first_row: int, num_rows: int) -> bytes | None:
+    """Return Arrow's schema, which repeats pandas' metadata, with that made true as well."""
+    try:
+        message = base64.b64decode(content or b"", validate=True)
+    except ValueError:
+        return content
+    if b'"range"' not in message:  # as pandas writes the kind of such an index
+        return content
+    import pyarrow as pa
+
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(message))
+    except (pa.ArrowException, OSError):
+        return content
+    metadata = dict(schema.metadata or {})
+    pandas = part_pandas(metadata.get(PANDAS_KEY), first_row, num_rows)
+    if pandas is None or pandas == metadata[PANDAS_KEY]:
+        return content
+    moved = schema.with_metadata({**metadata, PANDAS_KEY: pandas})
+    return base64.b64encode(moved.serialize().to_pybytes())
 
 
 def part_pandas(content: bytes | None, first_row: int, num_rows: int) -> bytes | None:

@@ -1,0 +1,163 @@
+"""What footers alone prove: schema, metadata, row counts, codecs, statistics of whole row groups.
+
+Everything in a part's footer that is not row groups, row count or key-value metadata must be the
+source's, byte for byte, fields unknown to us included. Not covered: whether the bytes behind the
+footer are what it says (:mod:`engine.verifier.structure`, :mod:`engine.verifier.values`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.errors import Different
+from engine.format import thrift
+from engine.format.footer import Codec, Footer, value
+from engine.format.one_column import group_rows, read_chunk
+from engine.verifier.key_values import check_key_values
+
+_OWN_FIELDS = (3, 4, 5)  # number of rows, row groups, key-value metadata
+_FIELD_NAMES = {1: "format version", 2: "schema", 6: "created_by", 7: "column orders"}
+_STATISTICS = 12
+_UNMOVED_STATISTICS = (1, 2, 3, 5, 6)  # max, min, null count, max and min by column order
+
+
+def check_footers(
+    sources: Sequence[Footer],
+    parts: Sequence[Footer],
+    names: Sequence[str],
+    expected_rows: Sequence[int] | None = None,
+) -> None:
+    """Compare the footers of parts with those of the sources.
+
+    Args:
+        sources: footers of the sources, in order; the first lends the parts its metadata.
+        parts: footers of the parts, in order.
+        names: what to call each part.
+        expected_rows: rows of each part by its receipt; None if there are none.
+
+    Raises:
+        Different: names the part and what differs.
+    """
+    _check_row_counts(sources, parts, names, expected_rows)
+    codecs = _codecs(sources)
+    whole = _whole_groups(sources)
+    first_row = 0
+    for part, name in zip(parts, names, strict=True):
+        _check_carried(sources[0], part, name)
+        check_key_values(sources[0], part, first_row, name)
+        _check_groups(part, name, first_row, codecs, sources, whole)
+        first_row += part.num_rows
+
+
+def whole_groups(sources: Sequence[Footer]) -> set[tuple[int, int]]:
+    """Return (first row, number of rows) of every row group of the sources."""
+    return set(_whole_groups(sources))
+
+
+def _whole_groups(sources: Sequence[Footer]) -> dict[tuple[int, int], tuple[int, int]]:
+    found = {}
+    first_row = 0
+    for number, source in enumerate(sources):
+        for index, num_rows in enumerate(group_rows(source)):
+            if num_rows:
+                found[first_row, num_rows] = (number, index)
+            first_row += num_rows
+    return found
+
+
+def _check_row_counts(
+    sources: Sequence[Footer],
+    parts: Sequence[Footer],
+    names: Sequence[str],
+    expected_rows: Sequence[int] | None,
+) -> None:
+    if expected_rows is not None:
+        if len(expected_rows) != len(parts):
+            raise Different(f"{len(parts)} parts are there, {len(expected_rows)} were expected")
+        for part, name, expected in zip(parts, names, expected_rows, strict=True):
+            if part.num_rows != expected:
+                raise Different(f"{name} holds {part.num_rows} rows, its receipt says {expected}")
+    for part, name in zip(parts, names, strict=True):
+        held = sum(group_rows(part))
+        if held != part.num_rows:
+            raise Different(f"{name} claims {part.num_rows} rows, its row groups hold {held}")
+    found, needed = sum(part.num_rows for part in parts), sum(s.num_rows for s in sources)
+    if found != needed:
+        raise Different(f"the parts hold {found} rows together, the source {needed}")
+
+
+def _check_carried(source: Footer, part: Footer, name: str) -> None:
+    """Compare every field that a split carries over as it is."""
+    if len(source.schema) != len(part.schema):
+        raise Different(
+            f"{name}: the schema has {len(part.schema)} elements, the source's {len(source.schema)}"
+        )
+    for ours, theirs in zip(source.schema, part.schema, strict=True):
+        if thrift.encode(ours) != thrift.encode(theirs):
+            column = bytes(value(ours, 4, b"?")).decode("utf-8", "replace")
+            raise Different(
+                f"{name}: the schema of {column} differs (name, type, nullability or field id)"
+            )
+    for field in sorted({*source.struct, *part.struct} - set(_OWN_FIELDS)):
+        if source.struct.get(field) != part.struct.get(field):
+            what = _FIELD_NAMES.get(field, f"footer field {field}")
+            raise Different(f"{name}: {what} differs from the source's")
+
+
+def _codecs(sources: Sequence[Footer]) -> list[set[int]]:
+    found: list[set[int]] = [set() for _ in sources[0].leaves]
+    for source in sources:
+        for index, num_rows in enumerate(group_rows(source)):
+            for column in range(len(found) if num_rows else 0):
+                found[column].add(read_chunk(source, index, column)[1].codec)
+    return found
+
+
+def _check_groups(
+    part: Footer,
+    name: str,
+    first_row: int,
+    codecs: Sequence[set[int]],
+    sources: Sequence[Footer],
+    whole: dict[tuple[int, int], tuple[int, int]],
+) -> None:
+    for index, num_rows in enumerate(group_rows(part)):
+        copied_from = whole.get((first_row, num_rows))
+        first_row += num_rows
+        for leaf in part.leaves:
+            chunk = read_chunk(part, index, leaf.index)[1]
+            if num_rows and chunk.codec not in codecs[leaf.index]:
+                raise Different(
+                    f"{name}: column {leaf.name} is compressed with {_codec_name(chunk.codec)}, "
+                    "which the source does not use for it"
+                )
+            if copied_from is None:
+                continue
+            number, group = copied_from
+            kept = read_chunk(sources[number], group, leaf.index)[1]
+            if chunk.num_values != kept.num_values:
+                raise Different(
+                    f"{name}: column {leaf.name} of row group {index} claims {chunk.num_values} "
+                    f"values, the source's {kept.num_values}"
+                )
+            _check_statistics(
+                value(kept.meta, _STATISTICS),
+                value(chunk.meta, _STATISTICS),
+                f"{name}: column {leaf.name}, row group {index}",
+            )
+
+
+def _check_statistics(source: bytes | None, part: bytes | None, where: str) -> None:
+    """Statistics of a row group that the source has too: the same, or absent."""
+    if part is None or source == part:
+        return
+    ours = thrift.decode(source)[0] if source is not None else {}
+    theirs = thrift.decode(part)[0]
+    for field in _UNMOVED_STATISTICS:
+        # A source without them proves nothing about statistics that a re-encode has added.
+        if field in theirs and field in ours and theirs[field] != ours[field]:
+            raise Different(f"{where}: the statistics differ from the source's")
+
+
+def _codec_name(codec: int) -> str:
+    return Codec(codec).name if codec in set(Codec) else f"codec {codec}"

@@ -1,0 +1,206 @@
+"""The whole of a verification on this machine: footers, structure, then columns on threads.
+
+Arrow releases the GIL while it reads and decodes, so threads suffice and one copy of each footer
+serves them all.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+
+from engine.errors import BadStructure, Different, NoSource, NotParquet
+from engine.format.footer import Footer
+from engine.format.one_column import group_rows, read_chunk
+from engine.manifest import Ledger
+from engine.memory import budget, verify_batch_bytes
+from engine.model import Receipt, SourceFile, Verification
+from engine.storage import Storage, open_storage
+from engine.verifier.footers import check_footers
+from engine.verifier.opened import footer_of, name_of, opened
+from engine.verifier.structure import check_part_structure
+from engine.verifier.values import verify_column
+
+
+class _Stopped(Exception):
+    """Another column differs already."""
+
+
+class _Reporter:
+    """Passes progress on from many threads, and stops them all."""
+
+    def __init__(self, progress: Callable[[int], None] | None) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def __call__(self, num_rows: int) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+        if self._progress is not None:
+            with self._lock:
+                self._progress(num_rows)
+
+    def stop(self) -> None:
+        """Make every thread that reports end."""
+        self._stop.set()
+
+
+def verify_parts(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    *,
+    memory_bytes: int,
+    workers: int,
+    expected_rows: Sequence[int] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Prove that the parts, in their order, hold what the sources hold.
+
+    Args:
+        sources, parts: the files, in order.
+        memory_bytes: budget, which sets how much each column decodes at once.
+        workers: columns compared at once.
+        expected_rows: rows of each part by its receipt.
+        progress: called, from one thread at a time, with numbers of rows of one column as they
+            are compared; they add up to rows × columns.
+
+    Returns:
+        Values compared: level entries of all columns.
+
+    Raises:
+        Different: the first difference found.
+        SourceError: a source cannot be read, or changed meanwhile.
+    """
+    try:
+        footers = check_metadata(sources, parts, expected_rows)
+        order = largest_columns_first([footer_of(file) for file in sources])
+        index_bytes = sum(footer.size_bytes for footer in footers)
+        batch_bytes = verify_batch_bytes(
+            memory_bytes, workers=min(workers, len(order)), footer_bytes=index_bytes
+        )
+        return _compare_columns(sources, parts, order, batch_bytes, workers, _Reporter(progress))
+    finally:
+        footer_of.cache_clear()
+
+
+def check_metadata(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    expected_rows: Sequence[int] | None = None,
+) -> list[Footer]:
+    """Compare footers and check the structure of every part; return all footers.
+
+    Raises:
+        Different: names the part and what differs.
+        SourceError: a source cannot be read, or changed.
+    """
+    ours = [footer_of(file) for file in sources]
+    theirs = [_part_footer(file) for file in parts]
+    check_footers(ours, theirs, [name_of(file) for file in parts], expected_rows)
+    for file in parts:
+        with opened(file) as part:
+            check_part_structure(part)
+    return [*ours, *theirs]
+
+
+def largest_columns_first(sources: Sequence[Footer]) -> list[int]:
+    """Return the positions of all columns, those with most bytes first: best packed on workers."""
+    sizes = [0] * len(sources[0].leaves)
+    for footer in sources:
+        for index in range(len(group_rows(footer))):
+            for column in range(len(sizes)):
+                sizes[column] += read_chunk(footer, index, column)[1].compressed_bytes
+    return sorted(range(len(sizes)), key=lambda column: -sizes[column])
+
+
+def _part_footer(file: SourceFile) -> Footer:
+    try:
+        return footer_of(file)
+    except (BadStructure, NotParquet) as error:
+        raise Different(f"{name_of(file)} cannot be read: {error}") from error
+
+
+def _compare_columns(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    order: Sequence[int],
+    batch_bytes: int,
+    workers: int,
+    reporter: _Reporter,
+) -> int:
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="verify") as pool:
+        futures = [
+            pool.submit(verify_column, sources, parts, column, batch_bytes, reporter)
+            for column in order
+        ]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            _raise_first(done)
+        finally:
+            reporter.stop()
+            pool.shutdown(cancel_futures=True)
+    return sum(future.result() for future in futures)
+
+
+def _raise_first(done: set[Future[int]]) -> None:
+    errors = [error for future in done if (error := future.exception()) is not None]
+    for error in errors:
+        if not isinstance(error, _Stopped):
+            raise error
+
+
+def verify_split(
+    destination: str,
+    *,
+    memory_bytes: int | None,
+    workers: int | None,
+    progress: Callable[[int], None] | None,
+) -> Verification:
+    """Prove that a finished split equals its source; see :func:`engine.verify`.
+
+    Raises:
+        NotASplit: the folder holds no finished split.
+        Different: a part is missing, has another size, or differs from the source.
+        SourceChanged: the source is no longer what was split.
+    """
+    started = time.monotonic()
+    store, folder = open_storage(destination)
+    manifest = Ledger(store, folder).manifest()
+    for source in manifest.sources:
+        source_store, path = open_storage(source.path)
+        source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
+    parts = [_part_file(store, folder, receipt) for receipt in manifest.parts]
+    leaves = footer_of(manifest.sources[0]).leaves
+    num_values = verify_parts(
+        manifest.sources,
+        parts,
+        memory_bytes=budget(memory_bytes).bytes,
+        workers=workers or os.cpu_count() or 1,
+        expected_rows=[receipt.num_rows for receipt in manifest.parts],
+        progress=progress,
+    )
+    return Verification(
+        destination=folder,
+        num_parts=len(parts),
+        num_rows=manifest.num_rows,
+        num_columns=len(leaves),
+        num_values=num_values,
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def _part_file(store: Storage, folder: str, receipt: Receipt) -> SourceFile:
+    try:
+        found = store.stat(store.join(folder, receipt.name))
+    except NoSource as error:
+        raise Different(f"{receipt.name} is missing; run the split again to restore it") from error
+    if found.size_bytes != receipt.size_bytes:
+        raise Different(
+            f"{receipt.name} has {found.size_bytes} bytes, its receipt says {receipt.size_bytes}; "
+            "run the split again to restore it"
+        )
+    return found

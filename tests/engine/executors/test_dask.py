@@ -1,0 +1,495 @@
+"""One suite over threads, local processes and a real cluster; and what may go wrong with each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+import engine
+from engine import splitter
+from engine.errors import (
+    ClusterMismatch,
+    OverBudget,
+    OverTarget,
+    StorageFailed,
+    WorkersLost,
+)
+from engine.executors import Resources, run_parts
+from engine.executors import dask as executor
+from engine.manifest import Ledger
+from engine.model import Receipt
+from engine.settings import Settings
+from engine.storage import open_storage
+from engine.work import PartTask
+from tests.engine.running import (
+    REPOSITORY,
+    end,
+    leftovers,
+    parts_contents,
+    read_parts,
+    run,
+    start,
+    write_source,
+)
+
+pytestmark = pytest.mark.slow
+
+NUM_PARTS = 12
+MIB = 1 << 20
+
+# A worker that loads this writes slowly, so that something can happen to it meanwhile. Dask runs
+# it more than once.
+SLOW = """
+import os, time
+from engine.storage.local import LocalSink
+def slow_commit(sink):
+    open(os.environ["EVENSPLIT_TEST_LOG"] + f"/{os.getpid()}-{time.monotonic_ns()}", "x").close()
+    time.sleep(0.4)
+    LocalSink.quick_commit(sink)
+if not hasattr(LocalSink, "quick_commit"):
+    LocalSink.quick_commit, LocalSink.commit = LocalSink.commit, slow_commit
+"""
+OTHER_VERSION = """
+import engine.version
+engine.version.__version__ = "0.0.1"
+"""
+
+
+class Cluster:
+    """A scheduler and its workers, each a process of its own, as an operator starts them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self.log.mkdir(parents=True)
+        self._file = folder / "scheduler.json"
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+            "--scheduler-file", self._file,
+        )  # fmt: skip
+        wait_until(self._file.exists)
+        self.address: str = json.loads(self._file.read_text())["address"]
+
+    def add_worker(
+        self, preload: str = "", memory_bytes: int | None = None, prefix: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        words: list[str | Path] = [
+            "worker", self.address, "--host", "127.0.0.1", "--nthreads", "2", "--no-nanny",
+            "--no-dashboard", "--local-directory", self.folder, "--name", str(len(self.workers)),
+        ]  # fmt: skip
+        if preload:
+            words += ["--preload", preload]
+        if memory_bytes is not None:
+            words += ["--resources", f"{executor.RESOURCE}={memory_bytes}"]
+        worker = self._start(*words, prefix=prefix)
+        self.workers.append(worker)
+        return worker
+
+    def _start(self, *words: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+        with (self.folder / "stderr").open("ab") as stderr:
+            return subprocess.Popen(
+                [*prefix, sys.executable, "-m", "dask", *map(str, words)],
+                env=os.environ
+                | {"PYTHONPATH": str(REPOSITORY), "EVENSPLIT_TEST_LOG": str(self.log)},
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                cwd=self.folder,
+            )
+
+    def commits_begun(self, worker: subprocess.Popen[bytes]) -> int:
+        return len(list(self.log.glob(f"{worker.pid}-*")))
+
+    def stop(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path / "cluster")
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_source(tmp_path_factory.mktemp("dask") / "source.parquet", num_rows=60_000)
+
+
+@pytest.fixture(scope="module")
+def reference(source: Path) -> dict[str, bytes]:
+    dest = source.parent / "reference"
+    assert run("split", source, dest, "--parts", str(NUM_PARTS)).code == 0
+    return parts_contents(dest)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
+
+
+def split_on(cluster: Cluster, source: Path, dest: Path) -> Any:
+    return engine.split(str(source), str(dest), parts=NUM_PARTS, scheduler=cluster.address)
+
+
+# -- one suite over all kinds --------------------------------------------------------------------
+
+
+@pytest.fixture(params=["threads", "processes", "cluster"])
+def resources(request: pytest.FixtureRequest) -> Resources:
+    if request.param == "cluster":
+        cluster: Cluster = request.getfixturevalue("cluster")
+        cluster.add_worker()
+        cluster.add_worker()
+        return Resources("cluster", 0, 0, cluster.address)
+    return Resources(request.param, 2, 512 * MIB)
+
+
+def tasks_of(source: Path, dest: Path, **settings: Any) -> list[PartTask]:
+    """Claim the destination and return what is left to do, as the splitter does."""
+    chosen = Settings(num_parts=NUM_PARTS)
+    plan = splitter.plan_split([str(source)], chosen)
+    store, folder = open_storage(str(dest))
+    ledger = Ledger(store, folder)
+    receipts = ledger.claim(plan, overwrite=False)
+    return splitter._tasks(plan, receipts, ledger.claim_file(), folder, chosen)
+
+
+def test_every_part_is_written_and_told_once_in_the_callers_thread(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], resources: Resources
+):
+    receipts: list[Receipt] = []
+    threads = set()
+
+    def on_receipt(receipt: Receipt) -> None:
+        receipts.append(receipt)
+        threads.add(threading.current_thread())
+
+    run_parts(tasks_of(source, tmp_path / "parts"), resources, on_receipt=on_receipt)
+    assert sorted(receipt.index for receipt in receipts) == list(range(NUM_PARTS))
+    assert threads == {threading.current_thread()}
+    assert parts_contents(tmp_path / "parts") == reference
+
+
+def test_an_error_of_a_part_comes_through_and_no_part_is_published(
+    tmp_path: Path, source: Path, resources: Resources
+):
+    tasks = [replace(task, target_bytes=1000) for task in tasks_of(source, tmp_path / "parts")]
+    with pytest.raises(OverTarget, match="part-000"):
+        run_parts(tasks, resources, on_receipt=lambda receipt: None)
+    assert parts_contents(tmp_path / "parts") == {}
+
+
+def test_no_tasks_start_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(executor, "_client", None)
+    run_parts([], Resources("threads", 1, MIB), on_receipt=lambda receipt: None)
+
+
+class Flaky:
+    """Stands in for ``write_part``; on the class, as what Dask is given travels as a copy."""
+
+    write_part = staticmethod(executor.write_part)
+    tries: ClassVar[dict[str, int]] = {}
+    num_failures = 2
+
+    @classmethod
+    def write(cls, task: PartTask) -> Receipt:
+        name = task.part.name
+        cls.tries[name] = cls.tries.get(name, 0) + 1
+        if cls.tries[name] <= cls.num_failures:
+            raise StorageFailed("the network was away")
+        return cls.write_part(task)
+
+
+def test_an_error_that_may_pass_is_tried_again_but_not_forever(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(executor, "write_part", Flaky.write)
+    Flaky.tries.clear()
+    tasks = tasks_of(source, tmp_path / "parts")
+    run_parts(tasks, Resources("threads", 2, 512 * MIB), on_receipt=lambda receipt: None)
+    assert parts_contents(tmp_path / "parts") == reference
+    Flaky.tries.clear()
+    monkeypatch.setattr(Flaky, "num_failures", 100)
+    with pytest.raises(StorageFailed, match="away"):
+        run_parts(tasks[:1], Resources("threads", 2, 512 * MIB), on_receipt=lambda receipt: None)
+    assert Flaky.tries == {tasks[0].part.name: executor.MOST_TRIES}
+
+
+class Measured:
+    """Stands in for ``write_part`` and adds up what parts need at the same time."""
+
+    lock = threading.Lock()
+    now: ClassVar[int] = 0
+    most: ClassVar[int] = 0
+
+    @classmethod
+    def write(cls, task: PartTask) -> Receipt:
+        cls.change(task.part.memory_bytes)
+        time.sleep(0.05)
+        cls.change(-task.part.memory_bytes)
+        return Receipt(task.part.index, task.part.name, 0, 0, 0, 0, 0, "")
+
+    @classmethod
+    def change(cls, num_bytes: int) -> None:
+        with cls.lock:
+            cls.now += num_bytes
+            cls.most = max(cls.most, cls.now)
+
+
+def test_parts_at_once_never_need_more_memory_than_there_is(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(executor, "write_part", Measured.write)
+    needs = (30 * MIB, 50 * MIB, 90 * MIB)
+    tasks = [
+        replace(task, part=replace(task.part, memory_bytes=needs[i % 3]))
+        for i, task in enumerate(tasks_of(source, tmp_path / "parts"))
+    ]
+    run_parts(tasks, Resources("threads", 8, 100 * MIB), on_receipt=lambda receipt: None)
+    assert 50 * MIB < Measured.most <= 100 * MIB
+
+
+def test_a_script_without_main_guard_may_use_worker_processes(tmp_path: Path, source: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('run')\n"
+        "import engine, engine.splitter\n"
+        "engine.splitter._REENCODED_BYTES_WORTH_PROCESSES = 0\n"
+        f"engine.split({str(source)!r}, {str(tmp_path / 'parts')!r}, parts=4, workers=2)\n"
+        "print(__file__)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert ended.stdout.split() == ["run", str(script)]
+    assert ended.stderr == ""
+    assert read_parts(tmp_path / "parts").equals(pq.read_table(source))
+
+
+def test_a_worker_process_that_is_killed_is_replaced(
+    tmp_path: Path, source: Path, reference: dict[str, bytes]
+):
+    mine = psutil.Process()
+    before = set(mine.children(recursive=True))
+    killed: list[int] = []
+
+    def kill_one(receipt: Receipt) -> None:
+        if not killed:
+            children = set(mine.children(recursive=True)) - before
+            worker = next(child for child in children if is_worker(child))
+            killed.append(worker.pid)
+            worker.kill()
+
+    tasks = tasks_of(source, tmp_path / "parts")
+    run_parts(tasks, Resources("processes", 2, 512 * MIB), on_receipt=kill_one)
+    assert killed
+    assert parts_contents(tmp_path / "parts") == reference
+
+
+# -- a cluster -----------------------------------------------------------------------------------
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster
+):
+    first, second = cluster.add_worker(SLOW), cluster.add_worker(SLOW)
+
+    def kill() -> None:
+        wait_until(lambda: cluster.commits_begun(first) > 1 and cluster.commits_begun(second))
+        first.send_signal(signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    result = split_on(cluster, source, tmp_path / "parts")
+    killer.join()
+    assert first.wait() == -signal.SIGKILL
+    assert len(result.manifest.parts) == NUM_PARTS
+    assert parts_contents(tmp_path / "parts") == reference
+    split_on(cluster, source, tmp_path / "parts")
+
+
+def test_a_scheduler_killed_in_the_middle_is_told_and_the_split_resumes(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster
+):
+    worker = cluster.add_worker(SLOW)
+    dest = tmp_path / "parts"
+    words = ["split", source, dest, "--parts", NUM_PARTS, "--scheduler", cluster.address]
+    process = start(*words)
+    wait_until(lambda: cluster.commits_begun(worker) > 4)
+    cluster.scheduler.kill()
+    killed = time.monotonic()
+    ended = end(process)
+    assert time.monotonic() - killed < 20
+    assert ended.code == 5, ended.err
+    *_, line = ended.err.splitlines()
+    assert line.startswith("evensplit: retry.workers-lost: the connection to the Dask scheduler")
+    assert "Traceback" not in ended.err
+    cluster.stop()
+    ended = run("split", source, dest, "--parts", str(NUM_PARTS))
+    assert ended.code == 0, ended.err
+    assert "committed already" in ended.err
+    assert parts_contents(dest) == reference
+    assert leftovers(dest) == []
+
+
+def test_all_workers_gone_is_told_in_bounded_time(
+    tmp_path: Path, source: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(executor, "WORKER_WAIT_SECONDS", 2)
+    monkeypatch.setattr(executor, "_WATCH_SECONDS", 0.5)
+    monkeypatch.setattr(executor, "RESULT_SECONDS", 1)
+    worker = cluster.add_worker(SLOW)
+    killed = False
+
+    def kill(receipt: Receipt) -> None:
+        nonlocal killed
+        killed = True
+        worker.kill()
+
+    tasks = tasks_of(source, tmp_path / "parts")
+    with pytest.raises(WorkersLost, match="no worker"):
+        run_parts(tasks, Resources("cluster", 0, 0, cluster.address), on_receipt=kill)
+    assert killed
+
+
+def test_two_splits_share_a_cluster(tmp_path: Path, cluster: Cluster):
+    from concurrent.futures import ThreadPoolExecutor
+
+    cluster.add_worker(SLOW)
+    sources = [
+        write_source(tmp_path / f"{seed}.parquet", num_rows=20_000, seed=seed) for seed in (1, 2)
+    ]
+    dests = [tmp_path / f"parts-{seed}" for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda pair: split_on(cluster, *pair), zip(sources, dests, strict=True)))
+    for source, dest in zip(sources, dests, strict=True):
+        assert read_parts(dest).equals(pq.read_table(source))
+
+
+def test_another_version_on_a_worker_is_refused(tmp_path: Path, source: Path, cluster: Cluster):
+    cluster.add_worker()
+    cluster.add_worker(OTHER_VERSION)
+    with pytest.raises(ClusterMismatch, match=r"has evensplit 0\.0\.1, this is") as caught:
+        split_on(cluster, source, tmp_path / "parts")
+    assert "install the same version" in str(caught.value)
+    assert parts_contents(tmp_path / "parts") == {}
+
+
+def test_a_worker_without_evensplit_is_refused(
+    tmp_path: Path, source: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+):
+    cluster.add_worker("import sys\nfor n in [n for n in sys.modules if n.startswith('engine')]:\n"
+                       "    del sys.modules[n]\nsys.modules['engine'] = None")  # fmt: skip
+    with pytest.raises(ClusterMismatch, match="do not have evensplit"):
+        split_on(cluster, source, tmp_path / "parts")
+
+
+def test_storage_that_a_worker_does_not_see_is_refused(
+    tmp_path: Path, source: Path, cluster: Cluster
+):
+    """The worker's destination is another disk than ours."""
+    dest = tmp_path / "parts"
+    dest.mkdir()
+    probe = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "none", str(dest)],
+        capture_output=True,
+        check=False,
+    )
+    if probe.returncode:
+        pytest.skip("only root may give a worker another view of the disks")
+    script = f'mount -t tmpfs none "{dest}" && exec "$@"'
+    cluster.add_worker(prefix=("unshare", "-m", "sh", "-c", script, "-"))
+    with pytest.raises(ClusterMismatch, match="use storage that all share"):
+        split_on(cluster, source, dest)
+
+
+def test_a_source_that_a_worker_does_not_see_is_refused(
+    tmp_path: Path, source: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+):
+    cluster.add_worker(
+        "import engine.storage.local as local\n"
+        "def stat(store, path):\n"
+        "    raise local.NoSource(path + ': no such file')\n"
+        "local.LocalStorage.stat = stat"
+    )
+    with pytest.raises(ClusterMismatch, match="cannot reach the files"):
+        split_on(cluster, source, tmp_path / "parts")
+
+
+def test_a_part_too_large_for_every_worker_is_refused_instead_of_waiting(
+    tmp_path: Path, source: Path, cluster: Cluster
+):
+    cluster.add_worker(memory_bytes=MIB)
+    with pytest.raises(OverBudget, match="the largest worker has 1 MiB"):
+        split_on(cluster, source, tmp_path / "parts")
+
+
+def test_workers_that_offer_memory_are_not_overcommitted(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster
+):
+    tasks = tasks_of(source, tmp_path / "parts")
+    most = max(task.part.memory_bytes for task in tasks)
+    worker = cluster.add_worker(SLOW, memory_bytes=int(1.5 * most))  # one part, for two threads
+    run_parts(tasks, Resources("cluster", 0, 0, cluster.address), on_receipt=lambda receipt: None)
+    assert parts_contents(tmp_path / "parts") == reference
+    begun = sorted(int(path.name.split("-")[1]) for path in cluster.log.glob(f"{worker.pid}-*"))
+    pauses = [(b - a) / 1e9 for a, b in pairwise(begun)]
+    assert min(pauses) >= 0.4  # none began to commit while another did
+
+
+def test_a_scheduler_that_is_not_there_is_told(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(executor, "CONNECT_SECONDS", 3)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        began = time.monotonic()
+        for wrong in (address, "nonsense", "tcp://", "foo://1.2.3.4:5"):
+            ended = run("split", source, tmp_path / "parts", "--scheduler", wrong)
+            assert ended.code == 2, ended.err
+            *_, line = ended.err.splitlines()
+            assert line.startswith("evensplit: call.cluster: no Dask scheduler answers at")
+        assert time.monotonic() - began < 30
+    assert executor.CONNECT_SECONDS <= 20
+    assert parts_contents(tmp_path / "parts") == {}
+
+
+def test_a_scheduler_without_workers_is_told(
+    tmp_path: Path, source: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(executor, "WORKER_WAIT_SECONDS", 1)
+    with pytest.raises(WorkersLost, match="has had no worker"):
+        split_on(cluster, source, tmp_path / "parts")

@@ -1,0 +1,121 @@
+"""What tests of whole runs share: small sources, the command line in and out of this process."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.cli.main import main
+
+REPOSITORY = Path(__file__).parents[2]
+OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "data_page_size": 8 << 10,
+    "dictionary_pagesize_limit": 8 << 10,
+    "write_page_index": True,
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def make_table(num_rows: int, seed: int = 1) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    text = [f"text {value}" if value % 9 else None for value in rng.integers(0, 10**7, num_rows)]
+    return pa.table(
+        {
+            "id": pa.array(np.arange(num_rows)),
+            "random": pa.array(rng.integers(0, 1 << 60, num_rows)),
+            "float": pa.array(rng.random(num_rows)),
+            "text": pa.array(text),
+            "few": pa.array(np.array(["red", "green", "blue"])[rng.integers(0, 3, num_rows)]),
+        }
+    )
+
+
+def write_source(
+    path: Path,
+    num_rows: int = 20_000,
+    *,
+    seed: int = 1,
+    row_group_size: int = 7_000,
+    **options: Any,
+) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = make_table(num_rows, seed)
+    pq.write_table(table, path, row_group_size=row_group_size, **OPTIONS | options)
+    return path
+
+
+def run(*words: str | Path) -> Ended:
+    """Run the command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    code: Any = None
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main([str(word) for word in words])
+        except SystemExit as error:
+            code = error.code
+    assert isinstance(code, int)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def start(*words: str | Path, **options: Any) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | options.pop("env", {})
+    program = "from engine.cli.main import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+
+
+def end(process: subprocess.Popen[str], timeout: float = 120) -> Ended:
+    out, err = process.communicate(timeout=timeout)
+    return Ended(process.returncode, out, err)
+
+
+def parts_of(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder but locks, with its bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def parts_contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in parts_of(folder)}
+
+
+def read_parts(folder: Path) -> pa.Table:
+    return pa.concat_tables([pq.read_table(path) for path in parts_of(folder)])
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Files that a finished split must not leave behind."""
+    return [str(path) for path in folder.rglob(".*") if path.name != ".lock"]

@@ -1,0 +1,608 @@
+"""One suite for every implementation of :class:`engine.storage.base.Storage`."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import (
+    BadSetting,
+    BadStructure,
+    Locked,
+    NoDiskSpace,
+    NoPermission,
+    NoSource,
+    SourceChanged,
+    StorageFailed,
+)
+from engine.format.footer import Range
+from engine.storage import Entry, Storage, expand_all, open_storage
+from engine.storage.base import coalesced, redacted
+from engine.storage.local import LocalSink, LocalSource, LocalStorage
+
+CONTENT = bytes(range(256)) * 512  # 128 KiB
+
+
+class Place:
+    """A store, an empty folder of it, and the way back to a URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.store, self.folder = open_storage(url)
+
+    def path(self, *names: str) -> str:
+        return self.store.join(self.folder, *names)
+
+    def write(self, *names: str, data: bytes = CONTENT) -> str:
+        sink = self.store.create(self.path(*names), durable=False)
+        sink.write(data)
+        sink.commit()
+        return self.path(*names)
+
+    def names(self) -> list[str]:
+        return [entry.name for entry in self.store.files(self.folder)]
+
+
+@pytest.fixture(params=["local", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "memory":
+        return Place(f"memory://contract-{uuid.uuid4().hex}")
+    return Place(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Place:
+    return Place(str(tmp_path / "store"))
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+
+def test_a_read_returns_exactly_the_range(place: Place) -> None:
+    source = place.store.open(place.store.stat(place.write("a.parquet")))
+    assert source.read(0, len(CONTENT)) == CONTENT
+    assert source.read(3, 5) == CONTENT[3:8]
+    assert source.read(len(CONTENT) - 1, 1) == CONTENT[-1:]
+    assert source.read(7, 0) == b""
+    source.close()
+
+
+@pytest.mark.parametrize("offset", [len(CONTENT) - 2, len(CONTENT), len(CONTENT) + 100])
+def test_a_read_past_the_end_raises(place: Place, offset: int) -> None:
+    source = place.store.open(place.store.stat(place.write("a.parquet")))
+    with pytest.raises(BadStructure):
+        source.read(offset, 3)
+    source.close()
+
+
+def test_read_many_keeps_the_order_asked_for(place: Place) -> None:
+    source = place.store.open(place.store.stat(place.write("a.parquet")))
+    ranges = [Range(100, 10), Range(0, 4), Range(102, 3), Range(50, 0), Range(0, len(CONTENT))]
+    assert source.read_many(ranges) == [CONTENT[r.offset : r.end] for r in ranges]
+    assert source.read_many([]) == []
+    source.close()
+
+
+def test_read_many_fetches_near_ranges_together(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = place.store.open(place.store.stat(place.write("a.parquet")))
+    reads: list[tuple[int, int]] = []
+    read = type(source).read
+
+    def counted(self: Any, offset: int, length: int) -> bytes:
+        reads.append((offset, length))
+        return read(self, offset, length)
+
+    monkeypatch.setattr(type(source), "read", counted)
+    source.read_many([Range(position, 10) for position in range(0, 5000, 100)])
+    assert reads == [(0, 4910)]
+    source.close()
+
+
+def test_empty_ranges_do_not_widen_a_read() -> None:
+    ranges = [Range(0, 0), Range(1_000, 10), Range(0, 0), Range(1_020, 10)]
+    groups = list(coalesced(ranges, gap_bytes=100, most_bytes=1 << 20))
+    assert [1, 3] in groups
+
+
+def test_ranges_far_apart_are_read_apart() -> None:
+    ranges = [Range(0, 10), Range(1_000_000, 10), Range(20, 10)]
+    assert list(coalesced(ranges, gap_bytes=100, most_bytes=1 << 20)) == [[0, 2], [1]]
+    long = [Range(0, 600), Range(600, 600)]
+    assert list(coalesced(long, gap_bytes=100, most_bytes=1000)) == [[0], [1]]
+
+
+def test_arrow_reads_the_same_bytes(place: Place) -> None:
+    source = place.store.open(place.store.stat(place.write("a.parquet")))
+    with source.arrow_file() as file:
+        assert file.size() == len(CONTENT)
+        file.seek(10)
+        assert file.read(20) == CONTENT[10:30]
+        assert file.read_at(5, 100) == CONTENT[100:105]
+    source.close()
+
+
+def test_stat_tells_size_and_version(place: Place) -> None:
+    path = place.write("a.parquet")
+    found = place.store.stat(path)
+    assert (found.path, found.size_bytes) == (path, len(CONTENT))
+    assert found == place.store.stat(path)
+
+
+def test_stat_of_nothing_and_of_a_folder(place: Place) -> None:
+    place.write("folder", "a.parquet")
+    for name in ("missing.parquet", "folder"):
+        with pytest.raises(NoSource, match=name):
+            place.store.stat(place.path(name))
+
+
+def test_a_changed_source_is_refused(place: Place) -> None:
+    path = place.write("a.parquet")
+    described = place.store.stat(path)
+    source = place.store.open(described)
+    source.check_unchanged()
+    place.write("a.parquet", data=CONTENT[::-1])  # the same size
+    with pytest.raises(SourceChanged):
+        source.check_unchanged()
+    with pytest.raises(SourceChanged):
+        place.store.open(described)
+    source.close()
+
+
+def test_a_source_that_vanished_is_missed(place: Place) -> None:
+    path = place.write("a.parquet")
+    described = place.store.stat(path)
+    source = place.store.open(described)
+    place.store.remove(path)
+    with pytest.raises(NoSource):
+        source.check_unchanged()
+    with pytest.raises(NoSource):
+        place.store.open(described)
+    source.close()
+
+
+# -- writing a part ----------------------------------------------------------------------------
+
+
+def test_a_part_is_written_and_copied_and_published_whole(place: Place) -> None:
+    source = place.store.open(place.store.stat(place.write("a.parquet")))
+    path = place.path("new", "part.parquet")
+    sink = place.store.create(path, durable=True)
+    sink.write(b"head")
+    sink.copy(source, 1000, 70_000)
+    sink.copy(source, 5, 0)
+    sink.write(b"tail")
+    expected = b"head" + CONTENT[1000:71_000] + b"tail"
+    assert sink.size_bytes == len(expected)
+    sink.commit()
+    sink.abort()
+    assert place.store.get(path) == expected
+    assert place.store.files(place.path("new")) == [Entry("part.parquet", len(expected))]
+    source.close()
+
+
+def test_nothing_is_to_be_seen_before_commit(place: Place) -> None:
+    path = place.path("part.parquet")
+    sink = place.store.create(path, durable=False)
+    sink.write(CONTENT)
+    assert place.store.get(path) is None
+    assert place.store.expand(place.folder) == []
+    assert all(name.startswith(".") for name in place.names())
+    sink.abort()
+
+
+def test_abort_leaves_nothing(place: Place) -> None:
+    sink = place.store.create(place.path("part.parquet"), durable=False)
+    sink.write(CONTENT)
+    sink.abort()
+    sink.abort()
+    assert place.names() == []
+
+
+def test_commit_replaces_an_older_part(place: Place) -> None:
+    place.write("part.parquet", data=b"old")
+    sink = place.store.create(place.path("part.parquet"), durable=False)
+    sink.write(b"new")
+    assert place.store.get(place.path("part.parquet")) == b"old"
+    sink.commit()
+    assert place.store.get(place.path("part.parquet")) == b"new"
+
+
+def test_two_writers_of_one_part_do_not_mix(place: Place) -> None:
+    sinks = [place.store.create(place.path("part.parquet"), durable=False) for _ in range(2)]
+    for sink in sinks:
+        sink.write(b"one half")
+    for sink in sinks:
+        sink.write(b", other half")
+    for sink in sinks:
+        sink.commit()
+    assert place.store.get(place.path("part.parquet")) == b"one half, other half"
+    assert place.names() == ["part.parquet"]
+
+
+def test_a_copy_past_the_source_raises_and_publishes_nothing(place: Place) -> None:
+    source = place.store.open(place.store.stat(place.write("a.parquet")))
+    sink = place.store.create(place.path("part.parquet"), durable=False)
+    with pytest.raises(BadStructure):
+        sink.copy(source, 10, len(CONTENT))
+    sink.abort()
+    assert place.names() == ["a.parquet"]
+    source.close()
+
+
+def test_a_copy_between_stores(tmp_path: Path) -> None:
+    here, there = Place(str(tmp_path / "s")), Place(f"memory://contract-{uuid.uuid4().hex}")
+    for origin, goal in ((here, there), (there, here)):
+        source = origin.store.open(origin.store.stat(origin.write("a.parquet")))
+        sink = goal.store.create(goal.path("copy.parquet"), durable=False)
+        sink.copy(source, 1, len(CONTENT) - 1)
+        sink.commit()
+        assert goal.store.get(goal.path("copy.parquet")) == CONTENT[1:]
+        source.close()
+
+
+# -- small files -------------------------------------------------------------------------------
+
+
+def test_put_and_get(place: Place) -> None:
+    path = place.path("_evensplit", "receipts", "0.json")
+    assert place.store.get(path) is None
+    place.store.put(path, b"one")
+    place.store.put(path, b"two", durable=False)
+    assert place.store.get(path) == b"two"
+    assert place.store.files(place.path("_evensplit", "receipts")) == [Entry("0.json", 3)]
+
+
+def test_put_if_absent_tells_who_won(place: Place) -> None:
+    path = place.path("_evensplit", "plan.json")
+    assert place.store.put_if_absent(path, b"first")
+    assert not place.store.put_if_absent(path, b"second")
+    assert place.store.get(path) == b"first"
+    assert [entry.name for entry in place.store.files(place.path("_evensplit"))] == ["plan.json"]
+
+
+def test_put_if_absent_has_exactly_one_winner(place: Place) -> None:
+    threads = 8
+    for attempt in range(20):
+        path = place.path(f"plan-{attempt}.json")
+        barrier = threading.Barrier(threads)
+
+        def race(number: int, path: str = path, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait()
+            return place.store.put_if_absent(path, b"%d" % number)
+
+        with ThreadPoolExecutor(threads) as pool:
+            won = list(pool.map(race, range(threads)))
+        assert won.count(True) == 1
+        assert place.store.get(path) == b"%d" % won.index(True)
+
+
+def test_remove(place: Place) -> None:
+    path = place.write("a.parquet")
+    place.store.remove(path)
+    place.store.remove(path)
+    assert place.store.get(path) is None
+
+
+# -- listing -----------------------------------------------------------------------------------
+
+
+def test_files_and_folders(place: Place) -> None:
+    place.write("b.parquet", data=b"22")
+    place.write("a.txt", data=b"1")
+    place.write("sub", "c.parquet")
+    assert place.store.files(place.folder) == [Entry("a.txt", 1), Entry("b.parquet", 2)]
+    assert place.store.folders(place.folder) == ["sub"]
+
+
+def test_a_folder_that_is_not_there_is_empty(place: Place) -> None:
+    assert place.store.files(place.path("missing")) == []
+    assert place.store.folders(place.path("missing")) == []
+    assert place.store.expand(place.path("missing")) == []
+    place.store.remove_leftovers(place.path("missing"))
+
+
+def test_expand_finds_data_and_nothing_else(place: Place) -> None:
+    for names in (
+        ("b.parquet",),
+        ("a.PARQUET",),
+        ("year=2024", "z.pq"),
+        ("year=2024", "_delta_log", "x.parquet"),
+        ("_evensplit", "p.parquet"),
+        (".hidden.parquet",),
+        ("_metadata.parquet",),
+        ("notes.txt",),
+    ):
+        place.write(*names)
+    wanted = [("a.PARQUET",), ("b.parquet",), ("year=2024", "z.pq")]
+    assert place.store.expand(place.folder) == [place.path(*names) for names in wanted]
+
+
+def test_expand_of_a_file_and_of_globs(place: Place) -> None:
+    for name in ("b.parquet", "a.parquet", "c.txt", "_x.parquet", ".y.parquet"):
+        place.write(name)
+    expand = place.store.expand
+    assert expand(place.path("c.txt")) == [place.path("c.txt")]
+    assert expand(place.path("*.parquet")) == [place.path("a.parquet"), place.path("b.parquet")]
+    assert expand(place.path("[b-z].parquet")) == [place.path("b.parquet")]
+    assert expand(place.path("x*.parquet")) == []
+
+
+def test_expand_all_keeps_the_order_of_arguments(place: Place) -> None:
+    for name in ("b.parquet", "a.parquet"):
+        place.write(name)
+    asked = [place.path("b.parquet"), place.path("a.parquet")]
+    assert [path for _, path in expand_all(asked)] == asked
+    with pytest.raises(NoSource, match="no Parquet file"):
+        expand_all([place.path("nothing-*.parquet")])
+
+
+# -- errors ------------------------------------------------------------------------------------
+
+
+def test_an_unknown_scheme_is_a_bad_setting() -> None:
+    with pytest.raises(BadSetting, match="nonsense"):
+        open_storage("nonsense://host/path")
+    with pytest.raises(BadSetting):
+        open_storage("")
+
+
+def test_no_secret_is_shown() -> None:
+    assert redacted("https://me:secret@host/a?sig=secret#secret") == "https://host/a"
+    assert redacted("abfs://container@account.dfs/a?sig=secret") == "abfs://container@account.dfs/a"
+    with pytest.raises(NoSource) as caught:
+        expand_all(["memory://contract-none/x.parquet?sig=secret"])
+    assert "secret" not in str(caught.value)
+
+
+# -- local files only --------------------------------------------------------------------------
+
+
+def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
+    store, path = open_storage(f"file://{tmp_path}/with%20blank.parquet")
+    assert isinstance(store, LocalStorage)
+    assert path == str(tmp_path / "with blank.parquet")
+
+
+def test_the_lock_is_held_against_others(local: Place) -> None:
+    folder = local.path("_evensplit")
+    with local.store.lock(folder), pytest.raises(Locked), local.store.lock(folder):
+        pass
+    with local.store.lock(folder):
+        pass
+
+
+def _die_holding(store: Storage, folder: str) -> None:
+    with store.lock(folder):
+        store.create(folder + "/part.parquet", durable=False).write(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_dead_run_holds_no_lock_and_its_leftovers_go(local: Place) -> None:
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_holding, args=(local.store, local.folder)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    local.write("part-00000.parquet")
+    (Path(local.folder) / ".mine.tmp").write_bytes(b"not a part")
+    assert any(name.startswith(".part.parquet.") for name in local.names())
+    with local.store.lock(local.folder):
+        local.store.remove_leftovers(local.folder)
+    assert local.names() == [".lock", ".mine.tmp", "part-00000.parquet"]
+
+
+@pytest.mark.parametrize("code", ["EXDEV", "ENOSYS", "EINVAL", "EOPNOTSUPP", "EPERM"])
+def test_a_copy_goes_on_where_the_kernel_cannot(
+    local: Place, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    real = os.copy_file_range
+    calls = iter([None])  # the first call works, for a part; later ones fail
+
+    def failing(source: int, target: int, count: int, offset: int) -> int:
+        if next(calls, code):
+            raise OSError(getattr(errno, code), code)
+        return real(source, target, min(count, 1000), offset)
+
+    monkeypatch.setattr(os, "copy_file_range", failing)
+    assert _copied(local) == CONTENT[10:]
+
+
+def test_a_kernel_copy_of_nothing_is_not_taken_for_the_end(
+    local: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "copy_file_range", lambda *_: 0)
+    assert _copied(local) == CONTENT[10:]
+
+
+def test_a_kernel_copy_may_come_in_small_pieces(
+    local: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.copy_file_range
+    monkeypatch.setattr(os, "copy_file_range", lambda s, t, n, o: real(s, t, min(n, 777), o))
+    assert _copied(local) == CONTENT[10:]
+
+
+def test_a_python_without_kernel_copy(local: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "copy_file_range")
+    assert _copied(local) == CONTENT[10:]
+
+
+def test_another_failure_of_a_kernel_copy_is_told(
+    local: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> int:
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(os, "copy_file_range", failing)
+    with pytest.raises(StorageFailed):
+        _copied(local)
+
+
+def _copied(place: Place) -> bytes | None:
+    source = place.store.open(place.store.stat(place.write("a.parquet")))
+    sink = place.store.create(place.path("copy.parquet"), durable=False)
+    try:
+        sink.copy(source, 10, len(CONTENT) - 10)
+        sink.commit()
+    finally:
+        sink.abort()
+        source.close()
+    return place.store.get(place.path("copy.parquet"))
+
+
+def test_a_descriptor_is_not_leaked_by_a_refused_source(local: Place) -> None:
+    described = local.store.stat(local.write("a.parquet"))
+    local.write("a.parquet", data=b"other")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(SourceChanged):
+            LocalSource(described)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def _in_child(action: Callable[[], object]) -> str:
+    """Run in a forked child; return the name of the error it raised, or an empty text."""
+    receive, send = multiprocessing.get_context("fork").Pipe(duplex=False)
+
+    def target() -> None:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - the parent compares its name
+            send.send(type(error).__name__)
+        else:
+            send.send("")
+
+    process = multiprocessing.get_context("fork").Process(target=target)
+    process.start()
+    answer = receive.recv()
+    process.join()
+    return str(answer)
+
+
+def test_a_file_size_limit_is_no_disk_space(local: Place) -> None:
+    os.makedirs(local.folder)
+
+    def write() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
+        sink = local.store.create(local.path("part.parquet"), durable=False)
+        try:
+            sink.write(CONTENT)
+        finally:
+            sink.abort()
+
+    assert _in_child(write) == NoDiskSpace.__name__
+    assert local.names() == []
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Place]:
+    """A file system of 64 KiB; it takes root to mount one."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount; the file size limit is tested instead")
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mount(b"none", bytes(folder), b"tmpfs", 0, b"size=64k") == 0
+    try:
+        yield Place(str(folder))
+    finally:
+        libc.umount2(bytes(folder), 2)
+
+
+def test_a_full_disk_is_no_disk_space(tiny_disk: Place, local: Place) -> None:
+    source = local.store.open(local.store.stat(local.write("a.parquet")))
+    sink = tiny_disk.store.create(tiny_disk.path("part.parquet"), durable=True)
+    with pytest.raises(NoDiskSpace):
+        sink.write(CONTENT)
+    sink.abort()
+    sink = tiny_disk.store.create(tiny_disk.path("part.parquet"), durable=True)
+    with pytest.raises(NoDiskSpace):
+        sink.copy(source, 0, len(CONTENT))
+    sink.abort()
+    with pytest.raises(NoDiskSpace):
+        tiny_disk.store.put(tiny_disk.path("plan.json"), CONTENT)
+    assert tiny_disk.names() == []
+    source.close()
+
+
+def test_no_permission_is_told(local: Place) -> None:
+    path = Path(local.write("a.parquet"))
+    described = local.store.stat(str(path))
+    path.chmod(0)
+    os.chmod(local.folder, 0o555)
+    for parent in Path(local.folder).parents:
+        if parent.stat().st_uid == os.geteuid() and str(parent) != "/":
+            parent.chmod(parent.stat().st_mode | 0o055)
+
+    def as_nobody(action: Callable[[], object]) -> Callable[[], object]:
+        def run() -> None:
+            if os.geteuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            action()
+
+        return run
+
+    store = local.store
+    for action in (
+        lambda: store.open(described),
+        lambda: store.get(str(path)),
+        lambda: store.create(local.path("b.parquet"), durable=False),
+        lambda: store.put(local.path("b.json"), b""),
+        lambda: store.put_if_absent(local.path("b.json"), b""),
+        lambda: store.remove(str(path)),
+        lambda: store.create(local.path("new", "b.parquet"), durable=False),
+    ):
+        assert _in_child(as_nobody(action)) == NoPermission.__name__
+    os.chmod(local.folder, 0)
+    for action in (
+        lambda: store.files(local.folder),
+        lambda: store.folders(local.folder),
+        lambda: store.expand(local.folder),
+        lambda: store.expand(local.path("*.parquet")),
+        lambda: store.expand(local.path("a.parquet")),
+        lambda: store.stat(str(path)),
+        lambda: store.lock(local.folder).__enter__(),
+    ):
+        assert _in_child(as_nobody(action)) == NoPermission.__name__
+    os.chmod(local.folder, 0o755)
+
+
+def test_a_part_where_a_folder_stands(local: Place) -> None:
+    local.write("part.parquet", "inner.parquet")
+    sink = local.store.create(local.path("part.parquet"), durable=False)
+    sink.write(b"x")
+    with pytest.raises((NoSource, StorageFailed)):
+        sink.commit()
+    sink.abort()
+    assert local.names() == []
+
+
+def test_durable_parts_start_write_back_early(
+    local: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[int, ...]] = []
+    monkeypatch.setattr("engine.storage.local._sync_file_range", lambda *a: calls.append(a))
+    monkeypatch.setattr("engine.storage.local.WRITE_BACK_STEP_BYTES", 1000)
+    sink = local.store.create(local.path("part.parquet"), durable=True)
+    assert isinstance(sink, LocalSink)
+    sink.write(b"x" * 600)
+    sink.write(b"x" * 600)
+    assert [call[1:3] for call in calls] == [(0, 1200)]
+    sink.abort()

@@ -1,0 +1,65 @@
+"""The register of errors: stable kinds, one exit code a group, all of them in the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.errors import EvensplitError, register
+
+README = Path(__file__).parents[2] / "README.md"
+ROW = re.compile(r"^\|\s*`?(\d+)`?\s*\|\s*([^|]*?)\s*\|(.*)\|\s*$", re.MULTILINE)
+KIND = re.compile(r"[a-z]+\.[a-z-]+")
+
+
+def every_class() -> list[type[EvensplitError]]:
+    todo, found = [EvensplitError], []
+    while todo:
+        error = todo.pop()
+        found.append(error)
+        todo += error.__subclasses__()
+    return found
+
+
+GROUPS = EvensplitError.__subclasses__()
+LEAVES = [error for error in every_class() if error not in [EvensplitError, *GROUPS]]
+
+
+def test_kinds_are_unique():
+    kinds = [error.kind for error in every_class()]
+    assert sorted(kinds) == sorted(set(kinds))
+    assert set(register()) == set(kinds)
+
+
+def test_every_group_has_an_exit_code_of_its_own():
+    codes = [group.exit_code for group in GROUPS]
+    assert sorted(codes) == sorted(set(codes))
+    assert not {0, 1, 126, 127, 130} & set(codes)  # these mean something else to a shell
+
+
+@pytest.mark.parametrize("error", LEAVES, ids=lambda error: error.__name__)
+def test_a_leaf_has_the_exit_code_of_its_group_and_a_kind_below_it(error: type[EvensplitError]):
+    group = next(group for group in GROUPS if issubclass(error, group))
+    assert error.exit_code == group.exit_code
+    assert error.kind.startswith(f"{group.kind}.")
+    assert KIND.fullmatch(error.kind)
+    assert error.__doc__
+
+
+def test_an_error_as_data_has_kind_code_and_message():
+    for kind, error in register().items():
+        expected = {"kind": kind, "exit_code": error.exit_code, "message": "found this"}
+        assert error("found this").as_dict() == expected
+
+
+def test_the_readme_lists_every_group_with_its_exit_code_and_kinds():
+    listed = {
+        int(code): (group, set(KIND.findall(kinds)))
+        for code, group, kinds in ROW.findall(README.read_text(encoding="utf-8"))
+    }
+    for group in GROUPS:
+        name, kinds = listed[group.exit_code]
+        assert group.kind in name
+        assert kinds == {leaf.kind for leaf in LEAVES if issubclass(leaf, group)}

@@ -1,0 +1,216 @@
+"""Cuts inside row groups: random tables, random pages, random cuts; damaged pages; foreign files."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import engine
+from engine.errors import EvensplitError, SourceError
+from engine.format.footer import Footer, footer_range
+from engine.page_maps import chains_pages
+from tests.witness import wrong_statistics
+
+THIRD_PARTY = Path(__file__).parents[4] / "shared" / "parquet-testing"
+# Arrow itself cannot read these: a map without keys, and too many bytes in a nested column.
+UNREADABLE = {"incorrect_map_schema.parquet", "large_string_map.brotli.parquet"}
+
+_texts = st.one_of(st.none(), st.sampled_from(["", "a", "b", "ä€𐍈"]), st.text(max_size=12))
+_numbers = st.integers(-(1 << 40), 1 << 40)
+COLUMNS: dict[str, tuple[pa.Field, st.SearchStrategy[Any]]] = {
+    "required": (pa.field("required", pa.int64(), nullable=False), _numbers),
+    "few": (pa.field("few", pa.int32()), st.one_of(st.none(), st.integers(0, 3))),
+    "unsigned": (pa.field("unsigned", pa.uint32()), st.integers(0, (1 << 32) - 1)),
+    "float": (
+        pa.field("float", pa.float64()),
+        st.one_of(st.none(), st.sampled_from([0.0, -0.0, math.nan, math.inf]), st.floats()),
+    ),
+    "text": (pa.field("text", pa.string()), _texts),
+    "flag": (pa.field("flag", pa.bool_()), st.one_of(st.none(), st.booleans())),
+    "none": (pa.field("none", pa.int16()), st.none()),
+    "list": (
+        pa.field("list", pa.list_(pa.string())),
+        st.one_of(st.none(), st.lists(_texts, max_size=4)),
+    ),
+    "nested": (
+        pa.field("nested", pa.list_(pa.struct([("x", pa.list_(pa.int32())), ("y", pa.string())]))),
+        st.one_of(
+            st.none(),
+            st.lists(
+                st.one_of(
+                    st.none(),
+                    st.fixed_dictionaries(
+                        {"x": st.one_of(st.none(), st.lists(st.integers(0, 9))), "y": _texts}
+                    ),
+                ),
+                max_size=3,
+            ),
+        ),
+    ),
+    "map": (
+        pa.field("map", pa.map_(pa.string(), pa.int64())),
+        st.one_of(st.none(), st.lists(st.tuples(st.text(max_size=3), _numbers), max_size=3)),
+    ),
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pa.Table:
+    names = draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=4, unique=True))
+    num_rows = draw(st.integers(1, 60))
+    repeats = draw(st.integers(1, 30))  # several pages need rows, and rows are slow to draw
+    arrays, fields = [], []
+    for name in names:
+        field, values = COLUMNS[name]
+        drawn = draw(st.lists(values, min_size=num_rows, max_size=num_rows))
+        arrays.append(pa.array(drawn * repeats, field.type))
+        fields.append(field)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+writings = st.fixed_dictionaries(
+    {
+        "row_group_size": st.integers(1, 2000),
+        "data_page_size": st.sampled_from([1, 64, 500, 1 << 20]),
+        "max_rows_per_page": st.integers(1, 400),
+        "write_batch_size": st.sampled_from([1, 7, 64]),
+        "dictionary_pagesize_limit": st.sampled_from([16, 1 << 20]),
+        "use_dictionary": st.booleans(),
+        "data_page_version": st.sampled_from(["1.0", "2.0"]),
+        "write_page_index": st.booleans(),
+        "write_page_checksum": st.booleans(),
+        "compression": st.sampled_from(["none", "snappy", "gzip", "zstd", "lz4"]),
+    }
+)
+
+
+@given(tables(), writings, st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_parts_of_any_table_equal_it(table, writing, data):
+    with tempfile.TemporaryDirectory() as folder:
+        _split_and_compare(Path(folder), table, writing, data)
+
+
+def _split_and_compare(folder: Path, table, writing, data):
+    source = folder / "source.parquet"
+    pq.write_table(table, source, **writing)
+    wish = data.draw(
+        st.one_of(
+            st.fixed_dictionaries({"rows_per_part": st.integers(1, len(table))}),
+            st.fixed_dictionaries({"parts": st.integers(1, min(len(table), 9))}),
+        )
+    )
+    if "rows_per_part" in wish:
+        wish["rows_per_part"] = max(wish["rows_per_part"], -(-len(table) // 40))
+    result = engine.split(str(source), str(folder / "parts"), fsync=False, **wish)
+    paths = [folder / "parts" / part.name for part in result.manifest.parts]
+    read = [pq.read_table(path, page_checksum_verification=True) for path in paths]
+    whole = pa.concat_tables(read)
+    assert whole.schema == pq.read_schema(source)
+    assert repr(whole.combine_chunks().to_pydict()) == repr(pq.read_table(source).to_pydict())
+    for path in paths:
+        assert not wrong_statistics(str(path))
+        _check_indexes(path)
+    engine.verify(str(folder / "parts"), workers=1)
+
+
+def _check_indexes(path: Path) -> None:
+    data = path.read_bytes()
+    footer = Footer(data[slice(*_ends(footer_range(data[-8:], len(data))))])
+    for group in range(footer.num_row_groups):
+        for chunk in footer.row_group(group).columns:
+            assert list(chunk.struct) == sorted(chunk.struct)
+            assert list(chunk.meta) == sorted(chunk.meta)
+
+
+def _ends(place: Any) -> tuple[int, int]:
+    return place.offset, place.end
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Path:
+    """A file of one row group whose pages have checksums."""
+    path = tmp_path / "checked.parquet"
+    table = pa.table(
+        {"a": list(range(5000)), "b": [f"text {i * 7919 % 5000}" for i in range(5000)]}
+    )
+    pq.write_table(
+        table, path, max_rows_per_page=500, write_page_checksum=True, use_dictionary=False
+    )
+    return path
+
+
+@pytest.mark.parametrize("damage", ["body", "header"])
+def test_a_damaged_page_at_a_cut_is_named_and_nothing_is_published(checked, tmp_path, damage):
+    chunk = pq.read_metadata(checked).row_group(0).column(1)
+    middle = chunk.data_page_offset + chunk.total_compressed_size // 2
+    data = bytearray(checked.read_bytes())
+    if damage == "body":
+        data[middle - 300 : middle + 300] = bytes(600)
+    else:
+        data[chunk.data_page_offset] = 0xFF
+    checked.write_bytes(data)
+    destination = tmp_path / "parts"
+    with pytest.raises(SourceError) as caught:
+        engine.split(str(checked), str(destination), rows_per_part=2260)
+    message = str(caught.value)
+    assert "column b" in message
+    assert "row group 0" in message
+    assert "\n" not in message
+    published = list(destination.glob("*.parquet")) if destination.exists() else []
+    names = {path.name for path in published}
+    assert names <= {"part-00002.parquet"}  # the only one that needs no damaged page
+    assert not list(destination.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("created_by", "chains"),
+    [
+        ("parquet-mr", True),
+        ("parquet-mr version 1.7.0 (build x)", True),
+        ("parquet-mr version 1.8.0 (build x)", False),
+        ("parquet-mr version 1.10.0", False),
+        ("parquet-cpp-arrow version 1.5.0", False),
+    ],
+)
+def test_pages_that_continue_each_other_are_known_by_their_writer(created_by, chains):
+    assert chains_pages(created_by) is chains
+
+
+if THIRD_PARTY.is_dir():
+
+    @pytest.mark.parametrize("path", sorted(THIRD_PARTY.glob("data/*")), ids=lambda path: path.name)
+    def test_third_party_files_are_split_without_loss_or_refused(path, tmp_path):
+        for number, share in enumerate((0.5, 0.34, 0)):
+            destination = tmp_path / str(number)
+            try:
+                num_rows = engine.profile(str(path))[0].num_rows
+                rows = max(1, math.ceil(num_rows * share), num_rows // 500)
+                result = engine.split(str(path), str(destination), rows_per_part=rows, fsync=False)
+            except EvensplitError as error:
+                assert error.kind in ("source.encrypted", "source.damaged-page"), error  # noqa: PT017
+                assert ("encrypt" in path.name) or ("corrupt" in path.name)
+                return
+            if path.name not in UNREADABLE:
+                parts = [
+                    pq.ParquetFile(destination / part.name).read() for part in result.manifest.parts
+                ]
+                whole, source = pa.concat_tables(parts), pq.ParquetFile(path).read()
+                assert whole.schema == source.schema
+                assert repr(whole.to_pydict()) == repr(source.to_pydict())
+                engine.verify(str(destination))
+
+    @pytest.mark.parametrize(
+        "path", sorted(THIRD_PARTY.glob("bad_data/*")), ids=lambda path: path.name
+    )
+    def test_bad_third_party_files_are_refused(path, tmp_path):
+        with pytest.raises(SourceError):
+            engine.split(str(path), str(tmp_path / "parts"), rows_per_part=1)

@@ -1,0 +1,180 @@
+"""All witnesses on one question: are these parts, in order, the same table as the source?
+
+``judge`` is the whole: values, row counts, aggregates, filters, statistics of the parts. Readings
+of a source are kept for the life of the process, as many splits are compared with one source.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from tests.witness.canonical import first_difference
+from tests.witness.model import CannotRead, Probe, Reading, Witness, compare, not_compared
+from tests.witness.read_datafusion import DatafusionWitness
+from tests.witness.read_duckdb import DuckdbWitness
+from tests.witness.read_fastparquet import FastparquetWitness
+from tests.witness.read_polars import PolarsWitness
+from tests.witness.read_pyarrow import PyarrowWitness
+from tests.witness.read_spark import SparkWitness
+from tests.witness.statistics import wrong_statistics
+
+MOST_CUTS_PROBED = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``differences`` must be empty; ``not_compared`` says what no one could look at, and why."""
+
+    differences: list[str]
+    not_compared: list[str]
+
+
+@cache
+def all_witnesses(spark: bool = True) -> tuple[Witness, ...]:
+    """Every reader, one object a process. Spark starts (some seconds) when it is first asked."""
+    quick = (PyarrowWitness(), DuckdbWitness(), PolarsWitness(), DatafusionWitness())
+    slow = (SparkWitness(vectorized=True), SparkWitness(vectorized=False)) if spark else ()
+    return (*quick, FastparquetWitness(), *slow)
+
+
+def judge(
+    source: Sequence[str],
+    parts: Sequence[str],
+    witnesses: Sequence[Witness] | None = None,
+    columns: Sequence[str] | None = None,
+    probes: bool = True,
+) -> Verdict:
+    lies = _lies_of(tuple(source), _stamps(source))
+    skipped = [f"statistics of the parts, as the source's are wrong: {lies[0]}"] if lies else []
+    differences = [] if lies else [f"{p}: {w}" for p in parts for w in wrong_statistics(p)]
+    for witness in all_witnesses() if witnesses is None else witnesses:
+        before = source_reading(witness, source, columns)
+        found = compare(before, witness.digest(parts, columns))
+        differences += found
+        differences += _examples(witness, source, parts, before) if found else []
+        skipped += not_compared(before)
+        if probes and not found:
+            wrong, refused = probe(witness, source, parts, before)
+            differences, skipped = differences + wrong, skipped + refused
+    return Verdict(differences, skipped)
+
+
+def source_reading(
+    witness: Witness, paths: Sequence[str], columns: Sequence[str] | None = None
+) -> Reading:
+    chosen = None if columns is None else tuple(columns)
+    return _kept_reading(witness, tuple(paths), chosen, _stamps(paths))
+
+
+def probe(
+    witness: Witness, source: Sequence[str], parts: Sequence[str], reading: Reading
+) -> tuple[list[str], list[str]]:
+    """Count rows by filters that pruning may get wrong: (differences, what was refused).
+
+    Values: of the rows beside the cuts first, then the source's least, greatest and middle; as
+    many a column as the witness can afford.
+    """
+    questions = _questions(witness, tuple(source), _rows_beside_cuts(parts), reading)
+    expected = _kept_counts(witness, tuple(source), tuple(questions), _stamps(source))
+    found = witness.count_where(parts, questions)
+    wrong, refused = [], []
+    for question, before, after in zip(questions, expected, found, strict=True):
+        if isinstance(before, CannotRead):
+            refused.append(f"{witness.name}: where {question}: {before.reason}")
+        elif before != after:
+            wrong.append(f"{witness.name}: where {question}: source {before}, parts {after}")
+    return wrong, refused
+
+
+def _questions(
+    witness: Witness, source: tuple[str, ...], rows: tuple[int, ...], reading: Reading
+) -> list[Probe]:
+    readable = tuple(n for n, c in reading.columns.items() if not isinstance(c, CannotRead))
+    out = []
+    for name, values in _kept_values(witness, source, readable, _stamps(source)).items():
+        if not isinstance(values, CannotRead) and _can_probe(values.type):
+            out += _probes_of(name, values, rows)[: witness.probes_per_column]
+    return out
+
+
+def _probes_of(name: str, values: pa.Array, rows: tuple[int, ...]) -> list[Probe]:
+    finite = values.filter(pc.is_finite(values)) if pt.is_floating(values.type) else values
+    ordered = finite.drop_null().sort()
+    if len(ordered) == 0:
+        return []
+    least, middle, most = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    beside = [values[row] for row in rows if row < len(values) and values[row].is_valid]
+    if pt.is_floating(values.type):
+        beside = [v for v in beside if pc.is_finite(v).as_py()]
+    values_once = {str(v): v for v in (*beside[:2], least, most, *beside[2:], middle)}
+    equal = [Probe(name, "=", value) for value in values_once.values()]
+    return [*equal[:1], Probe(name, ">=", middle), *equal[1:]]
+
+
+def _can_probe(kind: pa.DataType) -> bool:
+    plain = pt.is_primitive(kind) or pt.is_decimal(kind)
+    text = pt.is_large_string(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)
+    return (plain or text) and not pt.is_float16(kind) and not pt.is_duration(kind)
+
+
+def _rows_beside_cuts(parts: Sequence[str]) -> tuple[int, ...]:
+    rows, cuts = 0, []
+    for path in parts:
+        rows += pq.read_metadata(path).num_rows
+        cuts.append(rows)
+    inner = cuts[:-1]
+    step = max(1, len(inner) // MOST_CUTS_PROBED)
+    return tuple(row for cut in inner[::step][:MOST_CUTS_PROBED] for row in (cut - 1, cut))
+
+
+def _examples(
+    witness: Witness, source: Sequence[str], parts: Sequence[str], reading: Reading
+) -> list[str]:
+    names = [n for n, c in reading.columns.items() if not isinstance(c, CannotRead)]
+    before, after = witness.fetch(source, names), witness.fetch(parts, names)
+    out = []
+    for name in names:
+        a, b = before[name], after[name]
+        if not isinstance(a, CannotRead) and not isinstance(b, CannotRead):
+            found = first_difference(a, b)
+            out += [f"{witness.name}: {name}: {found}"] if found else []
+    return out
+
+
+def _stamps(paths: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    return tuple((s.st_size, s.st_mtime_ns) for s in map(os.stat, paths))
+
+
+@cache
+def _lies_of(paths: tuple[str, ...], stamps: object) -> list[str]:
+    """A source may lie about itself, and its parts then repeat it: not the splitter's fault."""
+    return [words for path in paths for words in wrong_statistics(path)]
+
+
+@cache
+def _kept_reading(
+    witness: Witness, paths: tuple[str, ...], columns: tuple[str, ...] | None, stamps: object
+) -> Reading:
+    return witness.digest(paths, columns)
+
+
+@cache
+def _kept_values(
+    witness: Witness, paths: tuple[str, ...], columns: tuple[str, ...], stamps: object
+) -> dict[str, pa.Array | CannotRead]:
+    return witness.fetch(paths, columns)
+
+
+@cache
+def _kept_counts(
+    witness: Witness, paths: tuple[str, ...], probes: tuple[Probe, ...], stamps: object
+) -> list[int | CannotRead]:
+    return witness.count_where(paths, probes)

