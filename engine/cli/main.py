@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import sys
 import traceback
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Footers become many small objects without cycles; collecting these again and again would
     # cost a quarter of the time that reading them takes.
     gc.set_threshold(_GC_THRESHOLD)
+    # Dask leaves futures behind when it closes, and asyncio would tell of each on standard error.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         code = cli.main(args=words, prog_name="evensplit", standalone_mode=False)
         sys.stdout.flush()

@@ -18,8 +18,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import (
@@ -43,6 +44,7 @@ MOST_TRIES = 3
 CONNECT_SECONDS = 15
 WORKER_WAIT_SECONDS = 60
 RESULT_SECONDS = 10  # a receipt is small; its worker may be gone
+INTERRUPTED_SECONDS = 2  # to close in, after Ctrl-C
 _POLL_SECONDS = 0.02
 _WATCH_SECONDS = 5.0
 
@@ -198,11 +200,21 @@ def _client(resources: Resources) -> Iterator[Client]:
             yield client
         return
 
+    if resources.kind == "processes":
+        # Its start unblocks the signals of whichever thread needs it first.
+        resource_tracker.ensure_running()
     with _script_not_run_again(), ExitStack() as stack:
         with _interrupts_held():
             local = SpecCluster(**_local_cluster(resources), silence_logs=logging.CRITICAL)
             cluster = stack.enter_context(local)
-        yield stack.enter_context(Client(cluster))
+        try:
+            yield stack.enter_context(Client(cluster))
+        except KeyboardInterrupt:
+            # Closing waits for parts that are being written; it goes on without us.
+            stack.pop_all()
+            with suppress(TimeoutError):
+                cluster.close(timeout=INTERRUPTED_SECONDS)
+            raise
 
 
 def _local_cluster(resources: Resources) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Prove that parts equal their source: metadata, structure, and every value, in bounded memory.
 
-* :mod:`engine.verifier.footers` compares what the footers say: schema, metadata, row counts, codecs;
+* :mod:`engine.verifier.footers` compares what footers say: schema, metadata, row counts, codecs;
 * :mod:`engine.verifier.structure` checks that a part's offsets and indexes point where they claim;
 * :mod:`engine.verifier.values` reads both sides column by column in lockstep and compares bits, and
   recomputes the statistics of row groups that a cut passed through.

@@ -76,16 +76,15 @@ def run(*words: str | Path) -> Ended:
     return Ended(code, out.getvalue(), err.getvalue())
 
 
-def start(*words: str | Path, **options: Any) -> subprocess.Popen[str]:
-    """Start the command line in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | options.pop("env", {})
-    program = "from engine.cli.main import main; main()"
+def start(*words: str | Path, first: str = "", **options: Any) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own; ``first`` is Python that it runs before."""
+    program = f"{first}\nfrom engine.cli.main import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         **options,
     )
 

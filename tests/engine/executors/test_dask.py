@@ -84,7 +84,7 @@ class Cluster:
             "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
             "--scheduler-file", self._file,
         )  # fmt: skip
-        wait_until(self._file.exists)
+        wait_until(lambda: self._file.exists() and self._file.read_text().rstrip().endswith("}"))
         self.address: str = json.loads(self._file.read_text())["address"]
 
     def add_worker(

@@ -78,3 +78,8 @@ class ParquetFile:
 def shared_files() -> list[Path]:
     """Return third-party files, where this checkout lies beside them; none elsewhere."""
     return sorted((SHARED / "data").glob("*.parquet")) if SHARED.is_dir() else []
+
+
+def undamaged_files() -> list[Path]:
+    """The shared files but those that are damaged on purpose."""
+    return [path for path in shared_files() if "corrupt" not in path.name]

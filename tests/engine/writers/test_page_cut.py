@@ -1,4 +1,4 @@
-"""Cuts inside row groups: random tables, random pages, random cuts; damaged pages; foreign files."""
+"""Cuts inside row groups: random tables, pages and cuts; damaged pages; foreign files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ from tests.witness import wrong_statistics
 
 THIRD_PARTY = Path(__file__).parents[4] / "shared" / "parquet-testing"
 # Arrow itself cannot read these: a map without keys, and too many bytes in a nested column.
+MOST_PARTS = 60
+REFUSED = {
+    "encrypt_columns_and_footer.parquet.encrypted": "source.encrypted",
+    "encrypt_columns_plaintext_footer.parquet.encrypted": "source.encrypted",
+    "datapage_v1-corrupt-checksum.parquet": "source.damaged-page",
+}
 UNREADABLE = {"incorrect_map_schema.parquet", "large_string_map.brotli.parquet"}
 
 _texts = st.one_of(st.none(), st.sampled_from(["", "a", "b", "ä€𐍈"]), st.text(max_size=12))
@@ -189,28 +195,39 @@ if THIRD_PARTY.is_dir():
 
     @pytest.mark.parametrize("path", sorted(THIRD_PARTY.glob("data/*")), ids=lambda path: path.name)
     def test_third_party_files_are_split_without_loss_or_refused(path, tmp_path):
-        for number, share in enumerate((0.5, 0.34, 0)):
-            destination = tmp_path / str(number)
+        for number, share in enumerate((0.5, 0.34, 0) if path.name not in UNREADABLE else (0.5,)):
+            destination = str(tmp_path / str(number))
             try:
                 num_rows = engine.profile(str(path))[0].num_rows
-                rows = max(1, math.ceil(num_rows * share), num_rows // 500)
-                result = engine.split(str(path), str(destination), rows_per_part=rows, fsync=False)
+                rows = max(1, math.ceil(num_rows * share), num_rows // MOST_PARTS)
+                engine.split(str(path), destination, rows_per_part=rows, fsync=False)
+                # A damaged page that no cut passes through is copied as it is, and found here.
+                if path.name != "large_string_map.brotli.parquet":  # 4 GiB of values, for minutes
+                    engine.verify(destination)
             except EvensplitError as error:
-                assert error.kind in ("source.encrypted", "source.damaged-page"), error  # noqa: PT017
-                assert ("encrypt" in path.name) or ("corrupt" in path.name)
-                return
-            if path.name not in UNREADABLE:
-                parts = [
-                    pq.ParquetFile(destination / part.name).read() for part in result.manifest.parts
-                ]
-                whole, source = pa.concat_tables(parts), pq.ParquetFile(path).read()
-                assert whole.schema == source.schema
-                assert repr(whole.to_pydict()) == repr(source.to_pydict())
-                engine.verify(str(destination))
+                kind = error.kind
+            else:
+                kind = ""
+                if path.name not in UNREADABLE:
+                    _compare_by_arrow(path, destination)
+            assert kind == REFUSED.get(path.name, ""), kind
 
     @pytest.mark.parametrize(
         "path", sorted(THIRD_PARTY.glob("bad_data/*")), ids=lambda path: path.name
     )
     def test_bad_third_party_files_are_refused(path, tmp_path):
-        with pytest.raises(SourceError):
-            engine.split(str(path), str(tmp_path / "parts"), rows_per_part=1)
+        destination = str(tmp_path / "parts")
+        try:
+            engine.split(str(path), destination, rows_per_part=5000, fsync=False)
+            engine.verify(destination)
+        except SourceError:
+            return
+        assert path.name == "ARROW-GH-43605.parquet"  # its fault is gone from today's Arrow
+        _compare_by_arrow(path, destination)
+
+
+def _compare_by_arrow(source: Path, destination: str) -> None:
+    parts = [pq.ParquetFile(path).read() for path in sorted(Path(destination).glob("*.parquet"))]
+    whole, expected = pa.concat_tables(parts), pq.ParquetFile(source).read()
+    assert whole.schema == expected.schema
+    assert repr(whole.to_pydict()) == repr(expected.to_pydict())
