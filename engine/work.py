@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine import memory
-from engine.errors import BadStructure, InternalError, OverTarget
+from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarget
 from engine.format.footer import Footer
 from engine.layout import OpenFile, open_file
 from engine.manifest import Ledger, receipt_path
@@ -21,6 +21,7 @@ from engine.model import PartPlan, Receipt, RowGroupSlice, SourceFile
 from engine.page_maps import page_maps, read_headers
 from engine.storage import Storage, open_storage
 from engine.storage.base import redacted
+from engine.version import __version__
 from engine.writers.chunk import ChunkCutter, NewChunk
 from engine.writers.splice import Assembled, PartWriter, part_key_values
 
@@ -54,11 +55,16 @@ def write_part(task: PartTask) -> Receipt:
     """Write, check, commit, and acknowledge one part.
 
     Raises:
+        ClusterMismatch: this process has another version than the one that planned.
         SourceChanged: a source is no longer what was planned.
         OtherPlan: another plan holds the destination now; nothing was published.
         OverTarget: the part came out larger than the target; nothing was published.
         EvensplitError: as reading and writing do; nothing was published.
     """
+    if task.version != __version__:  # a worker that joined the cluster after it was looked at
+        raise ClusterMismatch(
+            f"a worker has evensplit {__version__}, this is {task.version}; install the same one"
+        )
     store, folder = open_storage(task.destination)
     path = store.join(folder, task.part.name)
     files = [open_file(source) for source in task.sources]

@@ -210,10 +210,11 @@ def _client(resources: Resources) -> Iterator[Client]:
         try:
             yield stack.enter_context(Client(cluster))
         except KeyboardInterrupt:
-            # Closing waits for parts that are being written; it goes on without us.
-            stack.pop_all()
-            with suppress(TimeoutError):
-                cluster.close(timeout=INTERRUPTED_SECONDS)
+            if resources.kind == "threads":
+                # Closing waits for parts that threads are writing; it goes on without us.
+                stack.pop_all()
+                with suppress(TimeoutError):
+                    cluster.close(timeout=INTERRUPTED_SECONDS)
             raise
 
 

@@ -10,6 +10,8 @@ to a prefix, an upper bound to a prefix whose last character is raised. Nothing 
 says so. Let ``T`` be the writer's limit, at least one character; every lower bound seen is at most
 ``T`` long (an upper bound may be longer, where no character can be raised). Proofs used:
 
+* Only of writers whose bounds are known to be values of the page, parquet-cpp, parquet-mr (also
+  called parquet-java) and parquet-rs, and of these:
 * The type has a fixed width, or a FIXED_LEN_BYTE_ARRAY bound has it: nothing was shortened.
 * The writer never shortens (parquet-cpp leaves out what is too long).
 * No value of the pages is longer than the longest lower bound seen (a dictionary shows that).
@@ -48,6 +50,7 @@ MAX_BOUND_BYTES = 4096
 
 _UTF8_LOSS_BYTES = 3  # what a cut at a character may take beyond the limit
 _TYPE_ORDER = 1
+_TIGHT_WRITERS = ("parquet-cpp", "parquet-mr", "parquet-rs")
 
 _UNSIGNED_CONVERTED = (11, 12, 13, 14)
 _DECIMAL_CONVERTED, _INTERVAL_CONVERTED = 5, 21
@@ -215,12 +218,15 @@ class Evidence(NamedTuple):
         never_shortens: the writer leaves bounds whole, or out.
         keeps_length: the writer keeps the length of an upper bound when it raises a character.
         longest_value_bytes: no value of the chunk is longer; None if unknown.
+        is_tight: bounds are values of their page, if they were not shortened. The format allows
+            any bounds, and Polars gives every page those of its whole chunk.
     """
 
     longest_min_bytes: int
     never_shortens: bool = False
     keeps_length: bool = False
     longest_value_bytes: int | None = None
+    is_tight: bool = True
 
 
 def evidence_of(
@@ -240,6 +246,7 @@ def evidence_of(
         writer.startswith("parquet-cpp"),
         writer.startswith("parquet-mr"),
         longest_value_bytes,
+        is_tight=writer.startswith(_TIGHT_WRITERS),
     )
 
 
@@ -248,6 +255,8 @@ def is_provably_exact(plain: bytes, leaf: Leaf, evidence: Evidence, *, is_upper:
 
     The rule on the chunk's own bounds is :func:`bounds_of_pages`' part, as it looks at all pages.
     """
+    if not evidence.is_tight:
+        return False
     if leaf.physical in _FIXED_WIDTH_TYPES or evidence.never_shortens:
         return True
     if leaf.physical is Type.FIXED_LEN_BYTE_ARRAY:

@@ -239,7 +239,7 @@ def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:
     struct = dict(chunk.struct)
     struct[3] = (STRUCT, meta)
     if value(struct, 2):
-        struct[2] = (I64, chunk.range.offset + shift)
+        struct[2] = (I64, value(struct, 2) + shift)
     return struct
 
 
@@ -272,8 +272,9 @@ def cut_chunk(chunk: ColumnChunk, new: NewChunk, position: int) -> Struct:
     if new.size_statistics is not None and 16 in chunk.meta:
         changes[16] = (STRUCT, new.size_statistics)
     struct = {field: entry for field, entry in chunk.struct.items() if field not in (4, 5, 6, 7)}
-    if value(struct, 2):
-        struct[2] = (I64, position)
+    if value(struct, 2):  # some writers name the chunk's beginning, some its end
+        at_end = value(struct, 2) >= chunk.range.end
+        struct[2] = (I64, position + (new.num_bytes if at_end else 0))
     return with_fields(struct, {3: (STRUCT, with_fields(meta, changes))})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +22,25 @@ from tests.witness import all_witnesses, judge
 
 # Spark is one JVM a process: its tests stay together.
 SPARK = pytest.mark.xdist_group("spark")
+# One of each trait: Spark takes ten seconds and more a file.
+SPARK_SOURCES = [
+    "pyarrow-codec-snappy",
+    "pyarrow-v2",
+    "pyarrow-overflow",
+    "pyarrow-nested-index",
+    "tpch-orders",
+    "spark-nested",
+    "spark-nested-v2",
+]
+
+
+def _flat_columns(source: Path) -> list[str]:
+    """Columns without nesting: fastparquet reads lists as nulls if a file has one row group only.
+
+    It does so for files that pyarrow wrote as well, so it can say nothing of a part's lists.
+    """
+    schema = pq.read_schema(source)
+    return [field.name for field in schema if not pa.types.is_nested(field.type)]
 
 
 def _parts_of(source: Path, destination: Path) -> list[str]:
@@ -36,14 +56,16 @@ def test_parts_equal_their_source_for_every_quick_reader(name, source_file, tmp_
     source = source_file(name)
     parts = _parts_of(source, tmp_path / "parts")
     for witness in all_witnesses(spark=False):
-        verdict = judge([str(source)], parts, [witness], probes=witness.name == "datafusion")
+        columns = _flat_columns(source) if witness.name == "fastparquet" else None
+        probes = witness.name == "datafusion"
+        verdict = judge([str(source)], parts, [witness], columns, probes=probes)
         record(name, witness.name, verdict)
         assert not verdict.differences, "\n".join(verdict.differences)
 
 
 @pytest.mark.slow
 @SPARK
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", SPARK_SOURCES)
 def test_parts_equal_their_source_for_spark(name, source_file, tmp_path: Path):
     source = source_file(name)
     parts = _parts_of(source, tmp_path / "parts")

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from distributed import Client
 
 import engine
 from engine import splitter
@@ -101,6 +102,10 @@ class Cluster:
         worker = self._start(*words, prefix=prefix)
         self.workers.append(worker)
         return worker
+
+    def wait_for_workers(self) -> None:
+        with Client(self.address) as client:
+            client.wait_for_workers(len(self.workers), timeout=60)
 
     def _start(self, *words: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         with (self.folder / "stderr").open("ab") as stderr:
@@ -401,15 +406,21 @@ def test_two_splits_share_a_cluster(tmp_path: Path, cluster: Cluster):
 def test_another_version_on_a_worker_is_refused(tmp_path: Path, source: Path, cluster: Cluster):
     cluster.add_worker()
     cluster.add_worker(OTHER_VERSION)
+    cluster.wait_for_workers()
     with pytest.raises(ClusterMismatch, match=r"has evensplit 0\.0\.1, this is") as caught:
         split_on(cluster, source, tmp_path / "parts")
     assert "install the same version" in str(caught.value)
     assert parts_contents(tmp_path / "parts") == {}
 
 
-def test_a_worker_without_evensplit_is_refused(
-    tmp_path: Path, source: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-):
+def test_another_version_on_a_worker_that_comes_later_is_refused(tmp_path: Path, source: Path):
+    task = replace(tasks_of(source, tmp_path / "parts")[0], version="0.0.1")
+    with pytest.raises(ClusterMismatch, match="install the same one"):
+        executor.write_part(task)
+    assert parts_contents(tmp_path / "parts") == {}
+
+
+def test_a_worker_without_evensplit_is_refused(tmp_path: Path, source: Path, cluster: Cluster):
     cluster.add_worker("import sys\nfor n in [n for n in sys.modules if n.startswith('engine')]:\n"
                        "    del sys.modules[n]\nsys.modules['engine'] = None")  # fmt: skip
     with pytest.raises(ClusterMismatch, match="do not have evensplit"):
@@ -436,7 +447,7 @@ def test_storage_that_a_worker_does_not_see_is_refused(
 
 
 def test_a_source_that_a_worker_does_not_see_is_refused(
-    tmp_path: Path, source: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, source: Path, cluster: Cluster
 ):
     cluster.add_worker(
         "import engine.storage.local as local\n"

@@ -363,7 +363,7 @@ def test_an_unknown_scheme_is_a_bad_setting() -> None:
 def test_no_secret_is_shown() -> None:
     assert redacted("https://me:secret@host/a?sig=secret#secret") == "https://host/a"
     assert redacted("abfs://container@account.dfs/a?sig=secret") == "abfs://container@account.dfs/a"
-    with pytest.raises(NoSource) as caught:
+    with pytest.raises(BadSetting) as caught:
         expand_all(["memory://contract-none/x.parquet?sig=secret"])
     assert "secret" not in str(caught.value)
 
