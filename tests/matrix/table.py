@@ -1,4 +1,4 @@
-"""Keeps what the matrix compared, and prints it as the table of ``docs/readers.md``.
+"""Keeps what the matrix compared, and prints it as a table.
 
 ``EVENSPLIT_MATRIX=FILE make test`` keeps it, ``python -m tests.matrix.table FILE`` prints it.
 """

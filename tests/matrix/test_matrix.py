@@ -3,7 +3,7 @@
 The parts must say what the same reader says of the source: values in order, row counts, aggregates
 (which readers answer from statistics), filters (which prune by statistics and page indexes; asked
 of DataFusion, which prunes most, and of Spark for its own files, as its queries take long). What a
-reader cannot read of the source is not compared, and stands in ``docs/readers.md``.
+reader cannot read of the source is not compared; :mod:`tests.matrix.table` lists it.
 """
 
 from __future__ import annotations
