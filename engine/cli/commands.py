@@ -205,7 +205,7 @@ def verify(dest: str, workers: int | None, memory: str | None, as_json: bool) ->
 @click.command()
 @click.argument("folder", required=False)
 @click.option("--size", metavar="SIZE", default="300MB", show_default=True, help="Of the sample.")
-@click.option("--target-size", metavar="SIZE", default="20MB", show_default=True)
+@click.option("--target-size", metavar="SIZE", default="30MB", show_default=True)
 @click.pass_context
 def demo(context: click.Context, folder: str | None, size: str, target_size: str) -> None:
     """Make a skewed sample, show its layout, split it, and verify the parts.
