@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import engine
@@ -84,9 +84,9 @@ def tables(draw: st.DrawFn) -> pa.Table:
 
 writings = st.fixed_dictionaries(
     {
-        "row_group_size": st.integers(100, 2000),
+        "row_group_size": st.integers(1, 2000),
         "data_page_size": st.sampled_from([1, 64, 500, 1 << 20]),
-        "max_rows_per_page": st.integers(5, 400),
+        "max_rows_per_page": st.integers(1, 400),
         "write_batch_size": st.sampled_from([1, 7, 64]),
         "dictionary_pagesize_limit": st.sampled_from([16, 1 << 20]),
         "use_dictionary": st.booleans(),
@@ -100,11 +100,10 @@ writings = st.fixed_dictionaries(
 
 @given(tables(), writings, st.data())
 @settings(
-    max_examples=80,
+    max_examples=100,
     deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.generate],  # one split takes too long to shrink many
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking many splits takes too long
 )
 def test_parts_of_any_table_equal_it(table, writing, data):
     with tempfile.TemporaryDirectory() as folder:
@@ -114,6 +113,7 @@ def test_parts_of_any_table_equal_it(table, writing, data):
 def _split_and_compare(folder: Path, table, writing, data):
     source = folder / "source.parquet"
     pq.write_table(table, source, **writing)
+    assume(_arrow_reads(source, len(table)))
     wish = data.draw(
         st.one_of(
             st.fixed_dictionaries({"rows_per_part": st.integers(1, len(table))}),
@@ -127,13 +127,23 @@ def _split_and_compare(folder: Path, table, writing, data):
     read = [pq.read_table(path, page_checksum_verification=True) for path in paths]
     whole = pa.concat_tables(read)
     assert whole.schema == pq.read_schema(source)
-    assert repr(whole.combine_chunks().to_pydict()) == repr(pq.read_table(source).to_pydict())
-    are_right = not wrong_statistics(str(source))  # Arrow's own null counts of nested nulls are not
+    assert repr(whole.combine_chunks().to_pydict()) == repr(table.combine_chunks().to_pydict())
     for path in paths:
-        assert not are_right or not wrong_statistics(str(path))
+        assert not wrong_statistics(str(path))
         _check_indexes(path)
-    if "nested" not in table.column_names:  # the verifier cannot read some of these sources
-        engine.verify(str(folder / "parts"), workers=1)
+    engine.verify(str(folder / "parts"), workers=1)
+
+
+def _arrow_reads(source: Path, num_rows: int) -> bool:
+    """Whether Arrow can judge this source, which it wrote itself.
+
+    Of nested columns with pages of a byte it sometimes reads nothing, where DuckDB and Polars read
+    all: its reader stops at a first data page without values.
+    """
+    try:
+        return bool(pq.read_table(source).num_rows == num_rows)
+    except pa.ArrowInvalid:
+        return False
 
 
 def _check_indexes(path: Path) -> None:
