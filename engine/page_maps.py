@@ -155,7 +155,7 @@ def read_headers(file: OpenFile, pages: PageMap, start: int, stop: int) -> Heade
         where = pages.page(number)
         found = _quick_header(file.source.read(where.offset, min(HEADER_BYTES, where.length)))
         if found is None:
-            header = _whole_header(file, where)
+            header = read_header(file, where)
             found = (
                 header.type,
                 header.uncompressed_bytes,
@@ -173,7 +173,8 @@ def read_headers(file: OpenFile, pages: PageMap, start: int, stop: int) -> Heade
     return Headers(encodings, counts, uncompressed_bytes, types)
 
 
-def _whole_header(file: OpenFile, where: Range) -> PageHeader:
+def read_header(file: OpenFile, where: Range) -> PageHeader:
+    """Read the whole header of a page, nothing of its body."""
     length = HEADER_BYTES
     while True:
         data = file.source.read(where.offset, min(length, where.length))

@@ -2,7 +2,8 @@
 
 A cut chunk needs new statistics. Those of its boundary pages are computed from values
 (:func:`bounds_of`), those of the pages between come from the column index
-(:func:`bounds_of_pages`), and :func:`merge` puts them together. Engines answer ``min()`` and
+(:func:`bounds_of_pages`) or from page headers (:func:`bounds_of_page`), and :func:`merge` puts them
+together. Engines answer ``min()`` and
 ``max()`` from statistics, so :func:`chunk_statistics` writes a bound only if it is exact.
 
 **When a bound in a column index is exact.** Writers may shorten long binary bounds: a lower bound
@@ -230,19 +231,19 @@ class Evidence(NamedTuple):
 
 
 def evidence_of(
-    index: ColumnIndex, created_by: str, longest_value_bytes: int | None = None
+    index: ColumnIndex | None, created_by: str, longest_value_bytes: int | None = None
 ) -> Evidence:
     """Return the evidence that a chunk's column index and its writer's name give.
 
     Args:
-        index: the chunk's column index, all pages.
+        index: the chunk's column index, all pages; None if there is none.
         created_by: the footer's field of this name.
         longest_value_bytes: longest entry of the dictionary, if every data page of the chunk is
             dictionary-encoded (:func:`longest_byte_array`).
     """
     writer = created_by.lower()
     return Evidence(
-        index.longest_min_bytes,
+        0 if index is None else index.longest_min_bytes,
         writer.startswith("parquet-cpp"),
         writer.startswith("parquet-mr"),
         longest_value_bytes,
@@ -316,6 +317,45 @@ def bounds_of_pages(
         exact = high == value(chunk, 5) and _is_only(index, start, stop, high, order, 1)
         merged = replace(merged, is_max_exact=exact)
     return merged
+
+
+def bounds_of_page(
+    statistics: Struct | None, num_values: int, *, leaf: Leaf, order: Order, evidence: Evidence
+) -> Bounds:
+    """Return the bounds of a page by the ``Statistics`` in its header.
+
+    Args:
+        statistics: the structure, None if there is none.
+        num_values: level entries of the page.
+        leaf: the column.
+        order: how it compares.
+        evidence: what is known of the writer; its index' bounds say nothing here.
+    """
+    if statistics is None:
+        return UNKNOWN
+    nulls = value(statistics, 3, None if leaf.max_definition else 0)
+    counts = Bounds(null_count=nulls, nan_count=value(statistics, 9))
+    if nulls == num_values:
+        return replace(counts, is_empty=True)
+    if order is Order.UNDEFINED:
+        return counts
+    low, high = value(statistics, 6), value(statistics, 5)
+    if order in (Order.SIGNED, Order.FLOAT):  # what the deprecated pair means as well
+        low = value(statistics, 2) if low is None else low
+        high = value(statistics, 1) if high is None else high
+    found = counts
+    for plain, is_upper, flag in ((low, False, 8), (high, True, 7)):
+        if plain is None or not _fit([plain], leaf) or order.is_nan(plain):
+            return counts
+        exact = value(statistics, flag) is True
+        exact = exact or is_provably_exact(plain, leaf, evidence, is_upper=is_upper)
+        if order is Order.SIGNED_BYTES and not exact:
+            return counts  # a number that lost bytes is another number, not a bound
+        if is_upper:
+            found = replace(found, max=plain, is_max_exact=exact)
+        else:
+            found = replace(found, min=plain, is_min_exact=exact)
+    return found
 
 
 def _is_only(

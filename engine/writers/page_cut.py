@@ -9,9 +9,9 @@ A rewritten page keeps its version, encoding, codec and (if dictionary-encoded) 
 levels are sliced, its values sliced or its dictionary indices sliced, and it is compressed again.
 Page encodings therefore never change order within a chunk, which some readers do not survive.
 
-Statistics of the new chunk are exact or absent: they are put together from the column index (whole
-pages) and from the values of rewritten pages. Source: parquet.thrift and PageIndex.md of
-apache/parquet-format; :mod:`engine.format.statistics` says when a bound is exact.
+Statistics of the new chunk are exact or absent: they are put together from the column index or the
+page headers (whole pages) and from the values of rewritten pages. Source: parquet.thrift and
+PageIndex.md of apache/parquet-format; :mod:`engine.format.statistics` says when a bound is exact.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from engine.format.page_map import PageMap
 from engine.format.pages import PageHeader, PageType, check_crc, rewritten_header
 from engine.format.thrift import I64, LIST, Struct
 from engine.layout import OpenFile
-from engine.page_maps import Headers, at_page, page_maps, read_headers, read_page
+from engine.page_maps import Headers, at_page, page_maps, read_header, read_headers, read_page
 from engine.writers.chunk import NewChunk
 
 _DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
@@ -82,7 +82,7 @@ class _SourceChunk:
         self.value_bytes = self._value_bytes()
         self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
         self._dictionary: tuple[PageHeader, Any] | None = None
-        self._evidence: st.Evidence | None = None
+        self._evidence: dict[bool, st.Evidence] = {}
 
     def _column_index(self) -> ColumnIndex | None:
         where = self.chunk.column_index
@@ -120,14 +120,16 @@ class _SourceChunk:
         return self._dictionary
 
     def evidence(self, *, all_dictionary: bool) -> st.Evidence:
-        """Return what is known about shortened bounds."""
-        if self._evidence is None:
-            assert self.column_index is not None
+        """Return what is known about shortened bounds of pages, dictionary-encoded or not."""
+        found = self._evidence.get(all_dictionary)
+        if found is None:
             longest = None
             if all_dictionary and self.leaf.physical is Type.BYTE_ARRAY:
                 longest = pc.max(pc.binary_length(self.dictionary()[1])).as_py()
-            self._evidence = st.evidence_of(self.column_index, self.file.footer.created_by, longest)
-        return self._evidence
+            created_by = self.file.footer.created_by
+            found = st.evidence_of(self.column_index, created_by, longest)
+            self._evidence[all_dictionary] = found
+        return found
 
 
 def _source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> _SourceChunk:
@@ -386,7 +388,6 @@ class _Cut:
         self, whole: tuple[int, int], encodings: Counter[tuple[int, int]]
     ) -> st.Bounds:
         source = self.source
-        found = st.Bounds(null_count=None if source.leaf.max_definition else 0)
         if source.column_index is not None:
             all_dictionary = all(encoding in _DICTIONARY_ENCODINGS for _, encoding in encodings)
             found = st.bounds_of_pages(
@@ -397,11 +398,31 @@ class _Cut:
                 evidence=source.evidence(all_dictionary=all_dictionary),
                 chunk=source.statistics,
             )
+        else:
+            found = self._bounds_by_headers(whole)
         known = found.is_empty or (found.is_min_exact and found.is_max_exact)
         num_bytes = source.pages.pages(*whole).length
         if known or source.order is st.Order.UNDEFINED or num_bytes > self.most_decoded_bytes:
             return found
         return st.merge((self._decoded_bounds(page) for page in range(*whole)), source.order)
+
+    def _bounds_by_headers(self, whole: tuple[int, int]) -> st.Bounds:
+        """Return the bounds of whole pages by their own statistics, as far as all have them."""
+        source = self.source
+        every = []
+        for number in range(*whole):
+            header = read_header(source.file, source.pages.page(number))
+            bounds = st.bounds_of_page(
+                header.statistics,
+                header.num_values,
+                leaf=source.leaf,
+                order=source.order,
+                evidence=source.evidence(all_dictionary=False),
+            )
+            if bounds == st.UNKNOWN:
+                return st.Bounds(null_count=None if source.leaf.max_definition else 0)
+            every.append(bounds)
+        return st.merge(every, source.order)
 
     def _decoded_bounds(self, number: int) -> st.Bounds:
         """Return the bounds of a whole page by its values."""

@@ -26,6 +26,7 @@ from engine.format.statistics import (
     Order,
     boundary_order,
     bounds_of,
+    bounds_of_page,
     bounds_of_pages,
     chunk_statistics,
     evidence_of,
@@ -421,3 +422,49 @@ def test_readers_see_the_statistics_we_write():
     raw = file.data.replace(chunk.meta[12][1], thrift.encode(ours))
     found = pq.read_metadata(pa.BufferReader(raw)).row_group(0).column(0).statistics
     assert (found.min, found.max, found.null_count) == (1, 3, 1)
+
+
+CPP = evidence_of(None, "parquet-cpp-arrow version 1")
+
+
+def page_bounds(fields, leaf, order, evidence=CPP):
+    struct = {number: (BINARY, plain) for number, plain in fields.items() if number != 3}
+    if 3 in fields:
+        struct[3] = (I64, fields[3])
+    return bounds_of_page(struct, 9, leaf=leaf, order=order, evidence=evidence)
+
+
+def test_a_page_header_gives_bounds_and_counts():
+    leaf = leaf_of(Type.BYTE_ARRAY)
+    found = page_bounds({3: 0, 5: b"z", 6: b"a"}, leaf, Order.BYTES)
+    assert found == Bounds(b"a", b"z", True, True, False, 0)
+    assert page_bounds({3: 9}, leaf, Order.BYTES).is_empty
+    assert page_bounds({5: b"z"}, leaf, Order.BYTES) == Bounds(null_count=0)
+    assert bounds_of_page(None, 9, leaf=leaf, order=Order.BYTES, evidence=CPP) == UNKNOWN
+
+
+def test_a_page_headers_bounds_are_taken_only_if_exact():
+    leaf = leaf_of(Type.BYTE_ARRAY)
+    rust = evidence_of(None, "parquet-rs version 57")
+    found = page_bounds({5: b"z", 6: b"a"}, leaf, Order.BYTES, rust)
+    assert (found.min, found.is_min_exact, found.is_max_exact) == (b"a", False, False)
+    struct = {5: (BINARY, b"z"), 6: (BINARY, b"a"), 7: (TRUE, True), 8: (FALSE, False)}
+    found = bounds_of_page(struct, 9, leaf=leaf, order=Order.BYTES, evidence=rust)
+    assert (found.is_min_exact, found.is_max_exact) == (False, True)
+
+
+def test_the_deprecated_bounds_of_a_page_header_are_signed():
+    old = {1: b"\x02\0\0\0", 2: b"\xff\xff\xff\xff"}
+    leaf = leaf_of(Type.INT32)
+    assert page_bounds(old, leaf, Order.SIGNED).is_max_exact
+    assert page_bounds(old, leaf, Order.UNSIGNED).min is None
+    assert page_bounds({5: b"12345", 6: b"1234"}, leaf, Order.SIGNED).max is None  # damaged
+    nan = struct.pack("<d", math.nan)
+    assert page_bounds({5: nan, 6: nan}, leaf_of(Type.DOUBLE), Order.FLOAT).min is None
+
+
+def test_page_bounds_of_decimals_must_be_whole():
+    leaf = leaf_of(Type.BYTE_ARRAY, converted=5)
+    rust = evidence_of(None, "parquet-rs version 57")
+    assert page_bounds({5: b"z", 6: b"a"}, leaf, Order.SIGNED_BYTES, rust).min is None
+    assert page_bounds({5: b"z", 6: b"a"}, leaf, Order.SIGNED_BYTES).is_min_exact

@@ -146,6 +146,28 @@ def _arrow_reads(source: Path, num_rows: int) -> bool:
         return False
 
 
+def test_bounds_come_from_page_headers_where_there_is_no_column_index(tmp_path: Path):
+    source = tmp_path / "source.parquet"
+    numbers = [i * 7919 % 5000 for i in range(5000)]
+    table = pa.table(
+        {
+            "number": numbers,
+            "text": [f"text {i}" for i in numbers],
+            "real": [None if i % 7 == 0 else i / 3 for i in numbers],
+            "odd": [math.nan if i % 1000 == 0 else float(i) for i in numbers],
+        }
+    )
+    pq.write_table(table, source, max_rows_per_page=500)
+    engine.split(str(source), str(tmp_path / "parts"), rows_per_part=1700)
+    for path in sorted((tmp_path / "parts").glob("*.parquet")):
+        assert not wrong_statistics(str(path))
+        columns = [pq.read_metadata(path).row_group(0).column(i).statistics for i in range(4)]
+        assert [each is not None and each.has_min_max for each in columns] == [True] * 4
+        assert [each.null_count for each in columns] == [
+            pq.read_table(path)[name].null_count for name in table.column_names
+        ]
+
+
 def _check_indexes(path: Path) -> None:
     data = path.read_bytes()
     footer = Footer(data[slice(*_ends(footer_range(data[-8:], len(data))))])
