@@ -16,7 +16,7 @@ from typing import NamedTuple
 from engine.format.footer import Leaf
 from engine.format.page_map import PageMap
 from engine.layout import GroupLayout, OpenFile
-from engine.page_maps import dictionary_pages, page_maps
+from engine.page_maps import chains_pages, dictionary_pages, page_maps
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
 # pages that compress by repetition were seen 11 % over it.
@@ -27,10 +27,11 @@ _MOST_ROUGH_KNOTS = 16
 
 
 class CutColumn(NamedTuple):
-    """A column of a row group that may be cut."""
+    """A column of a row group that may be cut; ``is_chained``: its pages continue each other."""
 
     leaf: Leaf
     pages: PageMap
+    is_chained: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,11 @@ class Curve:
             "chunk, and is re-encoded"
             for name, size in large.items()
         ]
+        sentences += [
+            f"row group {self.row_group}: column {name} has pages that continue those before; all "
+            f"up to row {stop_row} are read"
+            for name in {column.leaf.name: None for column, _, _ in pages if column.is_chained}
+        ]
         others = len({column.leaf.index for column, _, _ in pages}) - len(large)
         if others:
             sentences.append(
@@ -132,7 +138,8 @@ class Curve:
             for page in {first, last}:
                 low, high = pages.rows(page)
                 kept = min(high, stop_row) - max(low, start_row)
-                if low < high and 0 < kept < high - low:
+                is_cut = kept < high - low or (column.is_chained and page == first and page)
+                if low < high and kept > 0 and is_cut:
                     found.append((column, page, pages.sizes[page] * kept / (high - low)))
         return found
 
@@ -188,12 +195,17 @@ def read_curve(file: OpenFile, group: GroupLayout) -> Curve:
         BadPage: a page header is damaged.
     """
     columns = tuple(
-        CutColumn(leaf, pages)
-        for leaf, pages in zip(file.footer.leaves, page_maps(file, group.index), strict=True)
+        CutColumn(leaf, pages, chains_pages(file.footer.created_by, chunk))
+        for leaf, pages, chunk in zip(
+            file.footer.leaves,
+            page_maps(file, group.index),
+            file.row_group(group.index).columns,
+            strict=True,
+        )
     )
     rows, sums = _summed(columns, group)
     dictionaries: dict[int, int] = {}
-    for leaf, pages in columns:
+    for leaf, pages, _ in columns:
         if pages.dictionary is not None and pages.num_pages:
             used = dictionary_pages(file, group.index, leaf)
             row = group.num_rows if used >= pages.num_pages else pages.first_rows[used]
@@ -205,7 +217,7 @@ def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int]
     """Return the knots of a curve and the bytes before each, by sweeping over all pages' ends."""
     per_row = group.index_bytes / group.num_rows
     changes = {0: per_row, group.num_rows: -per_row}  # of the bytes a row has
-    for _, pages in columns:
+    for _, pages, _ in columns:
         for size, (start, stop) in zip(
             pages.sizes, pairwise([*pages.first_rows, group.num_rows]), strict=True
         ):

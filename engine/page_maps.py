@@ -60,16 +60,13 @@ def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
 def check_can_be_cut(file: OpenFile, row_group: int, leaf: Leaf, chunk: ColumnChunk) -> None:
     """Raise Unsupported for a chunk whose pages cannot be rewritten one by one.
 
-    These are: codecs that nobody here has, encodings newer than this program, and DELTA_BYTE_ARRAY
-    of parquet-mr before 1.8, whose pages continue the one before (PARQUET-246).
+    These are: codecs that nobody here has, and encodings newer than this program.
     """
     reason = ""
     if chunk.codec not in _CODECS:
         reason = f"is compressed with codec {chunk.codec}, which cannot be written"
     elif set(chunk.encodings) - _ENCODINGS:
         reason = f"uses encoding {max(set(chunk.encodings) - _ENCODINGS)}, which is not known"
-    elif Encoding.DELTA_BYTE_ARRAY in chunk.encodings and chains_pages(file.footer.created_by):
-        reason = f"has pages that depend on those before (written by {file.footer.created_by})"
     if reason:
         raise Unsupported(
             f"{file.file.path}: column {leaf.name} of row group {row_group} {reason}; it cannot be "
@@ -77,10 +74,13 @@ def check_can_be_cut(file: OpenFile, row_group: int, leaf: Leaf, chunk: ColumnCh
         )
 
 
-def chains_pages(created_by: str) -> bool:
-    """Whether a writer's DELTA_BYTE_ARRAY pages continue the page before: parquet-mr before 1.8."""
+def chains_pages(created_by: str, chunk: ColumnChunk) -> bool:
+    """Whether pages of a chunk continue the page before: DELTA_BYTE_ARRAY of parquet-mr before 1.8.
+
+    Such a page can be read only after all before it (PARQUET-246).
+    """
     found = re.match(r"parquet-mr(?: version (\d+)\.(\d+))?", created_by)
-    if found is None:
+    if found is None or Encoding.DELTA_BYTE_ARRAY not in chunk.encodings:
         return False
     return found[1] is None or (int(found[1]), int(found[2])) < (1, 8)
 

@@ -102,7 +102,7 @@ def read_list_header(data: bytes, pos: int) -> tuple[int, int, int]:
     pos += 1
     size = head >> 4
     if size == 15:
-        size, pos = _varint(data, pos)
+        size, pos = read_varint(data, pos)
     if size > len(data) - pos:  # every element takes at least one byte
         raise BadStructure(f"list of {size} elements in {len(data) - pos} bytes")
     return head & 15, size, pos
@@ -117,7 +117,13 @@ def put_list_header(out: bytearray, element_type: int, size: int) -> None:
         _put_varint(out, size)
 
 
-def _varint(data: bytes, pos: int) -> tuple[int, int]:
+def read_varint(data: bytes, pos: int) -> tuple[int, int]:
+    """Return the unsigned number that begins at ``pos``, and the position behind it.
+
+    Raises:
+        IndexError: the bytes end inside it.
+        BadStructure: it is longer than 64 bits.
+    """
     byte = data[pos]
     pos += 1
     if byte < 128:
@@ -136,7 +142,7 @@ def _varint(data: bytes, pos: int) -> tuple[int, int]:
 
 
 def _binary(data: bytes, pos: int) -> tuple[bytes, int]:
-    size, pos = _varint(data, pos)
+    size, pos = read_varint(data, pos)
     end = pos + size
     if end > len(data):
         raise BadStructure(f"binary of {size} bytes at byte {pos} passes the end")
@@ -156,19 +162,19 @@ def _struct(data: bytes, pos: int, depth: int) -> tuple[Struct, int]:
         if head > 15:
             field += head >> 4
         else:
-            number, pos = _varint(data, pos)
+            number, pos = read_varint(data, pos)
             field = (number >> 1) ^ -(number & 1)
         if I16 <= kind <= I64:
             number = data[pos]
             pos += 1
             if number > 127:
-                number, pos = _varint(data, pos - 1)
+                number, pos = read_varint(data, pos - 1)
             out[field] = (kind, (number >> 1) ^ -(number & 1))
         elif kind == BINARY:
             size = data[pos]
             pos += 1
             if size > 127:
-                size, pos = _varint(data, pos - 1)
+                size, pos = read_varint(data, pos - 1)
             end = pos + size
             if end > len(data):
                 raise BadStructure(f"binary of {size} bytes at byte {pos} passes the end")
@@ -188,7 +194,7 @@ def _value(data: bytes, pos: int, kind: int, depth: int) -> tuple[Any, int]:
             return Raw(data[pos:end]), end
         return _struct(data, pos, depth - 1)
     if I16 <= kind <= I64:
-        number, pos = _varint(data, pos)
+        number, pos = read_varint(data, pos)
         return (number >> 1) ^ -(number & 1), pos
     if kind == BINARY:
         return _binary(data, pos)
@@ -216,7 +222,7 @@ def _list(data: bytes, pos: int, depth: int) -> tuple[Sequence, int]:
             number = data[pos]
             pos += 1
             if number > 127:
-                number, pos = _varint(data, pos - 1)
+                number, pos = read_varint(data, pos - 1)
             items.append((number >> 1) ^ -(number & 1))
     else:
         for _ in range(size):
@@ -226,7 +232,7 @@ def _list(data: bytes, pos: int, depth: int) -> tuple[Sequence, int]:
 
 
 def _map(data: bytes, pos: int, depth: int) -> tuple[Mapping, int]:
-    size, pos = _varint(data, pos)
+    size, pos = read_varint(data, pos)
     if size == 0:
         return Mapping(0, 0, []), pos
     if size > len(data) - pos:
@@ -248,7 +254,7 @@ def _skip_struct(data: bytes, pos: int) -> int:
         if head == 0:
             return pos
         if head < 16:
-            _, pos = _varint(data, pos)
+            _, pos = read_varint(data, pos)
         kind = head & 15
         if I16 <= kind <= I64:
             while data[pos] > 127:
@@ -258,7 +264,7 @@ def _skip_struct(data: bytes, pos: int) -> int:
             size = data[pos]
             pos += 1
             if size > 127:
-                size, pos = _varint(data, pos - 1)
+                size, pos = read_varint(data, pos - 1)
             pos += size
         elif kind > FALSE:
             pos = _skip_value(data, pos, kind)
@@ -273,7 +279,7 @@ def _skip_value(data: bytes, pos: int, kind: int) -> int:
             pos = _skip_value(data, pos, element)
         return pos
     if I16 <= kind <= I64:
-        return _varint(data, pos)[1]
+        return read_varint(data, pos)[1]
     if kind == BINARY:
         return _binary(data, pos)[1]
     return _value(data, pos, kind, _MAX_DEPTH)[1]

@@ -25,6 +25,7 @@ from engine.format.footer import Codec, ColumnChunk, Encoding, Footer, Leaf, Typ
 from engine.format.one_column import group_rows, holds_bits, one_column_footer, read_chunk
 from engine.memory import VERIFY_BATCH_BYTES, VERIFY_BUFFER_BYTES
 from engine.model import SourceFile
+from engine.page_maps import chains_pages
 from engine.storage import Source
 from engine.verifier.footers import whole_groups
 from engine.verifier.opened import footer_of, name_of, opened
@@ -87,7 +88,7 @@ def verify_column(
     left, right = ([(file, footer_of(file)) for file in side] for side in (sources, parts))
     chunks = [list(_chunks(footer, column_index)) for _, footer in (*left, *right)]
     for file, found in zip(sources, chunks, strict=False):
-        _check_decodable(file, found, left[0][1].leaves[column_index].name)
+        _check_decodable(file, found, left[0][1], column_index)
     reading = _Reading(
         column_index,
         _batch_rows(left, column_index, batch_bytes),
@@ -126,15 +127,19 @@ def _chunks(footer: Footer, column: int) -> Iterator[ColumnChunk]:
             yield read_chunk(footer, index, column)[1]
 
 
-def _check_decodable(file: SourceFile, chunks: Sequence[ColumnChunk], column: str) -> None:
-    """Raise Unsupported for a codec or encoding that Arrow does not have."""
+def _check_decodable(
+    file: SourceFile, chunks: Sequence[ColumnChunk], footer: Footer, column: int
+) -> None:
+    """Raise Unsupported for what Arrow does not decode, or takes for damage."""
     for chunk in chunks:
         unknown = [f"codec {chunk.codec}"] if chunk.codec not in _CODECS else []
         unknown += [f"encoding {number}" for number in set(chunk.encodings) - _ENCODINGS]
+        if chains_pages(footer.created_by, chunk):
+            unknown.append(f"pages that continue each other ({footer.created_by})")
         if unknown:
             raise Unsupported(
-                f"{name_of(file)}: column {column} uses {', '.join(unknown)}, which pyarrow cannot "
-                "decode, so its values cannot be compared"
+                f"{name_of(file)}: column {footer.leaves[column].name} uses {', '.join(unknown)}, "
+                "which pyarrow cannot decode, so its values cannot be compared"
             )
 
 

@@ -7,7 +7,9 @@
 
 A rewritten page keeps its version, encoding, codec and (if dictionary-encoded) dictionary: its
 levels are sliced, its values sliced or its dictionary indices sliced, and it is compressed again.
-Page encodings therefore never change order within a chunk, which some readers do not survive.
+Page encodings therefore never change order within a chunk, which some readers do not survive. Where
+pages continue each other (:func:`engine.page_maps.chains_pages`), all pages before a cut are read
+for the one value that the page at the cut continues, and that page is made to stand alone.
 
 Statistics of the new chunk are exact or absent: they are put together from the column index or the
 page headers (whole pages) and from the values of rewritten pages. Source: parquet.thrift and
@@ -29,6 +31,7 @@ from engine.errors import BadStructure
 from engine.format import levels as lv
 from engine.format import statistics as st
 from engine.format import thrift
+from engine.format.chained import decode_chained
 from engine.format.codecs import compress, decompress
 from engine.format.footer import ColumnChunk, Encoding, Leaf, Range, Type, value
 from engine.format.one_page import as_ordered, decode_values, encode_values
@@ -37,7 +40,15 @@ from engine.format.page_map import PageMap
 from engine.format.pages import PageHeader, PageType, check_crc, rewritten_header
 from engine.format.thrift import I64, LIST, Struct
 from engine.layout import OpenFile
-from engine.page_maps import Headers, at_page, page_maps, read_header, read_headers, read_page
+from engine.page_maps import (
+    Headers,
+    at_page,
+    chains_pages,
+    page_maps,
+    read_header,
+    read_headers,
+    read_page,
+)
 from engine.writers.chunk import NewChunk
 
 _DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
@@ -82,6 +93,8 @@ class _SourceChunk:
         self.value_bytes = self._value_bytes()
         self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
         self._dictionary: tuple[PageHeader, Any] | None = None
+        self.is_chained = chains_pages(file.footer.created_by, self.chunk)
+        self._last_values: dict[int, bytes] = {}  # by page, where pages continue each other
         self._evidence: dict[bool, st.Evidence] = {}
 
     def _column_index(self) -> ColumnIndex | None:
@@ -119,6 +132,28 @@ class _SourceChunk:
             self._dictionary = header, values
         return self._dictionary
 
+    def values(self, number: int, header: PageHeader, section: bytes, num_values: int) -> Any:
+        """Return all values of a page that uses no dictionary, as an Arrow array."""
+        if not self.is_chained or header.encoding != Encoding.DELTA_BYTE_ARRAY:
+            return decode_values(self.leaf, header.encoding, section, num_values)
+        previous = self._last_value_before(number)
+        array = decode_chained(self.leaf, section, num_values, previous)
+        self._last_values[number] = array[-1].as_py() if num_values else previous
+        return array
+
+    def _last_value_before(self, number: int) -> bytes:
+        """Return the value that a page continues: all pages before it are read for that, once."""
+        known = max((page for page in list(self._last_values) if page < number), default=-1)
+        for page in range(known + 1, number):
+            header, body = read_page(self.file, self.pages.page(page))
+            levels, section = open_page(header, body, self.chunk.codec, self.leaf)
+            previous = self._last_values.get(page - 1, b"")
+            if header.encoding == Encoding.DELTA_BYTE_ARRAY and levels.num_values:
+                array = decode_chained(self.leaf, section, levels.num_values, previous)
+                previous = array[-1].as_py()
+            self._last_values[page] = previous
+        return self._last_values.get(number - 1, b"")
+
     def evidence(self, *, all_dictionary: bool) -> st.Evidence:
         """Return what is known about shortened bounds of pages, dictionary-encoded or not."""
         found = self._evidence.get(all_dictionary)
@@ -155,6 +190,11 @@ class _Rewritten:
     repetition_histogram: tuple[int, ...]
     definition_histogram: tuple[int, ...]
 
+    @property
+    def has_values(self) -> bool:
+        """Whether any entry is not null."""
+        return self.num_values != self.bounds.null_count
+
 
 class _Cut:
     """One cut chunk: rows ``[start_row, stop_row)``, pages ``[first, last)`` copied whole."""
@@ -171,13 +211,14 @@ class _Cut:
         pages = self.source.pages
         left, first = self._left_page()
         right, last = self._right_page()
+        left_pages = [] if left is None else [self._rewrite(left)]
         if left is not None and left == right:
-            rewritten = [self._rewrite(left)]
-            left_pages, right_pages = rewritten, []
-            first = last = left
-        else:
-            left_pages = [] if left is None else [self._rewrite(left)]
-            right_pages = [] if right is None else [self._rewrite(right)]
+            right, first = None, last
+        if left is not None and self.source.is_chained:
+            while first < last and not any(page.has_values for page in left_pages):
+                left_pages.append(self._rewrite(first))  # what it continues is not kept
+                first += 1
+        right_pages = [] if right is None else [self._rewrite(right)]
         left_pages = [page for page in left_pages if page.num_values]
         right_pages = [page for page in right_pages if page.num_values]
         headers = read_headers(self.source.file, pages, first, last)
@@ -187,7 +228,8 @@ class _Cut:
         """Return the page that the left cut passes through, and the first whole one."""
         pages = self.source.pages
         page = pages.page_of_row(self.start_row)
-        if pages.first_rows[page] == self.start_row and not pages.continues(page):
+        is_boundary = pages.first_rows[page] == self.start_row and not pages.continues(page)
+        if is_boundary and not (self.source.is_chained and page):
             return None, page
         return page, page + 1
 
@@ -230,7 +272,7 @@ class _Cut:
         piece: lv.PageSlice,
     ) -> _Rewritten:
         source, leaf = self.source, self.source.leaf
-        section, array = self._cut_values(header, levels, values, piece)
+        section, array = self._cut_values(number, header, levels, values, piece)
         encoding = header.encoding
         if array is None and not header.is_dictionary_encoded:
             encoding = int(Encoding.PLAIN)  # delta encodings have a header even without values
@@ -255,10 +297,15 @@ class _Cut:
         )
 
     def _cut_values(
-        self, header: PageHeader, levels: lv.PageLevels, values: bytes, piece: lv.PageSlice
+        self,
+        number: int,
+        header: PageHeader,
+        levels: lv.PageLevels,
+        values: bytes,
+        piece: lv.PageSlice,
     ) -> tuple[bytes, Any | None]:
         """Return the values section of what is kept, and the values (None if there are none)."""
-        array = self._values(header, levels, values, piece)
+        array = self._values(number, header, levels, values, piece)
         if header.is_dictionary_encoded:
             first, last = piece.first_value, piece.last_value
             return lv.slice_dictionary_indices(values, levels.num_values, first, last), array
@@ -266,15 +313,19 @@ class _Cut:
         return section, array
 
     def _values(
-        self, header: PageHeader, levels: lv.PageLevels, values: bytes, piece: lv.PageSlice
+        self,
+        number: int,
+        header: PageHeader,
+        levels: lv.PageLevels,
+        values: bytes,
+        piece: lv.PageSlice,
     ) -> Any | None:
         """Return the values of some entries of a page, None if they have none."""
         first, last = piece.first_value, piece.last_value
         if first == last:
             return None
         if not header.is_dictionary_encoded:
-            leaf = self.source.leaf
-            return decode_values(leaf, header.encoding, values, levels.num_values)[first:last]
+            return self.source.values(number, header, values, levels.num_values)[first:last]
         kept = lv.decode_dictionary_indices(values, levels.num_values)[1][first:last]
         dictionary = self.source.dictionary()[1]
         if int(kept.max()) >= len(dictionary):
@@ -431,7 +482,7 @@ class _Cut:
             header, body = read_page(source.file, source.pages.page(number))
             levels, values = open_page(header, body, source.chunk.codec, leaf)
             everything = lv.PageSlice(0, levels.num_entries, 0, levels.num_values)
-            array = self._values(header, levels, values, everything)
+            array = self._values(number, header, levels, values, everything)
             bounds = st.EMPTY
             if array is not None:
                 bounds = st.bounds_of(as_ordered(leaf, array), source.order)

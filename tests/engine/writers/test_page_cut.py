@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -14,9 +15,10 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine.errors import EvensplitError, SourceError
-from engine.format.footer import Footer, footer_range
+from engine.errors import EvensplitError, SourceError, Unsupported
+from engine.format.footer import Encoding, Footer, footer_range
 from engine.page_maps import chains_pages
+from tests.engine.format.chained_file import read_chained, write_chained
 from tests.witness import wrong_statistics
 
 THIRD_PARTY = Path(__file__).parents[4] / "shared" / "parquet-testing"
@@ -217,6 +219,24 @@ def test_a_damaged_page_at_a_cut_is_named_and_nothing_is_published(checked, tmp_
     assert not list(destination.glob(".*.tmp"))
 
 
+@pytest.mark.parametrize("rows_per_part", [1000, 730, 500, 77])
+def test_pages_that_continue_each_other_are_cut(tmp_path: Path, rows_per_part):
+    source = tmp_path / "source.parquet"
+    texts = [f"prefix {i:05}" for i in range(3000)]
+    rare = [None if 400 < i < 1650 or i % 3 else text for i, text in enumerate(texts)]
+    table = pa.table({"text": texts, "rare": rare, "random": [t[::-1] for t in texts]})
+    write_chained(table, source, max_rows_per_page=500, compression="snappy")
+    result = engine.split(str(source), str(tmp_path / "parts"), rows_per_part=rows_per_part)
+    paths = [tmp_path / "parts" / part.name for part in result.manifest.parts]
+    parts = [read_chained(path) for path in paths]
+    for name in table.column_names:
+        assert [text for part in parts for text in part[name]] == table[name].to_pylist()
+    reasons = engine.plan(str(source), rows_per_part=rows_per_part).parts[1].reasons
+    assert any("continue" in reason for reason in reasons)
+    with pytest.raises(Unsupported, match="continue each other"):
+        engine.verify(str(tmp_path / "parts"), workers=1)
+
+
 @pytest.mark.parametrize(
     ("created_by", "chains"),
     [
@@ -228,7 +248,9 @@ def test_a_damaged_page_at_a_cut_is_named_and_nothing_is_published(checked, tmp_
     ],
 )
 def test_pages_that_continue_each_other_are_known_by_their_writer(created_by, chains):
-    assert chains_pages(created_by) is chains
+    chunk = SimpleNamespace(encodings=[Encoding.PLAIN, Encoding.DELTA_BYTE_ARRAY])
+    assert chains_pages(created_by, chunk) is chains
+    assert not chains_pages(created_by, SimpleNamespace(encodings=[Encoding.PLAIN]))
 
 
 if THIRD_PARTY.is_dir():
