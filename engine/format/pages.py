@@ -32,7 +32,6 @@ class PageType(IntEnum):
 
 
 _DETAIL_FIELDS = {PageType.DATA: 5, PageType.INDEX: 6, PageType.DICTIONARY: 7, PageType.DATA_V2: 8}
-_STATISTICS_FIELDS = {PageType.DATA: 5, PageType.DATA_V2: 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +82,6 @@ class PageHeader:
     def level_bytes(self) -> int:
         """Uncompressed level bytes in front of the values of a V2 page, else 0."""
         return self.def_level_bytes + self.rep_level_bytes
-
-    @property
-    def statistics(self) -> Struct | None:
-        """``Statistics`` of a data page, where its writer gave them."""
-        if not self.is_data:
-            return None
-        raw = value(self.struct[_DETAIL_FIELDS[self.type]][1], _STATISTICS_FIELDS[self.type])
-        return None if raw is None else thrift.decode(raw)[0]
 
     @property
     def is_dictionary_encoded(self) -> bool:

@@ -37,7 +37,7 @@ from engine.format.footer import ColumnChunk, Encoding, Leaf, Range, Type, value
 from engine.format.one_page import as_ordered, decode_values, encode_values
 from engine.format.page_index import ColumnIndex, OffsetIndex, PageEntry, PageLocation
 from engine.format.page_map import PageMap
-from engine.format.pages import PageHeader, PageType, check_crc, rewritten_header
+from engine.format.pages import PageHeader, PageType, check_crc, page_statistics, rewritten_header
 from engine.format.thrift import I64, LIST, Struct
 from engine.layout import OpenFile
 from engine.page_maps import (
@@ -51,6 +51,7 @@ from engine.page_maps import (
 )
 from engine.writers.chunk import NewChunk
 
+_MOST_DECODED_PAGES = 8  # of a chunk, for its exact bounds; mostly two are enough
 _DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
 
 
@@ -194,6 +195,10 @@ class _Rewritten:
     def has_values(self) -> bool:
         """Whether any entry is not null."""
         return self.num_values != self.bounds.null_count
+
+
+def _is_known(bounds: st.Bounds) -> bool:
+    return bounds.is_empty or (bounds.is_min_exact and bounds.is_max_exact)
 
 
 class _Cut:
@@ -439,23 +444,58 @@ class _Cut:
         self, whole: tuple[int, int], encodings: Counter[tuple[int, int]]
     ) -> st.Bounds:
         source = self.source
+        all_dictionary = all(encoding in _DICTIONARY_ENCODINGS for _, encoding in encodings)
         if source.column_index is not None:
-            all_dictionary = all(encoding in _DICTIONARY_ENCODINGS for _, encoding in encodings)
-            found = st.bounds_of_pages(
-                source.column_index,
-                *whole,
-                leaf=source.leaf,
-                order=source.order,
-                evidence=source.evidence(all_dictionary=all_dictionary),
-                chunk=source.statistics,
-            )
+            found = self._bounds_by_index(*whole, all_dictionary=all_dictionary)
         else:
             found = self._bounds_by_headers(whole)
-        known = found.is_empty or (found.is_min_exact and found.is_max_exact)
-        num_bytes = source.pages.pages(*whole).length
-        if known or source.order is st.Order.UNDEFINED or num_bytes > self.most_decoded_bytes:
-            return found
-        return st.merge((self._decoded_bounds(page) for page in range(*whole)), source.order)
+        if not _is_known(found) and source.order is not st.Order.UNDEFINED:
+            if source.column_index is not None:
+                found = self._sharpened(whole, all_dictionary=all_dictionary)
+            num_bytes = source.pages.pages(*whole).length
+            if not _is_known(found) and num_bytes <= self.most_decoded_bytes:
+                found = st.merge(
+                    (self._decoded_bounds(page) for page in range(*whole)), source.order
+                )
+        return found
+
+    def _bounds_by_index(self, start: int, stop: int, *, all_dictionary: bool) -> st.Bounds:
+        source = self.source
+        assert source.column_index is not None
+        return st.bounds_of_pages(
+            source.column_index,
+            start,
+            stop,
+            leaf=source.leaf,
+            order=source.order,
+            evidence=source.evidence(all_dictionary=all_dictionary),
+            chunk=source.statistics,
+        )
+
+    def _sharpened(self, whole: tuple[int, int], *, all_dictionary: bool) -> st.Bounds:
+        """Return the bounds of whole pages by the index, a few decoded where they reach furthest.
+
+        If the least value of the page with the least bound is below the bounds of all others, it is
+        the least of all.
+        """
+        pages = {
+            page: self._bounds_by_index(page, page + 1, all_dictionary=all_dictionary)
+            for page in range(*whole)
+        }
+        found = st.merge(pages.values(), self.source.order)
+        for _ in range(_MOST_DECODED_PAGES):
+            if _is_known(found) or found.min is None or found.max is None:
+                break
+            at_edge = (
+                page
+                for page, bounds in pages.items()
+                if (bounds.min == found.min and not found.is_min_exact)
+                or (bounds.max == found.max and not found.is_max_exact)
+            )
+            page = next(at_edge)
+            pages[page] = self._decoded_bounds(page)
+            found = st.merge(pages.values(), self.source.order)
+        return found
 
     def _bounds_by_headers(self, whole: tuple[int, int]) -> st.Bounds:
         """Return the bounds of whole pages by their own statistics, as far as all have them."""
@@ -464,7 +504,7 @@ class _Cut:
         for number in range(*whole):
             header = read_header(source.file, source.pages.page(number))
             bounds = st.bounds_of_page(
-                header.statistics,
+                page_statistics(header),
                 header.num_values,
                 leaf=source.leaf,
                 order=source.order,
