@@ -46,6 +46,12 @@ def make_settings(
     rows_per_part: int | None = None,
     cut: str = "row",
     name: str | None = None,
+    codec: str | None = None,
+    codec_level: int | None = None,
+    row_group_size: str | int | None = None,
+    columns: Sequence[str] | str | None = None,
+    data_page_version: int | str | None = None,
+    dictionary: bool | None = None,
     memory: str | int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -61,6 +67,14 @@ def make_settings(
         rows_per_part: rows of every part but the last.
         cut: ``"row"`` or ``"row-group"``.
         name: template of part names, with ``{index}``.
+        codec: ``"zstd"``, ``"snappy"``, ``"gzip"``, ``"lz4"``, ``"brotli"`` or ``"none"``; the
+            source's if left out. Pages are compressed anew, values stay encoded.
+        codec_level: of the codec.
+        row_group_size: at most so large row groups in the parts: ``"128MB"``, bytes, or
+            ``"1000000rows"``; the source's if left out.
+        columns: the only columns taken, a list or text with commas; a group stands for all in it.
+        data_page_version: 1 or 2.
+        dictionary: whether values are dictionary-encoded; as in the source if left out.
         memory: budget for this machine, ``"4GiB"`` or bytes.
         workers: parts written at once.
         scheduler: address of a running Dask scheduler.
@@ -70,14 +84,23 @@ def make_settings(
     Raises:
         engine.errors.BadSetting: a value is impossible, or two exclude each other.
     """
-    from engine.settings import DEFAULT_NAME, Settings, parse_size
+    from engine.settings import DEFAULT_NAME, Settings, parse_row_group_size, parse_size
 
+    row_group = (None, None) if row_group_size is None else parse_row_group_size(row_group_size)
+    names = columns.split(",") if isinstance(columns, str) else columns
     return Settings(
         target_bytes=None if target_size is None else parse_size(target_size),
         num_parts=parts,
         rows_per_part=rows_per_part,
         cut=cut,  # type: ignore[arg-type]
         name=name or DEFAULT_NAME,
+        codec=codec,
+        codec_level=codec_level,
+        row_group_bytes=row_group[0],
+        row_group_rows=row_group[1],
+        page_version=None if data_page_version is None else int(data_page_version),
+        dictionary=dictionary,
+        columns=None if names is None else tuple(name.strip() for name in names),
         memory_bytes=None if memory is None else parse_size(memory),
         num_workers=workers,
         scheduler=scheduler,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from engine.format.footer import Leaf
 from engine.format.page_map import PageMap
-from engine.layout import GroupLayout, OpenFile
+from engine.layout import GroupLayout, OpenFile, Scale
 from engine.page_maps import chains_pages, dictionary_pages, page_maps
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
@@ -27,11 +27,15 @@ _MOST_ROUGH_KNOTS = 16
 
 
 class CutColumn(NamedTuple):
-    """A column of a row group that may be cut; ``is_chained``: its pages continue each other."""
+    """A column of a row group that may be cut.
+
+    ``is_chained``: its pages continue each other. ``scale``: bytes in a part for one of the source.
+    """
 
     leaf: Leaf
     pages: PageMap
     is_chained: bool = False
+    scale: Scale = Scale(1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,8 @@ class Curve:
                 kept = min(high, stop_row) - max(low, start_row)
                 is_cut = kept < high - low or (column.is_chained and page == first and page)
                 if low < high and kept > 0 and is_cut:
-                    found.append((column, page, pages.sizes[page] * kept / (high - low)))
+                    size = column.scale.data * pages.sizes[page]
+                    found.append((column, page, size * kept / (high - low)))
         return found
 
 
@@ -188,28 +193,32 @@ def _stretched(
     return tuple(found)
 
 
-def read_curve(file: OpenFile, group: GroupLayout) -> Curve:
+def read_curve(file: OpenFile, group: GroupLayout, scales: Sequence[Scale] = ()) -> Curve:
     """Read the page positions of a row group and sum them up.
+
+    ``scales``: by column, where pages will be encoded anew.
 
     Raises:
         BadPage: a page header is damaged.
     """
     columns = tuple(
-        CutColumn(leaf, pages, chains_pages(file.footer.created_by, chunk))
-        for leaf, pages, chunk in zip(
+        CutColumn(leaf, pages, chains_pages(file.footer.created_by, chunk), scale)
+        for leaf, pages, chunk, scale in zip(
             file.footer.leaves,
             page_maps(file, group.index),
             file.row_group(group.index).columns,
+            scales or [Scale(1.0, 1.0)] * len(file.footer.leaves),
             strict=True,
         )
     )
     rows, sums = _summed(columns, group)
     dictionaries: dict[int, int] = {}
-    for leaf, pages, _ in columns:
+    for leaf, pages, _, scale in columns:
         if pages.dictionary is not None and pages.num_pages:
             used = dictionary_pages(file, group.index, leaf)
             row = group.num_rows if used >= pages.num_pages else pages.first_rows[used]
-            dictionaries[row] = dictionaries.get(row, 0) + pages.dictionary.length
+            size = round(scale.dictionary * pages.dictionary.length)
+            dictionaries[row] = dictionaries.get(row, 0) + size
     return Curve(group.index, rows, sums, group.extra_bytes, tuple(dictionaries.items()), columns)
 
 
@@ -217,14 +226,14 @@ def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int]
     """Return the knots of a curve and the bytes before each, by sweeping over all pages' ends."""
     per_row = group.index_bytes / group.num_rows
     changes = {0: per_row, group.num_rows: -per_row}  # of the bytes a row has
-    for _, pages, _ in columns:
+    for _, pages, _, scale in columns:
         for size, (start, stop) in zip(
             pages.sizes, pairwise([*pages.first_rows, group.num_rows]), strict=True
         ):
             if start == stop:  # only the rest of the row before
                 start = max(0, start - 1)
                 stop = start + 1
-            density = size / (stop - start)
+            density = scale.data * size / (stop - start)
             changes[start] = changes.get(start, 0.0) + density
             changes[stop] = changes.get(stop, 0.0) - density
     rows = sorted(changes)

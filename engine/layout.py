@@ -12,8 +12,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import BadStructure, Encrypted, NotParquet, SchemaMismatch, Unsupported
 from engine.format import thrift
@@ -27,6 +28,7 @@ from engine.format.footer import (
     footer_range,
     value,
 )
+from engine.format.projection import project
 from engine.model import SourceFile
 from engine.storage import Source, open_storage
 from engine.storage.base import naming, redacted
@@ -45,7 +47,8 @@ class OpenFile:
         self.source: Source = store.open(SourceFile(path, file.size_bytes, file.version))
         try:
             with naming(file.path):
-                self.footer, self.footer_offset = read_footer(self.source)
+                footer, self.footer_offset = read_footer(self.source)
+                self.footer = chosen_columns(footer, file)
         except BaseException:
             self.source.close()
             raise
@@ -61,6 +64,13 @@ class OpenFile:
             if len(self._groups) < self._most_groups:
                 self._groups[index] = group
         return group
+
+    def forget(self, row_group: int) -> None:
+        """Drop what is kept of a row group; it is read again if it is asked for again."""
+        self._groups.pop(row_group, None)
+        for key in list(self.notes):
+            if key[1] == row_group:
+                self.notes.pop(key, None)
 
 
 _open: dict[SourceFile, OpenFile] = {}
@@ -103,6 +113,15 @@ def read_footer(source: Source) -> tuple[Footer, int]:
     return Footer(data), place.offset
 
 
+def chosen_columns(footer: Footer, file: SourceFile) -> Footer:
+    """Return the footer of the columns that are taken of a file.
+
+    Raises:
+        BadSetting: a column that was named is not there.
+    """
+    return footer if file.columns is None else project(footer, file.columns)
+
+
 @dataclass(frozen=True, slots=True)
 class GroupLayout:
     """One row group that has rows.
@@ -142,6 +161,7 @@ class Layout:
         part_bytes: what every part spends on magic, schema and metadata.
         num_columns: leaves of the schema.
         lost: metadata that parts of several sources cannot keep, with the reason.
+        uncertain_share: by which anything may turn out larger, where bytes are estimates.
     """
 
     files: tuple[SourceFile, ...]
@@ -151,6 +171,15 @@ class Layout:
     part_bytes: int
     num_columns: int
     lost: tuple[str, ...] = ()
+    uncertain_share: float = 0.0
+
+    @cached_property
+    def _positions(self) -> dict[tuple[int, int], int]:
+        return {(group.file, group.index): at for at, group in enumerate(self.groups)}
+
+    def position(self, file: int, row_group: int) -> int:
+        """Return where in ``groups`` a row group of a source is."""
+        return self._positions[file, row_group]
 
     @property
     def num_rows(self) -> int:
@@ -169,15 +198,32 @@ def make_layout(
     part_bytes: int,
     num_columns: int,
     lost: tuple[str, ...] = (),
+    uncertain_share: float = 0.0,
 ) -> Layout:
     """Build a layout and its running sums."""
     first_rows = tuple(accumulate((group.num_rows for group in groups), initial=0))
     offsets = tuple(accumulate((group.num_bytes for group in groups), initial=0))
-    return Layout(files, groups, first_rows, offsets, part_bytes, num_columns, lost)
+    return Layout(
+        files, groups, first_rows, offsets, part_bytes, num_columns, lost, uncertain_share
+    )
 
 
-def read_layout(files: Sequence[SourceFile]) -> Layout:
+class Scale(NamedTuple):
+    """Bytes of a column in the parts for one in the source: of data pages, of dictionaries."""
+
+    data: float
+    dictionary: float
+
+
+def read_layout(
+    files: Sequence[SourceFile], scales: Sequence[Scale] = (), uncertain_share: float = 0.0
+) -> Layout:
     """Read and check the footers of all sources.
+
+    Args:
+        files: the sources.
+        scales: by column, where pages will be encoded anew; bytes are of the parts then.
+        uncertain_share: of these scales.
 
     Raises:
         SourceError: a source is damaged, encrypted, changed, or has another schema than the first.
@@ -191,18 +237,23 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
     lost: list[str] = []
     for number, file in enumerate(opened):
         with naming(file.file.path):
-            groups += _groups(file, number)
+            groups += _groups(file, number, scales)
         if number:
             _check_same_schema(opened[0], file)
             lost += _differing_metadata(opened[0], file)
     entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
     part_bytes = len(MAGIC) + TAIL_BYTES + PROVENANCE_BYTES + first.size_bytes - entries
     return make_layout(
-        tuple(files), tuple(groups), part_bytes, len(first.leaves), tuple(dict.fromkeys(lost))
+        tuple(files),
+        tuple(groups),
+        part_bytes,
+        len(first.leaves),
+        tuple(dict.fromkeys(lost)),
+        uncertain_share,
     )
 
 
-def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
+def _groups(file: OpenFile, number: int, scales: Sequence[Scale]) -> Iterable[GroupLayout]:
     footer = file.footer
     num_rows = 0
     found = []
@@ -213,13 +264,14 @@ def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
         num_rows += group.num_rows
         index_bytes, filter_bytes = _check_chunks(file, index, group)
         if group.num_rows:
+            data_bytes, dictionary_bytes = _scaled(group, scales)
             found.append(
                 GroupLayout(
                     file=number,
                     index=index,
                     num_rows=group.num_rows,
-                    data_bytes=group.compressed_bytes,
-                    dictionary_bytes=sum(_dictionary_bytes(chunk) for chunk in group.columns),
+                    data_bytes=data_bytes,
+                    dictionary_bytes=dictionary_bytes,
                     index_bytes=index_bytes,
                     extra_bytes=filter_bytes + footer.row_group_bytes(index),
                 )
@@ -229,6 +281,18 @@ def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
             f"the footer claims {footer.num_rows} rows, its row groups hold {num_rows}"
         )
     return found
+
+
+def _scaled(group: RowGroup, scales: Sequence[Scale]) -> tuple[int, int]:
+    """Return the bytes of all chunks, and of the dictionaries among these."""
+    dictionaries = [_dictionary_bytes(chunk) for chunk in group.columns]
+    if not scales:
+        return group.compressed_bytes, sum(dictionaries)
+    data_bytes = dictionary_bytes = 0.0
+    for chunk, size, scale in zip(group.columns, dictionaries, scales, strict=True):
+        dictionary_bytes += size * scale.dictionary
+        data_bytes += (chunk.compressed_bytes - size) * scale.data
+    return round(data_bytes + dictionary_bytes), round(dictionary_bytes)
 
 
 def _dictionary_bytes(chunk: ColumnChunk) -> int:

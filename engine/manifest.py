@@ -114,7 +114,7 @@ class Ledger:
             )
 
     def _conflict(self, found: dict[str, Any], plan: SplitPlan) -> OtherPlan | SourceChanged:
-        before = [SourceFile(**source) for source in found["sources"]]
+        before = [_source(source) for source in found["sources"]]
         changed = [
             now.path
             for was, now in zip(before, plan.sources, strict=False)
@@ -164,8 +164,8 @@ class Ledger:
 
     def _receipt(self, index: int) -> Receipt | None:
         try:
-            return _receipt(
-                json.loads(self._store.get(receipt_path(self._store, self._folder, index)) or b"")
+            return Receipt(
+                **json.loads(self._store.get(receipt_path(self._store, self._folder, index)) or b"")
             )
         except (ValueError, KeyError, TypeError):  # none, or a damaged one: write the part again
             return None
@@ -213,10 +213,10 @@ class Ledger:
         return Manifest(
             plan_id=data["plan_id"],
             version=data["version"],
-            sources=tuple(SourceFile(**source) for source in data["sources"]),
+            sources=tuple(_source(source) for source in data["sources"]),
             settings=data["settings"],
             num_rows=data["num_rows"],
-            parts=tuple(_receipt(part) for part in data["parts"]),
+            parts=tuple(Receipt(**part) for part in data["parts"]),
             lost=tuple(data["lost"]),
         )
 
@@ -240,8 +240,9 @@ class Ledger:
         return dict(content)
 
 
-def _receipt(data: dict[str, Any]) -> Receipt:
-    return Receipt(**{**data, "notes": tuple(data["notes"])})
+def _source(data: dict[str, Any]) -> SourceFile:
+    columns = data.get("columns")
+    return SourceFile(**{**data, "columns": None if columns is None else tuple(columns)})
 
 
 def _describe(plan: dict[str, Any]) -> str:

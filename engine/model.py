@@ -19,23 +19,51 @@ class SourceFile:
     """One Parquet file as it was when it was planned.
 
     ``path`` never holds a secret (no query string); ``version`` changes when the content does:
-    modification time for a local file, the ETag for a blob.
+    modification time for a local file, the ETag for a blob. ``columns``: the only ones taken, by
+    dotted path (a group stands for all below it); None for all.
     """
 
     path: str
     size_bytes: int
     version: str
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Recoding:
+    """How pages are to be encoded, where not as in the source. None: as there.
+
+    Attributes:
+        codec: number of the compression codec (``Codec`` of :mod:`engine.format.footer`).
+        level: of the codec; None for its library's default.
+        page_version: 1 or 2.
+        dictionary: whether values are dictionary-encoded.
+    """
+
+    codec: int | None = None
+    level: int | None = None
+    page_version: int | None = None
+    dictionary: bool | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether pages stay as they are."""
+        return self.codec is None and self.page_version is None and self.dictionary is None
 
 
 @dataclass(frozen=True)
 class RowGroupSlice:
-    """Rows ``[start_row, stop_row)`` of one row group of one source file."""
+    """Rows ``[start_row, stop_row)`` of one row group of one source file.
+
+    ``joins``: they belong to the same row group of the part as the slice before.
+    """
 
     file: int
     row_group: int
     start_row: int
     stop_row: int
     num_rows_in_group: int
+    joins: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -75,6 +103,22 @@ class PartPlan:
     memory_bytes: int
     slices: tuple[RowGroupSlice, ...]
     reasons: tuple[str, ...] = ()
+
+    @property
+    def is_spliced(self) -> bool:
+        """Whether it is made of whole row groups, each one a row group of the part."""
+        return all(piece.is_whole and not piece.joins for piece in self.slices)
+
+    @property
+    def row_groups(self) -> list[list[RowGroupSlice]]:
+        """Its slices by the row groups of the part that they make."""
+        found: list[list[RowGroupSlice]] = []
+        for piece in self.slices:
+            if piece.joins:
+                found[-1].append(piece)
+            else:
+                found.append([piece])
+        return found
 
 
 @dataclass(frozen=True)
@@ -124,7 +168,6 @@ class Receipt:
     spliced_bytes: int
     reencoded_bytes: int
     footer_sha256: str
-    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 
@@ -19,11 +19,13 @@ from engine.errors import BadSetting, TargetTooSmall
 from engine.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.even_runs import even_runs, fewest_runs
 from engine.layout import Layout
-from engine.model import PartPlan, RowGroupSlice, SplitPlan, spread
+from engine.model import PartPlan, SplitPlan, spread
+from engine.row_groups import slices
 from engine.ruler import CurveOf, Ruler
 from engine.settings import Settings
 
 _MANY_CUT = 0.25
+_REGROUPED_ROOM = 0.995  # what new row groups take besides is not in proportion
 _MOST_ROUNDS = 8  # of searching, each with the pages of more row groups known
 _WORSE, _EVEN_ANYWAY = 1.5, 0.001  # parts not much less even than expected need no other round
 
@@ -49,9 +51,7 @@ def make_plan(
         TargetTooSmall: a row, or with ``cut="row-group"`` a row group, is over the target.
         BadSetting: more parts are wanted than there are rows or row groups.
     """
-    ruler = Ruler(layout, curve_of)
-    cuts = choose_cuts(ruler, settings)
-    parts = [_part(ruler, settings, index, a, b) for index, (a, b) in enumerate(pairwise(cuts))]
+    parts = _parts(Ruler(layout, curve_of), settings)
     parts = [replace(part, memory_bytes=memory_of(part)) for part in parts]
     return SplitPlan(
         plan_id=plan_id(layout, settings, version),
@@ -253,15 +253,48 @@ def _fewest_group_runs(layout: Layout, sizes: Sequence[int], target: int) -> int
 # -- parts ---------------------------------------------------------------------------------------
 
 
+def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
+    """Describe all parts; smaller ones where new row groups would take them over the target."""
+    limit = settings.target_bytes
+    for _ in range(_MOST_ROUNDS):
+        cuts = choose_cuts(ruler, replace(settings, target_bytes=limit))
+        parts = [_part(ruler, settings, index, a, b) for index, (a, b) in enumerate(pairwise(cuts))]
+        if limit is None or settings.target_bytes is None or not settings.regroups:
+            return parts
+        largest = max(
+            part.predicted_bytes + round(ruler.layout.uncertain_share * part.predicted_bytes)
+            for part in parts
+        )
+        if largest <= settings.target_bytes:
+            return parts
+        limit = int(limit * settings.target_bytes / largest * _REGROUPED_ROOM)
+    raise TargetTooSmall(
+        f"no parts of at most {settings.target_bytes} bytes were found with row groups of "
+        f"{settings.row_group_bytes or settings.row_group_rows}; raise one of the two"
+    )
+
+
 def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -> PartPlan:
     """Describe the part of rows ``[start, stop)``."""
+    pieces = slices(ruler, settings, start, stop)
+    size = ruler.layout.part_bytes
     reencoded_bytes = 0
     reasons: dict[str, None] = {}
-    for position, first, last in ruler.edges(start, stop):
-        curve = ruler.read(position)
-        reencoded_bytes += curve.reencoded(first, last)
-        reasons |= dict.fromkeys(curve.reasons(first, last))
-    size = ruler.size(start, stop)
+    for at, piece in enumerate(pieces):
+        is_joined = piece.joins or (at + 1 < len(pieces) and pieces[at + 1].joins)
+        position = ruler.layout.position(piece.file, piece.row_group)
+        num_bytes = ruler.piece_bytes(position, piece.start_row, piece.stop_row)
+        size += num_bytes
+        if not piece.is_whole:
+            curve = ruler.read(position)
+            reencoded_bytes += curve.reencoded(piece.start_row, piece.stop_row)
+            reasons |= dict.fromkeys(curve.reasons(piece.start_row, piece.stop_row))
+        elif is_joined:
+            reencoded_bytes += num_bytes
+            reasons["row groups are put together"] = None
+    if not settings.recoding.is_nothing:
+        reencoded_bytes = size - ruler.layout.part_bytes
+        reasons = {_recoding_in_words(settings): None} | reasons
     return PartPlan(
         index=index,
         name=settings.part_name(index),
@@ -271,16 +304,18 @@ def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -
         spliced_bytes=max(0, size - reencoded_bytes - ruler.layout.part_bytes),
         reencoded_bytes=reencoded_bytes,
         memory_bytes=0,
-        slices=tuple(_slices(ruler, start, stop)),
+        slices=tuple(pieces),
         reasons=tuple(reasons),
     )
 
 
-def _slices(ruler: Ruler, start: int, stop: int) -> Iterator[RowGroupSlice]:
-    position, inside = ruler.locate(start)
-    while start < stop:
-        group = ruler.layout.groups[position]
-        end = min(stop - start + inside, group.num_rows)
-        yield RowGroupSlice(group.file, group.index, inside, end, group.num_rows)
-        start += end - inside
-        position, inside = position + 1, 0
+def _recoding_in_words(settings: Settings) -> str:
+    wanted = []
+    if settings.codec is not None:
+        level = "" if settings.codec_level is None else f" level {settings.codec_level}"
+        wanted.append(f"codec {settings.codec}{level}")
+    if settings.page_version is not None:
+        wanted.append(f"data pages of version {settings.page_version}")
+    if settings.dictionary is not None:
+        wanted.append("dictionaries" if settings.dictionary else "no dictionaries")
+    return f"all pages are made anew: {', '.join(wanted)}"

@@ -106,16 +106,23 @@ class Ruler:
             return self.layout.part_bytes + self.curve(position).num_bytes(inside, rest)
         return self.layout.part_bytes + round(self.until(stop) - self.since(start))
 
+    def piece_bytes(self, position: int, start: int, stop: int) -> int:
+        """Return what rows ``[start, stop)`` of a row group take in a part."""
+        group = self.layout.groups[position]
+        if stop - start == group.num_rows:
+            return group.num_bytes
+        return self.curve(position).num_bytes(start, stop)
+
     def sizes(self, cuts: Sequence[int]) -> list[int]:
         """Return the expected file size of every part."""
         return [self.size(start, stop) for start, stop in pairwise(cuts)]
 
     def uncertain(self, start: int, stop: int) -> int:
         """Return the bytes by which a part may turn out larger than expected; reads pages."""
-        found = 0
+        found = self.layout.uncertain_share * self.size(start, stop)
         for position, first, last in self.edges(start, stop):
             found += self.read(position).uncertain(first, last)
-        return found
+        return round(found)
 
     def edges(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Yield the row groups that a part takes only some rows of: position, start and stop."""

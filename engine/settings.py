@@ -12,11 +12,23 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from engine.errors import BadSetting
+from engine.model import Recoding
 
 Cut = Literal["row", "row-group"]
 
 DEFAULT_TARGET_BYTES = 100_000_000
 DEFAULT_NAME = "part-{index:05d}.parquet"
+
+# Numbers of ``CompressionCodec`` in parquet.thrift; lz4 is LZ4_RAW, whose framing is defined.
+CODECS = {"none": 0, "snappy": 1, "gzip": 2, "brotli": 4, "zstd": 6, "lz4": 7}
+_LEVELS = {"gzip": (1, 9), "brotli": (0, 11), "zstd": (-7, 22), "lz4": (1, 12)}
+_NOT_SHAPING = (
+    "memory_bytes",
+    "num_workers",
+    "scheduler",
+    "durable",
+    "overwrite",
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,14 @@ class Settings:
         rows_per_part: every part but the last has so many rows.
         cut: ``row`` cuts anywhere, ``row-group`` only between row groups (nothing re-encoded).
         name: template of part names, with ``{index}``.
+        codec: compression of the parts, a name of :data:`CODECS`; None keeps the source's.
+        codec_level: of ``codec``; None for its library's default.
+        row_group_bytes: row groups of the parts are at most so large: larger ones are cut, smaller
+            ones put together; None keeps them.
+        row_group_rows: row groups of so many rows, instead.
+        page_version: of data pages, 1 or 2; None keeps the source's.
+        dictionary: whether values are dictionary-encoded; None keeps the source's encodings.
+        columns: the only columns taken, by dotted path; None for all.
 
     Attributes that do not:
         memory_bytes: budget set by the user; None leaves it to the machine.
@@ -44,6 +64,13 @@ class Settings:
     rows_per_part: int | None = None
     cut: Cut = "row"
     name: str = DEFAULT_NAME
+    codec: str | None = None
+    codec_level: int | None = None
+    row_group_bytes: int | None = None
+    row_group_rows: int | None = None
+    page_version: int | None = None
+    dictionary: bool | None = None
+    columns: tuple[str, ...] | None = None
     memory_bytes: int | None = None
     num_workers: int | None = None
     scheduler: str | None = None
@@ -65,6 +92,8 @@ class Settings:
             "rows_per_part",
             "memory_bytes",
             "num_workers",
+            "row_group_bytes",
+            "row_group_rows",
         ):
             number = getattr(self, name)
             if number is not None and number < 1:
@@ -72,6 +101,38 @@ class Settings:
         if self.cut not in ("row", "row-group"):
             raise BadSetting(f"cut is {self.cut!r}; choose row or row-group")
         self._check_name()
+        self._check_encoding()
+
+    def _check_encoding(self) -> None:
+        if self.codec is not None and self.codec not in CODECS:
+            raise BadSetting(f"codec is {self.codec!r}; choose one of {', '.join(CODECS)}")
+        if self.codec_level is not None:
+            low, high = _LEVELS.get(self.codec or "", (0, -1))
+            if not low <= self.codec_level <= high:
+                kinds = ", ".join(f"{name} {a} to {b}" for name, (a, b) in _LEVELS.items())
+                raise BadSetting(
+                    f"codec level {self.codec_level} with codec {self.codec}; levels are for "
+                    f"{kinds}"
+                )
+        if self.row_group_bytes is not None and self.row_group_rows is not None:
+            raise BadSetting("give the row-group size in bytes or in rows, not both")
+        if self.page_version not in (None, 1, 2):
+            raise BadSetting(f"data page version is {self.page_version}; choose 1 or 2")
+        if self.columns is not None and not self.columns:
+            raise BadSetting("no columns chosen; name one, or leave --columns out for all")
+        if self.cut == "row-group" and self.regroups:
+            raise BadSetting("--row-group-size makes new row groups, so it needs --cut row")
+
+    @property
+    def recoding(self) -> Recoding:
+        """How pages are to be encoded, where not as in the source."""
+        codec = None if self.codec is None else CODECS[self.codec]
+        return Recoding(codec, self.codec_level, self.page_version, self.dictionary)
+
+    @property
+    def regroups(self) -> bool:
+        """Whether the parts' row groups are others than the source's."""
+        return self.row_group_bytes is not None or self.row_group_rows is not None
 
     def _check_name(self) -> None:
         try:
@@ -92,9 +153,20 @@ class Settings:
 
     def shaping(self) -> dict[str, Any]:
         """Return the settings that belong to a plan's identity."""
-        fields = ("target_bytes", "num_parts", "rows_per_part", "cut", "name")
         everything = asdict(self)
-        return {field: everything[field] for field in fields}
+        return {field: everything[field] for field in everything if field not in _NOT_SHAPING}
+
+
+def parse_row_group_size(text: str | int) -> tuple[int | None, int | None]:
+    """Return (bytes, None) for a size like ``128MB``, (None, rows) for ``1000000rows``.
+
+    Raises:
+        BadSetting: it is neither.
+    """
+    found = re.fullmatch(r"([\d_,]+)\s*rows?", str(text).strip())
+    if found is None:
+        return parse_size(text), None
+    return None, int(re.sub(r"[_,]", "", found[1]))
 
 
 def parse_size(text: str | int) -> int:

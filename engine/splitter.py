@@ -9,13 +9,14 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from engine import memory
 from engine.curves import Curve, read_curve
 from engine.errors import BadSetting, DestinationInSource, OverBudget
 from engine.executors import Resources, run_parts
-from engine.layout import close_files, open_file, read_layout
+from engine.layout import Scale, close_files, open_file, read_layout
 from engine.manifest import Ledger
 from engine.model import PartPlan, Receipt, SourceFile, SplitPlan, SplitResult
 from engine.planner import make_plan
@@ -56,15 +57,27 @@ def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
-    return _plan(find_sources(patterns), settings)
+    return _plan(_chosen(find_sources(patterns), settings), settings)
+
+
+def _chosen(files: tuple[SourceFile, ...], settings: Settings) -> tuple[SourceFile, ...]:
+    return tuple(replace(file, columns=settings.columns) for file in files)
 
 
 def _plan(files: tuple[SourceFile, ...], settings: Settings) -> SplitPlan:
-    layout = read_layout(files)
+    scales: Sequence[Scale] = ()
+    uncertain_share = 0.0
+    if not settings.recoding.is_nothing:
+        from engine import sampling  # imports pyarrow
+
+        read_layout(files)  # what it refuses is better refused before pages are looked at
+        scales = sampling.scales(files, settings.recoding)
+        uncertain_share = sampling.uncertain_share(settings.recoding)
+    layout = read_layout(files, scales, uncertain_share)
 
     def curve_of(position: int) -> Curve:
         group = layout.groups[position]
-        return read_curve(open_file(files[group.file]), group)
+        return read_curve(open_file(files[group.file]), group, scales)
 
     def memory_of(part: PartPlan) -> int:
         return part_memory_bytes(part, [open_file(file) for file in files])
@@ -79,7 +92,7 @@ def split_files(
     progress = progress or Progress()
     started = time.monotonic()
     store, folder = open_storage(destination)
-    files = find_sources(patterns)
+    files = _chosen(find_sources(patterns), settings)
     _check_apart(patterns, files, settings, folder)
     ledger = Ledger(store, folder)
     ledger.check_free()
@@ -128,6 +141,7 @@ def _tasks(
             target_bytes=settings.target_bytes,
             durable=settings.durable,
             version=__version__,
+            recoding=settings.recoding,
         )
         for part in plan.parts
         if part.index not in done

@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from engine import memory
 from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarget
 from engine.format.footer import Footer
 from engine.layout import OpenFile, open_file
 from engine.manifest import Ledger, receipt_path
-from engine.model import PartPlan, Receipt, RowGroupSlice, SourceFile
+from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile
 from engine.page_maps import page_maps, read_headers
 from engine.storage import Storage, open_storage
 from engine.storage.base import redacted
 from engine.version import __version__
-from engine.writers.chunk import ChunkCutter, NewChunk
+from engine.writers.chunk import ChunkMaker, NewChunk, Piece
 from engine.writers.splice import Assembled, PartWriter, part_key_values
 
 
@@ -37,6 +38,7 @@ class PartTask:
         sources: the files that the part's slices index.
         destination: folder of the parts, path or URL.
         target_bytes: a finished part over it is thrown away; None for no cap.
+        recoding: how pages are encoded, where not as in the source.
         durable: wait for the disk.
         version: evensplit's own, for the part's metadata.
     """
@@ -49,6 +51,7 @@ class PartTask:
     target_bytes: int | None
     durable: bool
     version: str
+    recoding: Recoding = field(default_factory=Recoding)
 
 
 def write_part(task: PartTask) -> Receipt:
@@ -70,12 +73,21 @@ def write_part(task: PartTask) -> Receipt:
     files = [open_file(source) for source in task.sources]
     sink = store.create(path, durable=task.durable)
     try:
-        slices = task.part.slices
-        is_spliced = all(piece.is_whole for piece in slices)
-        cut = _no_cut if is_spliced else chunk_cutter()
-        writer = PartWriter(sink, cut, has_many_groups=len(slices) > 1)
-        for piece in task.part.slices:
-            writer.add(files[piece.file], piece)
+        row_groups = task.part.row_groups
+        writer = PartWriter(
+            sink,
+            _maker(task),
+            has_many_groups=len(row_groups) > 1,
+            keeps_chunks=task.recoding.is_nothing,
+        )
+        for slices in row_groups:
+            writer.add(
+                [
+                    Piece(files[piece.file], piece.row_group, piece.start_row, piece.stop_row)
+                    for piece in slices
+                ]
+            )
+            _forget_ended(files, slices)
         assembled = writer.finish(files[0].footer, _key_values(task, files[0]))
         _check(task, assembled, sink.size_bytes)
         _check_unchanged(task, files)
@@ -131,15 +143,24 @@ def _cut_bytes(file: OpenFile, piece: RowGroupSlice) -> int:
     return most + kept
 
 
-def chunk_cutter() -> ChunkCutter:
-    """Return what makes column chunks of cut row groups: it imports pyarrow."""
-    from engine.writers.page_cut import cut_by_pages
+def _forget_ended(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> None:
+    """Drop what is kept of row groups that no later part needs."""
+    for piece in slices:
+        if piece.stop_row == piece.num_rows_in_group:
+            files[piece.file].forget(piece.row_group)
 
-    return cut_by_pages
+
+def _maker(task: PartTask) -> ChunkMaker:
+    """Return what makes column chunks; only a part that needs it imports pyarrow."""
+    if task.recoding.is_nothing and task.part.is_spliced:
+        return _no_chunk
+    from engine.writers.make import make_chunk
+
+    return partial(make_chunk, recoding=task.recoding)
 
 
-def _no_cut(*_: object, **__: object) -> NewChunk:
-    raise InternalError("a part of whole row groups asked for a cut")
+def _no_chunk(*_: object, **__: object) -> NewChunk:
+    raise InternalError("a part of whole row groups asked for a new chunk")
 
 
 def _key_values(task: PartTask, model: OpenFile) -> list[tuple[bytes, bytes | None]]:
@@ -180,7 +201,6 @@ def _acknowledge(
         spliced_bytes=assembled.spliced_bytes,
         reencoded_bytes=assembled.reencoded_bytes,
         footer_sha256=hashlib.sha256(assembled.footer).hexdigest(),
-        notes=assembled.notes,
     )
     text = json.dumps(receipt.as_dict(), indent=1).encode()
     store.put(receipt_path(store, folder, part.index), text, durable=task.durable)

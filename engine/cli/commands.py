@@ -54,6 +54,44 @@ _SPLIT_OPTIONS = (
         help="Names of the parts.",
     ),
     click.option(
+        "--codec",
+        type=click.Choice(["zstd", "snappy", "gzip", "lz4", "brotli", "none"]),
+        envvar="EVENSPLIT_CODEC",
+        help="Compress the parts so; values stay encoded as they are. [default: as in SRC]",
+    ),
+    click.option(
+        "--codec-level",
+        type=int,
+        metavar="N",
+        envvar="EVENSPLIT_CODEC_LEVEL",
+        help="Level of --codec. [default: the library's]",
+    ),
+    click.option(
+        "--row-group-size",
+        metavar="SIZE",
+        envvar="EVENSPLIT_ROW_GROUP_SIZE",
+        help="Row groups of the parts are at most so large: 128MB, or 1000000rows. "
+        "[default: as in SRC]",
+    ),
+    click.option(
+        "--columns",
+        metavar="NAMES",
+        envvar="EVENSPLIT_COLUMNS",
+        help="Take only these columns, with commas between. [default: all]",
+    ),
+    click.option(
+        "--data-page-version",
+        type=click.Choice(["1", "2"]),
+        envvar="EVENSPLIT_DATA_PAGE_VERSION",
+        help="Version of data pages. [default: as in SRC]",
+    ),
+    click.option(
+        "--dictionary/--no-dictionary",
+        default=None,
+        envvar="EVENSPLIT_DICTIONARY",
+        help="Encode values by dictionaries, or not. [default: as in SRC]",
+    ),
+    click.option(
         "--memory",
         metavar="SIZE",
         envvar="EVENSPLIT_MEMORY",

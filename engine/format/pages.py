@@ -240,6 +240,65 @@ def rewritten_header(
     return thrift.encode(with_fields(header.struct, outer))
 
 
+def resized_header(header: PageHeader, body: bytes, *, is_compressed: bool = True) -> bytes:
+    """Return the header of a page whose body went through another codec, all else the same.
+
+    Args:
+        header: the source page's.
+        body: the new body as it will lie in the file.
+        is_compressed: for V2, whether the values went through the codec.
+    """
+    changes: Struct = {3: (I32, len(body))}
+    if header.crc is not None:
+        changes[4] = (I32, _signed(zlib.crc32(body)))
+    if header.type is PageType.DATA_V2 and is_compressed != header.is_compressed:
+        field = _DETAIL_FIELDS[header.type]
+        flag = (TRUE if is_compressed else FALSE, is_compressed)
+        changes[field] = (STRUCT, with_fields(header.struct[field][1], {7: flag}))
+    return thrift.encode(with_fields(header.struct, changes))
+
+
+def new_dictionary_header(
+    body: bytes, *, uncompressed_bytes: int, num_values: int, has_crc: bool
+) -> bytes:
+    """Return the header of a dictionary page of PLAIN values.
+
+    Args:
+        body: as it will lie in the file.
+        uncompressed_bytes: of the body before compression.
+        num_values: entries.
+        has_crc: whether it gets a checksum.
+    """
+    detail: Struct = {1: (I32, num_values), 2: (I32, Encoding.PLAIN.value)}
+    struct: Struct = {
+        1: (I32, int(PageType.DICTIONARY)),
+        2: (I32, uncompressed_bytes),
+        3: (I32, len(body)),
+        7: (STRUCT, detail),
+    }
+    if has_crc:
+        struct = with_fields(struct, {4: (I32, _signed(zlib.crc32(body)))})
+    return thrift.encode(struct)
+
+
+def page_version(header: PageHeader) -> int:
+    """Return 1 or 2, the version of a data page."""
+    return 2 if header.type is PageType.DATA_V2 else 1
+
+
+def of_version(header: PageHeader, version: int) -> PageHeader:
+    """Return a data page's header as the other version has it: sizes and counts still to be set."""
+    kind = PageType.DATA_V2 if version == 2 else PageType.DATA
+    encoding = (I32, header.encoding)
+    count, rle, none = (I32, header.num_values), (I32, Encoding.RLE.value), (I32, 0)
+    detail: Struct = {1: count, 2: encoding, 3: rle, 4: rle}
+    if version == 2:
+        detail = {1: count, 2: none, 3: none, 4: encoding, 5: none, 6: none}
+    kept = {field: entry for field, entry in header.struct.items() if field not in (5, 6, 7, 8)}
+    struct = with_fields(kept, {1: (I32, int(kind)), _DETAIL_FIELDS[kind]: (STRUCT, detail)})
+    return _header(struct, header.header_bytes)
+
+
 def _with_statistics(header: PageHeader, detail: Struct, statistics: Struct | None) -> Struct:
     field = 5 if header.type is PageType.DATA else 8
     detail.pop(field, None)

@@ -162,6 +162,11 @@ class Bounds:
     null_count: int | None = None
     nan_count: int | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether both bounds are values of the entries, or there are no values."""
+        return self.is_empty or (self.is_min_exact and self.is_max_exact)
+
 
 UNKNOWN = Bounds()
 EMPTY = Bounds(is_empty=True, null_count=0, nan_count=0)

@@ -26,6 +26,7 @@ def check_footers(
     parts: Sequence[Footer],
     names: Sequence[str],
     expected_rows: Sequence[int] | None = None,
+    codec: int | None = None,
 ) -> None:
     """Compare the footers of parts with those of the sources.
 
@@ -34,12 +35,13 @@ def check_footers(
         parts: footers of the parts, in order.
         names: what to call each part.
         expected_rows: rows of each part by its receipt; None if there are none.
+        codec: that the parts were given; None for the source's.
 
     Raises:
         Different: names the part and what differs.
     """
     _check_row_counts(sources, parts, names, expected_rows)
-    codecs = _codecs(sources)
+    codecs = _codecs(sources) if codec is None else [{codec}] * len(sources[0].leaves)
     whole = _whole_groups(sources)
     first_row = 0
     for part, name in zip(parts, names, strict=True):
@@ -129,7 +131,7 @@ def _check_groups(
             if num_rows and chunk.codec not in codecs[leaf.index]:
                 raise Different(
                     f"{name}: column {leaf.name} is compressed with {_codec_name(chunk.codec)}, "
-                    "which the source does not use for it"
+                    "which is neither the source's nor what was asked for"
                 )
             if copied_from is None:
                 continue

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from engine.format.footer import Footer
-from engine.layout import read_footer
+from engine.layout import chosen_columns, read_footer
 from engine.model import SourceFile
 from engine.storage import Source, open_storage
 from engine.storage.base import naming, redacted
@@ -34,9 +34,9 @@ def opened(file: SourceFile) -> Iterator[Source]:
 
 @lru_cache(maxsize=_MOST_FOOTERS)
 def footer_of(file: SourceFile) -> Footer:
-    """Return a file's footer; errors name the file."""
+    """Return a file's footer, of the columns taken; errors name the file."""
     with naming(file.path), opened(file) as source:
-        return read_footer(source)[0]
+        return chosen_columns(read_footer(source)[0], file)
 
 
 def name_of(file: SourceFile) -> str:

@@ -18,6 +18,7 @@ from engine.format.one_column import group_rows, read_chunk
 from engine.manifest import Ledger
 from engine.memory import budget, verify_batch_bytes
 from engine.model import Receipt, SourceFile, Verification
+from engine.settings import CODECS
 from engine.storage import Storage, open_storage
 from engine.verifier.footers import check_footers
 from engine.verifier.opened import footer_of, name_of, opened
@@ -56,6 +57,7 @@ def verify_parts(
     memory_bytes: int,
     workers: int,
     expected_rows: Sequence[int] | None = None,
+    codec: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> int:
     """Prove that the parts, in their order, hold what the sources hold.
@@ -65,6 +67,7 @@ def verify_parts(
         memory_bytes: budget, which sets how much each column decodes at once.
         workers: columns compared at once.
         expected_rows: rows of each part by its receipt.
+        codec: that the parts were given; None for the source's.
         progress: called, from one thread at a time, with numbers of rows of one column as they
             are compared; they add up to rows × columns.
 
@@ -76,7 +79,7 @@ def verify_parts(
         SourceError: a source cannot be read, or changed meanwhile.
     """
     try:
-        footers = check_metadata(sources, parts, expected_rows)
+        footers = check_metadata(sources, parts, expected_rows, codec)
         order = largest_columns_first([footer_of(file) for file in sources])
         index_bytes = sum(footer.size_bytes for footer in footers)
         batch_bytes = verify_batch_bytes(
@@ -91,6 +94,7 @@ def check_metadata(
     sources: Sequence[SourceFile],
     parts: Sequence[SourceFile],
     expected_rows: Sequence[int] | None = None,
+    codec: int | None = None,
 ) -> list[Footer]:
     """Compare footers and check the structure of every part; return all footers.
 
@@ -100,7 +104,7 @@ def check_metadata(
     """
     ours = [footer_of(file) for file in sources]
     theirs = [_part_footer(file) for file in parts]
-    check_footers(ours, theirs, [name_of(file) for file in parts], expected_rows)
+    check_footers(ours, theirs, [name_of(file) for file in parts], expected_rows, codec)
     for file in parts:
         with opened(file) as part:
             check_part_structure(part)
@@ -181,6 +185,7 @@ def verify_split(
         memory_bytes=budget(memory_bytes).bytes,
         workers=workers or os.cpu_count() or 1,
         expected_rows=[receipt.num_rows for receipt in manifest.parts],
+        codec=CODECS.get(manifest.settings.get("codec") or ""),
         progress=progress,
     )
     return Verification(

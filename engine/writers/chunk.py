@@ -1,27 +1,59 @@
-"""A column chunk in the making: the seam between whatever cuts chunks and the splice writer.
+"""A column chunk in the making: the seam between whatever makes chunks and the splice writer.
 
-A cut chunk is a sequence of extents (bytes of the source to copy, or new bytes) and the metadata
-that becomes true for it. Positions in it count from the chunk's own first byte, so that it can be
-placed anywhere.
+A maker sends the chunk's bytes, in order, to a :class:`ChunkOut` (ranges of the source to copy, or
+new bytes) and returns the metadata that becomes true for it. Positions in these count from the
+chunk's own first byte, so that it can be placed anywhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
-from engine.format.footer import Leaf, Range
+from engine.format.footer import Range
 from engine.format.page_index import PageLocation
 from engine.format.thrift import Struct
 from engine.layout import OpenFile
 
 
+class Piece(NamedTuple):
+    """Rows ``[start_row, stop_row)`` of a row group of an opened source."""
+
+    file: OpenFile
+    row_group: int
+    start_row: int
+    stop_row: int
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the piece."""
+        return self.stop_row - self.start_row
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole row group."""
+        return self.num_rows == self.file.row_group(self.row_group).num_rows
+
+
+class ChunkOut(Protocol):
+    """Takes the bytes of a chunk in order. ``num_bytes`` counts them."""
+
+    num_bytes: int
+
+    def write(self, data: bytes) -> None:
+        """Append new bytes."""
+
+    def copy(self, file: OpenFile, where: Range) -> None:
+        """Append bytes of a source as they are."""
+
+
 @dataclass
 class NewChunk:
-    """A column chunk that holds some rows of a source chunk.
+    """What is true of a column chunk that was made.
 
     Attributes:
-        extents: what it consists of, in order: ranges of the source file, or new bytes.
+        codec: of its pages.
         num_values: level entries.
         uncompressed_bytes: page headers and pages before compression.
         first_data_page: position of the first data page.
@@ -34,11 +66,9 @@ class NewChunk:
         column_index: the column index's thrift bytes, or None.
         page_value_bytes: ``unencoded_byte_array_data_bytes`` of each page, where known.
         size_statistics: exact ones, or None.
-        reencoded_bytes: how many of its bytes were encoded anew.
-        note: why anything was, for the receipt.
     """
 
-    extents: list[Range | bytes]
+    codec: int
     num_values: int
     uncompressed_bytes: int
     first_data_page: int
@@ -50,32 +80,20 @@ class NewChunk:
     column_index: bytes | None = None
     page_value_bytes: list[int] | None = None
     size_statistics: Struct | None = None
-    reencoded_bytes: int = 0
-    note: str = ""
-    num_bytes: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Count the bytes."""
-        self.num_bytes = sum(
-            extent.length if isinstance(extent, Range) else len(extent) for extent in self.extents
-        )
 
 
-class ChunkCutter(Protocol):
+class ChunkMaker(Protocol):
     """The seam itself."""
 
     def __call__(
-        self,
-        file: OpenFile,
-        row_group: int,
-        leaf: Leaf,
-        start_row: int,
-        stop_row: int,
-        *,
-        most_decoded_bytes: int,
+        self, pieces: Sequence[Piece], column: int, out: ChunkOut, *, most_decoded_bytes: int
     ) -> NewChunk:
-        """Make the chunk of rows ``[start_row, stop_row)`` of a row group's column.
+        """Make one column's chunk of the rows of all pieces, which become one row group.
 
-        ``most_decoded_bytes``: a chunk up to this size (compressed) may be decoded for its bounds,
-        if nothing else gives them.
+        Args:
+            pieces: in order, at least one.
+            column: position of the leaf in the schema.
+            out: takes the bytes.
+            most_decoded_bytes: pages up to this size (compressed) together may be decoded for exact
+                bounds, if nothing else gives them.
         """

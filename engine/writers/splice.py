@@ -3,8 +3,9 @@
 A part is the magic, the column chunks of its row groups, the Bloom filters, the column indexes,
 the offset indexes and the footer. Chunks of whole row groups are copied without being looked at:
 the steps are *read* where they lie, *copy*, *rebase* every offset that names a place in the file.
-Row groups that a cut passes through are made by a :data:`~engine.writers.chunk.ChunkCutter`, one
-column after another. Every field of the source's footer that does not name a place is kept.
+All others (cut, encoded anew, put together) are made by a
+:class:`~engine.writers.chunk.ChunkMaker`, one column after another. Every field of the source's
+footer that does not name a place is kept.
 
 Source: parquet.thrift, PageIndex.md, BloomFilter.md of apache/parquet-format.
 """
@@ -32,9 +33,8 @@ from engine.format.footer import (
 from engine.format.page_index import OffsetIndex
 from engine.format.thrift import I32, I64, LIST, STRUCT, Raw, Struct
 from engine.layout import OpenFile, bloom_filter_range
-from engine.model import RowGroupSlice
 from engine.storage import PartSink
-from engine.writers.chunk import ChunkCutter, NewChunk
+from engine.writers.chunk import ChunkMaker, NewChunk, Piece
 
 PANDAS_KEY = b"pandas"
 ARROW_KEY = b"ARROW:schema"
@@ -44,12 +44,11 @@ _BOUNDS = (1, 2, 5, 6, 7, 8)  # fields of ``Statistics``: both pairs of bounds, 
 
 @dataclass(frozen=True)
 class Assembled:
-    """What became of a part: bytes copied, bytes encoded anew, why, and its footer."""
+    """What became of a part: bytes copied, bytes encoded anew, and its footer."""
 
     spliced_bytes: int
     reencoded_bytes: int
     footer: bytes
-    notes: tuple[str, ...]
 
 
 class _Extras:
@@ -72,30 +71,67 @@ class _Extras:
         self.offset_index = offset_index
 
 
-class PartWriter:
-    """Writes one part into a sink, row group after row group."""
+class _Out:
+    """Where a chunk's bytes go: into the part, counted."""
 
-    def __init__(self, sink: PartSink, cut: ChunkCutter, *, has_many_groups: bool) -> None:
+    def __init__(self, writer: PartWriter) -> None:
+        self._writer = writer
+        self.num_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self._writer.put_new(data)
+        self.num_bytes += len(data)
+
+    def copy(self, file: OpenFile, where: Range) -> None:
+        self._writer.copy(file, where)
+        self.num_bytes += where.length
+
+
+class PartWriter:
+    """Writes one part into a sink, row group after row group.
+
+    Args:
+        sink: takes the part's bytes.
+        make: makes chunks that are not copied whole.
+        has_many_groups: whether the part will have several row groups.
+        keeps_chunks: whether whole row groups are copied as they are.
+    """
+
+    def __init__(
+        self, sink: PartSink, make: ChunkMaker, *, has_many_groups: bool, keeps_chunks: bool = True
+    ) -> None:
         self._sink = sink
         # Readers that merge the bounds of row groups misread a file in which only some have them.
         self._most_decoded_bytes = DECODED_FOR_BOUNDS_BYTES if has_many_groups else 0
-        self._cut = cut
+        self._make = make
+        self._keeps_chunks = keeps_chunks
         self._groups: list[Struct] = []
         self._extras: list[_Extras] = []
-        self._notes: dict[str, None] = {}
         self._num_rows = 0
         self._spliced_bytes = 0
         self._reencoded_bytes = 0
         sink.write(MAGIC)
 
-    def add(self, file: OpenFile, piece: RowGroupSlice) -> None:
-        """Append a slice of a row group."""
-        group = file.row_group(piece.row_group)
-        whole = piece.is_whole
-        self._groups.append(
-            self._whole(file, group) if whole else self._partial(file, group, piece)
-        )
-        self._num_rows += piece.num_rows
+    def add(self, pieces: Sequence[Piece]) -> None:
+        """Append a row group that holds the rows of all pieces."""
+        first = pieces[0]
+        if self._keeps_chunks and len(pieces) == 1 and first.is_whole:
+            struct = self._whole(first.file, first.file.row_group(first.row_group))
+        else:
+            struct = self._made(pieces)
+        self._groups.append(struct)
+        self._num_rows += sum(piece.num_rows for piece in pieces)
+
+    def put_new(self, data: bytes) -> None:
+        """Append bytes that were encoded anew."""
+        self._sink.write(data)
+        self._reencoded_bytes += len(data)
+
+    def copy(self, file: OpenFile, where: Range) -> None:
+        """Append bytes of a source."""
+        if where.length:
+            self._sink.copy(file.source, where.offset, where.length)
+            self._spliced_bytes += where.length
 
     def finish(self, model: Footer, key_values: list[tuple[bytes, bytes | None]]) -> Assembled:
         """Write indexes and footer; ``model`` lends schema and all other metadata."""
@@ -110,7 +146,7 @@ class PartWriter:
         drop_half_known_bounds(self._groups)
         footer = part_footer(model, self._groups, self._num_rows, key_values)
         self._sink.write(seal(footer))
-        return Assembled(self._spliced_bytes, self._reencoded_bytes, footer, tuple(self._notes))
+        return Assembled(self._spliced_bytes, self._reencoded_bytes, footer)
 
     # -- whole row groups ----------------------------------------------------------------------
 
@@ -147,70 +183,47 @@ class PartWriter:
         run = Range(0, 0)
         for i in sorted(range(len(chunks)), key=lambda i: ranges[i]):
             if ranges[i].offset != run.end:
-                self._copy(file, run)
+                self.copy(file, run)
                 run = Range(ranges[i].offset, 0)
             moved[i] = self._sink.size_bytes + run.length - ranges[i].offset
             run = Range(run.offset, run.length + ranges[i].length)
-        self._copy(file, run)
+        self.copy(file, run)
         return moved
 
-    def _copy(self, file: OpenFile, where: Range) -> None:
-        if where.length:
-            self._sink.copy(file.source, where.offset, where.length)
-            self._spliced_bytes += where.length
+    # -- made row groups -----------------------------------------------------------------------
 
-    # -- cut row groups ------------------------------------------------------------------------
-
-    def _partial(self, file: OpenFile, group: RowGroup, piece: RowGroupSlice) -> Struct:
+    def _made(self, pieces: Sequence[Piece]) -> Struct:
+        """Make a row group; what the source says of it beside its chunks is the first piece's."""
         start = self._sink.size_bytes
         columns = []
         uncompressed_bytes = 0
-        for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
-            new = self._cut(
-                file,
-                piece.row_group,
-                leaf,
-                piece.start_row,
-                piece.stop_row,
-                most_decoded_bytes=self._most_decoded_bytes,
-            )
+        file = pieces[0].file
+        group = file.row_group(pieces[0].row_group)
+        for column, chunk in enumerate(group.columns):
             position = self._sink.size_bytes
-            self._put_extents(file, new)
-            struct = cut_chunk(chunk, new, position)
+            out = _Out(self)
+            new = self._make(pieces, column, out, most_decoded_bytes=self._most_decoded_bytes)
+            struct = made_chunk(chunk, new, position, out.num_bytes)
             columns.append(struct)
             uncompressed_bytes += new.uncompressed_bytes
-            self._extras.append(
-                _Extras(
-                    struct,
-                    file,
-                    # A filter of all the chunk's values never denies one of those kept.
-                    bloom_filter_range(file, chunk),
-                    new.column_index,
-                    offset_index(new, position),
-                )
-            )
+            # A filter of all the chunk's values never denies one of those kept.
+            bloom_filter = bloom_filter_range(file, chunk) if len(pieces) == 1 else None
+            if bloom_filter is None:
+                drop_bloom_filter(struct)
+            index = offset_index(new, position)
+            self._extras.append(_Extras(struct, file, bloom_filter, new.column_index, index))
         struct = with_fields(
             group.struct,
             {
                 1: (LIST, thrift.Sequence(STRUCT, columns)),
                 2: (I64, uncompressed_bytes),
-                3: (I64, piece.num_rows),
+                3: (I64, sum(piece.num_rows for piece in pieces)),
             },
         )
         if 6 in struct:
             struct[6] = (I64, self._sink.size_bytes - start)
         set_ordinal(struct, len(self._groups), start)
         return struct
-
-    def _put_extents(self, file: OpenFile, new: NewChunk) -> None:
-        for extent in new.extents:
-            if isinstance(extent, Range):
-                self._copy(file, extent)
-            else:
-                self._sink.write(extent)
-        self._reencoded_bytes += new.reencoded_bytes
-        if new.note:
-            self._notes[new.note] = None
 
     # -- behind the data -----------------------------------------------------------------------
 
@@ -219,7 +232,7 @@ class PartWriter:
             return
         meta: Struct = value(extra.chunk, 3)
         meta[14] = (I64, self._sink.size_bytes)
-        self._copy(extra.file, extra.bloom_filter)
+        self.copy(extra.file, extra.bloom_filter)
 
     def _put_index(self, chunk: Struct, field: int, data: bytes) -> None:
         place: Struct = {field: (I64, self._sink.size_bytes), field + 1: (I32, len(data))}
@@ -243,18 +256,19 @@ def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:
     return struct
 
 
-def cut_chunk(chunk: ColumnChunk, new: NewChunk, position: int) -> Struct:
-    """Return the ``ColumnChunk`` of a cut chunk that lies at ``position``.
+def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int) -> Struct:
+    """Return the ``ColumnChunk`` of a made chunk of ``num_bytes`` that lies at ``position``.
 
-    Kept from the source: type, path, codec, key-value metadata, Bloom filter. Statistics are those
-    of the rows kept, or absent; geospatial statistics are absent.
+    Kept from the source: type, path, key-value metadata, Bloom filter. Statistics are those of the
+    rows kept, or absent; geospatial statistics are absent.
     """
     meta = {field: entry for field, entry in chunk.meta.items() if field not in (10, 11, 16, 17)}
     changes: Struct = {
         2: (LIST, thrift.Sequence(I32, list(new.encodings))),
+        4: (I32, new.codec),
         5: (I64, new.num_values),
         6: (I64, new.uncompressed_bytes),
-        7: (I64, new.num_bytes),
+        7: (I64, num_bytes),
         9: (I64, position + new.first_data_page),
     }
     if new.has_dictionary:
@@ -274,8 +288,15 @@ def cut_chunk(chunk: ColumnChunk, new: NewChunk, position: int) -> Struct:
     struct = {field: entry for field, entry in chunk.struct.items() if field not in (4, 5, 6, 7)}
     if value(struct, 2):  # some writers name the chunk's beginning, some its end
         at_end = value(struct, 2) >= chunk.range.end
-        struct[2] = (I64, position + (new.num_bytes if at_end else 0))
+        struct[2] = (I64, position + (num_bytes if at_end else 0))
     return with_fields(struct, {3: (STRUCT, with_fields(meta, changes))})
+
+
+def drop_bloom_filter(chunk: Struct) -> None:
+    """Take the Bloom filter from a ``ColumnChunk`` whose values are not those of one source."""
+    meta: Struct = value(chunk, 3)
+    for field in (14, 15):
+        meta.pop(field, None)
 
 
 def drop_half_known_bounds(groups: Sequence[Struct]) -> None:

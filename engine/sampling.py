@@ -1,0 +1,93 @@
+"""How large pages will be once they are encoded anew, from a few that are.
+
+A plan must know the sizes of parts before any work. Pages of every column, spread over the sources,
+are made as the parts' will be, and their bytes compared. What comes out is an estimate: plans leave
+:func:`uncertain_share` for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from engine.format.footer import Range
+from engine.layout import OpenFile, Scale, open_file
+from engine.model import Recoding, SourceFile
+from engine.page_maps import page_maps
+from engine.writers.chunk import Piece
+from engine.writers.make import make_chunk
+
+_UNCERTAIN_SHARE = 0.05
+_UNCERTAIN_VALUES_SHARE = 0.15  # where values, not only pages, are encoded anew
+_MOST_ROW_GROUPS = 4
+_MOST_RUNS = 3  # of pages, in each chunk
+_RUN_PAGES = 2
+T = TypeVar("T")
+
+
+class _Counter:
+    """Takes a chunk and keeps nothing but its size."""
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self.num_bytes += len(data)
+
+    def copy(self, file: OpenFile, where: Range) -> None:
+        self.num_bytes += where.length
+
+
+def uncertain_share(recoding: Recoding) -> float:
+    """Return the share by which parts may turn out larger than :func:`scales` lets expect."""
+    return _UNCERTAIN_SHARE if recoding.dictionary is None else _UNCERTAIN_VALUES_SHARE
+
+
+def scales(files: Sequence[SourceFile], recoding: Recoding) -> list[Scale]:
+    """Return, for every column, the bytes in the parts for one byte in the sources.
+
+    Raises:
+        BadPage: a page that was looked at is damaged.
+        Unsupported: a codec or encoding of the sources cannot be read.
+    """
+    groups = [
+        (file, index)
+        for file in map(open_file, files)
+        for index in range(file.footer.num_row_groups)
+        if file.row_group(index).num_rows
+    ]
+    chosen = _spread(groups, _MOST_ROW_GROUPS)
+    num_columns = len(open_file(files[0]).footer.leaves)
+    return [_scale(chosen, column, recoding) for column in range(num_columns)]
+
+
+def _scale(groups: Sequence[tuple[OpenFile, int]], column: int, recoding: Recoding) -> Scale:
+    old = new = old_dictionary = new_dictionary = 0
+    for file, index in groups:
+        pages = page_maps(file, index)[column]
+        for start in _spread(range(0, pages.num_pages, _RUN_PAGES), _MOST_RUNS):
+            stop = min(start + _RUN_PAGES, pages.num_pages)
+            last_row = pages.first_rows[stop] if stop < pages.num_pages else pages.num_rows
+            piece = Piece(file, index, pages.first_rows[start], last_row)
+            if piece.num_rows <= 0:
+                continue
+            counter = _Counter()
+            made = make_chunk([piece], column, counter, recoding=recoding)
+            old += sum(pages.sizes[start:stop])
+            new += counter.num_bytes - made.first_data_page
+            if pages.dictionary is not None and made.has_dictionary:
+                old_dictionary += pages.dictionary.length
+                new_dictionary += made.first_data_page
+    data = new / old if old else 1.0
+    if recoding.dictionary:  # a few pages have few repetitions: all may have more
+        data = min(data, 1.0)
+    if recoding.dictionary is not None:
+        return Scale(data, 1.0 if recoding.dictionary else 0.0)
+    return Scale(data, new_dictionary / old_dictionary if old_dictionary else data)
+
+
+def _spread(items: Sequence[T], most: int) -> list[T]:
+    """Return up to ``most`` items, evenly from the first to the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i * (len(items) - 1) // (most - 1)] for i in range(most)]

@@ -1,0 +1,543 @@
+"""Build a column chunk from pages of several row groups, or with another use of dictionaries.
+
+Row groups that are put together have one dictionary each; theirs are united, and indices are
+mapped, so that values stay encoded. Pages without dictionary are copied, or compressed anew, as
+they are; only what no page can be carried over for is decoded and encoded: pages whose dictionary
+is given up or that are to get one, cut pages, and pages that begin inside a row where the version
+wanted forbids it. Small pages are put together.
+
+Once a page without dictionary is written, all that follow have none: readers expect that order.
+A united dictionary has its limit; what comes behind it is written PLAIN, as every writer does.
+
+Bounds of pages, and so of the chunk, are computed from values where no index proves them. Not
+covered: chunks of one row group whose pages keep their encoding (:mod:`engine.writers.page_cut`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.errors import BadStructure
+from engine.format import levels as lv
+from engine.format import statistics as st
+from engine.format.codecs import compress
+from engine.format.footer import Encoding, Type
+from engine.format.one_page import as_ordered, encode_values
+from engine.format.page_index import PageEntry, PageLocation
+from engine.format.pages import PageHeader, PageType, check_crc, new_dictionary_header, page_version
+from engine.format.thrift import Struct
+from engine.model import Recoding
+from engine.page_maps import at_page, page_maps, read_header, read_page
+from engine.writers.chunk import ChunkOut, NewChunk, Piece
+from engine.writers.new_page import NewPage, build_page, recoded_page
+from engine.writers.source_chunk import DICTIONARY_ENCODINGS, SourceChunk, open_page, source_chunk
+
+# As common writers have it: larger dictionaries save little and every reader keeps them in memory.
+MOST_DICTIONARY_BYTES = 1 << 20
+PAGE_ENTRIES = 20_000
+PAGE_BYTES = 1 << 20
+
+
+def must_build(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bool:
+    """Whether a chunk cannot be made page by page from one source chunk."""
+    if len(pieces) > 1 or recoding.dictionary:
+        return True
+    file, row_group = pieces[0].file, pieces[0].row_group
+    pages = page_maps(file, row_group)[column]
+    if recoding.dictionary is False and pages.dictionary is not None:
+        return True
+    return recoding.page_version == 2 and bool(pages.begins_inside_row)
+
+
+def build_chunk(
+    pieces: Sequence[Piece], column: int, out: ChunkOut, *, recoding: Recoding
+) -> NewChunk:
+    """Make one column's chunk of all pieces; see :class:`engine.writers.chunk.ChunkMaker`.
+
+    Raises:
+        BadPage: a page is damaged; the message names column, row group and page.
+        Unsupported: a page uses a codec or encoding that Arrow does not have.
+    """
+    return _Build([_Place(piece, column) for piece in pieces], out, recoding).make()
+
+
+class _Place:
+    """A piece of a source chunk."""
+
+    def __init__(self, piece: Piece, column: int) -> None:
+        self.piece = piece
+        self.leaf = piece.file.footer.leaves[column]
+        with at_page(piece.file, piece.row_group, self.leaf):
+            self.source: SourceChunk = source_chunk(piece.file, piece.row_group, self.leaf)
+
+    def pages(self) -> Iterator[_Page]:
+        """Yield what the piece has of each page."""
+        pages, piece = self.source.pages, self.piece
+        for number in range(pages.page_of_row(piece.start_row), pages.num_pages):
+            first_row = pages.first_rows[number]
+            # A page that begins behind the last row may still hold the rest of it.
+            if first_row > piece.stop_row or (
+                first_row == piece.stop_row and not pages.continues(number)
+            ):
+                return
+            with at_page(piece.file, piece.row_group, self.leaf, number):
+                page = self._page(number)
+            if page.slice.num_entries:
+                yield page
+
+    def _page(self, number: int) -> _Page:
+        source, piece = self.source, self.piece
+        where = source.pages.page(number)
+        header, body = read_page(piece.file, where)
+        if not header.is_data:
+            raise BadStructure("not a data page")
+        check_crc(header, body)
+        levels, values = open_page(header, body, source.chunk.codec, self.leaf)
+        base, end = source.pages.rows(number)
+        kept = lv.slice_rows(
+            levels,
+            -1 if base > piece.start_row else piece.start_row - base,
+            max(0, min(piece.stop_row, end) - base),
+        )
+        return _Page(self, number, header, body, levels, values, kept)
+
+
+class _Page(NamedTuple):
+    """What a piece has of a page, decompressed."""
+
+    place: _Place
+    number: int
+    header: PageHeader
+    body: bytes
+    levels: lv.PageLevels
+    section: bytes
+    slice: lv.PageSlice
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every entry is kept, and the page begins with a row."""
+        starts = self.levels.repetition is None or not self.levels.repetition[0]
+        return self.slice.num_entries == self.levels.num_entries and bool(starts)
+
+    @property
+    def continues_row(self) -> bool:
+        """Whether its first entry kept belongs to a row that began before."""
+        repetition = self.levels.repetition
+        return repetition is not None and bool(repetition[self.slice.first_entry])
+
+    def indices(self) -> Any:
+        """Return the dictionary indices that are kept."""
+        found = lv.decode_dictionary_indices(self.section, self.levels.num_values)[1]
+        return found[self.slice.first_value : self.slice.last_value]
+
+    def values(self) -> Any:
+        """Return the values that are kept, as an Arrow array."""
+        source = self.place.source
+        if self.header.is_dictionary_encoded:
+            return _taken(source.dictionary()[1], self.indices())
+        every = source.values(self.number, self.header, self.section, self.levels.num_values)
+        return every[self.slice.first_value : self.slice.last_value]
+
+
+@dataclass
+class _Pending:
+    """Entries for the next page; either all indices into the new dictionary or all values."""
+
+    header: PageHeader
+    encoding: int
+    is_dictionary: bool
+    repetition: list[Any]
+    definition: list[Any]
+    values: list[Any]
+    num_entries: int = 0
+    num_bytes: int = 0
+    bounds: st.Bounds = st.EMPTY  # as far as its writer left them
+
+
+class _Build:
+    def __init__(self, places: Sequence[_Place], out: ChunkOut, recoding: Recoding) -> None:
+        self.places = places
+        self.leaf = places[0].leaf
+        self.out = out
+        self.recoding = recoding
+        model = places[0].source
+        self.order = model.order
+        self.codec = model.chunk.codec if recoding.codec is None else recoding.codec
+        self.model = model
+        self.dictionary = _Dictionary(places, recoding)
+        self.pending: _Pending | None = None
+        self.used: Counter[tuple[int, int]] = Counter()
+        self.locations: list[PageLocation] = []
+        self.entries: list[PageEntry | None] = []
+        self.bounds: list[st.Bounds] = []
+        self.num_values = self.num_rows = self.uncompressed_bytes = 0
+        self.is_plain = False  # a page without dictionary was written
+
+    def make(self) -> NewChunk:
+        has_dictionary = len(self.dictionary.values) > 0
+        if has_dictionary:
+            self._put_dictionary()
+        first_data_page = self.out.num_bytes
+        for place in self.places:
+            for page in place.pages():
+                self._add(page)
+        self._flush()
+        encodings = [encoding for _, encoding in self.used]
+        if has_dictionary:
+            encodings.append(int(Encoding.PLAIN))
+        if self.leaf.max_definition or self.leaf.max_repetition:
+            encodings.append(int(Encoding.RLE))
+        stats = [(kind, encoding, count) for (kind, encoding), count in self.used.items()]
+        if has_dictionary:
+            stats.insert(0, (int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
+        is_indexed = all(place.source.chunk.offset_index is not None for place in self.places)
+        return NewChunk(
+            codec=self.codec,
+            num_values=self.num_values,
+            uncompressed_bytes=self.uncompressed_bytes,
+            first_data_page=first_data_page,
+            has_dictionary=has_dictionary,
+            encodings=list(dict.fromkeys(encodings)),
+            encoding_stats=stats,
+            statistics=self._statistics(),
+            pages=self.locations if is_indexed else None,
+            column_index=self._column_index() if is_indexed else None,
+        )
+
+    def _statistics(self) -> Struct | None:
+        if len(self.places) == 1 and self.places[0].piece.is_whole:
+            return self.model.statistics
+        merged = st.merge(self.bounds, self.order)
+        return st.chunk_statistics(self.model.statistics, merged, self.order)
+
+    def _put_dictionary(self) -> None:
+        plain = encode_values(self.leaf, Encoding.PLAIN, self.dictionary.values)
+        packed = compress(self.codec, plain, self.recoding.level)
+        model = next(place.source for place in self.places)
+        has_crc = model.pages.num_pages > 0 and (
+            read_header(model.file, model.pages.page(0)).crc is not None
+        )
+        head = new_dictionary_header(
+            packed,
+            uncompressed_bytes=len(plain),
+            num_values=len(self.dictionary.values),
+            has_crc=has_crc,
+        )
+        self.out.write(head + packed)
+        self.uncompressed_bytes += len(head) + len(plain)
+
+    # -- pages -----------------------------------------------------------------------------------
+
+    def _add(self, page: _Page) -> None:
+        indices = None if self.is_plain else self.dictionary.indices(page)
+        if self._carries(page, indices):
+            self._flush()
+            self._carry(page)
+            return
+        is_dictionary = indices is not None
+        encoding = page.header.encoding
+        if is_dictionary:
+            encoding = int(Encoding.RLE_DICTIONARY)
+            if self.pages_are_v1(page) and page.header.encoding == Encoding.PLAIN_DICTIONARY:
+                encoding = page.header.encoding
+        elif encoding in DICTIONARY_ENCODINGS:
+            encoding = int(Encoding.PLAIN)
+        pending = self.pending
+        if pending is not None and not page.continues_row:
+            other = (pending.encoding, pending.is_dictionary) != (encoding, is_dictionary)
+            full = pending.num_entries + page.slice.num_entries > PAGE_ENTRIES
+            if other or full or pending.num_bytes + len(page.section) > PAGE_BYTES:
+                self._flush()
+                pending = None
+        if pending is None:
+            pending = self.pending = _Pending(page.header, encoding, is_dictionary, [], [], [])
+        elif pending.is_dictionary != is_dictionary:  # a row that goes on without the dictionary
+            pending.values = [self.dictionary.decoded(np.concatenate(pending.values))]
+            pending.is_dictionary, pending.encoding = False, int(Encoding.PLAIN)
+        first, last = page.slice.first_entry, page.slice.last_entry
+        if page.levels.repetition is not None:
+            pending.repetition.append(page.levels.repetition[first:last])
+        if page.levels.definition is not None:
+            pending.definition.append(page.levels.definition[first:last])
+        pending.values.append(indices if pending.is_dictionary else page.values())
+        whole = page.place.source.bounds_by_writer(page.number, page.header)
+        pending.bounds = st.merge(
+            [pending.bounds, whole if page.is_whole else st.UNKNOWN], self.order
+        )
+        pending.num_entries += page.slice.num_entries
+        pending.num_bytes += len(page.section)
+        self.is_plain |= not pending.is_dictionary
+
+    def pages_are_v1(self, page: _Page) -> bool:
+        """Whether a page made from this one will be of version 1."""
+        return (self.recoding.page_version or page_version(page.header)) == 1
+
+    def _carries(self, page: _Page, indices: Any | None) -> bool:
+        """Whether a page can be taken over with its values as they are encoded."""
+        is_large = 4 * page.slice.num_entries >= PAGE_ENTRIES or 4 * len(page.section) >= PAGE_BYTES
+        return (
+            page.is_whole
+            and indices is None
+            and not page.header.is_dictionary_encoded
+            and not page.place.source.is_chained
+            and not self.recoding.dictionary
+            and (is_large or self.pending is None)
+            and not self._next_continues(page)
+        )
+
+    def _next_continues(self, page: _Page) -> bool:
+        pages = page.place.source.pages
+        return page.number + 1 < pages.num_pages and pages.continues(page.number + 1)
+
+    def _carry(self, page: _Page) -> None:
+        source = page.place.source
+        new = recoded_page(
+            page.header,
+            page.body,
+            leaf=self.leaf,
+            source_codec=source.chunk.codec,
+            codec=self.codec,
+            level=self.recoding.level,
+            version=self.recoding.page_version,
+        )
+        bounds = self._bounds(page.values())
+        if (
+            self.codec == source.chunk.codec
+            and self.recoding.level is None
+            and not (self.recoding.page_version not in (None, page_version(page.header)))
+        ):
+            where = source.pages.page(page.number)
+            self._note(where.length, new, page.levels, page.slice, bounds)
+            self.out.copy(source.file, where)
+        else:
+            self._note(len(new.data), new, page.levels, page.slice, bounds)
+            self.out.write(new.data)
+        self.is_plain = True
+
+    def _flush(self) -> None:
+        pending, self.pending = self.pending, None
+        if pending is None:
+            return
+        bounds = pending.bounds
+        if pending.is_dictionary:
+            indices = np.concatenate(pending.values)
+            section = lv.encode_dictionary_indices(self.dictionary.bit_width, indices)
+            if not bounds.is_known:
+                bounds = self._bounds(self.dictionary.distinct(indices))
+        else:
+            array = pa.concat_arrays(pending.values)
+            section = b""
+            if len(array):
+                section = encode_values(self.leaf, pending.encoding, array)
+            else:
+                pending.encoding = int(Encoding.PLAIN)  # delta encodings have a header even so
+            if not bounds.is_known:
+                bounds = self._bounds(array)
+        levels = lv.PageLevels(
+            pending.num_entries,
+            np.concatenate(pending.repetition) if pending.repetition else None,
+            np.concatenate(pending.definition) if pending.definition else None,
+            self.leaf.max_definition,
+            0,
+        )
+        kept = lv.PageSlice(0, levels.num_entries, 0, levels.num_values)
+        new = build_page(
+            pending.header,
+            levels,
+            kept,
+            section,
+            leaf=self.leaf,
+            encoding=pending.encoding,
+            codec=self.codec,
+            level=self.recoding.level,
+            version=self.recoding.page_version,
+        )
+        self._note(len(new.data), new, levels, kept, bounds)
+        self.out.write(new.data)
+
+    def _bounds(self, array: Any) -> st.Bounds:
+        if not len(array):
+            return st.EMPTY
+        return st.bounds_of(as_ordered(self.leaf, array), self.order)
+
+    def _note(
+        self,
+        num_bytes: int,
+        page: NewPage,
+        levels: lv.PageLevels,
+        kept: lv.PageSlice,
+        bounds: st.Bounds,
+    ) -> None:
+        """Write down what is true of the page that comes next."""
+        bounds = replace(bounds, null_count=kept.num_nulls)
+        if page.encoding in DICTIONARY_ENCODINGS and bounds.nan_count:
+            # NaNs of a page count by entry; here each distinct value was looked at once.
+            bounds = replace(bounds, nan_count=None)
+        self.locations.append(PageLocation(self.out.num_bytes, num_bytes, self.num_rows))
+        self.used[int(page.type), page.encoding] += 1
+        self.bounds.append(bounds)
+        self.entries.append(_entry(bounds, kept.num_entries))
+        self.num_values += kept.num_entries
+        self.uncompressed_bytes += page.uncompressed_bytes
+        num_rows = kept.num_entries
+        if levels.repetition is not None:
+            num_rows -= int(np.count_nonzero(levels.repetition[kept.first_entry : kept.last_entry]))
+        self.num_rows += num_rows
+
+    def _column_index(self) -> bytes | None:
+        """Return the column index, None if the source has none or a page's bounds are unknown."""
+        model = self.model.column_index
+        entries = [entry for entry in self.entries if entry is not None]
+        if model is None or len(entries) < len(self.entries):
+            return None
+        return model.replaced(entries, st.boundary_order(entries, self.order)).encode()
+
+
+def _entry(bounds: st.Bounds, num_entries: int) -> PageEntry | None:
+    is_null = bounds.null_count == num_entries
+    if not is_null and (bounds.min is None or bounds.max is None):
+        return None
+    if max(len(bounds.min or b""), len(bounds.max or b"")) > st.MAX_BOUND_BYTES:
+        return None
+    return PageEntry(
+        is_null=is_null,
+        min=bounds.min or b"",
+        max=bounds.max or b"",
+        null_count=bounds.null_count,
+        nan_count=bounds.nan_count,
+    )
+
+
+def _taken(dictionary: Any, indices: Any) -> Any:
+    """Return the entries of a dictionary at some indices.
+
+    Raises:
+        BadStructure: an index is behind its end.
+    """
+    if len(indices) and int(indices.max()) >= len(dictionary):
+        raise BadStructure(
+            f"index {int(indices.max())} into a dictionary of {len(dictionary)} values"
+        )
+    wanted = np.ascontiguousarray(indices, np.uint32)
+    array = pa.Array.from_buffers(pa.uint32(), len(wanted), [None, pa.py_buffer(wanted)])
+    return dictionary.take(array)
+
+
+class _Dictionary:
+    """The dictionary of the new chunk, and where the old ones' entries are in it.
+
+    Attributes:
+        values: an Arrow array; empty if there is to be none.
+    """
+
+    def __init__(self, places: Sequence[_Place], recoding: Recoding) -> None:
+        self._maps: dict[int, Any] = {}  # by place: old index → new index
+        self._last: tuple[int, int] | None = None  # place and page behind which it is given up
+        self._places = {id(place): number for number, place in enumerate(places)}
+        self.values: Any = pa.nulls(0)
+        if recoding.dictionary is not False:
+            self._limit = max(
+                [MOST_DICTIONARY_BYTES, *(_dictionary_bytes(place.source) for place in places)]
+            )
+            if recoding.dictionary and places[0].leaf.physical is not Type.BOOLEAN:
+                self._gather(places)
+            else:
+                self._unite(places)
+
+    @property
+    def bit_width(self) -> int:
+        """Bits of an index."""
+        return max(1, (len(self.values) - 1).bit_length())
+
+    def indices(self, page: _Page) -> Any | None:
+        """Return the indices that a page has in the new dictionary, None if it is to have none."""
+        number = self._places[id(page.place)]
+        given_up = self._last is not None and (number, page.number) >= self._last
+        if given_up or not len(self.values):
+            return None
+        if page.header.is_dictionary_encoded:
+            mapping = self._maps.get(number)
+            if mapping is None:
+                return None
+            old = page.indices()
+            if len(old) and int(old.max()) >= len(mapping):
+                raise BadStructure(
+                    f"index {int(old.max())} into a dictionary of {len(mapping)} values"
+                )
+            return mapping[old]
+        if not self._gathers:
+            return None
+        return _positions(page.values(), self.values)
+
+    def decoded(self, indices: Any) -> Any:
+        """Return the values at some indices."""
+        return _taken(self.values, indices)
+
+    def distinct(self, indices: Any) -> Any:
+        """Return each value at some indices once."""
+        is_used = np.zeros(len(self.values), np.bool_)
+        is_used[indices] = True
+        return _taken(self.values, np.flatnonzero(is_used))
+
+    _gathers = False
+
+    def _unite(self, places: Sequence[_Place]) -> None:
+        """Take in the dictionaries of the sources, in order, up to the limit."""
+        for number, place in enumerate(places):
+            if place.source.pages.dictionary is None:
+                return  # its pages have none, so those behind it must have none
+            old = place.source.dictionary()[1]
+            if not self._add(old):
+                return
+            self._maps[number] = _positions(old, self.values)
+
+    def _gather(self, places: Sequence[_Place]) -> None:
+        """Take in the values of all pages, in order, up to the limit."""
+        self._gathers = True
+        for number, place in enumerate(places):
+            for page in place.pages():
+                distinct = pc.unique(page.values()) if page.slice.num_values else pa.nulls(0)
+                if not self._add(distinct):
+                    self._last = (number, page.number)
+                    self._map_all(places[: number + 1])
+                    return
+        self._map_all(places)
+
+    def _map_all(self, places: Sequence[_Place]) -> None:
+        for number, place in enumerate(places):
+            if place.source.pages.dictionary is not None:
+                # Entries that no page kept uses are not in it; nothing asks for them.
+                self._maps[number] = _positions(place.source.dictionary()[1], self.values)
+
+    def _add(self, values: Any) -> bool:
+        """Add what is new of some distinct values; say whether it stays under the limit."""
+        if not len(values):
+            return True
+        if len(self.values):
+            values = values.filter(pc.invert(pc.is_in(values, value_set=self.values)))
+            united = pa.concat_arrays([self.values, values])
+        else:
+            united = values
+        if united.nbytes > self._limit:
+            return False
+        self.values = united
+        return True
+
+
+def _positions(values: Any, among: Any) -> Any:
+    """Return where values are in a dictionary; 2^32 - 1 for those that are not."""
+    if not len(values):
+        return np.zeros(0, np.uint32)
+    found = pc.index_in(values, value_set=among).fill_null(-1)
+    return found.to_numpy(zero_copy_only=False).astype(np.int64).astype(np.uint32)
+
+
+def _dictionary_bytes(source: SourceChunk) -> int:
+    return 0 if source.pages.dictionary is None else int(source.dictionary()[1].nbytes)

@@ -1,0 +1,26 @@
+"""Which way a chunk is made: by cutting one chunk of a source, or by building it from several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.model import Recoding
+from engine.writers.build import build_chunk, must_build
+from engine.writers.chunk import ChunkOut, NewChunk, Piece
+from engine.writers.page_cut import cut_by_pages
+
+
+def make_chunk(
+    pieces: Sequence[Piece],
+    column: int,
+    out: ChunkOut,
+    *,
+    recoding: Recoding,
+    most_decoded_bytes: int = 0,
+) -> NewChunk:
+    """Make one column's chunk; see :class:`engine.writers.chunk.ChunkMaker`."""
+    if must_build(pieces, column, recoding):
+        return build_chunk(pieces, column, out, recoding=recoding)
+    return cut_by_pages(
+        pieces[0], column, out, recoding=recoding, most_decoded_bytes=most_decoded_bytes
+    )

@@ -1,0 +1,160 @@
+"""Data pages that are made from others: some of their entries, another codec, another version.
+
+Levels and values come apart by :func:`engine.writers.source_chunk.open_page`; here they are put
+together again. Header fields that nobody here knows are carried over. Source: parquet.thrift,
+``DataPageHeader`` and ``DataPageHeaderV2``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.format import levels as lv
+from engine.format.codecs import compress, decompress
+from engine.format.footer import Codec, Encoding, Leaf
+from engine.format.pages import (
+    PageHeader,
+    PageType,
+    of_version,
+    page_statistics,
+    page_version,
+    resized_header,
+    rewritten_header,
+)
+from engine.format.thrift import Struct
+from engine.writers.source_chunk import open_page
+
+
+class NewPage(NamedTuple):
+    """A page as it will lie in the file, and what its header says."""
+
+    data: bytes
+    uncompressed_bytes: int
+    encoding: int
+    type: PageType
+
+
+def resized_page(
+    header: PageHeader, body: bytes, source_codec: int, codec: int, level: int | None
+) -> NewPage:
+    """Return a page with another codec, nothing else changed.
+
+    Raises:
+        BadPage: the page is damaged.
+    """
+    if header.type is PageType.DATA_V2:
+        levels, values = body[: header.level_bytes], body[header.level_bytes :]
+        if header.is_compressed:
+            num_bytes = header.uncompressed_bytes - header.level_bytes
+            values = decompress(source_codec, values, num_bytes)
+        is_compressed = codec != Codec.UNCOMPRESSED and len(values) > 0
+        packed = levels + (compress(codec, values, level) if is_compressed else values)
+    else:
+        is_compressed = True
+        packed = compress(codec, decompress(source_codec, body, header.uncompressed_bytes), level)
+    head = resized_header(header, packed, is_compressed=is_compressed)
+    size = len(head) + header.uncompressed_bytes
+    return NewPage(head + packed, size, header.encoding, header.type)
+
+
+def recoded_page(
+    header: PageHeader,
+    body: bytes,
+    *,
+    leaf: Leaf,
+    source_codec: int,
+    codec: int,
+    level: int | None,
+    version: int | None,
+) -> NewPage:
+    """Return a whole page with another codec or of another version; its values stay encoded.
+
+    Raises:
+        BadPage: the page is damaged.
+    """
+    if version is None or version == page_version(header):
+        return resized_page(header, body, source_codec, codec, level)
+    levels, values = open_page(header, body, source_codec, leaf)
+    return build_page(
+        header,
+        levels,
+        lv.PageSlice(0, levels.num_entries, 0, levels.num_values),
+        values,
+        leaf=leaf,
+        encoding=header.encoding,
+        codec=codec,
+        level=level,
+        version=version,
+        statistics=page_statistics(header),
+    )
+
+
+def build_page(
+    header: PageHeader,
+    levels: lv.PageLevels,
+    piece: lv.PageSlice,
+    values: bytes,
+    *,
+    leaf: Leaf,
+    encoding: int,
+    codec: int,
+    level: int | None = None,
+    version: int | None = None,
+    statistics: Struct | None = None,
+) -> NewPage:
+    """Return a page of some entries of another.
+
+    Args:
+        header: of the source page: checksum habit and unknown fields are kept.
+        levels: of the source page.
+        piece: which entries are kept.
+        values: the values section of these, before compression.
+        leaf: the column.
+        encoding: of the values.
+        codec, level: of the new page.
+        version: 1 or 2; None for the source page's.
+        statistics: of the new page.
+    """
+    if version is not None and version != page_version(header):
+        header = of_version(header, version)
+        if version == 2 and encoding == Encoding.PLAIN_DICTIONARY:
+            encoding = int(Encoding.RLE_DICTIONARY)  # the older name is not for V2 pages
+    sections = lv.write_levels(
+        levels, piece.first_entry, piece.last_entry, max_repetition=leaf.max_repetition
+    )
+    if header.type is PageType.DATA:
+        plain = sections.v1() + values
+        body = compress(codec, plain, level)
+        head = rewritten_header(
+            header,
+            body,
+            uncompressed_bytes=len(plain),
+            num_values=piece.num_entries,
+            encoding=encoding,
+            statistics=statistics,
+        )
+        return NewPage(head + body, len(head) + len(plain), encoding, header.type)
+    is_compressed = codec != Codec.UNCOMPRESSED and len(values) > 0
+    packed = compress(codec, values, level) if is_compressed else values
+    body = sections.v2() + packed
+    uncompressed_bytes = len(sections.v2()) + len(values)
+    num_rows = piece.num_entries
+    if levels.repetition is not None:
+        kept = levels.repetition[piece.first_entry : piece.last_entry]
+        num_rows -= int(np.count_nonzero(kept))
+    head = rewritten_header(
+        header,
+        body,
+        uncompressed_bytes=uncompressed_bytes,
+        num_values=piece.num_entries,
+        num_rows=num_rows,
+        num_nulls=piece.num_nulls,
+        rep_level_bytes=sections.rep_level_bytes,
+        def_level_bytes=sections.def_level_bytes,
+        encoding=encoding,
+        is_compressed=is_compressed,
+        statistics=statistics,
+    )
+    return NewPage(head + body, len(head) + uncompressed_bytes, encoding, header.type)

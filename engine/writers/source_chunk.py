@@ -1,0 +1,181 @@
+"""A column chunk of a source, opened page by page: dictionary, indexes, decoded values.
+
+What several parts need of it (its dictionary, its indexes) is read once a process and kept with
+the file. Pages themselves are not kept. How chunks are made of them is the business of
+:mod:`engine.writers.page_cut` and :mod:`engine.writers.build`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow.compute as pc
+
+from engine.errors import BadStructure
+from engine.format import levels as lv
+from engine.format import statistics as st
+from engine.format import thrift
+from engine.format.chained import decode_chained
+from engine.format.codecs import decompress
+from engine.format.footer import ColumnChunk, Encoding, Leaf, Type, value
+from engine.format.one_page import decode_values
+from engine.format.page_index import ColumnIndex, OffsetIndex
+from engine.format.page_map import PageMap
+from engine.format.pages import PageHeader, PageType, check_crc, page_statistics
+from engine.format.thrift import Struct
+from engine.layout import OpenFile
+from engine.page_maps import chains_pages, page_maps, read_page
+
+DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
+
+
+class SourceChunk:
+    """A chunk of a source, with what is read of it at most once a process."""
+
+    def __init__(self, file: OpenFile, row_group: int, leaf: Leaf) -> None:
+        self.file = file
+        self.row_group = row_group
+        self.leaf = leaf
+        self.chunk: ColumnChunk = file.row_group(row_group).columns[leaf.index]
+        self.pages: PageMap = page_maps(file, row_group)[leaf.index]
+        self.order = st.order_of(leaf, value(file.footer.struct, 7))
+        raw = value(self.chunk.meta, 12)
+        self.statistics: Struct | None = thrift.decode(raw)[0] if raw is not None else None
+        self.column_index = self._column_index()
+        self.value_bytes = self._value_bytes()
+        self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
+        self._dictionary: tuple[PageHeader, Any] | None = None
+        self.is_chained = chains_pages(file.footer.created_by, self.chunk)
+        self._last_values: dict[int, bytes] = {}  # by page, where pages continue each other
+        self._evidence: dict[bool, st.Evidence] = {}
+
+    def _column_index(self) -> ColumnIndex | None:
+        where = self.chunk.column_index
+        if where is None:
+            return None
+        try:
+            index = ColumnIndex.decode(self.file.source.read(where.offset, where.length))
+        except BadStructure:
+            return None  # a damaged index proves nothing; the part goes without
+        return index if index.num_pages == self.pages.num_pages else None
+
+    def _value_bytes(self) -> tuple[int, ...] | None:
+        where = self.chunk.offset_index
+        if where is None or self.leaf.physical is not Type.BYTE_ARRAY:
+            return None
+        try:
+            index = OffsetIndex.decode(self.file.source.read(where.offset, where.length))
+        except BadStructure:
+            return None
+        return index.unencoded_bytes if len(index.locations) == self.pages.num_pages else None
+
+    def dictionary(self) -> tuple[PageHeader, Any]:
+        """Return the dictionary page's header and its values as an Arrow array."""
+        if self._dictionary is None:
+            header, body = self.dictionary_page()
+            plain = decompress(self.chunk.codec, body, header.uncompressed_bytes)
+            values = decode_values(self.leaf, Encoding.PLAIN, plain, header.num_values)
+            self._dictionary = header, values
+        return self._dictionary
+
+    def dictionary_page(self) -> tuple[PageHeader, bytes]:
+        """Return the dictionary page's header and its body as it lies in the file."""
+        where = self.pages.dictionary
+        if where is None:
+            raise BadStructure("a page uses a dictionary, and there is none")
+        header, body = read_page(self.file, where)
+        if header.type is not PageType.DICTIONARY:
+            raise BadStructure("the first page is not the dictionary page it should be")
+        check_crc(header, body)
+        return header, body
+
+    def values(self, number: int, header: PageHeader, section: bytes, num_values: int) -> Any:
+        """Return all values of a page that uses no dictionary, as an Arrow array."""
+        if not self.is_chained or header.encoding != Encoding.DELTA_BYTE_ARRAY:
+            return decode_values(self.leaf, header.encoding, section, num_values)
+        previous = self._last_value_before(number)
+        array = decode_chained(self.leaf, section, num_values, previous)
+        self._last_values[number] = array[-1].as_py() if num_values else previous
+        return array
+
+    def _last_value_before(self, number: int) -> bytes:
+        """Return the value that a page continues: all pages before it are read for that, once."""
+        known = max((page for page in list(self._last_values) if page < number), default=-1)
+        for page in range(known + 1, number):
+            header, body = read_page(self.file, self.pages.page(page))
+            levels, section = open_page(header, body, self.chunk.codec, self.leaf)
+            previous = self._last_values.get(page - 1, b"")
+            if header.encoding == Encoding.DELTA_BYTE_ARRAY and levels.num_values:
+                array = decode_chained(self.leaf, section, levels.num_values, previous)
+                previous = array[-1].as_py()
+            self._last_values[page] = previous
+        return self._last_values.get(number - 1, b"")
+
+    def evidence(self, *, all_dictionary: bool) -> st.Evidence:
+        """Return what is known about shortened bounds of pages, dictionary-encoded or not."""
+        found = self._evidence.get(all_dictionary)
+        if found is None:
+            longest = None
+            if all_dictionary and self.leaf.physical is Type.BYTE_ARRAY:
+                longest = pc.max(pc.binary_length(self.dictionary()[1])).as_py()
+            created_by = self.file.footer.created_by
+            found = st.evidence_of(self.column_index, created_by, longest)
+            self._evidence[all_dictionary] = found
+        return found
+
+    def bounds_by_index(self, start: int, stop: int, *, all_dictionary: bool = False) -> st.Bounds:
+        """Return the bounds of pages by the column index, which must be there."""
+        assert self.column_index is not None
+        return st.bounds_of_pages(
+            self.column_index,
+            start,
+            stop,
+            leaf=self.leaf,
+            order=self.order,
+            evidence=self.evidence(all_dictionary=all_dictionary),
+            chunk=self.statistics,
+        )
+
+    def bounds_by_header(self, header: PageHeader) -> st.Bounds:
+        """Return the bounds of a page by the statistics in its header."""
+        return st.bounds_of_page(
+            page_statistics(header),
+            header.num_values,
+            leaf=self.leaf,
+            order=self.order,
+            evidence=self.evidence(all_dictionary=False),
+        )
+
+    def bounds_by_writer(self, number: int, header: PageHeader) -> st.Bounds:
+        """Return the bounds of a page by whatever its writer left."""
+        if self.column_index is not None:
+            return self.bounds_by_index(number, number + 1)
+        return self.bounds_by_header(header)
+
+
+def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:
+    """Return an opened chunk; it is kept with the file until the file forgets the row group."""
+    chunks: dict[int, SourceChunk] = file.notes.setdefault(("cut chunks", row_group), {})
+    found = chunks.get(leaf.index)
+    if found is None:
+        found = chunks[leaf.index] = SourceChunk(file, row_group, leaf)
+    return found
+
+
+def open_page(
+    header: PageHeader, body: bytes, codec: int, leaf: Leaf
+) -> tuple[lv.PageLevels, bytes]:
+    """Return the levels of a data page and its values section, decompressed.
+
+    Raises:
+        BadPage: the page is damaged.
+    """
+    is_v2 = header.type is PageType.DATA_V2
+    plain = body if is_v2 else decompress(codec, body, header.uncompressed_bytes)
+    levels = lv.read_levels(
+        header, plain, max_repetition=leaf.max_repetition, max_definition=leaf.max_definition
+    )
+    values = plain[levels.values_offset :]
+    if is_v2 and header.is_compressed:
+        values = decompress(codec, values, header.uncompressed_bytes - header.level_bytes)
+    return levels, values
