@@ -80,7 +80,7 @@ def _plan(files: tuple[SourceFile, ...], settings: Settings) -> SplitPlan:
         return read_curve(open_file(files[group.file]), group, scales)
 
     def memory_of(part: PartPlan) -> int:
-        return part_memory_bytes(part, [open_file(file) for file in files])
+        return part_memory_bytes(part, [open_file(file) for file in files], settings.recoding)
 
     return make_plan(layout, settings, version=__version__, curve_of=curve_of, memory_of=memory_of)
 

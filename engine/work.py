@@ -106,7 +106,7 @@ def _check_unchanged(task: PartTask, files: Sequence[OpenFile]) -> None:
         files[number].source.check_unchanged()
 
 
-def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile]) -> int:
+def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Recoding) -> int:
     """Return the projected peak memory of :func:`write_part`, without the process itself."""
     numbers = sorted({piece.file for piece in part.slices})
     indexes = [
@@ -116,25 +116,59 @@ def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile]) -> int:
         for place in (chunk.offset_index, chunk.column_index)
         if place is not None
     ]
+    row_groups = part.row_groups
     return memory.splice_bytes(
         index_bytes=sum(indexes),
         largest_index_bytes=max(indexes, default=0),
         footer_bytes=sum(files[number].footer.size_bytes for number in numbers),
         num_columns=len(files[0].footer.leaves),
-        num_row_groups=len(part.slices),
-    ) + sum(_cut_bytes(files[piece.file], piece) for piece in part.slices if not piece.is_whole)
+        num_row_groups=len(row_groups),
+    ) + _made_bytes(row_groups, files, recoding)
 
 
-def _cut_bytes(file: OpenFile, piece: RowGroupSlice) -> int:
-    """Return what cutting one row group takes: its columns are cut one after another."""
+def _made_bytes(
+    row_groups: Sequence[Sequence[RowGroupSlice]], files: Sequence[OpenFile], recoding: Recoding
+) -> int:
+    """Return what making the most demanding row group takes.
+
+    Cut row groups are all looked at, and stay in memory until the part is done with them; of those
+    that are encoded anew, or put together, the largest stands for all.
+    """
+    cut = sum(
+        _piece_bytes(files[piece.file], piece, every_page=False)
+        for slices in row_groups
+        for piece in slices
+        if not piece.is_whole
+    )
+    whole = [
+        slices
+        for slices in row_groups
+        if not recoding.is_nothing or len(slices) > 1  # else it is copied
+    ]
+    if not whole:
+        return cut
+    largest = max(whole, key=lambda slices: sum(_plain_bytes(files, piece) for piece in slices))
+    return cut + sum(_piece_bytes(files[p.file], p, every_page=True) for p in largest)
+
+
+def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
+    columns = files[piece.file].row_group(piece.row_group).columns
+    share = piece.num_rows / piece.num_rows_in_group
+    return round(share * sum(chunk.uncompressed_bytes for chunk in columns))
+
+
+def _piece_bytes(file: OpenFile, piece: RowGroupSlice, *, every_page: bool) -> int:
+    """Return what opening pages of a row group takes: its columns are made one after another."""
     most = kept = 0
     columns = file.row_group(piece.row_group).columns
     for chunk, pages in zip(columns, page_maps(file, piece.row_group), strict=True):
         ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
         dictionary_bytes = round(ratio * (pages.dictionary.length if pages.dictionary else 0))
+        opened = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
+        if every_page and pages.num_pages:
+            opened.add(max(range(pages.num_pages), key=lambda page: pages.sizes[page]))
         page_bytes = num_values = 0
-        for row in (piece.start_row, piece.stop_row):
-            page = pages.page_of_row(row)
+        for page in opened:
             header = read_headers(file, pages, page, page + 1)
             page_bytes = max(page_bytes, header.uncompressed_bytes)
             num_values = max(num_values, *header.num_values)
