@@ -1,4 +1,4 @@
-"""``python -m benchmarks [copy] [peers] [memory]``: print one table a benchmark."""
+"""``python -m benchmarks [copy] [memory] [peers] [projection]``: print one table a benchmark."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import copy, memory, peers
+from benchmarks import copy, memory, peers, projection
 
-BENCHMARKS = {"copy": copy.main, "memory": memory.main, "peers": peers.main}
+BENCHMARKS = {
+    "copy": copy.main,
+    "memory": memory.main,
+    "peers": peers.main,
+    "projection": projection.main,
+}
 
 
 def main() -> None:

@@ -25,13 +25,19 @@ KIB, MIB = 1 << 10, 1 << 20
 
 _SPLICE_PROCESS_BYTES = 36 * MIB  # interpreter, engine.work, numpy: 30
 _REMOTE_PROCESS_BYTES = 72 * MIB  # and fsspec with adlfs: 59
+_DASK_PROCESS_BYTES = 76 * MIB  # and Dask: 62
 _ARROW_PROCESS_BYTES = 120 * MIB  # and pyarrow with Dask: 99
+FURTHER_PROCESS_BYTES = 80 * MIB  # a worker process beside another, which shares its libraries: 66
 _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
 _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
 _DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
-_COPIES_PER_CUT_PAGE = 6  # as read, plain, its values, decoded, encoded, compressed
+_COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compressed
 _BYTES_PER_CUT_VALUE = 40
-_COPIES_PER_DICTIONARY = 3
+_COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
+_KEPT_COPIES_PER_DICTIONARY = 2
+_KEPT_PER_CHUNK_BYTES = 4 * KIB
+_COPIES_PER_PROFILED_FOOTER = 4
+_PROFILED_PER_CHUNK_BYTES = 2 * KIB
 _BYTES_PER_INDEXED_PAGE = 600  # place, counts and bounds as Python objects
 _SPLIT_PER_FOOTER_BYTE = 3  # a footer, and its row groups split into undecoded columns: 2.85
 
@@ -43,15 +49,18 @@ _LEAST_BATCH_BYTES = 64 * KIB
 _COPIES_PER_BATCH = 4
 
 
-def process_base_bytes(*, arrow: bool, remote: bool = False) -> int:
+def process_base_bytes(*, arrow: bool, dask: bool = False, remote: bool = False) -> int:
     """Return what a worker process takes before it has anything to do.
 
     Args:
-        arrow: whether it decodes (pyarrow) or runs under Dask; a splice alone needs neither.
+        arrow: whether it decodes (pyarrow); a splice alone does not.
+        dask: whether it runs under Dask.
         remote: whether it talks to an object store.
     """
     if arrow:
         return _ARROW_PROCESS_BYTES
+    if dask:
+        return _DASK_PROCESS_BYTES + (_REMOTE_PROCESS_BYTES - _SPLICE_PROCESS_BYTES) * remote
     return _REMOTE_PROCESS_BYTES if remote else _SPLICE_PROCESS_BYTES
 
 
@@ -104,24 +113,58 @@ def transcode_bytes(
     )
 
 
-def page_cut_bytes(*, page_bytes: int, num_values: int) -> int:
-    """Return what rewriting one page at a cut takes above the process.
+def page_bytes(
+    *, page_bytes: int, num_values: int, value_bytes: float = 0.0, is_built: bool = False
+) -> int:
+    """Return what rewriting one page takes above the process.
 
     Args:
         page_bytes: the page before compression.
         num_values: its level entries: levels and indices are numbers of 4 or 8 bytes meanwhile.
+        value_bytes: of a decoded value, where the page holds indices into a dictionary.
+        is_built: whether it is gathered from several pages.
     """
-    return _COPIES_PER_CUT_PAGE * page_bytes + _BYTES_PER_CUT_VALUE * num_values
+    decoded_bytes = round(value_bytes * num_values)
+    found = _COPIES_PER_CUT_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_CUT_VALUE * num_values
+    return found * (2 if is_built else 1)
 
 
-def cut_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:
-    """Return what stays in memory of a chunk that is cut: its dictionary, its page indexes.
+def kept_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:
+    """Return what stays in memory of a chunk whose pages are opened.
+
+    Args:
+        dictionary_bytes: the dictionary page before compression, 0 if it is not decoded.
+        num_pages: data pages.
+    """
+    return (
+        _KEPT_PER_CHUNK_BYTES
+        + _KEPT_COPIES_PER_DICTIONARY * dictionary_bytes
+        + _BYTES_PER_INDEXED_PAGE * num_pages
+    )
+
+
+def dictionary_bytes(dictionary_bytes: int, *, is_united: bool) -> int:
+    """Return what reading a dictionary takes meanwhile, and uniting it with others.
 
     Args:
         dictionary_bytes: the dictionary page before compression.
-        num_pages: data pages.
+        is_united: whether it becomes part of a new dictionary.
     """
-    return _COPIES_PER_DICTIONARY * dictionary_bytes + _BYTES_PER_INDEXED_PAGE * num_pages
+    return _COPIES_PER_DICTIONARY * dictionary_bytes * (3 if is_united else 1)
+
+
+def profile_bytes(*, footer_bytes: int, num_chunks: int) -> int:
+    """Return what profiling one file takes, the process included.
+
+    Args:
+        footer_bytes: its footer.
+        num_chunks: column chunks, kept decoded while they are few.
+    """
+    return (
+        _SPLICE_PROCESS_BYTES
+        + _COPIES_PER_PROFILED_FOOTER * footer_bytes
+        + _PROFILED_PER_CHUNK_BYTES * num_chunks
+    )
 
 
 def verify_bytes(
@@ -418,8 +461,12 @@ class PeakMeter:
 def own_peak_bytes() -> int:
     """Return the largest resident set that this process ever had, as the kernel counted it.
 
-    Exact and free, unlike sampling; children are not in it.
+    Exact and free, unlike sampling; children are not in it. What a parent had before it became this
+    program is not either, unlike in ``ru_maxrss``.
     """
+    for line in _lines(Path("/proc/self/status")):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * KIB
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB

@@ -56,34 +56,46 @@ def scales(files: Sequence[SourceFile], recoding: Recoding) -> list[Scale]:
         for index in range(file.footer.num_row_groups)
         if file.row_group(index).num_rows
     ]
-    chosen = _spread(groups, _MOST_ROW_GROUPS)
-    num_columns = len(open_file(files[0]).footer.leaves)
-    return [_scale(chosen, column, recoding) for column in range(num_columns)]
+    samples = [_Sample() for _ in open_file(files[0]).footer.leaves]
+    for file, index in _spread(groups, _MOST_ROW_GROUPS):
+        for column, sample in enumerate(samples):
+            sample.take(file, index, column, recoding)
+        file.forget(index)  # dictionaries of many columns would add up
+    return [sample.scale(recoding) for sample in samples]
 
 
-def _scale(groups: Sequence[tuple[OpenFile, int]], column: int, recoding: Recoding) -> Scale:
-    old = new = old_dictionary = new_dictionary = 0
-    for file, index in groups:
-        pages = page_maps(file, index)[column]
+class _Sample:
+    """Bytes of some pages of a column, in the sources and as they will be."""
+
+    def __init__(self) -> None:
+        self._old = self._new = self._old_dictionary = self._new_dictionary = 0
+
+    def take(self, file: OpenFile, row_group: int, column: int, recoding: Recoding) -> None:
+        """Add some pages of a chunk."""
+        pages = page_maps(file, row_group)[column]
         for start in _spread(range(0, pages.num_pages, _RUN_PAGES), _MOST_RUNS):
             stop = min(start + _RUN_PAGES, pages.num_pages)
             last_row = pages.first_rows[stop] if stop < pages.num_pages else pages.num_rows
-            piece = Piece(file, index, pages.first_rows[start], last_row)
+            piece = Piece(file, row_group, pages.first_rows[start], last_row)
             if piece.num_rows <= 0:
                 continue
             counter = _Counter()
             made = make_chunk([piece], column, counter, recoding=recoding)
-            old += sum(pages.sizes[start:stop])
-            new += counter.num_bytes - made.first_data_page
+            self._old += sum(pages.sizes[start:stop])
+            self._new += counter.num_bytes - made.first_data_page
             if pages.dictionary is not None and made.has_dictionary:
-                old_dictionary += pages.dictionary.length
-                new_dictionary += made.first_data_page
-    data = new / old if old else 1.0
-    if recoding.dictionary:  # a few pages have few repetitions: all may have more
-        data = min(data, 1.0)
-    if recoding.dictionary is not None:
-        return Scale(data, 1.0 if recoding.dictionary else 0.0)
-    return Scale(data, new_dictionary / old_dictionary if old_dictionary else data)
+                self._old_dictionary += pages.dictionary.length
+                self._new_dictionary += made.first_data_page
+
+    def scale(self, recoding: Recoding) -> Scale:
+        """Return what the sample lets expect."""
+        data = self._new / self._old if self._old else 1.0
+        if recoding.dictionary:  # a few pages have few repetitions: all may have more
+            return Scale(min(data, 1.0), 1.0)
+        if recoding.dictionary is False:
+            return Scale(data, 0.0)
+        old = self._old_dictionary
+        return Scale(data, self._new_dictionary / old if old else data)
 
 
 def _spread(items: Sequence[T], most: int) -> list[T]:

@@ -161,8 +161,10 @@ def choose_resources(plan: SplitPlan, settings: Settings) -> Resources:
     budget = memory.budget(settings.memory_bytes)
     num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
     threads = num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
-    base_bytes = memory.process_base_bytes(arrow=True)
-    fixed_bytes = base_bytes if threads else 2 * base_bytes
+    arrow = not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
+    base_bytes = memory.process_base_bytes(arrow=arrow, dask=True)
+    worker_bytes = 0 if threads else memory.FURTHER_PROCESS_BYTES
+    fixed_bytes = base_bytes + worker_bytes
     room = budget.bytes - fixed_bytes
     if plan.memory_bytes > room:
         worst = max(plan.parts, key=lambda part: part.memory_bytes)
@@ -172,9 +174,15 @@ def choose_resources(plan: SplitPlan, settings: Settings) -> Resources:
             "--memory, or choose a smaller --target-size"
         )
     wanted = settings.num_workers or _default_workers(threads=threads)
-    each = max(1, plan.memory_bytes if threads else plan.memory_bytes + base_bytes)
-    num_workers = max(1, min(wanted, len(plan.parts), room // each))
-    return Resources("threads" if threads else "processes", num_workers, room)
+    each = max(1, plan.memory_bytes + worker_bytes)
+    num_workers = max(1, min(wanted, len(plan.parts), (room + worker_bytes) // each))
+    return Resources(
+        "threads" if threads else "processes",
+        num_workers,
+        room,
+        run_bytes=base_bytes + num_workers * each,
+        limit_bytes=settings.memory_bytes,
+    )
 
 
 def _default_workers(*, threads: bool) -> int:

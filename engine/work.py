@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 from engine import memory
 from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarget
@@ -19,7 +20,7 @@ from engine.format.footer import Footer
 from engine.layout import OpenFile, open_file
 from engine.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile
-from engine.page_maps import page_maps, read_headers
+from engine.page_maps import page_maps, read_header, read_headers
 from engine.storage import Storage, open_storage
 from engine.storage.base import redacted
 from engine.version import __version__
@@ -134,21 +135,26 @@ def _made_bytes(
     Cut row groups are all looked at, and stay in memory until the part is done with them; of those
     that are encoded anew, or put together, the largest stands for all.
     """
-    cut = sum(
-        _piece_bytes(files[piece.file], piece, every_page=False)
-        for slices in row_groups
-        for piece in slices
-        if not piece.is_whole
-    )
-    whole = [
+    made = [
         slices
         for slices in row_groups
-        if not recoding.is_nothing or len(slices) > 1  # else it is copied
+        if not recoding.is_nothing or len(slices) > 1  # else it is copied, or cut
     ]
-    if not whole:
-        return cut
-    largest = max(whole, key=lambda slices: sum(_plain_bytes(files, piece) for piece in slices))
-    return cut + sum(_piece_bytes(files[p.file], p, every_page=True) for p in largest)
+    largest = max(
+        made, key=lambda slices: sum(_plain_bytes(files, piece) for piece in slices), default=()
+    )
+    is_built = len(largest) > 1 or recoding.dictionary is not None
+    kind: _Kind = "build" if is_built else "recode"
+    cut = [
+        piece
+        for slices in row_groups
+        for piece in slices
+        if not piece.is_whole and piece not in largest
+    ]
+    cut_bytes = [_piece_bytes(files[piece.file], piece, "cut") for piece in cut]
+    made_bytes = sum(_piece_bytes(files[piece.file], piece, kind) for piece in largest)
+    # Of row groups that are made one is open at a time; what is cut at the end stays for the next.
+    return max(made_bytes, *cut_bytes) if made and cut_bytes else made_bytes + sum(cut_bytes)
 
 
 def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
@@ -157,23 +163,38 @@ def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
     return round(share * sum(chunk.uncompressed_bytes for chunk in columns))
 
 
-def _piece_bytes(file: OpenFile, piece: RowGroupSlice, *, every_page: bool) -> int:
+_Kind = Literal["cut", "recode", "build"]
+
+
+def _piece_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> int:
     """Return what opening pages of a row group takes: its columns are made one after another."""
     most = kept = 0
     columns = file.row_group(piece.row_group).columns
     for chunk, pages in zip(columns, page_maps(file, piece.row_group), strict=True):
         ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
-        dictionary_bytes = round(ratio * (pages.dictionary.length if pages.dictionary else 0))
+        dictionary_bytes, value_bytes = 0, 0.0
+        if pages.dictionary is not None and kind != "recode":
+            dictionary_bytes = round(ratio * pages.dictionary.length)
+            num_entries = read_header(file, pages.dictionary).num_values
+            value_bytes = dictionary_bytes / max(1, num_entries)
         opened = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
-        if every_page and pages.num_pages:
+        if kind != "cut" and pages.num_pages:
             opened.add(max(range(pages.num_pages), key=lambda page: pages.sizes[page]))
-        page_bytes = num_values = 0
+        most_page = 0
         for page in opened:
             header = read_headers(file, pages, page, page + 1)
-            page_bytes = max(page_bytes, header.uncompressed_bytes)
-            num_values = max(num_values, *header.num_values)
-        most = max(most, memory.page_cut_bytes(page_bytes=page_bytes, num_values=num_values))
-        kept += memory.cut_chunk_bytes(dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages)
+            page_bytes = memory.page_bytes(
+                page_bytes=header.uncompressed_bytes,
+                num_values=max(header.num_values),
+                value_bytes=value_bytes,
+                is_built=kind == "build",
+            )
+            most_page = max(most_page, page_bytes)
+        most_page += memory.dictionary_bytes(dictionary_bytes, is_united=kind == "build")
+        most = max(most, most_page)
+        kept += memory.kept_chunk_bytes(
+            dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages
+        )
     return most + kept
 
 

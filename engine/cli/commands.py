@@ -135,15 +135,21 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """
     found = engine.plan(src, **settings)
     from engine import memory
-    from engine.settings import parse_size
+    from engine.errors import OverBudget
+    from engine.splitter import choose_resources
 
-    limit = settings["memory"]
-    budget = memory.budget(None if limit is None else parse_size(limit))
+    frozen = engine.make_settings(**settings)
+    budget = memory.budget(frozen.memory_bytes)
+    try:
+        run_bytes = choose_resources(found, frozen).run_bytes
+    except OverBudget:
+        run_bytes = 0
     if as_json:
         data = found.as_dict() | {
             "predicted_bytes": found.predicted_bytes,
             "spread": found.spread,
             "memory_bytes": found.memory_bytes,
+            "memory_run_bytes": run_bytes,
             "memory_budget_bytes": budget.bytes,
             "memory_budget_source": budget.source,
         }
@@ -151,7 +157,7 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
         return
     from engine.cli import show
 
-    show.plan(found, budget)
+    show.plan(found, budget, run_bytes)
 
 
 @click.command()

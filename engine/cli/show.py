@@ -105,8 +105,8 @@ def profiles(found: Sequence[FileProfile]) -> None:
             click.echo(f"  and {len(ordered) - _MOST_LINES} smaller columns (--json lists all)")
 
 
-def plan(found: SplitPlan, budget: Budget) -> None:
-    """Print a plan."""
+def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
+    """Print a plan; ``run_bytes``: projected for a run on this machine, 0 if it would not fit."""
     click.echo(_summary(found) + f"\nplan {found.plan_id}")
     table = _table("<part", "first row", "rows", "bytes", "spliced", "re-encoded", "memory")
     for item in _shortened(found.parts):
@@ -131,8 +131,9 @@ def plan(found: SplitPlan, budget: Budget) -> None:
         click.echo(f"  and {len(reasons) - 5} more (--json lists all)")
     for item in found.lost:
         click.secho(f"  not kept: {item}", fg="yellow")
+    run = f"{format_bytes(run_bytes)} for the run" if run_bytes else "which does not fit"
     click.echo(
-        f"memory: {format_bytes(found.memory_bytes)} for the most demanding part, budget "
+        f"memory: {format_bytes(found.memory_bytes)} for the most demanding part, {run}; budget "
         f"{format_bytes(budget.bytes)} ({budget.source})"
     )
 

@@ -17,12 +17,14 @@ import secrets
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Literal
 
+from engine import memory
 from engine.errors import (
     ClusterMismatch,
     EvensplitError,
@@ -58,12 +60,16 @@ class Resources:
         num_workers: parts at once (threads or processes); a cluster decides itself.
         memory_bytes: for all of them together; a cluster's workers say themselves.
         scheduler: address of a cluster's scheduler.
+        run_bytes: projected peak of the whole run on this machine, processes included.
+        limit_bytes: the user's own limit, if any.
     """
 
     kind: Literal["threads", "processes", "cluster"]
     num_workers: int
     memory_bytes: int
     scheduler: str | None = None
+    run_bytes: int = 0
+    limit_bytes: int | None = None
 
 
 def run_parts(
@@ -88,14 +94,23 @@ def run_parts(
             _check_workers(client, tasks)
             if client.dashboard_link:
                 on_dashboard(client.dashboard_link)
-        _Run(client, tasks, on_receipt).finish()
+        _Run(client, tasks, resources, on_receipt).finish()
 
 
 class _Run:
-    """One run: every part in flight has exactly one record, by its future's key."""
+    """One run: every part in flight has exactly one record, by its future's key.
+
+    On this machine, parts are handed over one by one, as many at once as there are workers, and
+    fewer while others take so much memory that the next part would not fit. A cluster gets all of
+    them: its scheduler knows its workers.
+    """
 
     def __init__(
-        self, client: Client, tasks: Sequence[PartTask], on_receipt: Callable[[Receipt], None]
+        self,
+        client: Client,
+        tasks: Sequence[PartTask],
+        resources: Resources,
+        on_receipt: Callable[[Receipt], None],
     ) -> None:
         from distributed import as_completed
 
@@ -106,11 +121,14 @@ class _Run:
         self._limited = any(RESOURCE in offer for offer in _offers(client))
         self._in_flight: dict[str, tuple[PartTask, int]] = {}
         self._last_worker_seen = self._last_look = time.monotonic()
-        self._completed = as_completed([self._submit(task, 1) for task in tasks])
+        self._waiting = deque(tasks)
+        self._resources = resources
+        self._completed = as_completed([])
+        self._admit()
 
     def finish(self) -> None:
         try:
-            while self._in_flight:
+            while self._in_flight or self._waiting:
                 future = self._next()
                 task, tries = self._in_flight.pop(str(future.key))
                 try:
@@ -128,9 +146,23 @@ class _Run:
                     continue
                 self._on_receipt(receipt)
                 future.release()
+                self._admit()
         except BaseException:
             self._completed.clear()
             raise
+
+    def _admit(self) -> None:
+        """Hand over parts, as many as workers and memory allow, but always one at least."""
+        while self._waiting and self._fits(self._waiting[0]):
+            self._completed.add(self._submit(self._waiting.popleft(), 1))
+
+    def _fits(self, task: PartTask) -> bool:
+        if self._resources.kind == "cluster" or not self._in_flight:
+            return True
+        if len(self._in_flight) > self._resources.num_workers:  # one waits, so that none idles
+            return False
+        left_bytes = memory.budget(self._resources.limit_bytes).bytes
+        return left_bytes >= task.part.memory_bytes
 
     def _next(self) -> Future[Receipt]:
         """Return the next future that ended; give up when nobody is left who could end one."""

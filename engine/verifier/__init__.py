@@ -11,8 +11,14 @@ that *other* readers agree; ``tests/witness`` does that.
 
 from __future__ import annotations
 
-from engine.verifier.run import verify_parts, verify_split
+from engine.verifier.run import verify_memory_bytes, verify_parts, verify_split
 from engine.verifier.structure import check_part_structure
 from engine.verifier.values import verify_column
 
-__all__ = ["check_part_structure", "verify_column", "verify_parts", "verify_split"]
+__all__ = [
+    "check_part_structure",
+    "verify_column",
+    "verify_memory_bytes",
+    "verify_parts",
+    "verify_split",
+]

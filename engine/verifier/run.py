@@ -15,9 +15,11 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from engine.errors import BadStructure, Different, NoSource, NotParquet
 from engine.format.footer import Footer
 from engine.format.one_column import group_rows, read_chunk
+from engine.layout import OpenFile, close_files, open_file
 from engine.manifest import Ledger
-from engine.memory import budget, verify_batch_bytes
-from engine.model import Receipt, SourceFile, Verification
+from engine.memory import budget, verify_batch_bytes, verify_bytes
+from engine.model import Manifest, Receipt, SourceFile, Verification
+from engine.page_maps import page_maps
 from engine.settings import CODECS
 from engine.storage import Storage, open_storage
 from engine.verifier.footers import check_footers
@@ -157,6 +159,62 @@ def _raise_first(done: set[Future[int]]) -> None:
             raise error
 
 
+def verify_memory_bytes(
+    destination: str, *, workers: int | None = None, memory_bytes: int | None = None
+) -> int:
+    """Return the projected peak memory of :func:`verify_split`, the process included."""
+    store, folder = open_storage(destination)
+    manifest = Ledger(store, folder).manifest()
+    try:
+        return _projected(manifest, workers or _default_workers(), budget(memory_bytes).bytes)
+    finally:
+        footer_of.cache_clear()
+        close_files()
+
+
+def _projected(manifest: Manifest, workers: int, memory_bytes: int) -> int:
+    """Project from the pages of the largest chunk of each column; parts have no larger ones."""
+    files = [open_file(source) for source in manifest.sources]
+    footer_bytes = 2 * sum(file.footer.size_bytes for file in files)
+    footer_bytes += len(manifest.parts) * max(file.footer.size_bytes for file in files) // 8
+    page_bytes = dictionary_bytes = index_bytes = 0
+    num_columns = len(files[0].footer.leaves)
+    for file, row_group in _largest_groups(files):
+        columns = file.row_group(row_group).columns
+        for chunk, pages in zip(columns, page_maps(file, row_group), strict=True):
+            ratio = max(1.0, chunk.uncompressed_bytes / max(1, chunk.compressed_bytes))
+            page_bytes = max(page_bytes, round(ratio * max(pages.sizes, default=0)))
+            if pages.dictionary is not None:
+                dictionary_bytes = max(dictionary_bytes, round(ratio * pages.dictionary.length))
+            for place in (chunk.offset_index, chunk.column_index):
+                index_bytes = max(index_bytes, place.length if place is not None else 0)
+    workers = min(workers, num_columns)
+    return verify_bytes(
+        workers=workers,
+        batch_bytes=verify_batch_bytes(memory_bytes, workers=workers, footer_bytes=footer_bytes),
+        footer_bytes=footer_bytes,
+        largest_index_bytes=index_bytes,
+        page_bytes=page_bytes,
+        dictionary_bytes=dictionary_bytes,
+    )
+
+
+def _largest_groups(files: Sequence[OpenFile]) -> set[tuple[OpenFile, int]]:
+    """Return the row groups that hold the largest chunk of some column."""
+    largest: dict[int, tuple[int, OpenFile, int]] = {}
+    for file in files:
+        for index in range(file.footer.num_row_groups):
+            group = file.row_group(index)
+            for column, chunk in enumerate(group.columns):
+                if group.num_rows and chunk.uncompressed_bytes > largest.get(column, (0,))[0]:
+                    largest[column] = (chunk.uncompressed_bytes, file, index)
+    return {(file, index) for _, file, index in largest.values()}
+
+
+def _default_workers() -> int:
+    return os.cpu_count() or 1
+
+
 def verify_split(
     destination: str,
     *,
@@ -170,6 +228,7 @@ def verify_split(
         NotASplit: the folder holds no finished split.
         Different: a part is missing, has another size, or differs from the source.
         SourceChanged: the source is no longer what was split.
+        OverBudget: it would need more memory than there is.
     """
     started = time.monotonic()
     store, folder = open_storage(destination)
@@ -183,7 +242,7 @@ def verify_split(
         manifest.sources,
         parts,
         memory_bytes=budget(memory_bytes).bytes,
-        workers=workers or os.cpu_count() or 1,
+        workers=workers or _default_workers(),
         expected_rows=[receipt.num_rows for receipt in manifest.parts],
         codec=CODECS.get(manifest.settings.get("codec") or ""),
         progress=progress,
