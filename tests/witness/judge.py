@@ -1,7 +1,7 @@
 """All witnesses on one question: are these parts, in order, the same table as the source?
 
-``judge`` is the whole: values, row counts, aggregates, filters, statistics of the parts. Readings
-of a source are kept for the life of the process, as many splits are compared with one source.
+``judge`` is the whole: values, row counts, aggregates, filters, statistics of the parts. What was
+asked of a source alone is kept for the life of the process.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def judge(
     skipped = [f"statistics of the parts, as the source's are wrong: {lies[0]}"] if lies else []
     differences = [] if lies else [f"{p}: {w}" for p in parts for w in wrong_statistics(p)]
     for witness in all_witnesses() if witnesses is None else witnesses:
-        before = source_reading(witness, source, columns)
-        found = compare(before, witness.digest(parts, columns))
+        before, after = witness.digest_many([source, parts], columns)
+        found = compare(before, after)
         differences += found
         differences += _examples(witness, source, parts, before) if found else []
         skipped += not_compared(before)

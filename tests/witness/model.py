@@ -85,7 +85,10 @@ class Witness(Protocol):
     def digest_many(
         self, groups: Sequence[Sequence[str]], columns: Sequence[str] | None = None
     ) -> list[Reading]:
-        """``digest`` of each group; groups of one schema are read together where that is faster."""
+        """``digest`` of each group, all in one query where that is faster.
+
+        What a reader refuses in the first group it need not be asked in the others.
+        """
 
     def fetch(
         self, paths: Sequence[str], columns: Sequence[str]

@@ -11,6 +11,7 @@ vectorized witness asks it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from tests.witness.model import Aggregates, CannotRead, Probe
+from tests.witness.model import Aggregates, CannotRead, Probe, Reading
 from tests.witness.spark_session import spark_session
 from tests.witness.sql import is_bytes, scalar_text, text_literal
 from tests.witness.table import (
@@ -28,6 +29,7 @@ from tests.witness.table import (
     aggregates_of,
     attempt,
     bisect_failures,
+    column_names,
 )
 
 _FILE, _ROW = "__file__", "__row__"
@@ -42,11 +44,39 @@ class SparkWitness(TableWitness):
         self._session: Any = None
         self._v2_session: Any = None
 
+    def digest_many(
+        self, groups: Sequence[Sequence[str]], columns: Sequence[str] | None = None
+    ) -> list[Reading]:
+        """One query for all groups, if Spark infers one schema for them and can read it all."""
+        names = list(columns) if columns is not None else column_names(groups[0][0])
+        files = list(dict.fromkeys(path for group in groups for path in group))
+        schemas = [self._schema(group) for group in groups]
+        tables: dict[str, pa.Table] | CannotRead = CannotRead("the schemas differ")
+        if all(schema is not None and schema == schemas[0] for schema in schemas):
+            tables = attempt(lambda: self._tables(files, names, schemas[0]))
+        if isinstance(tables, CannotRead):
+            return self._one_by_one(groups, names)
+        by_file = {path: dict(zip(names, t.columns, strict=True)) for path, t in tables.items()}
+        return [self._reading(group, names, by_file) for group in groups]
+
+    def _one_by_one(self, groups: Sequence[Sequence[str]], names: list[str]) -> list[Reading]:
+        """A column that Spark refuses takes several queries: it is refused in one group, once."""
+        first = self._reading(groups[0], names, self._values(groups[0], names))
+        refused = {n: c for n, c in first.columns.items() if isinstance(c, CannotRead)}
+        readable = [n for n in names if n not in refused]
+        readings = [first]
+        for group in groups[1:]:
+            found = self._reading(group, readable, self._values(group, readable))
+            every = {**refused, **found.columns}
+            readings.append(replace(found, columns={n: every[n] for n in names}))
+        return readings
+
     def _values(self, paths: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, Values]]:
         """All files at once; only columns that fail so are asked of each file alone."""
+        schema = self._schema(paths)
 
         def read(names: Sequence[str]) -> dict[str, dict[str, Values]]:
-            tables = self._tables(paths, names)
+            tables = self._tables(paths, names, schema)
             return {name: {path: tables[path][name] for path in paths} for name in names}
 
         together = bisect_failures(read, columns)
@@ -55,10 +85,13 @@ class SparkWitness(TableWitness):
         return {path: _of_file(path, together, alone) for path in paths}
 
     def _read(self, path: str, columns: Sequence[str]) -> pa.Table:
-        return self._tables([path], columns)[path]
+        return self._tables([path], columns, self._schema([path]))[path]
 
     def _num_rows(self, paths: Sequence[str]) -> int:
-        return int(self._frame(paths, ()).count())
+        """Without a schema to infer: ``count(*)`` wants no column."""
+        from pyspark.sql.types import StructType
+
+        return int(self._plain().read.schema(StructType([])).parquet(*paths).count())
 
     def _aggregates(
         self, paths: Sequence[str], columns: Sequence[str]
@@ -80,7 +113,7 @@ class SparkWitness(TableWitness):
         return bisect_failures(ask, [name for name in columns if name in pushed])
 
     def _count(self, paths: Sequence[str], probe: Probe) -> int:
-        frame = self._frame(paths, (probe.column,))
+        frame = self._frame(paths, (probe.column,), self._schema(paths))
         return int(frame.where(_condition(frame, probe)).count())
 
     def count_where(self, paths: Sequence[str], probes: Sequence[Probe]) -> list[int | CannotRead]:
@@ -93,7 +126,7 @@ class SparkWitness(TableWitness):
         return out
 
     def _counts(self, paths: Sequence[str], probes: Sequence[Probe]) -> list[int]:
-        frame = self._frame(paths, [p.column for p in probes])
+        frame = self._frame(paths, [p.column for p in probes], self._schema(paths))
         view = f"probed_{'v' if self._vectorized else 'r'}"
         frame.createOrReplaceTempView(view)
         branches = [
@@ -105,26 +138,34 @@ class SparkWitness(TableWitness):
         counts = {row.i: row.n for row in rows}
         return [counts.get(i, 0) for i in range(len(probes))]
 
-    def _tables(self, paths: Sequence[str], columns: Sequence[str]) -> dict[str, pa.Table]:
-        frame = self._frame(paths, columns)
+    def _tables(
+        self, paths: Sequence[str], columns: Sequence[str], schema: Any
+    ) -> dict[str, pa.Table]:
+        frame = self._frame(paths, columns, schema)
         kept = [f"{_quoted(c)} as c{i}" for i, c in enumerate(columns)]
         where = [f"_metadata.file_path as {_FILE}", f"_metadata.row_index as {_ROW}"]
         table = frame.selectExpr(*kept, *where).toArrow()
-        files = np.array([unquote(urlparse(u).path) for u in table[_FILE].to_pylist()])
+        urls = table[_FILE].combine_chunks().dictionary_encode()
+        known = [unquote(urlparse(url).path) for url in urls.dictionary.to_pylist()]
+        files = np.array([*known, ""])[urls.indices.to_numpy()]
         rows = table[_ROW].to_numpy()
         values = table.drop_columns([_FILE, _ROW]).rename_columns(list(columns))
         return {path: _in_order(values, files, rows, path) for path in paths}
 
-    def _frame(self, paths: Sequence[str], columns: Sequence[str]) -> Any:
-        """Inferred schema; where one column spoils that, a schema of the wanted columns alone."""
-        inferred = attempt(lambda: self._plain().read.parquet(*paths))
-        if not isinstance(inferred, CannotRead):
-            return inferred
-        from pyspark.sql.pandas.types import from_arrow_schema
+    def _schema(self, paths: Sequence[str]) -> Any:
+        """What Spark infers; None if one column that it does not know spoils that."""
+        schema = attempt(lambda: self._plain().read.parquet(*paths).schema)
+        return None if isinstance(schema, CannotRead) else schema
 
-        arrow = pq.ParquetFile(paths[0]).schema_arrow
-        wanted = pa.schema([pa.field(n, _spark_type(arrow.field(n).type)) for n in columns])
-        return self._plain().read.schema(from_arrow_schema(wanted)).parquet(*paths)
+    def _frame(self, paths: Sequence[str], columns: Sequence[str], schema: Any) -> Any:
+        """By the inferred schema, or by one of the wanted columns alone if there is none."""
+        if schema is None:
+            from pyspark.sql.pandas.types import from_arrow_schema
+
+            arrow = pq.ParquetFile(paths[0]).schema_arrow
+            wanted = pa.schema([pa.field(n, _spark_type(arrow.field(n).type)) for n in columns])
+            schema = from_arrow_schema(wanted)
+        return self._plain().read.schema(schema).parquet(*paths)
 
     def _plain(self) -> Any:
         if self._session is None:
