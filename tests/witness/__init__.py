@@ -8,7 +8,7 @@ one file. What a reader cannot read of the *source* is in ``Verdict.not_compared
 of the source and not of the parts is a difference.
 """
 
-from tests.witness.judge import Verdict, all_witnesses, judge, probe, source_reading
+from tests.witness.judge import Verdict, all_witnesses, judge, probe, probe_pages, source_reading
 from tests.witness.model import (
     Aggregates,
     CannotRead,
@@ -34,6 +34,7 @@ __all__ = [
     "judge",
     "not_compared",
     "probe",
+    "probe_pages",
     "source_reading",
     "wrong_statistics",
 ]

@@ -16,8 +16,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from tests.witness.canonical import first_difference
-from tests.witness.model import CannotRead, Probe, Reading, Witness, compare, not_compared
+from tests.witness.canonical import first_difference, one_array
+from tests.witness.model import (
+    CannotRead,
+    Probe,
+    Reading,
+    Selection,
+    Witness,
+    compare,
+    not_compared,
+)
 from tests.witness.read_datafusion import DatafusionWitness
 from tests.witness.read_duckdb import DuckdbWitness
 from tests.witness.read_fastparquet import FastparquetWitness
@@ -27,6 +35,8 @@ from tests.witness.read_spark import SparkWitness
 from tests.witness.statistics import wrong_statistics
 
 MOST_CUTS_PROBED = 3
+# Rows beside a cut whose least and greatest value are asked for: within its page, small or large.
+_WINDOWS_ROWS = (32, 1_000)
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,9 @@ def judge(
         if probes and not found:
             wrong, refused = probe(witness, source, parts, before)
             differences, skipped = differences + wrong, skipped + refused
+        if witness.most_selections and has_page_index(parts) and not found:
+            wrong, refused = probe_pages(witness, source, parts, before)
+            differences, skipped = differences + wrong, skipped + refused
     return Verdict(differences, skipped)
 
 
@@ -92,6 +105,65 @@ def probe(
         elif before != after:
             wrong.append(f"{witness.name}: where {question}: source {before}, parts {after}")
     return wrong, refused
+
+
+def probe_pages(
+    witness: Witness, source: Sequence[str], parts: Sequence[str], reading: Reading
+) -> tuple[list[str], list[str]]:
+    """Select rows by filters that skip pages: (differences, what was refused).
+
+    By columns whose values never fall, as these skip most: rows beside cuts, and in mid-part.
+    """
+    names = [n for n, c in reading.columns.items() if not isinstance(c, CannotRead)]
+    if not names:
+        return [], []
+    rows = (*_rows_beside_cuts(parts), *_middle_rows(parts))
+    questions = _rising_probes(source, names, rows)[: witness.most_selections]
+    expected, found = witness.select_where([source, parts], names, questions)
+    wrong, refused = [], []
+    for question, before, after in zip(questions, expected, found, strict=True):
+        where = f"{witness.name}: rows where {question}"
+        if isinstance(before, CannotRead):
+            refused.append(f"{where}: {before.reason}")
+        elif before != after:
+            wrong.append(f"{where}: {_other_rows(before, after)}")
+    return wrong, refused
+
+
+def has_page_index(paths: Sequence[str]) -> bool:
+    groups = (m.row_group(g) for m in map(pq.read_metadata, paths) for g in range(m.num_row_groups))
+    return any(group.num_columns and group.column(0).has_column_index for group in groups)
+
+
+def _rising_probes(source: Sequence[str], names: Sequence[str], rows: Sequence[int]) -> list[Probe]:
+    """Of each column in turn, so that a reader with little time asks of several columns."""
+    values = pa.concat_tables(pq.ParquetFile(path).read(columns=names) for path in source)
+    arrays = {name: one_array(values[name]) for name in names}
+    rising = [name for name in names if _rises(arrays[name])]
+    out = [Probe(n, "=", arrays[n][row]) for row in rows for n in rising]
+    # Everything behind the last row asked for: all of the pages before it are skipped.
+    return [*(Probe(n, ">=", arrays[n][rows[-1]]) for n in rising[:1]), *out]
+
+
+def _rises(values: pa.Array) -> bool:
+    if not _can_probe(values.type) or values.null_count or len(values) == 0:
+        return False
+    return bool(pc.all(pc.less_equal(values[:-1], values[1:])).as_py() is not False)
+
+
+def _middle_rows(parts: Sequence[str]) -> tuple[int, ...]:
+    start, rows = 0, []
+    for num_rows in (pq.read_metadata(path).num_rows for path in parts):
+        rows.append(start + num_rows // 2)
+        start += num_rows
+    return tuple(rows)
+
+
+def _other_rows(before: Selection, after: Selection | CannotRead) -> str:
+    if isinstance(after, CannotRead):
+        return f"the source can be asked, the parts cannot: {after.reason}"
+    names = [n for n, f in before.fingerprints.items() if after.fingerprints[n] != f]
+    return f"source {before.num_rows} rows, parts {after.num_rows}, other values in {names}"
 
 
 def _questions(

@@ -68,6 +68,14 @@ class Probe:
         return f"{self.column} {self.op} {self.value}"
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The rows that a filter keeps, in order: how many, and a fingerprint of each column."""
+
+    num_rows: int
+    fingerprints: dict[str, str]
+
+
 class Witness(Protocol):
     """A reader. ``paths`` in order are one table: rows of the first file, then of the second, …
 
@@ -76,6 +84,7 @@ class Witness(Protocol):
 
     name: str
     probes_per_column: int
+    most_selections: int
 
     def __hash__(self) -> int: ...
 
@@ -97,6 +106,16 @@ class Witness(Protocol):
 
     def count_where(self, paths: Sequence[str], probes: Sequence[Probe]) -> list[int | CannotRead]:
         """Row counts of each filter, with every pruning this reader has switched on."""
+
+    def select_where(
+        self, groups: Sequence[Sequence[str]], columns: Sequence[str], probes: Sequence[Probe]
+    ) -> list[list[Selection | CannotRead]]:
+        """By group, the rows each filter keeps.
+
+        Pages are skipped in every column by its offset index, so one wrong row number there puts
+        the values of other rows into the answer. Asked where ``most_selections`` is not 0, which
+        says that this reader uses page indexes, and how many filters it can afford.
+        """
 
 
 def compare(source: Reading, parts: Reading) -> list[str]:

@@ -1,7 +1,7 @@
 """DataFusion (arrow-rs). Page index, filter pushdown and Bloom filters are all switched on, and
 min/max/count are answered from statistics where they are exact.
 
-One partition, no repartitioning: rows come in file order. A fresh context a query: DataFusion
+One partition, no repartitioning: rows come in file order. A fresh context a question: DataFusion
 caches footers and statistics by path, and tests overwrite files.
 """
 
@@ -33,6 +33,8 @@ _SETTINGS = {
 
 class DatafusionWitness(TableWitness):
     name = "datafusion"
+    probes_per_column = 8
+    most_selections = 16
 
     def _read(self, path: str, columns: Sequence[str]) -> pa.Table:
         return _frame([path]).select(*map(_column, columns)).to_arrow_table()
@@ -52,9 +54,15 @@ class DatafusionWitness(TableWitness):
         return bisect_failures(ask, columns)
 
     def _count(self, paths: Sequence[str], probe: Probe) -> int:
-        column, value = _column(probe.column), df.lit(probe.value)
-        kept = _frame(paths).filter(column == value if probe.op == "=" else column >= value)
+        kept = _frame(paths).filter(_condition(probe))
         return int(_single(kept.aggregate([], [f.count(df.lit(1)).alias("n")]))["n"])
+
+    def _select(self, paths: Sequence[str], columns: Sequence[str], probe: Probe) -> pa.Table:
+        """File by file: a union does not keep the order of its inputs."""
+        kept = [_frame([path]).filter(_condition(probe)) for path in paths]
+        return pa.concat_tables(
+            frame.select(*map(_column, columns)).to_arrow_table() for frame in kept
+        )
 
 
 def _frame(paths: Sequence[str]) -> df.DataFrame:
@@ -68,6 +76,11 @@ def _frame(paths: Sequence[str]) -> df.DataFrame:
 
 def _questions(name: str) -> list[tuple[Any, str]]:
     return [(f.min, f"min {name}"), (f.max, f"max {name}"), (f.count, f"count {name}")]
+
+
+def _condition(probe: Probe) -> df.Expr:
+    column, value = _column(probe.column), df.lit(probe.value)
+    return column == value if probe.op == "=" else column >= value
 
 
 def _column(name: str) -> df.Expr:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from tests.witness.model import Aggregates, CannotRead, Probe, Reading
+from tests.witness.model import Aggregates, CannotRead, Probe, Reading, Selection
 from tests.witness.spark_session import spark_session
 from tests.witness.sql import is_bytes, scalar_text, text_literal
 from tests.witness.table import (
@@ -30,9 +31,10 @@ from tests.witness.table import (
     attempt,
     bisect_failures,
     column_names,
+    selection_of,
 )
 
-_FILE, _ROW = "__file__", "__row__"
+_FILE, _ROW, _PROBE = "__file__", "__row__", "__probe__"
 _PROBES_A_QUERY = 60
 
 
@@ -40,6 +42,7 @@ class SparkWitness(TableWitness):
     def __init__(self, vectorized: bool) -> None:
         self.name = "spark-vectorized" if vectorized else "spark-rows"
         self.probes_per_column = 2 if vectorized else 1  # about 60 ms each
+        self.most_selections = 6
         self._vectorized = vectorized
         self._session: Any = None
         self._v2_session: Any = None
@@ -138,6 +141,41 @@ class SparkWitness(TableWitness):
         counts = {row.i: row.n for row in rows}
         return [counts.get(i, 0) for i in range(len(probes))]
 
+    def select_where(
+        self, groups: Sequence[Sequence[str]], columns: Sequence[str], probes: Sequence[Probe]
+    ) -> list[list[Selection | CannotRead]]:
+        """One query for all; group by group and filter by filter only if that fails."""
+        found = attempt(lambda: self._selections(groups, columns, probes))
+        if not isinstance(found, CannotRead):
+            return [list(selections) for selections in found]
+        if len(groups) > 1:
+            return [self.select_where([group], columns, probes)[0] for group in groups]
+        if len(probes) > 1:
+            return [[self.select_where(groups, columns, [p])[0][0] for p in probes]]
+        return [[found]]
+
+    def _selections(
+        self, groups: Sequence[Sequence[str]], columns: Sequence[str], probes: Sequence[Probe]
+    ) -> list[list[Selection]]:
+        files = [path for group in groups for path in group]
+        frame = self._frame(files, columns, self._schema(groups[0]))
+        wanted = [f"{_quoted(c)} as c{i}" for i, c in enumerate(columns)]
+        wanted += [f"_metadata.file_path as {_FILE}", f"_metadata.row_index as {_ROW}"]
+        every = [
+            frame.where(_condition(frame, p)).selectExpr(f"{i} as {_PROBE}", *wanted)
+            for i, p in enumerate(probes)
+        ]
+        table = reduce(lambda left, right: left.unionAll(right), every).toArrow()
+        found, rows, asked = _paths(table[_FILE]), table[_ROW].to_numpy(), table[_PROBE].to_numpy()
+        values = table.drop_columns([_FILE, _ROW, _PROBE]).rename_columns(list(columns))
+
+        def selection(group: Sequence[str], number: int) -> Selection:
+            mine = [np.flatnonzero((found == path) & (asked == number)) for path in group]
+            order = np.concatenate([some[np.argsort(rows[some])] for some in mine])
+            return selection_of(values.take(pa.array(order)))
+
+        return [[selection(group, i) for i in range(len(probes))] for group in groups]
+
     def _tables(
         self, paths: Sequence[str], columns: Sequence[str], schema: Any
     ) -> dict[str, pa.Table]:
@@ -145,10 +183,7 @@ class SparkWitness(TableWitness):
         kept = [f"{_quoted(c)} as c{i}" for i, c in enumerate(columns)]
         where = [f"_metadata.file_path as {_FILE}", f"_metadata.row_index as {_ROW}"]
         table = frame.selectExpr(*kept, *where).toArrow()
-        urls = table[_FILE].combine_chunks().dictionary_encode()
-        known = [unquote(urlparse(url).path) for url in urls.dictionary.to_pylist()]
-        files = np.array([*known, ""])[urls.indices.to_numpy()]
-        rows = table[_ROW].to_numpy()
+        files, rows = _paths(table[_FILE]), table[_ROW].to_numpy()
         values = table.drop_columns([_FILE, _ROW]).rename_columns(list(columns))
         return {path: _in_order(values, files, rows, path) for path in paths}
 
@@ -209,6 +244,12 @@ def _has_bounds(statistics: pq.Statistics | None) -> bool:
     if statistics is None or not statistics.has_min_max:
         return False
     return bool(statistics.min == statistics.min and statistics.max == statistics.max)  # not NaN
+
+
+def _paths(urls: pa.ChunkedArray) -> np.ndarray:
+    every = urls.combine_chunks().dictionary_encode()
+    known = [unquote(urlparse(url).path) for url in every.dictionary.to_pylist()]
+    return np.array([*known, ""])[every.indices.to_numpy()]
 
 
 def _in_order(values: pa.Table, files: np.ndarray, rows: np.ndarray, path: str) -> pa.Table:

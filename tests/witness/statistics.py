@@ -2,7 +2,7 @@
 
 Covers min, max, null and value counts of every leaf, nested ones too. A bound must be exact, or,
 for strings and bytes, may be a shortened one that still encloses the values. Does not cover
-page-level statistics and page indexes: the probes of the pruning readers do. Kinds with no order
+page-level statistics and page indexes: ``judge.probe_pages`` does. Kinds with no order
 in Arrow (INT96, FLOAT16 and fixed bytes) are only checked for their null count.
 """
 

@@ -15,7 +15,14 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from tests.witness.canonical import block_fingerprints, fingerprint, one_array
-from tests.witness.model import Aggregates, CannotRead, ColumnReading, Probe, Reading
+from tests.witness.model import (
+    Aggregates,
+    CannotRead,
+    ColumnReading,
+    Probe,
+    Reading,
+    Selection,
+)
 
 Values: TypeAlias = pa.ChunkedArray | CannotRead
 T = TypeVar("T")
@@ -27,6 +34,7 @@ class TableWitness(ABC):
     name: str
     compares_types: bool = True
     probes_per_column: int = 8
+    most_selections: int = 0
 
     def digest(self, paths: Sequence[str], columns: Sequence[str] | None = None) -> Reading:
         return self.digest_many([paths], columns)[0]
@@ -48,6 +56,18 @@ class TableWitness(ABC):
 
     def count_where(self, paths: Sequence[str], probes: Sequence[Probe]) -> list[int | CannotRead]:
         return [attempt(lambda p=p: self._count(paths, p)) for p in probes]  # type: ignore[misc]
+
+    def select_where(
+        self, groups: Sequence[Sequence[str]], columns: Sequence[str], probes: Sequence[Probe]
+    ) -> list[list[Selection | CannotRead]]:
+        def ask(group: Sequence[str], probe: Probe) -> Selection:
+            return selection_of(self._select(group, columns, probe))
+
+        return [[attempt(lambda g=g, p=p: ask(g, p)) for p in probes] for g in groups]  # type: ignore[misc]
+
+    def _select(self, paths: Sequence[str], columns: Sequence[str], probe: Probe) -> pa.Table:
+        """The columns of the rows that the filter keeps; asked if ``most_selections`` says so."""
+        raise NotImplementedError
 
     @abstractmethod
     def _read(self, path: str, columns: Sequence[str]) -> pa.Table:
@@ -129,6 +149,10 @@ def bisect_failures(
         return {names[0]: answer}
     middle = len(names) // 2
     return {**bisect_failures(read, names[:middle]), **bisect_failures(read, names[middle:])}
+
+
+def selection_of(rows: pa.Table) -> Selection:
+    return Selection(len(rows), {n: fingerprint(rows[n]) for n in rows.column_names})
 
 
 def aggregates_of(minimum: object, maximum: object, num_values: int) -> Aggregates:

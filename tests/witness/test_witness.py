@@ -20,12 +20,14 @@ from tests.sources import make_table
 from tests.witness import (
     CannotRead,
     ColumnReading,
+    Probe,
     Witness,
     all_witnesses,
     compare,
     judge,
     not_compared,
     probe,
+    probe_pages,
     source_reading,
     wrong_statistics,
 )
@@ -33,6 +35,7 @@ from tests.witness import (
 ROWS = 9_000
 NAMES = [w.name for w in all_witnesses()]
 SPARK = [n for n in NAMES if n.startswith("spark")]
+PAGE_INDEX_READERS = [w.name for w in all_witnesses() if w.most_selections]
 OPTIONS: dict[str, Any] = {
     "row_group_size": 1_000,
     "max_rows_per_page": 100,
@@ -217,6 +220,78 @@ def test_wrong_statistics_change_filters(name: str, tmp_path: Path) -> None:
     honest, lying = _honest(tmp_path / "h.parquet"), _lying(tmp_path / "l.parquet")
     reading = source_reading(_witness(name), [honest])
     assert probe(_witness(name), [honest], [lying], reading)[0]
+
+
+def _paged(path: Path) -> bytes:
+    """Ids 10000..10999 beside their squares, ten pages a column, bounds of pages in the index only.
+
+    Delta-encoded and uncompressed, so the bytes of a bound are nowhere in the data.
+    """
+    ids = np.arange(10_000, 11_000)
+    pq.write_table(
+        pa.table({"id": ids, "square": ids * ids}),
+        path,
+        use_dictionary=False,
+        column_encoding="DELTA_BINARY_PACKED",
+        compression="none",
+        write_page_index=True,
+        max_rows_per_page=100,
+        write_batch_size=100,
+    )
+    return path.read_bytes()
+
+
+def _wrong_bound(data: bytes) -> bytes:
+    """The sixth page begins with 10500; its index says 10501."""
+    assert data.count(_int64(10_500)) == 1
+    return data.replace(_int64(10_500), _int64(10_501))
+
+
+def _wrong_row(data: bytes) -> bytes:
+    """Where the offset index of the squares says that the sixth page begins at row 500: 499.
+
+    The last two bytes of a page location: its first row as a zigzag varint, then the end.
+    """
+    first_row = {500: b"\x16\xe8\x07\x00", 499: b"\x16\xe6\x07\x00"}
+    assert data.count(first_row[500]) == 2
+    place = data.rindex(first_row[500])
+    return data[:place] + first_row[499] + data[place + 4 :]
+
+
+def _int64(value: int) -> bytes:
+    return value.to_bytes(8, "little")
+
+
+@pytest.mark.parametrize("lie", [_wrong_bound, _wrong_row])
+@pytest.mark.parametrize("name", PAGE_INDEX_READERS)
+def test_wrong_page_index_is_noticed(
+    name: str, lie: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    honest, copy, lying = (tmp_path / f"{n}.parquet" for n in ("honest", "copy", "lying"))
+    data = _paged(honest)
+    copy.write_bytes(data)
+    lying.write_bytes(lie(data))
+    reading = source_reading(_witness(name), [str(honest)])
+    assert probe_pages(_witness(name), [str(honest)], [str(copy)], reading) == ([], [])
+    assert probe_pages(_witness(name), [str(honest)], [str(lying)], reading)[0]
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in PAGE_INDEX_READERS])
+def test_other_readers_use_no_page_index(name: str, tmp_path: Path) -> None:
+    """So there is no use in asking them; the day one begins to, this fails."""
+    path = tmp_path / "lying.parquet"
+    path.write_bytes(_wrong_bound(_paged(path)))
+    question = Probe("id", "=", pa.scalar(10_500))
+    assert _witness(name).count_where([str(path)], [question]) == [1]
+
+
+def test_judge_asks_for_pages(tmp_path: Path) -> None:
+    data = _paged(tmp_path / "source.parquet")
+    part = tmp_path / "part.parquet"
+    part.write_bytes(_wrong_row(data))
+    verdict = judge([str(tmp_path / "source.parquet")], [str(part)], probes=False)
+    for name in PAGE_INDEX_READERS:
+        assert any(w.startswith(f"{name}: rows where id = 10500:") for w in verdict.differences)
 
 
 def test_judge_reports_each_witness(source: Source, tmp_path: Path) -> None:
