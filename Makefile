@@ -8,11 +8,12 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c conf/constraints.txt
 INPUTS := pyproject.toml conf/constraints.txt
+VERDICTS := build/matrix.jsonl
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit bench clean
+.PHONY: help demo test lint unit matrix bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -31,6 +32,11 @@ lint: $(VENV)/.tests ## style, format, types, layers
 
 unit: $(VENV)/.tests ## the fast tests only
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+
+matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/readers.md
+	@mkdir -p build && rm -f $(VERDICTS)
+	@EVENSPLIT_MATRIX=$(VERDICTS) $(BIN)/python -m pytest -q -n $(WORKERS) tests/matrix/test_matrix.py
+	@$(BIN)/python -m tests.matrix.table $(VERDICTS) docs/readers.md
 
 bench: $(VENV)/.benches ## measure against the alternatives
 	@$(BIN)/python -m benchmarks

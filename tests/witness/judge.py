@@ -19,6 +19,7 @@ import pyarrow.types as pt
 from tests.witness.canonical import first_difference, one_array
 from tests.witness.model import (
     CannotRead,
+    ColumnReading,
     Probe,
     Reading,
     Selection,
@@ -35,16 +36,21 @@ from tests.witness.read_spark import SparkWitness
 from tests.witness.statistics import wrong_statistics
 
 MOST_CUTS_PROBED = 3
-# Rows beside a cut whose least and greatest value are asked for: within its page, small or large.
+# The least and the greatest value of so many rows beside a cut are asked for: they are bounds of
+# the pages rewritten there, or near to them, whatever the size of these.
 _WINDOWS_ROWS = (32, 1_000)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``differences`` must be empty; ``not_compared`` says what no one could look at, and why."""
+    """``differences`` must be empty; ``not_compared`` says what no one could look at, and why.
+
+    ``num_compared``: columns that were compared, each counted once a witness.
+    """
 
     differences: list[str]
     not_compared: list[str]
+    num_compared: int
 
 
 @cache
@@ -63,11 +69,15 @@ def judge(
     probes: bool = True,
 ) -> Verdict:
     lies = _lies_of(tuple(source), _stamps(source))
-    skipped = [f"statistics of the parts, as the source's are wrong: {lies[0]}"] if lies else []
+    skipped = (
+        [f"pyarrow: statistics of the parts: the source's are wrong: {lies[0]}"] if lies else []
+    )
     differences = [] if lies else [f"{p}: {w}" for p in parts for w in wrong_statistics(p)]
+    num_compared = 0
     for witness in all_witnesses() if witnesses is None else witnesses:
         before, after = witness.digest_many([source, parts], columns)
         found = compare(before, after)
+        num_compared += sum(isinstance(c, ColumnReading) for c in before.columns.values())
         differences += found
         differences += _examples(witness, source, parts, before) if found else []
         skipped += not_compared(before)
@@ -77,7 +87,7 @@ def judge(
         if witness.most_selections and has_page_index(parts) and not found:
             wrong, refused = probe_pages(witness, source, parts, before)
             differences, skipped = differences + wrong, skipped + refused
-    return Verdict(differences, skipped)
+    return Verdict(differences, skipped, num_compared)
 
 
 def source_reading(
@@ -92,8 +102,8 @@ def probe(
 ) -> tuple[list[str], list[str]]:
     """Count rows by filters that pruning may get wrong: (differences, what was refused).
 
-    Values: of the rows beside the cuts first, then the source's least, greatest and middle; as
-    many a column as the witness can afford.
+    Values: of the rows beside the cuts first, then the source's least, greatest and middle, then
+    bounds of pages at the cuts; as many a column as the witness can afford.
     """
     questions = _questions(witness, tuple(source), _rows_beside_cuts(parts), reading)
     expected = _kept_counts(witness, tuple(source), tuple(questions), _stamps(source))
@@ -178,17 +188,31 @@ def _questions(
 
 
 def _probes_of(name: str, values: pa.Array, rows: tuple[int, ...]) -> list[Probe]:
-    finite = values.filter(pc.is_finite(values)) if pt.is_floating(values.type) else values
-    ordered = finite.drop_null().sort()
+    ordered = _ordered(values)
     if len(ordered) == 0:
         return []
     least, middle, most = ordered[0], ordered[len(ordered) // 2], ordered[-1]
-    beside = [values[row] for row in rows if row < len(values) and values[row].is_valid]
-    if pt.is_floating(values.type):
-        beside = [v for v in beside if pc.is_finite(v).as_py()]
-    values_once = {str(v): v for v in (*beside[:2], least, most, *beside[2:], middle)}
+    beside = [v for row in rows if row < len(values) for v in _ordered(values[row : row + 1])]
+    bounds = [bound for cut in rows[1::2] for bound in _bounds_beside(values, cut)]
+    values_once = {str(v): v for v in (*beside[:2], least, most, *beside[2:], middle, *bounds)}
     equal = [Probe(name, "=", value) for value in values_once.values()]
     return [*equal[:1], Probe(name, ">=", middle), *equal[1:]]
+
+
+def _bounds_beside(values: pa.Array, cut: int) -> list[pa.Scalar]:
+    out = []
+    for num_rows in _WINDOWS_ROWS:
+        start = max(0, cut - num_rows)
+        for window in (values[start:cut], values[cut : cut + num_rows]):
+            ordered = _ordered(window)
+            out += [ordered[0], ordered[-1]] if len(ordered) else []
+    return out
+
+
+def _ordered(values: pa.Array) -> pa.Array:
+    """Neither nulls nor NaN and infinity, which no filter asks for."""
+    finite = values.filter(pc.is_finite(values)) if pt.is_floating(values.type) else values
+    return finite.drop_null().sort()
 
 
 def _can_probe(kind: pa.DataType) -> bool:

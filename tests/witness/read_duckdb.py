@@ -19,6 +19,7 @@ from tests.witness.table import TableWitness, aggregates_of, bisect_failures
 
 class DuckdbWitness(TableWitness):
     name = "duckdb"
+    probes_per_column = 2
 
     def __init__(self) -> None:
         self._db = duckdb.connect(":memory:")

@@ -13,6 +13,7 @@ from tests.witness.table import TableWitness, aggregates_of, bisect_failures
 
 class PolarsWitness(TableWitness):
     name = "polars"
+    probes_per_column = 2
 
     def _read(self, path: str, columns: Sequence[str]) -> pa.Table:
         return _scan([path]).select(columns).collect().to_arrow()

@@ -18,6 +18,7 @@ from tests.witness.table import TableWitness
 
 class PyarrowWitness(TableWitness):
     name = "pyarrow"
+    probes_per_column = 2
 
     def _read(self, path: str, columns: Sequence[str]) -> pa.Table:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:

@@ -6,6 +6,7 @@ reader refuses are found by bisection, so one of them neither hides nor slows do
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
@@ -33,7 +34,7 @@ class TableWitness(ABC):
 
     name: str
     compares_types: bool = True
-    probes_per_column: int = 8
+    probes_per_column: int
     most_selections: int = 0
 
     def digest(self, paths: Sequence[str], columns: Sequence[str] | None = None) -> Reading:
@@ -76,8 +77,9 @@ class TableWitness(ABC):
     @abstractmethod
     def _num_rows(self, paths: Sequence[str]) -> int: ...
 
-    @abstractmethod
-    def _count(self, paths: Sequence[str], probe: Probe) -> int: ...
+    def _count(self, paths: Sequence[str], probe: Probe) -> int:
+        """What ``count_where`` asks, unless a reader has a quicker way to answer many at once."""
+        raise NotImplementedError
 
     def _aggregates(
         self, paths: Sequence[str], columns: Sequence[str]
@@ -133,22 +135,40 @@ def attempt(action: Callable[[], T]) -> T | CannotRead:
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise
         text = " ".join(str(error).split())
-        return CannotRead(f"{type(error).__name__}: {text[:300]}")
+        return CannotRead(_root_cause(str(error)) or f"{type(error).__name__}: {text[:300]}")
+
+
+def _root_cause(text: str) -> str | None:
+    """Java's last "Caused by", which says more than the exception that reached Python."""
+    causes = re.findall(r"^Caused by: (?:[\w$]+\.)*(.*)$", text, re.MULTILINE)
+    return causes[-1][:300] if causes else None
 
 
 def bisect_failures(
     read: Callable[[Sequence[str]], Mapping[str, T | CannotRead]], names: Sequence[str]
 ) -> dict[str, T | CannotRead]:
     """``read`` of as many names at once as it can bear; of one name alone, its refusal."""
-    if not names:
-        return {}
-    answer = attempt(lambda: read(names))
+    return _bisected(read, names, attempt(lambda: read(names))) if names else {}
+
+
+def _bisected(
+    read: Callable[[Sequence[str]], Mapping[str, T | CannotRead]],
+    names: Sequence[str],
+    answer: Mapping[str, T | CannotRead] | CannotRead,
+) -> dict[str, T | CannotRead]:
     if not isinstance(answer, CannotRead):
         return dict(answer)
     if len(names) == 1:
         return {names[0]: answer}
     middle = len(names) // 2
-    return {**bisect_failures(read, names[:middle]), **bisect_failures(read, names[middle:])}
+    pieces = [names[:middle], names[middle:]]
+    answers = [attempt(lambda p=p: read(p)) for p in pieces]  # type: ignore[misc]
+    if len(names) > 2 and all(isinstance(answer, CannotRead) for answer in answers):
+        # Many are refused, as by a lacking codec all are: bisection would ask twice as often.
+        pieces = [[name] for name in names]
+        answers = [attempt(lambda p=p: read(p)) for p in pieces]  # type: ignore[misc]
+    found = (_bisected(read, p, a) for p, a in zip(pieces, answers, strict=True))
+    return {name: value for some in found for name, value in some.items()}
 
 
 def selection_of(rows: pa.Table) -> Selection:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from tests.witness import (
     source_reading,
     wrong_statistics,
 )
+from tests.witness.table import bisect_failures
 
 ROWS = 9_000
 NAMES = [w.name for w in all_witnesses()]
@@ -168,6 +170,22 @@ def test_unreadable_source_is_listed_and_hides_nothing(tmp_path: Path) -> None:
     assert isinstance(reading.columns["id"], ColumnReading)
     assert any("point" in words for words in not_compared(reading))
     assert compare(reading, reading) == []
+
+
+@pytest.mark.parametrize(("refused", "most"), [("", 1), ("c", 13), ("bg", 20), (ascii_letters, 55)])
+def test_refused_columns_are_found_with_few_questions(refused: str, most: int) -> None:
+    asked = []
+
+    def read(names: Sequence[str]) -> dict[str, str]:
+        asked.append(names)
+        if set(names) & set(refused):
+            raise ValueError
+        return {name: name for name in names}
+
+    found = bisect_failures(read, ascii_letters)
+    assert list(found) == list(ascii_letters)
+    assert {n for n, v in found.items() if isinstance(v, CannotRead)} == set(refused)
+    assert len(asked) <= most
 
 
 def _lying(path: Path) -> str:
