@@ -21,7 +21,7 @@ help: ## list these targets
 demo: $(VENV)/.runs ## make a skewed sample, split it, verify it, report it
 	@$(BIN)/evensplit demo
 
-test: lint $(VENV)/.tests ## everything: lint, types, layers, all tests
+test: lint $(VENV)/.azurite ## everything: lint, types, layers, all tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
 
 lint: $(VENV)/.tests ## style, format, types, layers
@@ -30,7 +30,7 @@ lint: $(VENV)/.tests ## style, format, types, layers
 	@$(BIN)/mypy --no-error-summary
 	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }
 
-unit: $(VENV)/.tests ## the fast tests only
+unit: $(VENV)/.azurite ## the fast tests only
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
 
 matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/readers.md
@@ -63,6 +63,15 @@ $(VENV)/.tests: $(VENV)/.made $(INPUTS)
 	@echo "installing evensplit and its tests"
 	@$(PIP) -e '.[test]'
 	@touch $(VENV)/.runs $@
+
+# The blob store of the tests; npm comes with the Node that pip has installed.
+$(VENV)/.azurite: $(VENV)/.tests tests/azurite/package.json tests/azurite/package-lock.json
+	@echo "installing Azurite"
+	@mkdir -p $(VENV)/azurite
+	@cp tests/azurite/package.json tests/azurite/package-lock.json $(VENV)/azurite
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/npm ci --prefix $(VENV)/azurite --silent \
+		--ignore-scripts --no-audit --no-fund --no-update-notifier
+	@touch $@
 
 $(VENV)/.benches: $(VENV)/.made $(INPUTS)
 	@echo "installing evensplit and its benchmarks"

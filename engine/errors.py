@@ -178,6 +178,12 @@ class StorageFailed(RetryError):
     kind = "retry.storage"
 
 
+class Conflict(RetryError):
+    """Somebody else wrote the same file meanwhile."""
+
+    kind = "retry.conflict"
+
+
 class WorkersLost(RetryError):
     """The Dask scheduler or too many workers were lost."""
 

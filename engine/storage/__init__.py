@@ -1,8 +1,9 @@
 """The only door to files and object stores: ranged reads, streamed writes, publish-once.
 
 :class:`Storage` is the contract; :mod:`engine.storage.local` keeps it on POSIX file systems,
-:mod:`engine.storage.remote` on any fsspec file system. ``tests/engine/storage/test_contract.py``
-is one suite run on each. Callers get a store and a path from :func:`open_storage`.
+:mod:`engine.storage.azure` on block blobs, :mod:`engine.storage.remote` on any other fsspec file
+system. ``tests/engine/storage/test_contract.py`` is one suite run on each. Callers get a store and
+a path from :func:`open_storage`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ def open_storage(url: str) -> tuple[Storage, str]:
     scheme, colon, _ = url.partition("://")
     if colon and scheme not in ("file", "local"):
         _check_no_secret(url)
+        from engine.storage.azure import AzureStorage, is_azure
+
+        if is_azure(url):
+            return AzureStorage.from_url(url)
         from engine.storage.remote import FsspecStorage
 
         return FsspecStorage.from_url(url)

@@ -12,9 +12,11 @@ What every implementation promises:
 
 from __future__ import annotations
 
+import io
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from engine.errors import BadStructure, SourceError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from engine.format.footer import Range
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+COPY_STEP_BYTES = 8 << 20
 
 
 class Entry(NamedTuple):
@@ -44,6 +47,9 @@ class Source(Protocol):
     def read_many(self, ranges: Iterable[Range]) -> list[bytes]:
         """Return the bytes of several ranges, near ones fetched together."""
 
+    def chunks(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield a long range in pieces of a few MiB, in order."""
+
     def arrow_file(self) -> Any:
         """Return a new random-access file for pyarrow's readers."""
 
@@ -55,9 +61,15 @@ class Source(Protocol):
 
 
 class PartSink(Protocol):
-    """A part in the making. ``size_bytes`` counts what has been written."""
+    """A part in the making.
+
+    Attributes:
+        size_bytes: what has been written.
+        notes: what was done otherwise than asked, one sentence each; complete after commit.
+    """
 
     size_bytes: int
+    notes: tuple[str, ...]
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -73,7 +85,13 @@ class PartSink(Protocol):
 
 
 class Storage(Protocol):
-    """One store. Paths are the store's own, as :func:`open_storage` returned them."""
+    """One store. Paths are the store's own, as :func:`open_storage` returned them.
+
+    Attributes:
+        largest_part_bytes: a larger part cannot be stored here; None for no limit.
+    """
+
+    largest_part_bytes: int | None
 
     def stat(self, path: str) -> SourceFile:
         """Describe a file: size and version. Raises NoSource if there is none."""
@@ -159,20 +177,81 @@ def coalesced(ranges: list[Range], *, gap_bytes: int, most_bytes: int) -> Iterat
         yield group
 
 
+def one_by_one(actions: Iterable[Callable[[], bytes]]) -> Iterator[bytes]:
+    """Do actions in order, here."""
+    return (action() for action in actions)
+
+
 def read_coalesced(
-    read: Any, ranges: Iterable[Range], *, gap_bytes: int = 64 << 10, most_bytes: int = 8 << 20
+    read: Callable[[int, int], bytes],
+    ranges: Iterable[Range],
+    *,
+    gap_bytes: int = 64 << 10,
+    most_bytes: int = 8 << 20,
+    in_order: Callable[[Iterable[Callable[[], bytes]]], Iterator[bytes]] = one_by_one,
 ) -> list[bytes]:
-    """Read many ranges through ``read(offset, length)`` with few calls, in the order given."""
+    """Read many ranges through ``read(offset, length)`` with few calls, in the order given.
+
+    ``in_order`` may make several calls at once; it yields their results in order.
+    """
     every = list(ranges)
     places = [place for place, wanted in enumerate(every) if wanted.length]
     wanted = [every[place] for place in places]
     out: list[bytes] = [b""] * len(every)
-    for group in coalesced(wanted, gap_bytes=gap_bytes, most_bytes=most_bytes):
-        start = min(wanted[i].offset for i in group)
-        data = read(start, max(wanted[i].end for i in group) - start)
+    groups = list(coalesced(wanted, gap_bytes=gap_bytes, most_bytes=most_bytes))
+    starts = [min(wanted[i].offset for i in group) for group in groups]
+    ends = [max(wanted[i].end for i in group) for group in groups]
+    reads = (partial(read, start, end - start) for start, end in zip(starts, ends, strict=True))
+    for group, start, data in zip(groups, starts, in_order(reads), strict=True):
         for i in group:
             out[places[i]] = data[wanted[i].offset - start : wanted[i].end - start]
     return out
+
+
+def steps(offset: int, length: int, step: int) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of consecutive pieces of a range."""
+    for begin in range(offset, offset + length, step):
+        yield begin, min(step, offset + length - begin)
+
+
+def read_in_steps(source: Source, offset: int, length: int) -> Iterator[bytes]:
+    """Yield a range of a source in pieces, one read after another."""
+    return (source.read(*step) for step in steps(offset, length, COPY_STEP_BYTES))
+
+
+class RangeFile(io.RawIOBase):
+    """A source as a Python file, for pyarrow; every read is one of the source's."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(
+            whence, self._source.file.size_bytes
+        )
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Return bytes from the position on, fewer at the end."""
+        left = max(self._source.file.size_bytes - self._position, 0)
+        data = self._source.read(self._position, left if size < 0 else min(size, left))
+        self._position += len(data)
+        return data
 
 
 def check_inside(offset: int, length: int, size_bytes: int) -> None:

@@ -31,6 +31,7 @@ from engine.errors import (
 )
 from engine.model import SourceFile
 from engine.storage.base import (
+    COPY_STEP_BYTES,
     PARQUET_SUFFIXES,
     Entry,
     Source,
@@ -38,12 +39,12 @@ from engine.storage.base import (
     glob_root,
     is_hidden,
     read_coalesced,
+    read_in_steps,
 )
 
 if TYPE_CHECKING:
     from engine.format.footer import Range
 
-COPY_STEP_BYTES = 8 << 20
 WRITE_BACK_STEP_BYTES = 8 << 20
 _SYNC_FILE_RANGE_WRITE = 2
 _NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
@@ -114,6 +115,10 @@ class LocalSource:
         """Return the bytes of several ranges."""
         return read_coalesced(self.read, ranges)
 
+    def chunks(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield a range in pieces."""
+        return read_in_steps(self, offset, length)
+
     def arrow_file(self) -> Any:
         """Return a file that pyarrow reads without Python."""
         import pyarrow
@@ -145,6 +150,7 @@ class LocalSink:
 
     def __init__(self, path: str, *, durable: bool) -> None:
         self.size_bytes = 0
+        self.notes: tuple[str, ...] = ()
         self._path = path
         self._durable = durable
         self._written_back = 0
@@ -171,10 +177,8 @@ class LocalSink:
         end = offset + length
         if isinstance(source, LocalSource):
             offset = self._kernel_copy(source, offset, end)
-        while offset < end:
-            data = source.read(offset, min(COPY_STEP_BYTES, end - offset))
+        for data in source.chunks(offset, end - offset):
             self.write(data)
-            offset += len(data)
 
     def _kernel_copy(self, source: LocalSource, offset: int, end: int) -> int:
         """Copy as far as the kernel can; return where it stopped."""
@@ -228,6 +232,8 @@ class LocalSink:
 
 class LocalStorage:
     """Local files; see :class:`engine.storage.base.Storage`."""
+
+    largest_part_bytes: int | None = None
 
     def absolute(self, path: str) -> str:
         """Return the absolute path, with ``~`` expanded and links kept."""

@@ -4,12 +4,11 @@ Reads ask for exact ranges (no read-ahead cache, which fetches up to ten times t
 is streamed to a hidden temporary name and moved to its final one at commit, because a file that
 fsspec is still writing may be published, truncated, by any error. Reads are checked against the
 file's size and version before and after; pinning each request to an ETag needs the store's own
-client.
+client, as :mod:`engine.storage.azure` has it.
 """
 
 from __future__ import annotations
 
-import io
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -31,11 +30,13 @@ from engine.model import SourceFile
 from engine.storage.base import (
     PARQUET_SUFFIXES,
     Entry,
+    RangeFile,
     Source,
     check_inside,
     glob_root,
     is_hidden,
     read_coalesced,
+    read_in_steps,
     redacted,
 )
 from engine.storage.local import translated
@@ -43,7 +44,6 @@ from engine.storage.local import translated
 if TYPE_CHECKING:
     from engine.format.footer import Range
 
-COPY_STEP_BYTES = 8 << 20
 _GAP_BYTES = 1 << 20  # a request costs about as much time as reading this much
 _VERSION_KEYS = ("etag", "ETag", "content_md5", "last_modified", "LastModified", "mtime", "created")
 
@@ -86,11 +86,15 @@ class RemoteSource:
         """Return the bytes of several ranges, near ones in one request."""
         return read_coalesced(self.read, ranges, gap_bytes=_GAP_BYTES)
 
+    def chunks(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield a range in pieces."""
+        return read_in_steps(self, offset, length)
+
     def arrow_file(self) -> Any:
         """Return a file for pyarrow that reads through this source."""
         import pyarrow
 
-        return pyarrow.PythonFile(_RangeFile(self), mode="r")
+        return pyarrow.PythonFile(RangeFile(self), mode="r")
 
     def check_unchanged(self) -> None:
         """Ask the store for the file's size and version again."""
@@ -105,39 +109,12 @@ class RemoteSource:
         """Nothing is held."""
 
 
-class _RangeFile(io.RawIOBase):
-    def __init__(self, source: RemoteSource) -> None:
-        self._source = source
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(
-            whence, self._source.file.size_bytes
-        )
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(self._source.file.size_bytes - self._position, 0)
-        data = self._source.read(self._position, left if size < 0 else min(size, left))
-        self._position += len(data)
-        return data
-
-
 class RemoteSink:
     """A growing part; see :class:`engine.storage.base.PartSink`."""
 
     def __init__(self, store: FsspecStorage, path: str) -> None:
         self.size_bytes = 0
+        self.notes: tuple[str, ...] = ()
         self._store = store
         self._path = path
         folder, _, name = path.rpartition("/")
@@ -155,11 +132,8 @@ class RemoteSink:
 
     def copy(self, source: Source, offset: int, length: int) -> None:
         """Append bytes of a source, a few MiB at a time."""
-        end = offset + length
-        while offset < end:
-            data = source.read(offset, min(COPY_STEP_BYTES, end - offset))
+        for data in source.chunks(offset, length):
             self.write(data)
-            offset += len(data)
 
     def commit(self) -> None:
         """Close the temporary file, compare its size, and move it."""
@@ -186,6 +160,8 @@ class RemoteSink:
 
 class FsspecStorage:
     """One fsspec file system; see :class:`engine.storage.base.Storage`."""
+
+    largest_part_bytes: int | None = None
 
     def __init__(self, fs: Any, protocol: str) -> None:
         self.fs = fs

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,12 @@ class Place:
         return [entry.name for entry in self.store.files(self.folder)]
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "azure"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "memory":
         return Place(f"memory://contract-{uuid.uuid4().hex}")
+    if request.param == "azure":
+        return Place(request.getfixturevalue("blobs") + "/store")
     return Place(str(tmp_path / "store"))
 
 
@@ -243,9 +246,13 @@ def test_a_copy_past_the_source_raises_and_publishes_nothing(place: Place) -> No
     source.close()
 
 
-def test_a_copy_between_stores(tmp_path: Path) -> None:
-    here, there = Place(str(tmp_path / "s")), Place(f"memory://contract-{uuid.uuid4().hex}")
-    for origin, goal in ((here, there), (there, here)):
+def test_a_copy_between_stores(tmp_path: Path, blobs: str) -> None:
+    places = [
+        Place(str(tmp_path / "s")),
+        Place(f"memory://contract-{uuid.uuid4().hex}"),
+        Place(f"{blobs}/store"),
+    ]
+    for origin, goal in permutations(places, 2):
         source = origin.store.open(origin.store.stat(origin.write("a.parquet")))
         sink = goal.store.create(goal.path("copy.parquet"), durable=False)
         sink.copy(source, 1, len(CONTENT) - 1)

@@ -1,0 +1,55 @@
+"""A few requests at a time, for the whole process, in bounded memory.
+
+Each lane holds at most one block (:data:`BLOCK_BYTES`) and its copies inside the client, however
+many parts are written at once. Work in a lane must not wait for other lanes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+NUM_LANES = 6
+BLOCK_BYTES = 8 << 20
+_WAITING = 2  # blocks that are filled and wait for a lane
+
+
+class Lanes:
+    """Threads for requests, and permits for the memory of what they carry."""
+
+    def __init__(self, num_lanes: int = NUM_LANES) -> None:
+        self._pool = ThreadPoolExecutor(num_lanes, thread_name_prefix="storage")
+        self._permits = threading.BoundedSemaphore(num_lanes + _WAITING)
+
+    def submit(self, action: Callable[[], T]) -> Future[T]:
+        """Do something in a lane; wait here while all are taken."""
+        self._permits.acquire()
+        try:
+            future = self._pool.submit(action)
+        except BaseException:
+            self._permits.release()
+            raise
+        future.add_done_callback(lambda _: self._permits.release())
+        return future
+
+    def in_order(self, actions: Iterable[Callable[[], T]]) -> Iterator[T]:
+        """Yield the results in the order given, a few fetched ahead of the one taken."""
+        ahead: deque[Future[T]] = deque()
+        try:
+            for action in actions:
+                ahead.append(self.submit(action))
+                if len(ahead) > NUM_LANES // 2:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+lanes = Lanes()

@@ -1,0 +1,211 @@
+"""Blobs of one account as a store; see :class:`engine.storage.base.Storage`.
+
+Folders are prefixes, except in accounts with a hierarchical namespace, where they appear in
+listings as empty blobs that say so in their metadata; these are never files here. Nothing is
+renamed, so both kinds of account work alike. Containers are not created.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fsspec.utils import glob_translate
+
+from engine.errors import Conflict, NoSource
+from engine.model import SourceFile
+from engine.storage.access import Access, current
+from engine.storage.azure.blocks import LARGEST_PART_BYTES
+from engine.storage.azure.client import service
+from engine.storage.azure.credentials import Login, login
+from engine.storage.azure.requests import asked
+from engine.storage.azure.sink import AzureSink
+from engine.storage.azure.source import AzureSource, described
+from engine.storage.azure.urls import canonical, parse
+from engine.storage.base import PARQUET_SUFFIXES, Entry, glob_root, is_hidden, redacted
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobClient, ContainerClient
+
+_FOLDER = "hdi_isfolder"
+_TOKEN = "evensplit_token"  # metadata: who created a small file
+_WILDCARDS = set("*?[")
+
+
+class AzureStorage:
+    """One account, opened with one credential."""
+
+    largest_part_bytes: int | None = LARGEST_PART_BYTES
+
+    def __init__(self, found: Login, access: Access) -> None:
+        self._login = found
+        self._access = access
+        self._service = service(found)
+
+    @classmethod
+    def from_url(cls, url: str) -> tuple[AzureStorage, str]:
+        """Return the store of a URL, and the URL in the form that plans keep."""
+        place, access = parse(url), current()
+        found = login(place, access)
+        return cls(found, access), canonical(found.host, place.container, place.path)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: it holds a secret; a URL is what travels."""
+        raise TypeError("a store does not leave its process")
+
+    def join(self, folder: str, *names: str) -> str:
+        """Join path components."""
+        return "/".join((folder.rstrip("/"), *names))
+
+    def stat(self, path: str) -> SourceFile:
+        """Describe a blob."""
+        found = self._properties(path)
+        if found is None:
+            raise NoSource(f"{redacted(path)} is not a file")
+        return described(path, found)
+
+    def expand(self, pattern: str) -> list[str]:
+        """Return the blobs of a name, folder (with subfolders) or glob."""
+        place = parse(pattern)
+        if place.path and self._is_file(pattern):
+            return [pattern]
+        is_glob = bool(_WILDCARDS & set(place.path))
+        root = glob_root(place.path) if is_glob else place.path
+        prefix = root + "/" if root else ""
+        wanted = re.compile(glob_translate(place.path)) if is_glob else None
+        names = [
+            item.name
+            for item in self._list(pattern, prefix)
+            if not is_hidden(item.name[len(prefix) :])
+            and (wanted.match(item.name) if wanted else _is_parquet(item.name))
+        ]
+        return [canonical(self._login.host, place.container, name) for name in sorted(names)]
+
+    def open(self, file: SourceFile) -> AzureSource:
+        """Open a described blob."""
+        return AzureSource(self._login, self._blob(file.path), file, self.stat(file.path))
+
+    def create(self, path: str, *, durable: bool) -> AzureSink:
+        """Begin a part; what the service has acknowledged is durable."""
+        try:
+            found = self._properties(path)
+        except NoSource:
+            return AzureSink(self._blob(path), path, self._access, None)
+        if found is None:
+            raise NoSource(f"{redacted(path)} is a folder")
+        return AzureSink(self._blob(path), path, self._access, found.etag)
+
+    def get(self, path: str) -> bytes | None:
+        """Return a small blob's content."""
+        blob = self._blob(path)
+        try:
+            return asked(path, lambda: bytes(blob.download_blob().readall()))
+        except NoSource:
+            return None
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Create a small blob; if the answer was lost, who created it is read back."""
+        token = secrets.token_hex(16)
+        try:
+            self._upload(path, data, overwrite=False, metadata={_TOKEN: token})
+        except Conflict:
+            found = self._properties(path)
+            return found is not None and (found.metadata or {}).get(_TOKEN) == token
+        return True
+
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Create or replace a small blob."""
+        self._upload(path, data, overwrite=True)
+
+    def _upload(self, path: str, data: bytes, **options: Any) -> None:
+        blob = self._blob(path)
+        asked(path, lambda: blob.upload_blob(data, validate_content=True, **options))
+
+    def files(self, folder: str) -> list[Entry]:
+        """Return the blobs directly inside a folder."""
+        return sorted(
+            Entry(_last(item.name), item.size)
+            for item in self._walk(folder)
+            if not hasattr(item, "prefix")
+        )
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders directly inside a folder."""
+        return sorted(_last(item.name) for item in self._walk(folder) if hasattr(item, "prefix"))
+
+    def remove(self, path: str) -> None:
+        """Remove a blob."""
+        blob = self._blob(path)
+        try:
+            asked(path, lambda: blob.delete_blob(delete_snapshots="include"))
+        except NoSource:
+            return
+
+    def remove_leftovers(self, folder: str) -> None:
+        """Nothing to do: blocks that were never committed are the service's to drop."""
+
+    def lock(self, folder: str) -> AbstractContextManager[None]:
+        """No lock: two runs of one plan write the same bytes, and commit each part atomically."""
+        return nullcontext()
+
+    def _blob(self, path: str) -> BlobClient:
+        place = parse(path)
+        if not place.path:
+            raise NoSource(f"{redacted(path)} is a container; name something in it")
+        return self._service.get_blob_client(place.container, place.path)
+
+    def _properties(self, path: str) -> Any | None:
+        """Return a blob's properties, None for a folder. Raises NoSource if there is neither."""
+        found = asked(path, self._blob(path).get_blob_properties)
+        return None if _is_folder(found) else found
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            return self._properties(path) is not None
+        except NoSource:
+            return False
+
+    def _list(self, path: str, prefix: str) -> Iterator[Any]:
+        container = self._container(path)
+
+        def pages() -> list[Any]:
+            return list(container.list_blobs(name_starts_with=prefix, include=["metadata"]))
+
+        return self._entries(path, pages)
+
+    def _walk(self, folder: str) -> Iterator[Any]:
+        name = parse(folder).path
+        prefix = name + "/" if name else ""
+        container = self._container(folder)
+
+        def pages() -> list[Any]:
+            found = container.walk_blobs(name_starts_with=prefix, include=["metadata"])
+            return list(found)
+
+        return self._entries(folder, pages)
+
+    def _entries(self, path: str, pages: Any) -> Iterator[Any]:
+        try:
+            found = asked(path, pages)
+        except NoSource:
+            return iter(())
+        return (item for item in found if not _is_folder(item))
+
+    def _container(self, path: str) -> ContainerClient:
+        return self._service.get_container_client(parse(path).container)
+
+
+def _is_folder(item: Any) -> bool:
+    metadata = getattr(item, "metadata", None) or {}
+    return any(key.lower() == _FOLDER and text == "true" for key, text in metadata.items())
+
+
+def _is_parquet(name: str) -> bool:
+    return name.lower().endswith(PARQUET_SUFFIXES)
+
+
+def _last(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2]

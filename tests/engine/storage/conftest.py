@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.azurite import Azurite
+from tests.azurite.fixtures import azurite, no_identity
+
+__all__ = ["azurite", "blobs", "no_identity"]
+
+
+@pytest.fixture
+def blobs(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new container, with the credential for it in the environment."""
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+    return f"abfs://{azurite.new_container()}"
