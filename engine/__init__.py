@@ -57,6 +57,8 @@ def make_settings(
     scheduler: str | None = None,
     fsync: bool = True,
     overwrite: bool = False,
+    credential: str = "auto",
+    transfer: str = "auto",
 ) -> Settings:
     """Return frozen settings from values as users write them.
 
@@ -80,11 +82,20 @@ def make_settings(
         scheduler: address of a running Dask scheduler.
         fsync: wait for the disk before a part counts as committed.
         overwrite: replace another plan's parts in the destination.
+        credential: for Azure storage: ``"auto"``, ``"identity"``, ``"environment"`` or
+            ``"keyvault:https://VAULT/secrets/NAME"``; see :class:`engine.settings.Access`.
+        transfer: who copies bytes within Azure storage: ``"auto"``, ``"server"``, ``"client"``.
 
     Raises:
         engine.errors.BadSetting: a value is impossible, or two exclude each other.
     """
-    from engine.settings import DEFAULT_NAME, Settings, parse_row_group_size, parse_size
+    from engine.settings import (
+        DEFAULT_NAME,
+        Access,
+        Settings,
+        parse_row_group_size,
+        parse_size,
+    )
 
     row_group = (None, None) if row_group_size is None else parse_row_group_size(row_group_size)
     names = columns.split(",") if isinstance(columns, str) else columns
@@ -106,18 +117,26 @@ def make_settings(
         scheduler=scheduler,
         durable=fsync,
         overwrite=overwrite,
+        access=Access(credential, transfer),
     )
 
 
-def profile(src: Sources) -> list[FileProfile]:
+def profile(src: Sources, *, credential: str = "auto") -> list[FileProfile]:
     """Return layout and skew of each source file, from footers alone.
+
+    Args:
+        src: a file, folder, glob or URL, or several.
+        credential: as for :func:`make_settings`.
 
     Raises:
         engine.errors.EvensplitError: a source is missing or is not Parquet.
     """
     from engine.profiler import profile_files
+    from engine.settings import Access
+    from engine.storage.access import using
 
-    return profile_files(_patterns(src))
+    with using(Access(credential)):
+        return profile_files(_patterns(src))
 
 
 def plan(src: Sources, **settings: Any) -> SplitPlan:
@@ -128,8 +147,11 @@ def plan(src: Sources, **settings: Any) -> SplitPlan:
         **settings: as for :func:`make_settings`.
     """
     from engine.splitter import plan_split
+    from engine.storage.access import using
 
-    return plan_split(_patterns(src), make_settings(**settings))
+    made = make_settings(**settings)
+    with using(made.access):
+        return plan_split(_patterns(src), made)
 
 
 def split(
@@ -145,8 +167,11 @@ def split(
         **settings: as for :func:`make_settings`.
     """
     from engine.splitter import split_files
+    from engine.storage.access import using
 
-    return split_files(_patterns(src), dest, make_settings(**settings), progress)
+    made = make_settings(**settings)
+    with using(made.access):
+        return split_files(_patterns(src), dest, made, progress)
 
 
 def verify(
@@ -154,6 +179,7 @@ def verify(
     *,
     workers: int | None = None,
     memory: str | int | None = None,
+    credential: str = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Prove that the parts in a folder equal the source: schema, metadata, every value, in order.
@@ -162,16 +188,19 @@ def verify(
         dest: folder of a finished split.
         workers: columns compared at once.
         memory: budget for this machine.
+        credential: as for :func:`make_settings`.
         progress: is called with the number of values compared since the last call.
 
     Raises:
         engine.errors.Different: they do not; the message names column, row and part.
     """
-    from engine.settings import parse_size
+    from engine.settings import Access, parse_size
+    from engine.storage.access import using
     from engine.verifier import verify_split
 
     budget = None if memory is None else parse_size(memory)
-    return verify_split(dest, memory_bytes=budget, workers=workers, progress=progress)
+    with using(Access(credential)):
+        return verify_split(dest, memory_bytes=budget, workers=workers, progress=progress)
 
 
 def _patterns(src: Sources) -> Sequence[str]:

@@ -164,8 +164,8 @@ class Ledger:
 
     def _receipt(self, index: int) -> Receipt | None:
         try:
-            return Receipt(
-                **json.loads(self._store.get(receipt_path(self._store, self._folder, index)) or b"")
+            return _receipt(
+                json.loads(self._store.get(receipt_path(self._store, self._folder, index)) or b"")
             )
         except (ValueError, KeyError, TypeError):  # none, or a damaged one: write the part again
             return None
@@ -216,7 +216,7 @@ class Ledger:
             sources=tuple(_source(source) for source in data["sources"]),
             settings=data["settings"],
             num_rows=data["num_rows"],
-            parts=tuple(Receipt(**part) for part in data["parts"]),
+            parts=tuple(_receipt(part) for part in data["parts"]),
             lost=tuple(data["lost"]),
         )
 
@@ -243,6 +243,10 @@ class Ledger:
 def _source(data: dict[str, Any]) -> SourceFile:
     columns = data.get("columns")
     return SourceFile(**{**data, "columns": None if columns is None else tuple(columns)})
+
+
+def _receipt(data: dict[str, Any]) -> Receipt:
+    return Receipt(**{**data, "store_notes": tuple(data["store_notes"])})
 
 
 def _describe(plan: dict[str, Any]) -> str:

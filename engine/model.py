@@ -158,7 +158,10 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class Receipt:
-    """Proof that one part is committed; written after the part itself."""
+    """Proof that one part is committed; written after the part itself.
+
+    ``store_notes`` says what the store would not do.
+    """
 
     index: int
     name: str
@@ -168,6 +171,7 @@ class Receipt:
     spliced_bytes: int
     reencoded_bytes: int
     footer_sha256: str
+    store_notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -151,9 +151,12 @@ def read_headers(file: OpenFile, pages: PageMap, start: int, stop: int) -> Heade
     """Read the headers of data pages ``[start, stop)``, nothing else of them."""
     encodings, counts, types = array("b"), array("q"), array("b")
     uncompressed_bytes = 0
-    for number in range(start, stop):
-        where = pages.page(number)
-        found = _quick_header(file.source.read(where.offset, min(HEADER_BYTES, where.length)))
+    places = [pages.page(number) for number in range(start, stop)]
+    heads = [Range(where.offset, min(HEADER_BYTES, where.length)) for where in places]
+    # All at once: a store answers few large requests sooner than many small ones.
+    contents = file.source.read_many(heads, sparse=True)
+    for number, where, data in zip(range(start, stop), places, contents, strict=True):
+        found = _quick_header(data)
         if found is None:
             header = read_header(file, where)
             found = (

@@ -16,6 +16,15 @@ from engine.model import Recoding
 
 Cut = Literal["row", "row-group"]
 
+CREDENTIALS = ("auto", "identity", "environment")
+TRANSFERS = ("auto", "server", "client")
+KEY_VAULT = "keyvault:"
+# A bearer token is sent there, so the host must be a vault of a known cloud.
+_VAULT = re.compile(
+    r"https://[0-9a-zA-Z-]+\.vault\.(azure\.net|azure\.cn|usgovcloudapi\.net)"
+    r"/secrets/[0-9a-zA-Z-]+(/[0-9a-f]+)?"
+)
+
 DEFAULT_TARGET_BYTES = 100_000_000
 DEFAULT_NAME = "part-{index:05d}.parquet"
 
@@ -29,6 +38,40 @@ _NOT_SHAPING = (
     "durable",
     "overwrite",
 )
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach stores: references and choices, never secrets, so it may travel to workers.
+
+    Attributes:
+        credential: ``auto`` takes a secret that the environment sets for the account, else the
+            machine's or user's identity; ``identity`` and ``environment`` take only the one or the
+            other; ``keyvault:https://VAULT/secrets/NAME`` reads the secret from a Key Vault.
+        transfer: ``server`` has the store copy source ranges itself, ``client`` passes them
+            through this machine, ``auto`` does the first wherever the store lets it.
+    """
+
+    credential: str = "auto"
+    transfer: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, without repeating it: it may be a secret, given by mistake."""
+        if self.credential not in CREDENTIALS and not self.vault_url:
+            raise BadSetting(
+                "the credential is none of auto, identity, environment and "
+                f"{KEY_VAULT}https://NAME.vault.azure.net/secrets/NAME; secrets themselves go "
+                "into the environment (AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SAS_TOKEN "
+                "or AZURE_STORAGE_ACCOUNT_KEY)"
+            )
+        if self.transfer not in TRANSFERS:
+            raise BadSetting(f"transfer is {self.transfer!r}; choose {', '.join(TRANSFERS)}")
+
+    @property
+    def vault_url(self) -> str:
+        """The address of the Key Vault's secret, empty if none is named."""
+        url = self.credential.removeprefix(KEY_VAULT)
+        return url if url != self.credential and _VAULT.fullmatch(url) else ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +100,7 @@ class Settings:
         scheduler: address of a running Dask scheduler.
         durable: wait for the disk before a part counts as committed.
         overwrite: replace another plan's parts in the destination.
+        access: how stores are reached.
     """
 
     target_bytes: int | None = None
@@ -76,6 +120,7 @@ class Settings:
     scheduler: str | None = None
     durable: bool = True
     overwrite: bool = False
+    access: Access = Access()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, and fill in the default target."""

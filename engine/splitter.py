@@ -21,7 +21,7 @@ from engine.manifest import Ledger
 from engine.model import PartPlan, Receipt, SourceFile, SplitPlan, SplitResult
 from engine.planner import make_plan
 from engine.settings import Settings
-from engine.storage import expand_all, open_storage
+from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
 from engine.storage.base import redacted
 from engine.version import __version__
 from engine.work import PartTask, part_memory_bytes
@@ -94,11 +94,14 @@ def split_files(
     store, folder = open_storage(destination)
     files = _chosen(find_sources(patterns), settings)
     _check_apart(patterns, files, settings, folder)
+    places = [folder, *(file.path for file in files)]
+    _check_transfer(places, settings)
     ledger = Ledger(store, folder)
     ledger.check_free()
     try:
         plan = _plan(files, settings)
-        resources = choose_resources(plan, settings)
+        _check_part_sizes(plan, store)
+        resources = choose_resources(plan, settings, store_bytes=buffer_bytes(places))
         meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
         with meter or nullcontext(), ledger.lock():
             receipts = ledger.claim(plan, overwrite=settings.overwrite)
@@ -140,6 +143,7 @@ def _tasks(
             destination=folder,
             target_bytes=settings.target_bytes,
             durable=settings.durable,
+            access=settings.access,
             version=__version__,
             recoding=settings.recoding,
         )
@@ -148,10 +152,11 @@ def _tasks(
     ]
 
 
-def choose_resources(plan: SplitPlan, settings: Settings) -> Resources:
+def choose_resources(plan: SplitPlan, settings: Settings, *, store_bytes: int = 0) -> Resources:
     """Decide where parts run, and how many at once, so that they fit the memory budget.
 
-    A cluster's memory is its workers', not this machine's: the executor asks them.
+    A cluster's memory is its workers', not this machine's: the executor asks them. Each process
+    takes ``store_bytes`` for requests to stores.
 
     Raises:
         OverBudget: one part alone needs more memory than there is.
@@ -162,8 +167,8 @@ def choose_resources(plan: SplitPlan, settings: Settings) -> Resources:
     num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
     threads = num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
     arrow = not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
-    base_bytes = memory.process_base_bytes(arrow=arrow, dask=True)
-    worker_bytes = 0 if threads else memory.FURTHER_PROCESS_BYTES
+    base_bytes = memory.process_base_bytes(arrow=arrow, dask=True) + store_bytes
+    worker_bytes = 0 if threads else memory.FURTHER_PROCESS_BYTES + store_bytes
     fixed_bytes = base_bytes + worker_bytes
     room = budget.bytes - fixed_bytes
     if plan.memory_bytes > room:
@@ -191,6 +196,25 @@ def _default_workers(*, threads: bool) -> int:
     )
     # Copying waits for the disk now and then; a thread more keeps the cores busy.
     return cores + 1 if threads else cores
+
+
+def _check_transfer(places: Sequence[str], settings: Settings) -> None:
+    apart = [place for place in places if not copies_itself(place)]
+    if settings.access.transfer == "server" and apart:
+        raise BadSetting(
+            f"--transfer server needs source and destination in Azure storage, and "
+            f"{redacted(apart[0])} is not; leave it out"
+        )
+
+
+def _check_part_sizes(plan: SplitPlan, store: Storage) -> None:
+    largest = max(plan.parts, key=lambda part: part.predicted_bytes)
+    most = store.largest_part_bytes
+    if most is not None and largest.predicted_bytes > most:
+        raise BadSetting(
+            f"{largest.name} would have {largest.predicted_bytes} bytes, and the destination's "
+            f"store takes parts up to {most} bytes; choose a smaller --target-size or more --parts"
+        )
 
 
 def _check_apart(

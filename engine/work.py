@@ -21,7 +21,9 @@ from engine.layout import OpenFile, open_file
 from engine.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile
 from engine.page_maps import page_maps, read_header, read_headers
-from engine.storage import Storage, open_storage
+from engine.settings import Access
+from engine.storage import PartSink, Storage, open_storage
+from engine.storage.access import using
 from engine.storage.base import redacted
 from engine.version import __version__
 from engine.writers.chunk import ChunkMaker, NewChunk, Piece
@@ -41,6 +43,7 @@ class PartTask:
         target_bytes: a finished part over it is thrown away; None for no cap.
         recoding: how pages are encoded, where not as in the source.
         durable: wait for the disk.
+        access: how stores are reached.
         version: evensplit's own, for the part's metadata.
     """
 
@@ -51,6 +54,7 @@ class PartTask:
     destination: str
     target_bytes: int | None
     durable: bool
+    access: Access
     version: str
     recoding: Recoding = field(default_factory=Recoding)
 
@@ -69,6 +73,11 @@ def write_part(task: PartTask) -> Receipt:
         raise ClusterMismatch(
             f"a worker has evensplit {__version__}, this is {task.version}; install the same one"
         )
+    with using(task.access):
+        return _write_part(task)
+
+
+def _write_part(task: PartTask) -> Receipt:
     store, folder = open_storage(task.destination)
     path = store.join(folder, task.part.name)
     files = [open_file(source) for source in task.sources]
@@ -99,7 +108,7 @@ def write_part(task: PartTask) -> Receipt:
         raise
     finally:
         sink.abort()
-    return _acknowledge(task, store, folder, assembled, sink.size_bytes)
+    return _acknowledge(task, store, folder, assembled, sink)
 
 
 def _check_unchanged(task: PartTask, files: Sequence[OpenFile]) -> None:
@@ -244,7 +253,7 @@ def _check(task: PartTask, assembled: Assembled, size_bytes: int) -> None:
 
 
 def _acknowledge(
-    task: PartTask, store: Storage, folder: str, assembled: Assembled, size_bytes: int
+    task: PartTask, store: Storage, folder: str, assembled: Assembled, sink: PartSink
 ) -> Receipt:
     part = task.part
     receipt = Receipt(
@@ -252,10 +261,11 @@ def _acknowledge(
         name=part.name,
         num_rows=part.num_rows,
         first_row=part.first_row,
-        size_bytes=size_bytes,
+        size_bytes=sink.size_bytes,
         spliced_bytes=assembled.spliced_bytes,
         reencoded_bytes=assembled.reencoded_bytes,
         footer_sha256=hashlib.sha256(assembled.footer).hexdigest(),
+        store_notes=sink.notes,
     )
     text = json.dumps(receipt.as_dict(), indent=1).encode()
     store.put(receipt_path(store, folder, part.index), text, durable=task.durable)

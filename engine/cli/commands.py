@@ -16,6 +16,16 @@ from engine.errors import DestinationInUse
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_credential = click.option(
+    "--credential",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    envvar="EVENSPLIT_CREDENTIAL",
+    help="For Azure storage: identity, environment (AZURE_STORAGE_*), "
+    "keyvault:https://VAULT.vault.azure.net/secrets/NAME, or auto: the environment's secret for "
+    "the account, else the identity. Never a secret itself.",
+)
 _SPLIT_OPTIONS = (
     click.option(
         "--target-size",
@@ -97,6 +107,7 @@ _SPLIT_OPTIONS = (
         envvar="EVENSPLIT_MEMORY",
         help="Memory budget for this machine. [default: what psutil and the cgroup leave]",
     ),
+    _credential,
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -109,13 +120,14 @@ def _split_options(function: F) -> F:
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
+@_credential
 @_json
-def profile(src: tuple[str, ...], as_json: bool) -> None:
+def profile(src: tuple[str, ...], credential: str, as_json: bool) -> None:
     """Show layout and skew of Parquet files, from their footers alone.
 
     SRC is a file, a folder, a glob or a URL; several are allowed.
     """
-    profiles = engine.profile(src)
+    profiles = engine.profile(src, credential=credential)
     if as_json:
         click.echo(json.dumps([item.as_dict() for item in profiles]))
         return
@@ -184,6 +196,15 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     envvar="EVENSPLIT_FSYNC",
     help="Wait for the disk before a part counts as committed; --no-fsync for scratch disks.",
 )
+@click.option(
+    "--transfer",
+    type=click.Choice(["auto", "server", "client"]),
+    default="auto",
+    show_default=True,
+    envvar="EVENSPLIT_TRANSFER",
+    help="Within Azure storage: have the store copy bytes (server), pass them through this machine "
+    "(client), or the first wherever the store lets it (auto).",
+)
 @click.option("--resume", is_flag=True, help="Finish what an earlier run began (always done).")
 @click.option("--overwrite", is_flag=True, help="Replace another plan's parts in DEST.")
 @_json
@@ -229,8 +250,11 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
 @click.option(
     "--memory", metavar="SIZE", envvar="EVENSPLIT_MEMORY", help="Memory budget for this machine."
 )
+@_credential
 @_json
-def verify(dest: str, workers: int | None, memory: str | None, as_json: bool) -> None:
+def verify(
+    dest: str, workers: int | None, memory: str | None, credential: str, as_json: bool
+) -> None:
     """Prove that the parts in DEST equal their source.
 
     Schema, metadata and every value of every column are compared in order, in bounded memory. The
@@ -239,7 +263,9 @@ def verify(dest: str, workers: int | None, memory: str | None, as_json: bool) ->
     from engine.cli import show
 
     with show.verifying(dest, quiet=as_json) as progress:
-        result = engine.verify(dest, workers=workers, memory=memory, progress=progress)
+        result = engine.verify(
+            dest, workers=workers, memory=memory, credential=credential, progress=progress
+        )
     if as_json:
         click.echo(json.dumps(result.as_dict()))
         return
@@ -271,7 +297,7 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
         with show.making(parse_size(size)) as progress:
             make_sample(sample, target_bytes=parse_size(size), progress=progress)
         show.step(f"2. evensplit profile {sample}")
-        context.invoke(profile, src=(sample,), as_json=False)
+        context.invoke(profile, src=(sample,), credential="auto", as_json=False)
         show.step(f"3. evensplit split {sample} {parts} --target-size {target_size}")
         defaults = {param.name: param.default for param in split.params}
         chosen = {name: defaults[name] for name in ("cut", "name", "fsync")}
@@ -280,7 +306,9 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
         )
         show.split_result(result)
         show.step(f"4. evensplit verify {parts}")
-        context.invoke(verify, dest=parts, workers=None, memory=None, as_json=False)
+        context.invoke(
+            verify, dest=parts, workers=None, memory=None, credential="auto", as_json=False
+        )
     finally:
         if not keep:
             shutil.rmtree(place, ignore_errors=True)

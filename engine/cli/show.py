@@ -168,6 +168,8 @@ def split_result(result: SplitResult) -> None:
         f"{size(encoded)} re-encoded; peak memory {format_bytes(result.peak_memory_bytes)}"
         f"\n{result.destination}"
     )
+    for note in sorted({note for part in manifest.parts for note in part.store_notes}):
+        click.secho(note, fg="yellow")
     for item in manifest.lost:
         click.secho(f"not kept: {item}", fg="yellow")
 

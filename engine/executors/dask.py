@@ -358,11 +358,18 @@ def _check_workers(client: Client, tasks: Sequence[PartTask]) -> None:
 
 def _probe(task: PartTask) -> str | None:
     """Run on a worker: return what is wrong, or None."""
-    from engine.manifest import Ledger
-    from engine.storage import open_storage
+    from engine.storage.access import using
 
     if __version__ != task.version:
         return f"has evensplit {__version__}, this is {task.version}; install the same version"
+    with using(task.access):
+        return _files_differ(task)
+
+
+def _files_differ(task: PartTask) -> str | None:
+    from engine.manifest import Ledger
+    from engine.storage import open_storage
+
     try:
         for source in task.sources:
             store, path = open_storage(source.path)

@@ -14,7 +14,16 @@ from collections.abc import Iterable
 from engine.errors import BadSetting, NoSource
 from engine.storage.base import PARQUET_SUFFIXES, Entry, PartSink, Source, Storage, redacted
 
-__all__ = ["Entry", "PartSink", "Source", "Storage", "expand_all", "open_storage"]
+__all__ = [
+    "Entry",
+    "PartSink",
+    "Source",
+    "Storage",
+    "buffer_bytes",
+    "copies_itself",
+    "expand_all",
+    "open_storage",
+]
 
 
 def open_storage(url: str) -> tuple[Storage, str]:
@@ -40,6 +49,20 @@ def open_storage(url: str) -> tuple[Storage, str]:
     path = urllib.parse.unquote(urllib.parse.urlsplit(url).path) if colon else url
     store = LocalStorage()
     return store, store.absolute(path)
+
+
+def copies_itself(url: str) -> bool:
+    """Whether the store of a URL can copy ranges between its files without this machine."""
+    from engine.storage.azure import is_azure
+
+    return is_azure(url)
+
+
+def buffer_bytes(urls: Iterable[str]) -> int:
+    """Return what a process keeps in memory for requests to the stores of some URLs."""
+    from engine.storage.azure import PROCESS_BYTES, is_azure
+
+    return PROCESS_BYTES if any(is_azure(url) for url in urls) else 0
 
 
 def _check_no_secret(url: str) -> None:

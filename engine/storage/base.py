@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 COPY_STEP_BYTES = 8 << 20
+GAP_BYTES = 1 << 20  # a request to a store costs about as much time as reading this much
+SPARSE_GAP_BYTES = 64 << 10  # where several requests wait at once, and bytes are to be spared
 
 
 class Entry(NamedTuple):
@@ -44,8 +46,11 @@ class Source(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset``."""
 
-    def read_many(self, ranges: Iterable[Range]) -> list[bytes]:
-        """Return the bytes of several ranges, near ones fetched together."""
+    def read_many(self, ranges: Iterable[Range], *, sparse: bool = False) -> list[bytes]:
+        """Return the bytes of several ranges, near ones fetched together.
+
+        ``sparse`` says that what lies between them is much more than they are, and not wanted.
+        """
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield a long range in pieces of a few MiB, in order."""
@@ -186,7 +191,7 @@ def read_coalesced(
     read: Callable[[int, int], bytes],
     ranges: Iterable[Range],
     *,
-    gap_bytes: int = 64 << 10,
+    gap_bytes: int,
     most_bytes: int = 8 << 20,
     in_order: Callable[[Iterable[Callable[[], bytes]]], Iterator[bytes]] = one_by_one,
 ) -> list[bytes]:

@@ -49,6 +49,8 @@ WRITE_BACK_STEP_BYTES = 8 << 20
 _SYNC_FILE_RANGE_WRITE = 2
 _NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 _LOCK_NAME = ".lock"
+_GAP_BYTES = 64 << 10
+_SPARSE_GAP_BYTES = 4 << 10  # a page of the kernel's, which is read anyway
 
 
 def _load_sync_file_range() -> Callable[[int, int, int, int], int] | None:
@@ -111,9 +113,10 @@ class LocalSource:
                 data += more
         return data
 
-    def read_many(self, ranges: Iterable[Range]) -> list[bytes]:
+    def read_many(self, ranges: Iterable[Range], *, sparse: bool = False) -> list[bytes]:
         """Return the bytes of several ranges."""
-        return read_coalesced(self.read, ranges)
+        gap_bytes = _SPARSE_GAP_BYTES if sparse else _GAP_BYTES
+        return read_coalesced(self.read, ranges, gap_bytes=gap_bytes)
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield a range in pieces."""

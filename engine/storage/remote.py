@@ -28,7 +28,9 @@ from engine.errors import (
 )
 from engine.model import SourceFile
 from engine.storage.base import (
+    GAP_BYTES,
     PARQUET_SUFFIXES,
+    SPARSE_GAP_BYTES,
     Entry,
     RangeFile,
     Source,
@@ -44,7 +46,6 @@ from engine.storage.local import translated
 if TYPE_CHECKING:
     from engine.format.footer import Range
 
-_GAP_BYTES = 1 << 20  # a request costs about as much time as reading this much
 _VERSION_KEYS = ("etag", "ETag", "content_md5", "last_modified", "LastModified", "mtime", "created")
 
 
@@ -82,9 +83,10 @@ class RemoteSource:
             raise BadStructure(f"{length} bytes wanted at {offset}, {len(data)} came")
         return bytes(data)
 
-    def read_many(self, ranges: Iterable[Range]) -> list[bytes]:
+    def read_many(self, ranges: Iterable[Range], *, sparse: bool = False) -> list[bytes]:
         """Return the bytes of several ranges, near ones in one request."""
-        return read_coalesced(self.read, ranges, gap_bytes=_GAP_BYTES)
+        gap_bytes = SPARSE_GAP_BYTES if sparse else GAP_BYTES
+        return read_coalesced(self.read, ranges, gap_bytes=gap_bytes)
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield a range in pieces."""

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from functools import partial
 
 from engine.errors import BadStructure, Different, NoSource, NotParquet
 from engine.format.footer import Footer
@@ -138,9 +140,11 @@ def _compare_columns(
     workers: int,
     reporter: _Reporter,
 ) -> int:
+    compare = partial(verify_column, sources, parts)
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="verify") as pool:
         futures = [
-            pool.submit(verify_column, sources, parts, column, batch_bytes, reporter)
+            # How stores are reached is known to this thread; each worker takes a copy.
+            pool.submit(copy_context().run, compare, column, batch_bytes, reporter)
             for column in order
         ]
         try:

@@ -20,7 +20,8 @@ Not covered: append and page blobs, client-side encryption, leases, snapshots.
 
 from __future__ import annotations
 
+from engine.storage.azure.lanes import PROCESS_BYTES
 from engine.storage.azure.store import AzureStorage
 from engine.storage.azure.urls import is_azure
 
-__all__ = ["AzureStorage", "is_azure"]
+__all__ = ["PROCESS_BYTES", "AzureStorage", "is_azure"]

@@ -17,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import BadSetting
-from engine.storage.access import Access
+from engine.settings import Access
 from engine.storage.azure.requests import asked
 from engine.storage.azure.urls import DEFAULT_SUFFIX, BlobUrl, blob_endpoint
 

@@ -17,6 +17,9 @@ T = TypeVar("T")
 NUM_LANES = 6
 BLOCK_BYTES = 8 << 20
 _WAITING = 2  # blocks that are filled and wait for a lane
+_COPIES_PER_BLOCK = 2  # as received in pieces, and joined
+_CLIENT_BYTES = 24 << 20  # the SDK's modules, connections
+PROCESS_BYTES = _CLIENT_BYTES + (NUM_LANES + _WAITING) * _COPIES_PER_BLOCK * BLOCK_BYTES
 
 
 class Lanes:

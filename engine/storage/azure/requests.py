@@ -123,20 +123,15 @@ def translated(error: AzureError, path: str, tries: int = 1) -> EvensplitError:
             f"{where}: {what}, {tries} times in a row; see that the account's endpoint can be "
             "reached and is not throttled, then run the same command again: finished parts are kept"
         )
-    if status == 404:
-        return NoSource(f"{where}: {_MISSING.get(code, 'no such file')}")
+    if status == 404 and code != "CannotVerifyCopySource":
+        missing = "container; create it first" if code == "ContainerNotFound" else "file"
+        return NoSource(f"{where}: no such {missing}")
     if status == 416:
         return BadStructure(f"{where}: bytes wanted past the file's end")
-    if status in (401, 403) or status is None:
+    if status in (401, 403, 404) or status is None:
         return NoPermission(
             f"no permission for {where} ({what}); an identity needs a role (Storage Blob Data "
             "Contributor, for a Key Vault: Key Vault Secrets User), a SAS the permissions to read, "
             "write, list and delete; --credential chooses between them"
         )
     return StorageFailed(f"{where}: the store refused a request ({what})")
-
-
-_MISSING = {
-    "ContainerNotFound": "no such container; create it first",
-    "CannotVerifyCopySource": "the store may not read the source",
-}

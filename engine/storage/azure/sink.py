@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import Conflict, EvensplitError, InternalError, NoSource, StorageFailed
-from engine.storage.access import Access
+from engine.settings import Access
 from engine.storage.azure.blocks import (
     MOST_BLOCKS,
     Block,
@@ -29,7 +29,7 @@ from engine.storage.azure.blocks import (
 from engine.storage.azure.lanes import BLOCK_BYTES, lanes
 from engine.storage.azure.requests import asked, error_code
 from engine.storage.azure.source import AzureSource
-from engine.storage.base import Source, check_inside, read_coalesced, redacted
+from engine.storage.base import SPARSE_GAP_BYTES, Source, check_inside, read_coalesced, redacted
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 CONTENT = "evensplit_content"  # metadata: digest of the blocks
 COPY_SECONDS = 600  # for the service to answer that it has copied a block
-_STAGED_GAP_BYTES = 64 << 10
 # The service copies from nowhere, not from this source, or not with this authorization.
 _REFUSED_STATUS = {400, 401, 403, 404, 409, 501}
 _refused: dict[tuple[str, str], str] = {}
@@ -235,7 +234,7 @@ def _content_of(pieces: Sequence[Piece]) -> bytes:
     for wanted in ranges.values():
         places = [Range(piece.offset, piece.length) for _, piece in wanted]
         read = wanted[0][1].source.read
-        contents = read_coalesced(read, places, gap_bytes=_STAGED_GAP_BYTES)
+        contents = read_coalesced(read, places, gap_bytes=SPARSE_GAP_BYTES)
         for (at, _), data in zip(wanted, contents, strict=True):
             found[at] = data
     return found[0] if len(found) == 1 else b"".join(found)

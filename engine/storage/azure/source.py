@@ -17,14 +17,21 @@ from engine.model import SourceFile
 from engine.storage.azure.credentials import Login, identity
 from engine.storage.azure.lanes import BLOCK_BYTES, lanes
 from engine.storage.azure.requests import asked
-from engine.storage.base import RangeFile, check_inside, read_coalesced, redacted, steps
+from engine.storage.base import (
+    GAP_BYTES,
+    SPARSE_GAP_BYTES,
+    RangeFile,
+    check_inside,
+    read_coalesced,
+    redacted,
+    steps,
+)
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
 
     from engine.format.footer import Range
 
-GAP_BYTES = 1 << 20  # a request costs about as much time as reading this much
 _SAS_SECONDS = 3600
 _SAS_RENEWED_SECONDS = 900  # before it ends, so that no copy outlives it
 _CLOCK_SKEW_SECONDS = 300
@@ -63,9 +70,10 @@ class AzureSource:
         )
         return stream.readall()
 
-    def read_many(self, ranges: Iterable[Range]) -> list[bytes]:
+    def read_many(self, ranges: Iterable[Range], *, sparse: bool = False) -> list[bytes]:
         """Return the bytes of several ranges, near ones in one request."""
-        return read_coalesced(self.read, ranges, gap_bytes=GAP_BYTES, in_order=lanes.in_order)
+        gap_bytes = SPARSE_GAP_BYTES if sparse else GAP_BYTES
+        return read_coalesced(self.read, ranges, gap_bytes=gap_bytes, in_order=lanes.in_order)
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield a range in pieces, the next ones fetched ahead."""

@@ -17,7 +17,8 @@ from fsspec.utils import glob_translate
 
 from engine.errors import Conflict, NoSource
 from engine.model import SourceFile
-from engine.storage.access import Access, current
+from engine.settings import Access
+from engine.storage.access import current
 from engine.storage.azure.blocks import LARGEST_PART_BYTES
 from engine.storage.azure.client import service
 from engine.storage.azure.credentials import Login, login
