@@ -1,4 +1,4 @@
-"""``python -m benchmarks [copy] [memory] [peers] [projection]``: print one table a benchmark."""
+"""``python -m benchmarks [azure] [copy] [memory] [peers] [projection]``: print one table a benchmark."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import copy, memory, peers, projection
+from benchmarks import azure, copy, memory, peers, projection
 
 BENCHMARKS = {
+    "azure": azure.main,
     "copy": copy.main,
     "memory": memory.main,
     "peers": peers.main,
