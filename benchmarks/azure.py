@@ -19,6 +19,7 @@ from tests.azurite.proxy import Proxy, Seen, before
 
 CONTAINER = "bench"
 TARGET = "100MB"
+LAYOUT = "many"
 _ADLFS = """
 import os, sys, fsspec
 source, target, local = sys.argv[1:]
@@ -31,7 +32,7 @@ fs.put(local, target)
 
 def main(folder: Path, scale: float, repeats: int) -> None:
     """Print the server path's requests and bytes, then client path and adlfs side by side."""
-    source = lineitem(folder, "31", scale)
+    source = lineitem(folder, LAYOUT, scale)
     size = source.stat().st_size
     os.environ["AZURE_TOKEN_CREDENTIALS"] = "EnvironmentCredential"
     with running() as azurite:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 COPY_STEP_BYTES = 8 << 20
 GAP_BYTES = 1 << 20  # a request to a store costs about as much time as reading this much
-SPARSE_GAP_BYTES = 64 << 10  # where several requests wait at once, and bytes are to be spared
+SPARSE_GAP_BYTES = 16 << 10  # where several requests wait at once, and bytes are to be spared
 
 
 class Entry(NamedTuple):

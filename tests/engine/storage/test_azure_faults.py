@@ -331,9 +331,15 @@ def test_a_refused_copy_goes_through_this_machine_and_is_told(
 @pytest.mark.slow
 @pytest.mark.parametrize("transfer", ["server", "client"])
 def test_killed_in_the_middle_of_an_upload_a_split_resumes(
-    azurite: Azurite, proxy: Proxy, folder: str, tmp_path: Path, transfer: str
+    azurite: Azurite,
+    proxy: Proxy,
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transfer: str,
 ) -> None:
-    table = write_source(tmp_path / "s.parquet", 400_000, row_group_size=130_000)
+    options = {"row_group_size": 50_000, "data_page_size": 64 << 10}
+    table = write_source(tmp_path / "s.parquet", 400_000, **options)
     url = uploaded(azurite, folder, "source.parquet", table.read_bytes())
     words = ("split", url, f"{folder}/parts", "--parts", "6", "--transfer", transfer)
     stages: Callable[[], list[Seen]] = lambda: [  # noqa: E731 - it is used twice, here
@@ -355,4 +361,5 @@ def test_killed_in_the_middle_of_an_upload_a_split_resumes(
     ended = run(*words, "--json")
     assert ended.code == 0, ended.err
     assert len(json.loads(ended.out)["parts"]) == 6
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
     assert run("verify", f"{folder}/parts").code == 0

@@ -1,0 +1,147 @@
+"""Whole splits within Azure storage: what is asked for, what passes, what is refused."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import engine
+from engine.errors import BadSetting
+from engine.storage import open_storage
+from tests.azurite import Azurite
+from tests.azurite.proxy import Proxy, Seen, before
+from tests.engine.running import make_table, run, write_source
+
+NUM_PARTS = 5
+NUM_ROW_GROUPS = 14
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """About 30 MB in row groups of 2 MB."""
+    path = tmp_path_factory.mktemp("azure") / "s.parquet"
+    options = {"data_page_size": 256 << 10, "dictionary_pagesize_limit": 1 << 20}
+    return write_source(path, 1_400_000, row_group_size=100_000, **options).read_bytes()
+
+
+def split(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, source: bytes, transfer: str
+) -> tuple[Proxy, str]:
+    container = azurite.new_container()
+    azurite.client().get_blob_client(container, "in/s.parquet").upload_blob(source)
+    with before(azurite.port) as proxy:
+        there = azurite.through(proxy.port).connection_string
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", there)
+        words = [f"abfs://{container}/in/s.parquet", f"abfs://{container}/out"]
+        ended = run("split", *words, "--parts", str(NUM_PARTS), "--transfer", transfer)
+        assert ended.code == 0, ended.err
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+    assert run("verify", f"abfs://{container}/out").code == 0
+    return proxy, container
+
+
+def kind(seen: Seen) -> str:
+    if "comp=block&" in seen.path:
+        return "copy" if "x-ms-copy-source" in seen.headers else "stage"
+    words = {"comp=blocklist": "blocks", "comp=list": "list", "_evensplit": "record"}
+    what = next((name for word, name in words.items() if word in seen.path), "blob")
+    return f"{seen.method} {what}"
+
+
+def test_the_store_copies_and_little_passes_through(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, source: bytes
+) -> None:
+    proxy, _ = split(azurite, monkeypatch, source, "server")
+    passed = proxy.client_bytes()
+    asked = Counter(map(kind, proxy.ours()))
+    # At most the row groups that a cut passes through; of the others, nothing but indexes.
+    assert passed < len(source) * NUM_PARTS / NUM_ROW_GROUPS, asked
+    assert asked["PUT blocks"] == NUM_PARTS
+    assert asked["GET blocks"] == NUM_PARTS
+    assert asked["copy"] <= 8 * NUM_PARTS
+    assert asked["stage"] <= asked["copy"] + NUM_PARTS
+    assert sum(asked.values()) / NUM_PARTS < 80, asked
+    assert max(seen.sent_bytes + seen.received_bytes for seen in proxy.ours()) <= 3 << 20
+
+
+def test_the_client_path_passes_each_byte_once_each_way(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, source: bytes
+) -> None:
+    proxy, _ = split(azurite, monkeypatch, source, "client")
+    assert not [seen for seen in proxy.ours() if kind(seen) == "copy"]
+    assert proxy.client_bytes() < 2.25 * len(source)
+    assert max(seen.sent_bytes + seen.received_bytes for seen in proxy.ours()) <= 8 << 20
+
+
+def test_both_ways_give_the_same_bytes(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, source: bytes
+) -> None:
+    found = []
+    for transfer in ("server", "client"):
+        _, container = split(azurite, monkeypatch, source, transfer)
+        blobs = azurite.client().get_container_client(container)
+        names = [item.name for item in blobs.list_blobs("out/part-")]
+        found.append([blobs.download_blob(name).readall() for name in names])
+    assert len(found[0]) == NUM_PARTS
+    assert found[0] == found[1]
+    parts = [pq.read_table(io.BytesIO(data)) for data in found[0]]
+    assert pa.concat_tables(parts).equals(make_table(1_400_000))
+
+
+def test_a_footer_takes_one_request_where_it_fits(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, source: bytes
+) -> None:
+    container = azurite.new_container()
+    azurite.client().get_blob_client(container, "s.parquet").upload_blob(source)
+    with before(azurite.port) as proxy:
+        there = azurite.through(proxy.port).connection_string
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", there)
+        engine.profile(f"abfs://{container}/s.parquet")
+    reads = [seen.received_bytes for seen in proxy.ours() if kind(seen) == "GET blob"]
+    assert reads == [256 << 10, 4]  # and the magic at the beginning
+
+
+def test_only_azure_copies_by_itself(blobs: str, tmp_path: Path) -> None:
+    source = write_source(tmp_path / "s.parquet", 2_000)
+    with pytest.raises(BadSetting, match="transfer server"):
+        engine.split(str(source), f"{blobs}/out", transfer="server")
+    assert open_storage(f"{blobs}/out")[0].files(f"{blobs}/out") == []
+
+
+def test_a_part_larger_than_a_blob_may_be_is_refused_before_work(
+    blobs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_source(tmp_path / "s.parquet", 20_000)
+    monkeypatch.setattr("engine.storage.azure.store.AzureStorage.largest_part_bytes", 10_000)
+    with pytest.raises(BadSetting, match="smaller --target-size"):
+        engine.split(str(source), f"{blobs}/out", parts=2)
+    assert open_storage(f"{blobs}/out")[0].files(f"{blobs}/out") == []
+
+
+def test_folders_of_a_hierarchical_namespace_are_no_files(azurite: Azurite, blobs: str) -> None:
+    """There a folder is listed as an empty blob with this mark; Azurite has no such accounts."""
+    container = azurite.client().get_container_client(blobs.split("/")[2])
+    for name in ("lake", "lake/year=2024", "lake/odd.parquet"):
+        container.upload_blob(name, b"", metadata={"hdi_isfolder": "true"})
+    container.upload_blob("lake/year=2024/a.parquet", b"data")
+    store, folder = open_storage(f"{blobs}/lake")
+    assert store.expand(folder) == [f"{folder}/year=2024/a.parquet"]
+    assert store.files(folder) == []
+    assert store.folders(folder) == ["year=2024"]
+    with pytest.raises(engine.EvensplitError, match="not a file"):
+        store.stat(folder)
+    with pytest.raises(engine.EvensplitError, match="folder"):
+        store.create(folder, durable=True)
+
+
+def test_a_missing_container_is_told(blobs: str) -> None:
+    store, path = open_storage("abfs://no-such-container/a.parquet")
+    with pytest.raises(engine.EvensplitError, match="no such container; create it first"):
+        store.stat(path)
+    with pytest.raises(engine.EvensplitError, match="no such container"):
+        store.put(path, b"x")
