@@ -16,18 +16,18 @@ T = TypeVar("T")
 
 NUM_LANES = 6
 BLOCK_BYTES = 8 << 20
-_WAITING = 2  # blocks that are filled and wait for a lane
+MOST_IN_FLIGHT = NUM_LANES + 2  # some blocks are filled and wait for a lane
 _COPIES_PER_BLOCK = 2  # as received in pieces, and joined
 _CLIENT_BYTES = 24 << 20  # the SDK's modules, connections
-PROCESS_BYTES = _CLIENT_BYTES + (NUM_LANES + _WAITING) * _COPIES_PER_BLOCK * BLOCK_BYTES
+PROCESS_BYTES = _CLIENT_BYTES + MOST_IN_FLIGHT * _COPIES_PER_BLOCK * BLOCK_BYTES
 
 
 class Lanes:
     """Threads for requests, and permits for the memory of what they carry."""
 
-    def __init__(self, num_lanes: int = NUM_LANES) -> None:
-        self._pool = ThreadPoolExecutor(num_lanes, thread_name_prefix="storage")
-        self._permits = threading.BoundedSemaphore(num_lanes + _WAITING)
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(NUM_LANES, thread_name_prefix="storage")
+        self._permits = threading.BoundedSemaphore(MOST_IN_FLIGHT)
 
     def submit(self, action: Callable[[], T]) -> Future[T]:
         """Do something in a lane; wait here while all are taken."""

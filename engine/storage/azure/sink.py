@@ -26,7 +26,7 @@ from engine.storage.azure.blocks import (
     SourceRange,
     length_of,
 )
-from engine.storage.azure.lanes import BLOCK_BYTES, lanes
+from engine.storage.azure.lanes import BLOCK_BYTES, MOST_IN_FLIGHT, lanes
 from engine.storage.azure.requests import asked, error_code
 from engine.storage.azure.source import AzureSource
 from engine.storage.base import SPARSE_GAP_BYTES, Source, check_inside, read_coalesced, redacted
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 CONTENT = "evensplit_content"  # metadata: digest of the blocks
 COPY_SECONDS = 600  # for the service to answer that it has copied a block
+_LOOK_BACK = 2 * MOST_IN_FLIGHT  # what was submitted earlier has been looked at already
 # The service copies from nowhere, not from this source, or not with this authorization.
 _REFUSED_STATUS = {400, 401, 403, 404, 409, 501}
 _refused: dict[tuple[str, str], str] = {}
@@ -54,7 +55,8 @@ class AzureSink:
         self._transfer = access.transfer
         self._etag = etag
         self._composer = Composer(self._may_copy)
-        self._staged: list[tuple[Block, Future[list[BlobBlock]]]] = []
+        self._staged: list[Future[list[BlobBlock]]] = []  # without the bytes themselves
+        self._any_copied = False
         self._stop = threading.Event()
 
     def write(self, data: bytes) -> None:
@@ -72,23 +74,24 @@ class AzureSink:
 
     def _stage(self, blocks: Any) -> None:
         for block in blocks:
-            for _, future in self._staged:
+            for future in self._staged[-_LOOK_BACK:]:
                 if future.done():
                     future.result()
-            self._staged.append((block, lanes.submit(partial(self._stage_block, block))))
+            self._any_copied |= block.is_copied
+            self._staged.append(lanes.submit(partial(self._stage_block, block)))
 
     def commit(self) -> None:
         """Wait for all blocks, then publish them in one request."""
         self._stage(self._composer.finish())
-        blocks = [block for _, future in self._staged for block in future.result()]
+        blocks = [block for future in self._staged for block in future.result()]
         if len(blocks) > MOST_BLOCKS:
             raise InternalError(f"{redacted(self._path)} would have {len(blocks)} blocks")
-        if any(block.is_copied for block, _ in self._staged):
-            self._check_sizes(blocks)
         digest = hashlib.sha256("\n".join(block.id for block in blocks).encode()).hexdigest()
         try:
+            if self._any_copied:
+                self._check_sizes(blocks)
             asked(self._path, partial(self._commit, blocks, digest))
-        except Conflict:
+        except (Conflict, StorageFailed):  # an answer was lost, or another worker was first
             if self._content() != digest:
                 raise
         self._staged.clear()
@@ -96,9 +99,9 @@ class AzureSink:
     def abort(self) -> None:
         """Stage nothing more; what is staged stays invisible."""
         self._stop.set()
-        for _, future in self._staged:
+        for future in self._staged:
             future.cancel()
-        for _, future in self._staged:
+        for future in self._staged:
             with suppress(EvensplitError):
                 if not future.cancelled():
                     future.result()
