@@ -1,4 +1,4 @@
-"""``python -m benchmarks [azure] [copy] [memory] [peers] [projection]``: print one table a benchmark."""
+"""``python -m benchmarks [NAME …]``: print one table a benchmark; all without a name."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ _NOT_SHAPING = (
     "scheduler",
     "durable",
     "overwrite",
+    "access",
 )
 
 
@@ -198,8 +199,11 @@ class Settings:
 
     def shaping(self) -> dict[str, Any]:
         """Return the settings that belong to a plan's identity."""
-        everything = asdict(self)
-        return {field: everything[field] for field in everything if field not in _NOT_SHAPING}
+        return {
+            name: list(item) if isinstance(item, tuple) else item  # as JSON has it
+            for name, item in asdict(self).items()
+            if name not in _NOT_SHAPING
+        }
 
 
 def parse_row_group_size(text: str | int) -> tuple[int | None, int | None]:

@@ -17,18 +17,16 @@ import pytest
 
 import engine
 from engine.errors import BadSetting
+from tests.engine.format.chained_file import write_chained
 from tests.matrix.table import record
 from tests.sources import SOURCES
 from tests.witness import Witness, all_witnesses, judge
 from tests.witness.table import column_names
 
-# Spark is one JVM a process, so tests that need one stay together.
-SPARK = pytest.mark.xdist_group("spark")
 # Filters by one column at a time, whose pruning reads statistics: not of Spark, where each takes a
 # query of some 60 ms, nor of fastparquet, which prunes by nothing but the statistics that `judge`
 # compares with the values.
 FILTERED = ("pyarrow", "duckdb", "polars", "datafusion")
-QUICK = [pytest.param(n, marks=SPARK if c.slow else ()) for n, c in SOURCES.items()]
 # fastparquet does so with the files of every writer, so it can say nothing of a part's lists.
 NO_LISTS = "not asked, as it reads lists as nulls in a file with one row group"
 
@@ -41,17 +39,33 @@ def _parts_of(source: Path, destination: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", SOURCES)
 def test_parts_equal_their_source_for_every_quick_reader(name, source_file, tmp_path: Path):
     _compare(name, source_file(name), tmp_path, all_witnesses(spark=False))
 
 
 @pytest.mark.slow
-@SPARK
 @pytest.mark.parametrize("name", SOURCES)
 def test_parts_equal_their_source_for_spark(name, source_file, tmp_path: Path):
     spark = [witness for witness in all_witnesses() if witness.name.startswith("spark")]
     _compare(name, source_file(name), tmp_path, spark)
+
+
+@pytest.mark.slow
+def test_spark_reads_parts_whose_pages_continued_each_other(tmp_path: Path):
+    """Spark's vectorized reader is the only one here that reads such files at all."""
+    texts = [f"prefix {i:05}" for i in range(3000)]
+    rare = [None if 400 < i < 1650 or i % 3 else text for i, text in enumerate(texts)]
+    table = pa.table({"text": texts, "rare": rare, "mixed": [text[::-1] for text in texts]})
+    source = tmp_path / "source.parquet"
+    write_chained(table, source, max_rows_per_page=500, compression="snappy")
+    result = engine.split(str(source), str(tmp_path / "parts"), rows_per_part=730, fsync=False)
+    parts = [str(tmp_path / "parts" / part.name) for part in result.manifest.parts]
+    (spark,) = (witness for witness in all_witnesses() if witness.name == "spark-vectorized")
+    # Of the source it does not read a page of nulls alone, which "rare" has.
+    for paths, names in (([str(source)], ["text", "mixed"]), (parts, table.column_names)):
+        found = spark.fetch(paths, names)
+        assert {name: found[name].to_pylist() for name in names} == table.select(names).to_pydict()
 
 
 def _nested_columns(source: Path) -> list[str]:
