@@ -7,14 +7,16 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import azure, copy, memory, peers, projection
+from benchmarks import azure, copy, large, memory, peers, projection, transcode
 
 BENCHMARKS = {
     "azure": azure.main,
     "copy": copy.main,
+    "large": large.main,
     "memory": memory.main,
     "peers": peers.main,
     "projection": projection.main,
+    "transcode": transcode.main,
 }
 
 

@@ -9,6 +9,7 @@ Imports pyarrow, so whoever only splices must not import this module.
 
 from __future__ import annotations
 
+import threading
 import zlib
 from typing import Any
 
@@ -23,6 +24,7 @@ _ARROW_NAMES = {
     Codec.ZSTD: "zstd",
     Codec.LZ4_RAW: "lz4_raw",
 }
+_of_thread = threading.local()
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _GZIP = zlib.MAX_WBITS | 16
 _LZ4_FRAME_MAGIC = b"\x04\x22\x4d\x18"
@@ -61,9 +63,9 @@ def compress(codec: int, data: bytes, level: int | None = None) -> bytes:
         )
         return packer.compress(data) + packer.flush()
     if name is Codec.LZ4:
-        block: bytes = pa.Codec("lz4_raw").compress(data, asbytes=True)
+        block: bytes = _made("lz4_raw", None).compress(data, asbytes=True)
         return len(data).to_bytes(4, "big") + len(block).to_bytes(4, "big") + block
-    packed: bytes = pa.Codec(_ARROW_NAMES[name], level).compress(data, asbytes=True)
+    packed: bytes = _made(_ARROW_NAMES[name], level).compress(data, asbytes=True)
     return packed
 
 
@@ -103,9 +105,17 @@ def _decompress(codec: Codec, data: bytes, uncompressed_bytes: int) -> bytes:
 
 
 def _arrow(name: str, data: bytes, size: int) -> bytes:
-    codec: Any = pa.Codec(name)
-    out: bytes = codec.decompress(data, decompressed_size=size, asbytes=True)
+    out: bytes = _made(name, None).decompress(data, decompressed_size=size, asbytes=True)
     return out
+
+
+def _made(name: str, level: int | None) -> Any:
+    """Return a codec of this thread's own: making one takes as long as compressing a small page."""
+    made = _of_thread.__dict__
+    key = f"{name} {level}"
+    if key not in made:
+        made[key] = pa.Codec(name, level)
+    return made[key]
 
 
 def _snappy_bytes(data: bytes) -> int:

@@ -1,0 +1,69 @@
+"""Another codec, other row groups: evensplit against DuckDB's COPY, in turn, on the same file.
+
+DuckDB gets the same codec and level, two threads and its default row groups, and keeps the order.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from benchmarks.data import lineitem
+from benchmarks.measure import medians
+
+_COPY = (
+    "import duckdb; c = duckdb.connect(); c.execute('set threads = 2'); "
+    "c.execute(\"copy (from '{source}') to '{copied}' (format parquet, {options})\")"
+)
+CASES = (  # what, layout, options of split, options of COPY
+    (
+        "codec zstd 3, nothing decoded",
+        "many",
+        ["--codec", "zstd", "--codec-level", "3"],
+        "compression zstd, compression_level 3",
+    ),
+    (
+        "one row group to many, codec zstd 3",
+        "one",
+        ["--codec", "zstd", "--codec-level", "3", "--row-group-size", "1000000rows"],
+        "compression zstd, compression_level 3, row_group_size 1000000",
+    ),
+    (
+        "row groups put together",
+        "many",
+        ["--row-group-size", "1000000rows"],
+        "compression snappy, row_group_size 1000000",
+    ),
+)
+
+
+def main(folder: Path, scale: float, repeats: int) -> None:
+    """Print wall time and peak memory of each case, and the ratio to DuckDB."""
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    tool = str(Path(sys.executable).with_name("evensplit"))
+    print("| lineitem | | wall | of DuckDB's | peak memory |")
+    print("|---|---|---|---|---|")
+    for what, layout, options, duckdb_options in CASES:
+        source = str(lineitem(folder, layout, scale))
+        copied, parts = str(out / "copy.parquet"), str(out / "parts")
+
+        def clean() -> None:
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+
+        copy = _COPY.format(source=source, copied=copied, options=duckdb_options)
+        split = [tool, "split", source, parts, "--workers", "2", "--no-fsync", *options]
+        found = medians(
+            {"DuckDB COPY": [sys.executable, "-c", copy], "evensplit": split},
+            repeats=repeats,
+            before_each=clean,
+        )
+        base = found["DuckDB COPY"].wall_seconds
+        for name, median in found.items():
+            print(
+                f"| {what} | {name} | {median.wall_seconds:.1f} s "
+                f"| {median.wall_seconds / base:.2f} | {median.peak_bytes / 1e6:.0f} MB |",
+                flush=True,
+            )
