@@ -57,6 +57,8 @@ def _by_bytes(ruler: Ruler, most_bytes: int, start: int, stop: int) -> list[int]
     held_bytes = 0
     row = start
     for piece, position in _pieces(ruler, start, stop):
+        if not piece.is_whole:
+            ruler.read(position)
         num_bytes = ruler.piece_bytes(position, piece.start_row, piece.stop_row)
         if held_bytes and held_bytes + num_bytes > most_bytes:
             bounds.append(row)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import psutil
@@ -279,6 +280,36 @@ def test_parts_at_once_never_need_more_memory_than_there_is(
     ]
     run_parts(tasks, Resources("threads", 8, 100 * MIB), on_receipt=lambda receipt: None)
     assert 50 * MIB < Measured.most <= 100 * MIB
+
+
+def test_fewer_parts_run_at_once_while_memory_shrinks(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tasks = tasks_of(source, tmp_path / "parts")
+    needed = max(task.part.memory_bytes for task in tasks)
+    left = [needed * 4]
+    most = {True: 0, False: 0}
+    monkeypatch.setattr(executor.memory, "budget", lambda limit: SimpleNamespace(bytes=left[0]))
+    quick_submit = executor._Run._submit
+
+    def submit(run, task, tries):
+        future = quick_submit(run, task, tries)
+        plenty = left[0] > 0
+        most[plenty] = max(most[plenty], len(run._in_flight))
+        return future
+
+    monkeypatch.setattr(executor._Run, "_submit", submit)
+    receipts: list[Receipt] = []
+
+    def on_receipt(receipt: Receipt) -> None:
+        receipts.append(receipt)
+        if len(receipts) == 4:
+            left[0] = 0
+
+    run_parts(tasks, Resources("threads", 2, needed * 4), on_receipt=on_receipt)
+    assert len(receipts) == len(tasks)
+    assert most[True] == 3  # one waits, so that no thread idles
+    assert most[False] <= 1
 
 
 def test_a_script_without_main_guard_may_use_worker_processes(tmp_path: Path, source: Path):
