@@ -7,7 +7,7 @@ is given up or that are to get one, cut pages, and pages that begin inside a row
 wanted forbids it. Small pages are put together.
 
 Once a page without dictionary is written, all that follow have none: readers expect that order.
-A united dictionary has its limit; what comes behind it is written PLAIN, as every writer does.
+Dictionaries have their limit; what comes behind it is written PLAIN, as every writer does.
 
 Bounds of pages, and so of the chunk, are computed from values where no index proves them. Not
 covered: chunks of one row group whose pages keep their encoding (:mod:`engine.writers.page_cut`).
@@ -39,8 +39,10 @@ from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.new_page import NewPage, build_page, recoded_page
 from engine.writers.source_chunk import DICTIONARY_ENCODINGS, SourceChunk, open_page, source_chunk
 
-# As common writers have it: larger dictionaries save little and every reader keeps them in memory.
+# As common writers have it: they do not know what comes. United dictionaries may be larger, since
+# what they save is known from the sources, and plans count on it; readers keep them in memory.
 MOST_DICTIONARY_BYTES = 1 << 20
+MOST_UNITED_BYTES = 16 << 20
 PAGE_ENTRIES = 20_000
 PAGE_BYTES = 1 << 20
 
@@ -383,7 +385,7 @@ class _Build:
         self.locations.append(PageLocation(self.out.num_bytes, num_bytes, self.num_rows))
         self.used[int(page.type), page.encoding] += 1
         self.bounds.append(bounds)
-        self.entries.append(_entry(bounds, kept.num_entries))
+        self.entries.append(_entry(bounds, kept.num_entries, self.order))
         self.num_values += kept.num_entries
         self.uncompressed_bytes += page.uncompressed_bytes
         num_rows = kept.num_entries
@@ -400,7 +402,10 @@ class _Build:
         return model.replaced(entries, st.boundary_order(entries, self.order)).encode()
 
 
-def _entry(bounds: st.Bounds, num_entries: int) -> PageEntry | None:
+def _entry(bounds: st.Bounds, num_entries: int, order: st.Order) -> PageEntry | None:
+    if order is st.Order.FLOAT:
+        low = st.signed_zero(bounds.min, is_upper=False)
+        bounds = replace(bounds, min=low, max=st.signed_zero(bounds.max, is_upper=True))
     is_null = bounds.null_count == num_entries
     if not is_null and (bounds.min is None or bounds.max is None):
         return None
@@ -443,9 +448,8 @@ class _Dictionary:
         self._places = {id(place): number for number, place in enumerate(places)}
         self.values: Any = pa.nulls(0)
         if recoding.dictionary is not False:
-            self._limit = max(
-                [MOST_DICTIONARY_BYTES, *(_dictionary_bytes(place.source) for place in places)]
-            )
+            own = MOST_DICTIONARY_BYTES if recoding.dictionary else MOST_UNITED_BYTES
+            self._limit = max([own, *(_dictionary_bytes(place.source) for place in places)])
             if recoding.dictionary and places[0].leaf.physical is not Type.BOOLEAN:
                 self._gather(places)
             else:
