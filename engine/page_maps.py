@@ -149,6 +149,13 @@ class Headers:
 
 def read_headers(file: OpenFile, pages: PageMap, start: int, stop: int) -> Headers:
     """Read the headers of data pages ``[start, stop)``, nothing else of them."""
+    if pages.headers is not None:
+        return Headers(
+            pages.headers.encodings[start:stop],
+            pages.num_values[start:stop],
+            sum(pages.headers.uncompressed_bytes[start:stop]),
+            pages.headers.types[start:stop],
+        )
     encodings, counts, types = array("b"), array("q"), array("b")
     uncompressed_bytes = 0
     places = [pages.page(number) for number in range(start, stop)]

@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -45,6 +45,14 @@ class RowStarts(NamedTuple):
     begins_inside_row: bool
 
 
+class WalkedHeaders(NamedTuple):
+    """Of each page: its type, the encoding of its values, header and body before compression."""
+
+    types: array[int]
+    encodings: array[int]
+    uncompressed_bytes: array[int]
+
+
 @dataclass(frozen=True, slots=True)
 class PageMap:
     """The data pages of one chunk, in order.
@@ -59,6 +67,7 @@ class PageMap:
         dictionary: where the dictionary page lies (header included), None if there is none.
         num_rows: rows of the row group.
         needs_levels: whether :func:`with_row_starts` must supply the rows.
+        headers: what a walk has read of each page's header; None if the map is an index's.
     """
 
     offsets: array[int]
@@ -69,6 +78,7 @@ class PageMap:
     num_rows: int
     begins_inside_row: tuple[bool, ...] = ()
     needs_levels: bool = False
+    headers: WalkedHeaders | None = field(default=None, compare=False)
 
     @property
     def num_pages(self) -> int:
@@ -187,6 +197,7 @@ class _Walk:
         self.sizes = array("q")
         self.counts = array("q")
         self.rows: list[int | None] = []
+        self.headers = WalkedHeaders(array("b"), array("b"), array("q"))
 
     def run(self) -> Generator[Range, bytes, None]:
         while self.values_seen < self.expected_values:
@@ -242,6 +253,9 @@ class _Walk:
             self.sizes.append(header.total_bytes)
             self.counts.append(header.num_values)
             self.rows.append(header.num_rows)
+            self.headers.types.append(header.type)
+            self.headers.encodings.append(header.encoding)
+            self.headers.uncompressed_bytes.append(header.header_bytes + header.uncompressed_bytes)
             self.values_seen += header.num_values
         self.position += header.total_bytes
         self.num_pages += 1
@@ -259,6 +273,7 @@ class _Walk:
             self.dictionary,
             num_rows,
             needs_levels=needs_levels,
+            headers=self.headers,
         )
 
 
