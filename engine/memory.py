@@ -35,7 +35,9 @@ _COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compre
 _BYTES_PER_CUT_VALUE = 40
 _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
 _KEPT_COPIES_PER_DICTIONARY = 2
-_KEPT_PER_CHUNK_BYTES = 4 * KIB
+_COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, united
+_BYTES_PER_UNITED_ENTRY = 200  # in hash tables that double, and in maps from old to new
+_KEPT_PER_CHUNK_BYTES = 8 * KIB
 _COPIES_PER_PROFILED_FOOTER = 4
 _PROFILED_PER_CHUNK_BYTES = 2 * KIB
 _BYTES_PER_INDEXED_PAGE = 600  # place, counts and bounds as Python objects
@@ -126,7 +128,7 @@ def page_bytes(
     """
     decoded_bytes = round(value_bytes * num_values)
     found = _COPIES_PER_CUT_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_CUT_VALUE * num_values
-    return found * (2 if is_built else 1)
+    return found * (4 if is_built else 1)
 
 
 def kept_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:
@@ -143,14 +145,14 @@ def kept_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:
     )
 
 
-def dictionary_bytes(dictionary_bytes: int, *, is_united: bool) -> int:
-    """Return what reading a dictionary takes meanwhile, and uniting it with others.
+def dictionary_bytes(dictionary_bytes: int) -> int:
+    """Return what reading a dictionary of so many bytes before compression takes meanwhile."""
+    return _COPIES_PER_DICTIONARY * dictionary_bytes
 
-    Args:
-        dictionary_bytes: the dictionary page before compression.
-        is_united: whether it becomes part of a new dictionary.
-    """
-    return _COPIES_PER_DICTIONARY * dictionary_bytes * (3 if is_united else 1)
+
+def united_bytes(*, dictionary_bytes: int, num_entries: int) -> int:
+    """Return what one of the dictionaries that are united takes besides, until their chunk ends."""
+    return _COPIES_PER_UNITED_DICTIONARY * dictionary_bytes + _BYTES_PER_UNITED_ENTRY * num_entries
 
 
 def profile_bytes(*, footer_bytes: int, num_chunks: int) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from engine import memory
 from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarget
@@ -153,15 +153,15 @@ def _made_bytes(
         made, key=lambda slices: sum(_plain_bytes(files, piece) for piece in slices), default=()
     )
     is_built = len(largest) > 1 or recoding.dictionary is not None
-    kind: _Kind = "build" if is_built else "recode"
+    kind: _Kind = "gather" if recoding.dictionary else "build" if is_built else "recode"
     cut = [
         piece
         for slices in row_groups
         for piece in slices
         if not piece.is_whole and piece not in largest
     ]
-    cut_bytes = [_piece_bytes(files[piece.file], piece, "cut") for piece in cut]
-    made_bytes = sum(_piece_bytes(files[piece.file], piece, kind) for piece in largest)
+    cut_bytes = [_group_bytes(files, [piece], "cut") for piece in cut]
+    made_bytes = _group_bytes(files, largest, kind) if largest else 0
     # Of row groups that are made one is open at a time; what is cut at the end stays for the next.
     return max(made_bytes, *cut_bytes) if made and cut_bytes else made_bytes + sum(cut_bytes)
 
@@ -172,16 +172,43 @@ def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
     return round(share * sum(chunk.uncompressed_bytes for chunk in columns))
 
 
-_Kind = Literal["cut", "recode", "build"]
+_Kind = Literal["cut", "recode", "build", "gather"]
 
 
-def _piece_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> int:
-    """Return what opening pages of a row group takes: its columns are made one after another."""
-    most = kept = 0
+def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kind: _Kind) -> int:
+    """Return what making one row group takes, column after column.
+
+    What is kept of a chunk is dropped with its column, but for cut pieces: the next part has a use
+    for them.
+    """
+    num_columns = len(files[0].footer.leaves)
+    most, kept = [0] * num_columns, [0] * num_columns
+    stays = 0
+    for piece in slices:
+        for column, found in enumerate(_column_bytes(files[piece.file], piece, kind)):
+            most[column] = max(most[column], found.most_bytes)
+            kept[column] += found.united_bytes if kind in ("build", "gather") else 0
+            if piece.is_whole:
+                kept[column] += found.kept_bytes
+            else:
+                stays += found.kept_bytes
+    return stays + max(map(sum, zip(most, kept, strict=True)))
+
+
+class _ColumnBytes(NamedTuple):
+    """What opening pages of a column takes at once, what stays of it, what uniting it takes."""
+
+    most_bytes: int
+    kept_bytes: int
+    united_bytes: int
+
+
+def _column_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> Iterator[_ColumnBytes]:
+    """Yield, for each column, what opening its pages takes at once, and what stays of it."""
     columns = file.row_group(piece.row_group).columns
     for chunk, pages in zip(columns, page_maps(file, piece.row_group), strict=True):
         ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
-        dictionary_bytes, value_bytes = 0, 0.0
+        dictionary_bytes, num_entries, value_bytes = 0, 0, 0.0
         if pages.dictionary is not None and kind != "recode":
             dictionary_bytes = round(ratio * pages.dictionary.length)
             num_entries = read_header(file, pages.dictionary).num_values
@@ -189,22 +216,20 @@ def _piece_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> int:
         opened = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
         if kind != "cut" and pages.num_pages:
             opened.add(max(range(pages.num_pages), key=lambda page: pages.sizes[page]))
-        most_page = 0
+        most = 0
         for page in opened:
             header = read_headers(file, pages, page, page + 1)
             page_bytes = memory.page_bytes(
                 page_bytes=header.uncompressed_bytes,
                 num_values=max(header.num_values),
                 value_bytes=value_bytes,
-                is_built=kind == "build",
+                is_built=kind == "gather" or (kind == "build" and pages.dictionary is not None),
             )
-            most_page = max(most_page, page_bytes)
-        most_page += memory.dictionary_bytes(dictionary_bytes, is_united=kind == "build")
-        most = max(most, most_page)
-        kept += memory.kept_chunk_bytes(
-            dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages
-        )
-    return most + kept
+            most = max(most, page_bytes)
+        most += memory.dictionary_bytes(dictionary_bytes)
+        kept = memory.kept_chunk_bytes(dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages)
+        united = memory.united_bytes(dictionary_bytes=dictionary_bytes, num_entries=num_entries)
+        yield _ColumnBytes(most, kept, united)
 
 
 def _forget_ended(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> None:

@@ -43,6 +43,7 @@ from engine.writers.source_chunk import DICTIONARY_ENCODINGS, SourceChunk, open_
 # what they save is known from the sources, and plans count on it; readers keep them in memory.
 MOST_DICTIONARY_BYTES = 1 << 20
 MOST_UNITED_BYTES = 16 << 20
+_UNITED_AT_ONCE_BYTES = 2 << 20
 PAGE_ENTRIES = 20_000
 PAGE_BYTES = 1 << 20
 
@@ -493,14 +494,42 @@ class _Dictionary:
     _gathers = False
 
     def _unite(self, places: Sequence[_Place]) -> None:
-        """Take in the dictionaries of the sources, in order, up to the limit."""
+        """Take in the dictionaries of the sources, in order, up to the limit.
+
+        Several at once, as many as are taken in already, so that each is hashed a few times only.
+        """
+        batch: list[Any] = []
+        first = 0
         for number, place in enumerate(places):
             if place.source.pages.dictionary is None:
-                return  # its pages have none, so those behind it must have none
-            old = place.source.dictionary()[1]
-            if not self._add(old):
-                return
-            self._maps[number] = _positions(old, self.values)
+                break  # its pages have none, so those behind it must have none
+            batch.append(place.source.dictionary()[1])
+            held = sum(entries.nbytes for entries in batch)
+            if held >= max(_UNITED_AT_ONCE_BYTES, self.values.nbytes):
+                if not self._take_in(batch, first):
+                    return
+                batch, first = [], number + 1
+        self._take_in(batch, first)
+
+    def _take_in(self, batch: Sequence[Any], first: int) -> bool:
+        """Unite dictionaries of places from ``first`` on; say whether all are under the limit."""
+        if not batch:
+            return True
+        known = [self.values] if len(self.values) else []
+        united = pa.concat_arrays([*known, *batch]).dictionary_encode()  # by first appearance
+        positions = united.indices.to_numpy(zero_copy_only=False)
+        start = num_entries = len(self.values)
+        for number, entries in enumerate(batch, first):
+            mapping = positions[start : start + len(entries)]
+            start += len(entries)
+            more = max(num_entries, int(mapping.max(initial=-1)) + 1)
+            if united.dictionary.slice(0, more).nbytes > self._limit:
+                self.values = united.dictionary.slice(0, num_entries)
+                return False
+            num_entries = more
+            self._maps[number] = mapping.astype(np.uint32)
+        self.values = united.dictionary
+        return True
 
     def _gather(self, places: Sequence[_Place]) -> None:
         """Take in the values of all pages, in order, up to the limit."""

@@ -8,6 +8,7 @@ from engine.model import Recoding
 from engine.writers.build import build_chunk, must_build
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.page_cut import cut_by_pages
+from engine.writers.source_chunk import drop_chunk
 
 
 def make_chunk(
@@ -20,7 +21,12 @@ def make_chunk(
 ) -> NewChunk:
     """Make one column's chunk; see :class:`engine.writers.chunk.ChunkMaker`."""
     if must_build(pieces, column, recoding):
-        return build_chunk(pieces, column, out, recoding=recoding)
-    return cut_by_pages(
-        pieces[0], column, out, recoding=recoding, most_decoded_bytes=most_decoded_bytes
-    )
+        made = build_chunk(pieces, column, out, recoding=recoding)
+    else:
+        made = cut_by_pages(
+            pieces[0], column, out, recoding=recoding, most_decoded_bytes=most_decoded_bytes
+        )
+    for piece in pieces:
+        if piece.is_whole:  # of a cut one, another part needs the rest
+            drop_chunk(piece.file, piece.row_group, piece.file.footer.leaves[column])
+    return made

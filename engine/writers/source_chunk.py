@@ -154,12 +154,17 @@ class SourceChunk:
 
 
 def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:
-    """Return an opened chunk; it is kept with the file until the file forgets the row group."""
+    """Return an opened chunk, kept with the file until it or its row group is dropped."""
     chunks: dict[int, SourceChunk] = file.notes.setdefault(("cut chunks", row_group), {})
     found = chunks.get(leaf.index)
     if found is None:
         found = chunks[leaf.index] = SourceChunk(file, row_group, leaf)
     return found
+
+
+def drop_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> None:
+    """Forget an opened chunk that no other part needs."""
+    file.notes.get(("cut chunks", row_group), {}).pop(leaf.index, None)
 
 
 def open_page(
