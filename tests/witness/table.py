@@ -161,6 +161,10 @@ def _bisected(
     if len(names) == 1:
         return {names[0]: answer}
     middle = len(names) // 2
+    if _is_of_codec(answer) and len(names) > 2:
+        ends = [attempt(lambda n=n: read([n])) for n in (names[0], names[-1])]  # type: ignore[misc]
+        if all(_is_of_codec(end) for end in ends):
+            return dict.fromkeys(names, answer)  # a file has one codec, and this reader lacks it
     pieces = [names[:middle], names[middle:]]
     answers = [attempt(lambda p=p: read(p)) for p in pieces]  # type: ignore[misc]
     if len(names) > 2 and all(isinstance(answer, CannotRead) for answer in answers):
@@ -169,6 +173,11 @@ def _bisected(
         answers = [attempt(lambda p=p: read(p)) for p in pieces]  # type: ignore[misc]
     found = (_bisected(read, p, a) for p, a in zip(pieces, answers, strict=True))
     return {name: value for some in found for name, value in some.items()}
+
+
+def _is_of_codec(answer: object) -> bool:
+    """Whether a reader refuses for want of a codec's class, as Spark has none for Brotli."""
+    return isinstance(answer, CannotRead) and "BrotliCodec" in answer.reason
 
 
 def selection_of(rows: pa.Table) -> Selection:
