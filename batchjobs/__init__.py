@@ -1,7 +1,6 @@
-"""Fan a split out over many source files with Azure Batch, alone or from Azure Data Factory.
+"""Fan a split out over many source files: one task a file, on Azure Batch or on this machine.
 
-To live here: a client for Azure Batch, pools and their application package, one task a source file,
-their monitoring, and the activity that Data Factory runs. Nothing of it is written yet.
+:mod:`batchjobs.cli` is ``evensplit batch``; ``batchjobs/DESIGN.md`` is the package's one page.
 
 Does not cover: splitting. A task calls the façade of ``engine``, which knows nothing of Batch.
 """

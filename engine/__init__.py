@@ -17,26 +17,128 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import EvensplitError
+from engine.errors import (
+    BadSetting,
+    EvensplitError,
+    NoJob,
+    NoPermission,
+    OverBudget,
+    OverQuota,
+    PoolDiffers,
+    PoolTooSmall,
+    RetryError,
+    ServiceFailed,
+    SourceChanged,
+    SourceError,
+    TasksFailed,
+    TasksInterrupted,
+)
 from engine.version import __version__
 
 if TYPE_CHECKING:
-    from engine.model import SplitPlan, SplitResult, Verification
+    from engine.model import SourceFile, SplitPlan, SplitResult, Verification
     from engine.profiler import FileProfile
     from engine.settings import Settings
-    from engine.splitter import Progress
+    from engine.splitter import Progress as Progress
 
 __all__ = [
+    "BadSetting",
     "EvensplitError",
+    "NoJob",
+    "NoPermission",
+    "OverBudget",
+    "OverQuota",
+    "PoolDiffers",
+    "PoolTooSmall",
+    "Progress",
+    "RetryError",
+    "ServiceFailed",
+    "SourceChanged",
+    "SourceError",
+    "TasksFailed",
+    "TasksInterrupted",
     "__version__",
+    "find_sources",
+    "make_error",
     "make_settings",
+    "parse_size",
     "plan",
     "profile",
+    "put_file",
+    "run_memory_bytes",
     "split",
     "verify",
 ]
 
 Sources = str | Sequence[str]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what is imported only once somebody asks: it costs more than errors and settings."""
+    if name == "Progress":
+        from engine.splitter import Progress
+
+        return Progress
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def parse_size(text: str | int) -> int:
+    """Return bytes from text as users write it: ``"100MB"`` is 10^8, ``"100MiB"`` is 100·2^20."""
+    from engine.settings import parse_size as parse
+
+    return parse(text)
+
+
+def make_error(kind: str, message: str) -> EvensplitError:
+    """Return an error that another process told as :meth:`EvensplitError.as_dict`."""
+    from engine.errors import register
+
+    return register()[kind](message)
+
+
+def find_sources(src: Sources, *, credential: str = "auto") -> tuple[SourceFile, ...]:
+    """Return path, size and version of the files that sources stand for; none is opened.
+
+    Args:
+        src: a file, folder, glob or URL, or several.
+        credential: as for :func:`make_settings`.
+    """
+    from engine.settings import Access
+    from engine.splitter import find_sources as find
+    from engine.storage.access import using
+
+    with using(Access(credential)):
+        return find(_patterns(src))
+
+
+def put_file(url: str, data: bytes, *, credential: str = "auto") -> bool:
+    """Create a small file, whole and durable; False if there is one already.
+
+    Args:
+        url: a path or URL of any store that :func:`split` can write to.
+        data: its content.
+        credential: as for :func:`make_settings`.
+    """
+    from engine.settings import Access
+    from engine.storage import open_storage
+    from engine.storage.access import using
+
+    with using(Access(credential)):
+        store, path = open_storage(url)
+        return store.put_if_absent(path, data)
+
+
+def run_memory_bytes(plan: SplitPlan, dest: str, **settings: Any) -> int:
+    """Return the least memory that :func:`split` of a plan takes, one part at a time, all included.
+
+    Args:
+        plan: what :func:`plan` returned for the same settings.
+        dest: folder or URL prefix of the parts.
+        **settings: as for :func:`make_settings`.
+    """
+    from engine.splitter import least_run_bytes
+
+    return least_run_bytes(plan, dest, make_settings(**settings))
 
 
 def make_settings(

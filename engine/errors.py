@@ -12,6 +12,7 @@ group                         exit code  what the caller does next
 :class:`SpaceError`           4          free memory or disk space, then run again
 :class:`RetryError`           5          run the same command again: it resumes
 :class:`VerifyError`          6          do not use the parts: they differ from the source
+:class:`JobError`             7          look at the tasks that failed, one by one
 :class:`InternalError`        70         report a defect of evensplit
 ============================  =========  ==================================================
 
@@ -92,6 +93,30 @@ class ClusterMismatch(CallError):
     """The Dask cluster cannot run this: other engine version, or storage out of its reach."""
 
     kind = "call.cluster"
+
+
+class NoJob(CallError):
+    """There is no such job, task or pool, or not any more."""
+
+    kind = "call.no-job"
+
+
+class PoolDiffers(CallError):
+    """A pool, job or task of this name exists, and was made by another spec."""
+
+    kind = "call.pool-differs"
+
+
+class PoolTooSmall(CallError):
+    """No node of the pool can hold a task."""
+
+    kind = "call.pool-too-small"
+
+
+class OverQuota(CallError):
+    """The Batch account's quota does not allow it."""
+
+    kind = "call.quota"
 
 
 class SourceError(EvensplitError):
@@ -190,6 +215,18 @@ class WorkersLost(RetryError):
     kind = "retry.workers-lost"
 
 
+class ServiceFailed(RetryError):
+    """Azure Batch failed or refused in a way that may pass."""
+
+    kind = "retry.batch"
+
+
+class TasksInterrupted(RetryError):
+    """Tasks of a job did not finish, for reasons that may pass."""
+
+    kind = "retry.tasks"
+
+
 class VerifyError(EvensplitError):
     """The parts are not the source."""
 
@@ -200,6 +237,18 @@ class Different(VerifyError):
     """A value, a row count, the schema or the metadata of the parts differs."""
 
     kind = "verify.different"
+
+
+class JobError(EvensplitError):
+    """A job ended, and not all of its tasks did what they were to do."""
+
+    kind, exit_code = "job", 7
+
+
+class TasksFailed(JobError):
+    """Tasks failed, at least one of them for a reason that will not pass by itself."""
+
+    kind = "job.tasks-failed"
 
 
 class InternalError(EvensplitError):

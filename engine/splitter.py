@@ -164,11 +164,8 @@ def choose_resources(plan: SplitPlan, settings: Settings, *, store_bytes: int = 
     if settings.scheduler:
         return Resources("cluster", 0, 0, settings.scheduler)
     budget = memory.budget(settings.memory_bytes)
-    num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
-    threads = num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
-    arrow = not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
-    base_bytes = memory.process_base_bytes(arrow=arrow, dask=True) + store_bytes
-    worker_bytes = 0 if threads else memory.FURTHER_PROCESS_BYTES + store_bytes
+    threads = _takes_threads(plan)
+    base_bytes, worker_bytes = _processes_bytes(plan, settings, store_bytes)
     fixed_bytes = base_bytes + worker_bytes
     room = budget.bytes - fixed_bytes
     if plan.memory_bytes > room:
@@ -188,6 +185,25 @@ def choose_resources(plan: SplitPlan, settings: Settings, *, store_bytes: int = 
         run_bytes=base_bytes + num_workers * each,
         limit_bytes=settings.memory_bytes,
     )
+
+
+def least_run_bytes(plan: SplitPlan, destination: str, settings: Settings) -> int:
+    """Return what a run takes that writes one part at a time; see :func:`choose_resources`."""
+    store_bytes = buffer_bytes([destination, *(file.path for file in plan.sources)])
+    return sum(_processes_bytes(plan, settings, store_bytes)) + plan.memory_bytes
+
+
+def _takes_threads(plan: SplitPlan) -> bool:
+    num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
+    return num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
+
+
+def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> tuple[int, int]:
+    """Return what this process takes before any part, and what a worker process does."""
+    arrow = not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
+    base_bytes = memory.process_base_bytes(arrow=arrow, dask=True) + store_bytes
+    worker_bytes = 0 if _takes_threads(plan) else memory.FURTHER_PROCESS_BYTES + store_bytes
+    return base_bytes, worker_bytes
 
 
 def _default_workers(*, threads: bool) -> int:

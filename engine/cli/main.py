@@ -12,6 +12,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import EntryPoints, entry_points
+from typing import cast
 
 import click
 
@@ -37,7 +39,29 @@ command is run again.
 """
 
 
-@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Our commands, and those that other packages add by an entry point.
+
+    They know the engine, and the engine does not know them; nor are they imported for our own.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all, sorted."""
+        return sorted({*super().list_commands(ctx), *_added().names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command of ours, else one that was added."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in _added().names:
+            return own
+        return cast(click.Command, _added()[cmd_name].load())
+
+
+def _added() -> EntryPoints:
+    return entry_points(group="evensplit.commands")
+
+
+@click.group(cls=Commands, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="evensplit")
 @click.option("--config", metavar="FILE", envvar="EVENSPLIT_CONFIG", help="Settings in TOML.")
 @click.pass_context

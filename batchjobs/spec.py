@@ -1,0 +1,174 @@
+"""What a task and a job are, as frozen data, and their ids: hashes of every field.
+
+Same spec, same id: so a repeated command finds what it made before, and a spec that differs in
+anything at all (a source's version, a setting, the number of slots) never meets another's result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from engine import BadSetting
+
+_ID_HEX_DIGITS = 40  # with the longest prefix well below the 64 characters that Batch allows
+
+# Settings of a split that a task takes, with the type that text is turned into.
+_SETTING_TYPES: Mapping[str, type] = {
+    "target_size": str,
+    "parts": int,
+    "rows_per_part": int,
+    "cut": str,
+    "name": str,
+    "codec": str,
+    "codec_level": int,
+    "row_group_size": str,
+    "columns": str,
+    "data_page_version": int,
+    "dictionary": bool,
+    "memory": str,
+    "workers": int,
+    "overwrite": bool,
+    "credential": str,
+    "transfer": str,
+}
+_TRUTHS = {"true": True, "false": False}
+
+
+def id_of(prefix: str, data: Any) -> str:
+    """Return an id that any change of plain data changes."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:_ID_HEX_DIGITS]}"
+
+
+def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a split's settings with their types, those that are None left out.
+
+    Raises:
+        BadSetting: a name is unknown, or a text is not of its type.
+    """
+    found = {}
+    for name, value in given.items():
+        if name not in _SETTING_TYPES:
+            raise BadSetting(f"a task has no setting {name!r}; it has {', '.join(_SETTING_TYPES)}")
+        if value is not None:
+            found[name] = _typed(name, value)
+    return found
+
+
+def _typed(name: str, value: Any) -> Any:
+    wanted = _SETTING_TYPES[name]
+    if wanted is bool:
+        value = _TRUTHS.get(str(value).lower(), value)
+    elif not isinstance(value, bool | dict | list):
+        with suppress(ValueError):
+            value = wanted(value)
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise BadSetting(f"{name} is not {wanted.__name__}; see evensplit split --help")
+    return value
+
+
+@dataclass(frozen=True)
+class FileSplit:
+    """One source file and where its parts go.
+
+    ``version`` changes with the content (modification time or ETag); empty where nobody looked.
+    """
+
+    source: str
+    destination: str
+    version: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """Files that one task splits, one after another, and how.
+
+    Attributes:
+        files: usually one; several small ones may share a task.
+        settings: of each split, by the façade's names.
+        num_slots: of the node's task slots that it takes.
+        package: name of the package that runs it (version and hash); empty for what is installed.
+    """
+
+    files: tuple[FileSplit, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    num_slots: int = 1
+    package: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its name everywhere."""
+        return id_of("split", asdict(self))
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its source files."""
+        return sum(file.size_bytes for file in self.files)
+
+    @property
+    def title(self) -> str:
+        """A few words for people."""
+        first = self.files[0].source
+        return first if len(self.files) == 1 else f"{first} and {len(self.files) - 1} more"
+
+    def to_json(self) -> str:
+        """Return the text that a node is given."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> TaskSpec:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            BadSetting: the text is anything else.
+        """
+        try:
+            data = json.loads(text)
+            files = tuple(FileSplit(**item) for item in data.pop("files"))
+            settings = checked_settings(data.pop("settings", {}))
+            found = cls(files=files, settings=settings, **data)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BadSetting(
+                f"the task's spec cannot be read ({error}); it is JSON with "
+                f"{', '.join(item.name for item in fields(cls))}"
+            ) from error
+        if not files or not all(file.source and file.destination for file in files):
+            raise BadSetting("the task's spec names no file, or one without source or destination")
+        return found
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """All tasks of one call of submit, and what holds for each of them.
+
+    Attributes:
+        task_ids: of every task of the call, whether this attempt runs it or an earlier one did.
+        pool_id: where they run.
+        slots_per_node: task slots of the pool's nodes.
+        max_retries: of a task that ends with an error; a lost node is not counted.
+        max_task_seconds: wall-clock limit of one task.
+        retention_seconds: how long a node keeps a task's files.
+        outputs_url: container for stdout, stderr and results, empty for none.
+        attempt: counts calls that found the job before finished with failed tasks.
+    """
+
+    task_ids: tuple[str, ...]
+    pool_id: str
+    slots_per_node: int = 1
+    max_retries: int = 2
+    max_task_seconds: int = 24 * 3600
+    retention_seconds: int = 7 * 24 * 3600
+    outputs_url: str = ""
+    attempt: int = 0
+    prefix: str = "evensplit"
+
+    @property
+    def id(self) -> str:
+        """Its name everywhere; the order in which sources were named does not matter."""
+        return id_of(self.prefix, asdict(self) | {"task_ids": sorted(self.task_ids)})

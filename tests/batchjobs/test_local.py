@@ -1,0 +1,199 @@
+"""``evensplit batch submit --local``: tasks as processes of this machine, the engine in each."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import psutil
+import pytest
+
+from batchjobs.fanout import expected_seconds, make_tasks
+from batchjobs.pack import MOST_FILES_A_TASK, PlannedFile, pack
+from batchjobs.spec import FileSplit
+from engine import PoolTooSmall
+from tests.engine.running import end, read_parts, run, start, write_source
+
+ROWS = {"a": 30_000, "b": 3_000, "c": 900, "d": 400}
+
+
+@pytest.fixture
+def sources(tmp_path):
+    for seed, (name, rows) in enumerate(ROWS.items()):
+        write_source(tmp_path / f"in/{name}.parquet", rows, seed=seed)
+    return tmp_path / "in"
+
+
+def submit(sources, *words):
+    dest = sources.parent / "out"
+    words = ("batch", "submit", "--local", sources, "--dest", dest, *words)
+    return (*words, "--target-size", "100kB", "--json")
+
+
+def test_each_file_is_split_by_a_task_and_the_job_is_found_again(sources, tmp_path):
+    ended = run(*submit(sources))
+    assert ended.code == 0, ended.err
+    report = json.loads(ended.out)
+    assert report["counts"] == {"waiting": 0, "running": 0, "done": 4, "failed": 0}
+    assert [task["title"][-9:-8] for task in report["tasks"]] == list("abcd")  # largest first
+    for name, rows in ROWS.items():
+        assert read_parts(tmp_path / "out" / name)["id"].to_pylist() == list(range(rows))
+    manifests = sorted(tmp_path.glob("out/*/_evensplit/manifest.json"))
+    written = [path.stat().st_mtime_ns for path in manifests]
+    again = json.loads(run(*submit(sources)).out)
+    assert again["id"] == report["id"]
+    assert [path.stat().st_mtime_ns for path in manifests] == written
+
+
+def test_one_damaged_file_fails_alone_and_only_it_is_done_again(sources, tmp_path):
+    good = (sources / "c.parquet").read_bytes()
+    (sources / "c.parquet").write_bytes(good[:-4] + b"oops")
+    ended = run(*submit(sources))
+    assert ended.code == 7
+    report = json.loads(ended.out.splitlines()[0])
+    assert report["counts"] == {"waiting": 0, "running": 0, "done": 3, "failed": 1}
+    (failed,) = [task for task in report["tasks"] if task["state"] == "failed"]
+    assert failed["problem"].startswith("source.not-parquet")
+    assert (failed["exit_code"], failed["num_retries"]) == (3, 0)
+    assert "replace the source" in failed["advice"]
+    logs = run("batch", "logs", report["id"], failed["id"][:20], "--stderr")
+    assert "source.not-parquet" in logs.out
+    again = json.loads(run(*submit(sources)).out.splitlines()[0])
+    assert again["id"] != report["id"]
+    assert [task["id"] for task in again["tasks"]] == [failed["id"]]
+    (sources / "c.parquet").write_bytes(good)
+    mended = run(*submit(sources))
+    assert mended.code == 0, mended.err
+    assert read_parts(tmp_path / "out/c").num_rows == ROWS["c"]
+
+
+def test_a_submit_that_was_killed_is_finished_by_the_same_command(sources, tmp_path):
+    slow = "import batchjobs.local as l\nl._COMMAND = ('sleep', '60')"
+    process = start(*submit(sources), first=slow)
+    states = list_states(tmp_path, process, lambda found: "running" in found)
+    assert len(states) == 4
+    process.send_signal(signal.SIGKILL)
+    end_quickly(process)
+    left = [json.loads(p.read_text()) for p in tmp_path.glob("jobs/*/*/state.json")]
+    pids = [state["pid"] for state in left if state["state"] == "running"]
+    assert pids
+    ended = run(*submit(sources))
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["counts"]["done"] == 4
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def list_states(tmp_path, process, wanted):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        found = [json.loads(p.read_text())["state"] for p in tmp_path.glob("jobs/*/*/state.json")]
+        if wanted(found):
+            return found
+        time.sleep(0.05)
+    raise AssertionError("the job does not begin")
+
+
+def end_quickly(process):
+    # Its children hold its pipes open, so nobody reads them to their end.
+    process.wait(10)
+    process.stdout.close()
+    process.stderr.close()
+
+
+def test_a_job_is_cancelled_from_another_process(sources, tmp_path):
+    slow = "import batchjobs.local as l\nl._COMMAND = ('sleep', '60')"
+    process = start(*submit(sources), first=slow)
+    list_states(tmp_path, process, lambda found: "running" in found)
+    (job,) = [path.name for path in (tmp_path / "jobs").iterdir()]
+    assert json.loads(run("batch", "status", job, "--json").out)["counts"]["running"] == 2
+    assert run("batch", "cancel", job).code == 0
+    ended = end(process)
+    assert (ended.code, "retry.tasks" in ended.err) == (5, True)
+    assert run("batch", "wait", job).code == 5
+    assert run("batch", "list").out == f"{job}  ended\n"
+    assert json.loads(run("batch", "clean", "--json").out) == {"deleted": [job]}
+    assert run("batch", "status", job).code == 2
+
+
+def test_a_task_that_is_killed_is_run_again_and_gives_up(sources, tmp_path):
+    killed = "import batchjobs.local as l\nl._COMMAND = ('sh', '-c', 'kill -9 $$')"
+    ended = end(start(*submit(sources, "--retries", 1), first=killed))
+    assert (ended.code, "retry.tasks" in ended.err) == (5, True)
+    tasks = json.loads(ended.out.splitlines()[0])["tasks"]
+    assert {(task["exit_code"], task["num_retries"]) for task in tasks} == {(-9, 1)}
+    assert all("resumes" in task["advice"] for task in tasks)
+
+
+def test_a_task_that_takes_too_long_fails(sources):
+    slow = "import batchjobs.local as l\nl._COMMAND = ('sleep', '60')"
+    ended = end(start(*submit(sources / "a.parquet", "--max-hours", 0.001), first=slow))
+    (task,) = json.loads(ended.out.splitlines()[0])["tasks"]
+    assert (task["state"], "longer than 3" in task["problem"]) == ("failed", True)
+
+
+def test_a_dry_run_shows_the_tasks_and_makes_nothing(sources, tmp_path):
+    ended = run(*submit(sources, "--dry-run"))
+    shown = json.loads(ended.out)
+    assert [len(task["files"]) for task in shown["tasks"]] == [1, 1, 1, 1]
+    assert not (tmp_path / "jobs").exists()
+    assert not (tmp_path / "out").exists()
+    made = json.loads(run(*submit(sources)).out)
+    assert shown["job"] == made["id"]
+    assert [task["id"] for task in shown["tasks"]] == [task["id"] for task in made["tasks"]]
+    for_people = run(*submit(sources, "--dry-run")[:-1])
+    assert "4 files in 4 tasks; nothing is submitted" in for_people.out
+
+
+def test_small_files_share_a_task(sources):
+    ended = run(*submit(sources, "--pack-small", "300kB"))
+    report = json.loads(ended.out)
+    assert [task["title"].endswith("more") for task in report["tasks"]] == [False, True]
+    assert report["counts"]["done"] == 2
+
+
+def test_two_sources_of_one_destination_are_refused(sources, tmp_path):
+    write_source(tmp_path / "other/a.parquet", 100)
+    words = ("batch", "submit", "--local", sources, tmp_path / "other", "--dest", tmp_path / "out")
+    ended = run(*words)
+    assert (ended.code, "would both go to" in ended.err) == (2, True)
+
+
+def test_no_file_and_no_job_are_told(tmp_path):
+    words = ("batch", "submit", "--local", tmp_path / "none", "--dest", tmp_path / "out")
+    assert "call.no-source" in run(*words).err
+    for verb in ("status", "wait", "cancel"):
+        ended = run("batch", verb, "local-nothing")
+        assert (ended.code, "call.no-job" in ended.err) == (2, True)
+
+
+def planned(name, size_bytes, **more):
+    return PlannedFile(FileSplit(name, f"out/{name}", "v", size_bytes), **more)
+
+
+def test_packing_keeps_every_file_once_and_the_bound():
+    files = [planned(str(i), i * 7 % 50 + 1) for i in range(300)] + [planned("big", 1000)]
+    tasks = pack(files, 100)
+    assert sorted(f.file.source for t in tasks for f in t) == sorted(f.file.source for f in files)
+    assert tasks[0] == [files[-1]]
+    sizes = [sum(item.file.size_bytes for item in task) for task in tasks]
+    assert max(sizes[1:]) <= 100
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(pack([planned(str(i), 0) for i in range(100)], 100)[0]) == MOST_FILES_A_TASK
+    assert len(pack(files, 0)) == 301
+
+
+def test_a_task_takes_the_slots_that_its_memory_needs_or_is_refused():
+    files = [planned("a", 10, memory_bytes=250)]
+    (task,) = make_tasks(files, {}, slot_memory_bytes=100, slots_per_node=4)
+    assert task.num_slots == 3
+    with pytest.raises(PoolTooSmall, match="larger nodes"):
+        make_tasks(files, {}, slot_memory_bytes=100, slots_per_node=2)
+
+
+def test_expected_time_is_that_of_the_fullest_slot():
+    files = [planned(str(i), 10**9) for i in range(3)]
+    tasks = make_tasks(files, {}, slot_memory_bytes=1, slots_per_node=1)
+    assert expected_seconds(tasks, 2) == 30.0
+    assert expected_seconds(tasks, 3) == 15.0
