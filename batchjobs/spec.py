@@ -155,6 +155,7 @@ class JobSpec:
         max_task_seconds: wall-clock limit of one task.
         retention_seconds: how long a node keeps a task's files.
         outputs_url: container for stdout, stderr and results, empty for none.
+        identity: resource id of the pool's managed identity that may write there.
         attempt: counts calls that found the job before finished with failed tasks.
     """
 
@@ -165,6 +166,7 @@ class JobSpec:
     max_task_seconds: int = 24 * 3600
     retention_seconds: int = 7 * 24 * 3600
     outputs_url: str = ""
+    identity: str = ""
     attempt: int = 0
     prefix: str = "evensplit"
 
@@ -172,3 +174,35 @@ class JobSpec:
     def id(self) -> str:
         """Its name everywhere; the order in which sources were named does not matter."""
         return id_of(self.prefix, asdict(self) | {"task_ids": sorted(self.task_ids)})
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """A pool: nodes of one size, how many, and what is installed on them.
+
+    Attributes:
+        vm_size: of every node.
+        image: publisher, offer, SKU and version of the system, the version pinned.
+        agent: SKU of the Batch agent that belongs to the image.
+        slots_per_node: tasks at once on a node.
+        num_dedicated: nodes; 0 while a formula decides.
+        num_spot: nodes that may be taken away at any time; 0 while a formula decides.
+        formula: autoscale formula as text, empty for fixed numbers.
+        package: name of the package that the start task installs.
+        package_container: container of the account's own storage that holds the package.
+    """
+
+    vm_size: str
+    image: tuple[str, str, str, str]
+    agent: str
+    slots_per_node: int = 1
+    num_dedicated: int = 0
+    num_spot: int = 0
+    formula: str = ""
+    package: str = ""
+    package_container: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its name, unless the user gives one."""
+        return id_of("evensplit", asdict(self))

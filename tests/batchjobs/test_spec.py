@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from batchjobs.spec import FileSplit, JobSpec, TaskSpec, checked_settings
+from batchjobs.spec import FileSplit, JobSpec, PoolSpec, TaskSpec, checked_settings
 from engine import BadSetting
 
 FILE = FileSplit("a.parquet", "out/a", "v1", 10)
@@ -22,13 +22,28 @@ OTHER_JOBS = {
     "max_task_seconds": 1,
     "retention_seconds": 1,
     "outputs_url": "https://x",
+    "identity": "/subscriptions/x",
     "attempt": 1,
     "prefix": "local",
+}
+POOL = PoolSpec("standard_d2ds_v5", ("a", "b", "c", "1"), "agent")
+OTHER_POOLS = {
+    "vm_size": "standard_d4ds_v5",
+    "image": ("a", "b", "c", "2"),
+    "agent": "other",
+    "slots_per_node": 2,
+    "num_dedicated": 1,
+    "num_spot": 1,
+    "formula": "$TargetDedicatedNodes = 0;",
+    "package": "p",
+    "package_container": "c",
 }
 
 
 @pytest.mark.parametrize(
-    ("spec", "others"), [(TASK, OTHER_TASKS), (JOB, OTHER_JOBS)], ids=["task", "job"]
+    ("spec", "others"),
+    [(TASK, OTHER_TASKS), (JOB, OTHER_JOBS), (POOL, OTHER_POOLS)],
+    ids=["task", "job", "pool"],
 )
 def test_every_field_changes_the_id(spec, others):
     assert {item.name for item in fields(spec)} == set(others)
