@@ -22,6 +22,7 @@ from engine import BadSetting, PoolTooSmall, SourceError
 BYTES_PER_SECOND = 100_000_000
 SECONDS_A_TASK = 5.0
 MOST_ATTEMPTS = 100
+TASKS_A_REQUEST = 100
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,14 @@ def expected_seconds(tasks: Sequence[TaskSpec], num_slots: int) -> float:
         first = min(range(len(free_at)), key=free_at.__getitem__)
         free_at[first] += SECONDS_A_TASK + task.size_bytes / BYTES_PER_SECOND
     return max(free_at)
+
+
+def num_requests(tasks: Sequence[TaskSpec]) -> int:
+    """Return how many requests to Azure Batch a first submission takes, if all go well.
+
+    One looks for the job, one makes it, one lists its tasks, one lets it end.
+    """
+    return 4 + -(-len(tasks) // TASKS_A_REQUEST)
 
 
 def submit(service: Service, job: JobSpec, tasks: Sequence[TaskSpec]) -> Submission:

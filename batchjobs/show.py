@@ -54,9 +54,9 @@ def job_plan(
     )
 
 
-def submission(made: Submission) -> None:
-    """Print what submit did."""
-    click.echo(
+def submission(made: Submission) -> str:
+    """Return what submit did in a line."""
+    return (
         f"job {made.job_id}: {made.num_added} tasks added, {made.num_run_again} to run again, "
         f"{made.num_found} found as they should be"
     )

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import engine
-from batchjobs.service import PROGRESS, RESULT, is_transient
+from batchjobs.service import NODE_MEMORY_MARGIN, PROGRESS, RESULT, is_transient
 from batchjobs.spec import FileSplit, TaskSpec
 from engine import EvensplitError, OverBudget, SourceChanged
 
 PROGRESS_SECONDS = 2.0
-MARGIN = 0.8  # of a slot's memory: the node's agent and system live there too
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def measure_slot(slots_per_node: int, num_slots: int) -> Slot:
 
     cores = len(os.sched_getaffinity(0))
     share = min(1.0, num_slots / slots_per_node)
-    memory_bytes = int(psutil.virtual_memory().total * share * MARGIN)
+    memory_bytes = int(psutil.virtual_memory().total * share * NODE_MEMORY_MARGIN)
     return Slot(memory_bytes, max(1, int(cores * share)))
 
 

@@ -15,11 +15,13 @@ import hmac
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import threading
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -77,12 +79,10 @@ class FakeBatch:
 
     # -- nodes
 
-    def run(self, job_id, *, stop_at=None):
-        """Run what waits in a job, one after another; ``stop_at``: preempted after so many."""
-        for number, task in enumerate(self._waiting(job_id)):
-            if stop_at is not None and number == stop_at:
-                return
-            self.run_one(job_id, task)
+    def run(self, job_id):
+        """Run what waits in a job, two at once."""
+        with ThreadPoolExecutor(2) as nodes:
+            list(nodes.map(lambda task: self.run_one(job_id, task), self._waiting(job_id)))
         self._end_if_over(job_id)
 
     def _waiting(self, job_id):
@@ -128,8 +128,6 @@ class FakeBatch:
             "AZ_BATCH_TASK_ID": task["id"],
         }
         # As on a node there is no shell but the one that the command line names.
-        import shlex
-
         with (place / "stdout.txt").open("ab") as out, (place / "stderr.txt").open("ab") as err:
             return subprocess.Popen(
                 shlex.split(task["commandLine"]),

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from batchjobs.service import NODE_MEMORY_MARGIN
 from batchjobs.spec import FileSplit, TaskSpec
-from batchjobs.task import MARGIN, measure_slot
+from batchjobs.task import measure_slot
 from tests.engine.running import end, read_parts, run, start, write_source
 
 SETTINGS = {"target_size": "100kB"}
@@ -165,7 +166,7 @@ def test_a_slot_is_its_share_of_the_node():
     import psutil
 
     whole, half = measure_slot(1, 1), measure_slot(2, 1)
-    assert whole.memory_bytes == int(psutil.virtual_memory().total * MARGIN)
+    assert whole.memory_bytes == int(psutil.virtual_memory().total * NODE_MEMORY_MARGIN)
     assert abs(half.memory_bytes * 2 - whole.memory_bytes) <= 2
     assert measure_slot(4, 2) == half
     assert measure_slot(64, 1).num_cores == 1

@@ -1,54 +1,47 @@
-"""``evensplit batch``: the commands, the environment, and how jobs look on a terminal."""
+"""Commands on jobs and tasks: what runs on a node, and what submits, watches and ends it."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import psutil
 
 import engine
 from batchjobs import adf, fanout, monitor, show, task
+from batchjobs.cli.group import (
+    account,
+    azure,
+    batch,
+    json_option,
+    planned,
+    service_of,
+    services,
+    split_settings,
+    tell,
+)
+from batchjobs.client import PoolStatus
 from batchjobs.local import PREFIX, LocalService, default_root
 from batchjobs.pack import PlannedFile
-from batchjobs.service import SLOTS_VARIABLE, SPEC_VARIABLE, STDERR, STDOUT, Service
+from batchjobs.pool import slot_memory_bytes
+from batchjobs.service import (
+    NODE_MEMORY_MARGIN,
+    SLOTS_VARIABLE,
+    SPEC_VARIABLE,
+    STDERR,
+    STDOUT,
+    Service,
+)
 from batchjobs.spec import FileSplit, JobSpec, TaskSpec, checked_settings
 from engine import BadSetting, NoJob
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _MACHINE_POLL_SECONDS = 1.0
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-_SETTINGS = {
-    "--target-size": "Hard cap on a part's file size. [default: 100MB]",
-    "--parts": "Exactly so many parts of each file, instead of a size.",
-    "--rows-per-part": "So many rows in every part but the last, instead of a size.",
-    "--cut": "row (default) or row-group.",
-    "--codec": "Compression of the parts. [default: the source's]",
-    "--codec-level": "Level of --codec.",
-    "--row-group-size": "128MB or 1000000rows. [default: the source's]",
-    "--columns": "Take only these, with commas between.",
-    "--memory": "Most memory of one task. [default: its slot's share of the node]",
-    "--credential": "For Azure storage, as in evensplit split; never a secret.",
-    "--transfer": "Within Azure storage: auto, server or client.",
-}
-
-
-def _split_settings(function: F) -> F:
-    for name, text in reversed(_SETTINGS.items()):
-        variable = "EVENSPLIT_" + name.strip("-").replace("-", "_").upper()
-        function = click.option(name, envvar=variable, help=text)(function)
-    return function
-
-
-@click.group()
-def batch() -> None:
-    """Split many files at once: one task a file, on Azure Batch or on this machine."""
 
 
 @batch.command("task")
@@ -62,8 +55,8 @@ def batch() -> None:
     envvar=SLOTS_VARIABLE,
     help="Tasks that share this machine's memory and cores. [default: 1]",
 )
-@_split_settings
-@_json
+@split_settings
+@json_option
 def task_command(
     spec: str | None,
     source: str | None,
@@ -118,24 +111,35 @@ def _text_of(spec: str) -> str:
 @click.argument("src", nargs=-1, required=True)
 @click.option("--dest", required=True, help="Folder or URL; each file's parts get a folder in it.")
 @click.option("--local", is_flag=True, help="Run the tasks on this machine, and wait for them.")
-@click.option(
-    "--slots", type=click.IntRange(min=1), default=2, show_default=True, help="Tasks at once."
-)
+@click.option("--slots", type=click.IntRange(min=1), help="With --local, at once. [default: 2]")
+@click.option("--pool", metavar="NAME", help="Of the Batch account, made by `batch pool create`.")
+@click.option("--node-memory", metavar="SIZE", help="Of a node, if its size is unknown.")
 @click.option("--pack-small", metavar="SIZE", help="Small files share tasks of up to this size.")
 @click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True)
 @click.option("--max-hours", type=click.FloatRange(min=0.001), default=24.0, show_default=True)
+@click.option("--keep-hours", type=click.FloatRange(min=0), default=168.0, show_default=True)
+@click.option("--outputs", metavar="URL", default="", help="Container for logs and results.")
+@click.option("--identity", metavar="ID", default="", help="The pool's, that writes --outputs.")
 @click.option("--dry-run", is_flag=True, help="Show the job; submit nothing.")
-@_split_settings
-@_json
+@account
+@split_settings
+@json_option
 def submit(
     src: tuple[str, ...],
     dest: str,
     local: bool,
-    slots: int,
+    slots: int | None,
+    pool: str | None,
+    node_memory: str | None,
     pack_small: str | None,
     retries: int,
     max_hours: float,
+    keep_hours: float,
+    outputs: str,
+    identity: str,
     dry_run: bool,
+    endpoint: str,
+    login: str,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -145,42 +149,95 @@ def submit(
 
     \b
       evensplit batch submit --local 'in/*.parquet' --dest out/ --slots 2
+      evensplit batch submit abfss://lake@acc.dfs.core.windows.net/in \\
+          --dest abfss://lake@acc.dfs.core.windows.net/out --pool nodes
     """
-    if not local:
-        raise click.UsageError("--local is needed: jobs run on this machine")
-    settings = checked_settings(given)
-    files = fanout.plan_files([_absolute(item) for item in src], _absolute(dest), settings)
+    if local == bool(pool):
+        raise click.UsageError("give either --pool NAME or --local")
+    if pool and slots:
+        raise click.UsageError("--slots goes with --local; a pool's slots are set when it is made")
+    if bool(outputs) != bool(identity):
+        raise click.UsageError("--outputs and --identity go together: no SAS is put into a task")
+    service: Service
+    if pool:
+        cloud = azure(endpoint, login)
+        service, place = cloud, _place_in_pool(cloud.find_pool(pool), node_memory)
+        _check_reachable([*src, dest])
+    else:
+        service, place = LocalService(default_root()), _place_here(slots or 2)
+    files, settings = planned(src, dest, given)
     tasks = fanout.make_tasks(
         files,
         settings,
         small_bytes=engine.parse_size(pack_small) if pack_small else 0,
-        slot_memory_bytes=int(psutil.virtual_memory().total * task.MARGIN / slots),
-        slots_per_node=slots,
+        slot_memory_bytes=place.slot_memory_bytes,
+        slots_per_node=place.slots_per_node,
+        package=place.package,
     )
     job = JobSpec(
         tuple(item.id for item in tasks),
-        pool_id="this machine",
+        pool_id=place.pool_id,
+        slots_per_node=place.slots_per_node,
         max_retries=retries,
         max_task_seconds=int(max_hours * 3600),
-        prefix=PREFIX,
+        retention_seconds=int(keep_hours * 3600),
+        outputs_url=outputs,
+        identity=identity,
+        prefix=PREFIX if local else "evensplit",
     )
     if dry_run:
-        _show_plan(job, tasks, files, slots, as_json=as_json)
-        return
-    _run_here(job, tasks, slots, as_json=as_json)
+        _show_plan(job, tasks, files, place, as_json=as_json)
+    elif isinstance(service, LocalService):
+        _run_here(service, job, tasks, place.slots_per_node, as_json=as_json)
+    else:
+        made = fanout.submit(service, job, tasks)
+        tell(asdict(made), show.submission(made), as_json=as_json)
 
 
-def _absolute(place: str) -> str:
-    return place if "://" in place else os.path.abspath(place)
+@dataclass(frozen=True)
+class _Place:
+    """Where tasks run; ``num_slots`` is what the expected time counts with."""
+
+    pool_id: str
+    slots_per_node: int
+    slot_memory_bytes: int
+    num_slots: int
+    package: str = ""
+
+
+def _place_here(num_slots: int) -> _Place:
+    memory_bytes = int(psutil.virtual_memory().total * NODE_MEMORY_MARGIN / num_slots)
+    return _Place("this machine", num_slots, memory_bytes, num_slots)
+
+
+def _place_in_pool(found: PoolStatus, node_memory: str | None) -> _Place:
+    slots = found.slots_per_node
+    given_bytes = engine.parse_size(node_memory) if node_memory else None
+    memory_bytes = slot_memory_bytes(found.vm_size, slots, given_bytes)
+    if not found.package:
+        raise BadSetting(
+            f"pool {found.id} does not say which package its nodes have (metadata "
+            "evensplit.package); make it with `evensplit batch pool create`"
+        )
+    nodes = max(1, found.num_dedicated + found.num_spot)
+    return _Place(found.id, slots, memory_bytes, nodes * slots, found.package)
+
+
+def _check_reachable(places: Sequence[str]) -> None:
+    here = [place for place in places if "://" not in place or place.startswith("file:")]
+    if here:
+        raise BadSetting(f"{here[0]} is on this machine, where no node can read it; give a URL")
 
 
 def _show_plan(
-    job: JobSpec, tasks: list[TaskSpec], files: list[PlannedFile], slots: int, *, as_json: bool
+    job: JobSpec, tasks: list[TaskSpec], files: list[PlannedFile], place: _Place, *, as_json: bool
 ) -> None:
-    seconds = fanout.expected_seconds(tasks, slots)
+    seconds = fanout.expected_seconds(tasks, place.num_slots)
     if as_json:
         data = {
             "job": job.id,
+            "pool": place.pool_id,
+            "num_requests": fanout.num_requests(tasks),
             "expected_seconds": seconds,
             "tasks": [{"id": item.id, **json.loads(item.to_json())} for item in tasks],
             "problems": {item.file.source: item.problem for item in files if item.problem},
@@ -190,11 +247,12 @@ def _show_plan(
     show.job_plan(job.id, tasks, files, seconds)
 
 
-def _run_here(job: JobSpec, tasks: list[TaskSpec], slots: int, *, as_json: bool) -> None:
-    service = LocalService(default_root())
+def _run_here(
+    service: LocalService, job: JobSpec, tasks: list[TaskSpec], slots: int, *, as_json: bool
+) -> None:
     made = fanout.submit(service, job, tasks)
     if not as_json:
-        show.submission(made)
+        click.echo(show.submission(made))
     with show.live(quiet=as_json) as on_report:
         service.run(made.job_id, slots, _now_and_then(service, made.job_id, on_report))
         on_report(monitor.look(service, made.job_id))
@@ -225,27 +283,23 @@ def _finish(report: monitor.JobReport, *, as_json: bool) -> None:
         raise error
 
 
-def _service_of(job_id: str) -> Service:
-    if not job_id.startswith(f"{PREFIX}-"):
-        raise NoJob(f"{job_id} is no job; see `evensplit batch list`")
-    return LocalService(default_root())
-
-
 @batch.command()
 @click.argument("job")
-@_json
-def status(job: str, as_json: bool) -> None:
+@account
+@json_option
+def status(job: str, as_json: bool, endpoint: str, login: str) -> None:
     """Show how a job goes; after its end, exit with the code of its failures."""
-    _finish(monitor.look(_service_of(job), job), as_json=as_json)
+    _finish(monitor.look(service_of(job, endpoint, login), job), as_json=as_json)
 
 
 @batch.command()
 @click.argument("job")
 @click.option("--poll-seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True)
-@_json
-def wait(job: str, poll_seconds: float, as_json: bool) -> None:
+@account
+@json_option
+def wait(job: str, poll_seconds: float, as_json: bool, endpoint: str, login: str) -> None:
     """Show how a job goes until it has ended; exit as status does."""
-    service = _service_of(job)
+    service = service_of(job, endpoint, login)
     with show.live(quiet=as_json) as on_report:
         report = monitor.wait(service, job, on_report, poll_seconds=poll_seconds)
     _finish(report, as_json=as_json)
@@ -255,10 +309,11 @@ def wait(job: str, poll_seconds: float, as_json: bool) -> None:
 @click.argument("job")
 @click.argument("task_id", metavar="TASK")
 @click.option("--stderr", "err", is_flag=True, help="Standard error, not output.")
-@_json
-def logs(job: str, task_id: str, err: bool, as_json: bool) -> None:
+@account
+@json_option
+def logs(job: str, task_id: str, err: bool, as_json: bool, endpoint: str, login: str) -> None:
     """Print what a task wrote. TASK is its id, or the beginning of it."""
-    service = _service_of(job)
+    service = service_of(job, endpoint, login)
     names = [item.task.id for item in monitor.look(service, job).tasks]
     found = [name for name in names if name.startswith(task_id)]
     if len(found) != 1:
@@ -271,33 +326,34 @@ def logs(job: str, task_id: str, err: bool, as_json: bool) -> None:
 
 @batch.command()
 @click.argument("job")
-@_json
-def cancel(job: str, as_json: bool) -> None:
+@account
+@json_option
+def cancel(job: str, as_json: bool, endpoint: str, login: str) -> None:
     """End a job and what runs of it; parts that are committed stay."""
-    service = _service_of(job)
+    service = service_of(job, endpoint, login)
     service.cancel_job(job)
-    _tell({"job": job, "state": "ended"}, f"{job} is cancelled", as_json=as_json)
+    tell({"job": job, "state": "ended"}, f"{job} is cancelled", as_json=as_json)
 
 
 @batch.command("list")
-@_json
-def list_command(as_json: bool) -> None:
+@account
+@json_option
+def list_command(as_json: bool, endpoint: str, login: str) -> None:
     """List the jobs that are there, ended ones too."""
-    jobs = LocalService(default_root()).jobs()
+    jobs = [job for service in services(endpoint, login) for job in service.jobs()]
     lines = "\n".join(f"{job.id}  {job.state}" for job in jobs)
-    _tell([{"job": job.id, "state": job.state} for job in jobs], lines, as_json=as_json)
+    tell([{"job": job.id, "state": job.state} for job in jobs], lines, as_json=as_json)
 
 
 @batch.command()
-@_json
-def clean(as_json: bool) -> None:
+@account
+@json_option
+def clean(as_json: bool, endpoint: str, login: str) -> None:
     """Delete jobs that have ended: their logs and results go, the parts stay."""
-    service = LocalService(default_root())
-    ended = [job.id for job in service.jobs() if job.state == "ended"]
-    for job_id in ended:
-        service.delete_job(job_id)
-    _tell({"deleted": ended}, f"{len(ended)} jobs deleted", as_json=as_json)
-
-
-def _tell(data: Mapping[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(data) if as_json else text)
+    ended = []
+    for service in services(endpoint, login):
+        for job in service.jobs():
+            if job.state == "ended":
+                service.delete_job(job.id)
+                ended.append(job.id)
+    tell({"deleted": ended}, f"{len(ended)} jobs deleted", as_json=as_json)

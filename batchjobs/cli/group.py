@@ -1,0 +1,107 @@
+"""What the commands share: the group, options, and which service a job belongs to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from batchjobs import client
+from batchjobs.client import AzureBatch
+from batchjobs.fanout import plan_files
+from batchjobs.local import PREFIX, LocalService, default_root
+from batchjobs.pack import PlannedFile
+from batchjobs.service import Service
+from batchjobs.spec import checked_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+_SETTINGS = {
+    "--target-size": "Hard cap on a part's file size. [default: 100MB]",
+    "--parts": "Exactly so many parts of each file, instead of a size.",
+    "--rows-per-part": "So many rows in every part but the last, instead of a size.",
+    "--cut": "row (default) or row-group.",
+    "--codec": "Compression of the parts. [default: the source's]",
+    "--codec-level": "Level of --codec.",
+    "--row-group-size": "128MB or 1000000rows. [default: the source's]",
+    "--columns": "Take only these, with commas between.",
+    "--memory": "Most memory of one task. [default: its slot's share of the node]",
+    "--credential": "For Azure storage, as in evensplit split; never a secret.",
+    "--transfer": "Within Azure storage: auto, server or client.",
+}
+
+
+def split_settings(function: F) -> F:
+    """Add the options of a split that hold for every file."""
+    for name, text in reversed(_SETTINGS.items()):
+        variable = "EVENSPLIT_" + name.strip("-").replace("-", "_").upper()
+        function = click.option(name, envvar=variable, help=text)(function)
+    return function
+
+
+@click.group()
+def batch() -> None:
+    """Split many files at once: one task a file, on Azure Batch or on this machine."""
+
+
+def account(function: F) -> F:
+    """Add the options that name a Batch account and who asks."""
+    endpoint = click.option(
+        "--endpoint",
+        metavar="URL",
+        default="",
+        envvar="AZURE_BATCH_ENDPOINT",
+        help="Of the Batch account: https://ACCOUNT.REGION.batch.azure.com.",
+    )
+    login = click.option(
+        "--login",
+        type=click.Choice(client.CREDENTIALS),
+        default="auto",
+        show_default=True,
+        envvar="EVENSPLIT_BATCH_LOGIN",
+        help="key (AZURE_BATCH_ACCESS_KEY), service-principal (AZURE_TENANT_ID, AZURE_CLIENT_ID, "
+        "AZURE_CLIENT_SECRET), cli, identity (of this machine), or auto: the first two if they "
+        "are set, else cli.",
+    )
+    return endpoint(login(function))
+
+
+def azure(endpoint: str, login: str) -> AzureBatch:
+    """Return the Batch account's service."""
+    return client.connect(endpoint, login, os.environ)
+
+
+def service_of(job_id: str, endpoint: str, login: str) -> Service:
+    """Return the service that a job belongs to; its id begins accordingly."""
+    if job_id.startswith(f"{PREFIX}-"):
+        return LocalService(default_root())
+    return azure(endpoint, login)
+
+
+def services(endpoint: str, login: str) -> list[Service]:
+    """Return every service that there is: this machine, and an account if one is named."""
+    here: Service = LocalService(default_root())
+    return [here, azure(endpoint, login)] if endpoint else [here]
+
+
+def planned(
+    src: tuple[str, ...], dest: str, given: Mapping[str, Any]
+) -> tuple[list[PlannedFile], dict[str, Any]]:
+    """Return the files of a call with what each takes, and the settings of its splits."""
+    settings = checked_settings(given)
+    places = [absolute(item) for item in src]
+    return plan_files(places, absolute(dest), settings), settings
+
+
+def absolute(place: str) -> str:
+    """Return a path that means the same in another folder, or a URL as it is."""
+    return place if "://" in place else os.path.abspath(place)
+
+
+def tell(data: Mapping[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
+    """Print data for machines or a text for people."""
+    click.echo(json.dumps(data) if as_json else text)

@@ -1,0 +1,171 @@
+"""What nodes a pool should have: sizes, autoscale formulas, and the package they install.
+
+Pure but for reading files; the requests are :mod:`batchjobs.client`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchjobs.service import NODE_MEMORY_MARGIN
+from batchjobs.spec import id_of
+from engine import BadSetting, PoolTooSmall
+
+FORMULAS = Path("conf/batch/autoscale")
+START_SCRIPT = "start.sh"
+
+_GIB = 1 << 30
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PLACE = re.compile(r"@(\w+)@")
+# Everything a formula may be filled with, as (least, most): whole numbers, so no text gets in.
+_PARAMETERS: Mapping[str, tuple[int, int]] = {
+    "most_dedicated": (0, 10_000),
+    "most_spot": (0, 10_000),
+    "slots_per_node": (1, 256),
+    "start_hour": (0, 23),
+    "end_hour": (1, 24),
+}
+
+
+@dataclass(frozen=True)
+class VmSize:
+    """A size of Azure's nodes."""
+
+    name: str
+    num_cores: int
+    memory_bytes: int
+
+
+def _size(name: str, num_cores: int, memory_gib: int) -> VmSize:
+    return VmSize(name, num_cores, memory_gib * _GIB)
+
+
+# The smallest first; any other size may be named. Disks do not matter: parts go from the source to
+# the destination without touching the node's.
+VM_SIZES = (
+    _size("standard_d2ds_v5", 2, 8),
+    _size("standard_e2ds_v5", 2, 16),
+    _size("standard_d4ds_v5", 4, 16),
+    _size("standard_e4ds_v5", 4, 32),
+    _size("standard_d8ds_v5", 8, 32),
+    _size("standard_e8ds_v5", 8, 64),
+    _size("standard_d16ds_v5", 16, 64),
+    _size("standard_e16ds_v5", 16, 128),
+    _size("standard_d32ds_v5", 32, 128),
+    _size("standard_e32ds_v5", 32, 256),
+)
+
+
+def choose_vm_size(task_memory_bytes: int, slots_per_node: int) -> VmSize:
+    """Return the smallest size whose every slot holds a task.
+
+    Raises:
+        PoolTooSmall: none does.
+    """
+    for size in VM_SIZES:
+        share = size.memory_bytes * NODE_MEMORY_MARGIN / slots_per_node
+        if share >= task_memory_bytes and size.num_cores >= slots_per_node:
+            return size
+    largest = VM_SIZES[-1]
+    raise PoolTooSmall(
+        f"{slots_per_node} tasks at once of {task_memory_bytes >> 20} MiB memory fit no known size "
+        f"(the largest is {largest.name}, {largest.memory_bytes >> 30} GiB); take fewer --slots or "
+        "a smaller --target-size, or name a --vm-size"
+    )
+
+
+def slot_memory_bytes(vm_size: str, slots_per_node: int, node_memory_bytes: int | None) -> int:
+    """Return what one slot of a pool's nodes has for a task.
+
+    Raises:
+        BadSetting: the size is unknown, and its memory is not given.
+    """
+    known = {size.name: size.memory_bytes for size in VM_SIZES}
+    whole = node_memory_bytes or known.get(vm_size.lower())
+    if whole is None:
+        raise BadSetting(f"how much memory {vm_size} has is not known; give --node-memory")
+    return int(whole * NODE_MEMORY_MARGIN / slots_per_node)
+
+
+def check_name(name: str) -> str:
+    """Return a pool's name.
+
+    Raises:
+        BadSetting: Azure Batch would not take it.
+    """
+    if not _LEGAL_NAME.fullmatch(name):
+        raise BadSetting(
+            f"{name!r} is no name for a pool: 1 to 64 letters, digits, hyphens and underscores"
+        )
+    return name
+
+
+def parse_image(text: str) -> tuple[str, str, str, str]:
+    """Return publisher, offer, SKU and version of an image.
+
+    Raises:
+        BadSetting: it is not all four, or the version is not pinned.
+    """
+    fields = text.split(":")
+    if len(fields) != 4 or not all(fields) or fields[3] == "latest":
+        raise BadSetting(
+            f"image {text!r} is not PUBLISHER:OFFER:SKU:VERSION with a version of its own (not "
+            "latest: nodes of one pool would differ); `az vm image list --all` has them"
+        )
+    return fields[0], fields[1], fields[2], fields[3]
+
+
+def read_formula(name: str, folder: Path = FORMULAS) -> str:
+    """Return the template of a formula: a name in ``conf/batch/autoscale``, or a file.
+
+    Raises:
+        BadSetting: there is none.
+    """
+    named = folder / f"{name}.txt"
+    try:
+        return (named if named.is_file() else Path(name)).read_text(encoding="utf-8")
+    except OSError as error:
+        names = ", ".join(sorted(path.stem for path in folder.glob("*.txt")))
+        raise BadSetting(
+            f"no formula {name}: name a file, or in {folder} one of: {names or 'none here'}"
+        ) from error
+
+
+def fill_formula(template: str, parameters: Mapping[str, int]) -> str:
+    """Return a formula with whole numbers for its parameters.
+
+    Raises:
+        BadSetting: one is not known, not given, or out of bounds.
+    """
+
+    def number(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in _PARAMETERS or name not in parameters:
+            raise BadSetting(f"the formula's @{name}@ is none of {', '.join(_PARAMETERS)}")
+        value, (least, most) = int(parameters[name]), _PARAMETERS[name]
+        if not least <= value <= most:
+            raise BadSetting(f"{name} is {value}; it must be {least} to {most}")
+        return str(value)
+
+    return _PLACE.sub(number, template)
+
+
+def read_package(folder: Path) -> tuple[str, dict[str, bytes]]:
+    """Return the name of a package, a hash of all that is in it, and its files.
+
+    Raises:
+        BadSetting: the folder does not hold a package.
+    """
+    files = {path.name: path.read_bytes() for path in sorted(folder.glob("*")) if path.is_file()}
+    wheels = [name for name in files if name.startswith("evensplit-") and name.endswith(".whl")]
+    if len(wheels) != 1 or START_SCRIPT not in files or "constraints.txt" not in files:
+        raise BadSetting(
+            f"{folder} is no package: it needs one wheel of evensplit, constraints.txt and "
+            f"{START_SCRIPT}; `make package` makes one"
+        )
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return id_of("package", digests), files
