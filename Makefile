@@ -13,7 +13,7 @@ VERDICTS := build/matrix.jsonl
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix bench clean
+.PHONY: help demo test lint unit matrix bench package clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -40,6 +40,19 @@ matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/read
 
 bench: $(VENV)/.benches ## measure against the alternatives
 	@$(BIN)/python -m benchmarks
+
+# The wheels are for the nodes' Python, which is not this one: say it if it is another, 3.12 and so on.
+NODE_PYTHON ?= 3.12
+PACKAGE := build/package
+
+package: $(VENV)/.made ## what nodes of Azure Batch install: all wheels, in build/package
+	@rm -rf $(PACKAGE) && mkdir -p $(PACKAGE)
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
+		--wheel-dir $(PACKAGE) .
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check -c conf/constraints.txt \
+		--dest $(PACKAGE) --python-version $(NODE_PYTHON) --only-binary :all: \
+		--platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 pip $(PACKAGE)/evensplit-*.whl
+	@cp conf/constraints.txt conf/batch/start.sh $(PACKAGE)
 
 clean: ## remove the environment and every cache
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \

@@ -145,10 +145,15 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """All tasks of one call of submit, and what holds for each of them.
+    """One call of submit, and what holds for each of its tasks.
+
+    The tasks are no fields: a source that was mended or added is another task of the same job, so
+    that all others are found done.
 
     Attributes:
-        task_ids: of every task of the call, whether this attempt runs it or an earlier one did.
+        sources: as they were named; their order does not matter.
+        destination: where the folders of parts go.
+        settings: of each split.
         pool_id: where they run.
         slots_per_node: task slots of the pool's nodes.
         max_retries: of a task that ends with an error; a lost node is not counted.
@@ -156,10 +161,12 @@ class JobSpec:
         retention_seconds: how long a node keeps a task's files.
         outputs_url: container for stdout, stderr and results, empty for none.
         identity: resource id of the pool's managed identity that may write there.
-        attempt: counts calls that found the job before finished with failed tasks.
+        attempt: counts calls that found the job before ended, and tasks to do.
     """
 
-    task_ids: tuple[str, ...]
+    sources: tuple[str, ...]
+    destination: str
+    settings: Mapping[str, Any]
     pool_id: str
     slots_per_node: int = 1
     max_retries: int = 2
@@ -172,8 +179,8 @@ class JobSpec:
 
     @property
     def id(self) -> str:
-        """Its name everywhere; the order in which sources were named does not matter."""
-        return id_of(self.prefix, asdict(self) | {"task_ids": sorted(self.task_ids)})
+        """Its name everywhere."""
+        return id_of(self.prefix, asdict(self) | {"sources": sorted(self.sources)})
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import psutil
 import engine
 from batchjobs import adf, fanout, monitor, show, task
 from batchjobs.cli.group import (
+    absolute,
     account,
     azure,
     batch,
@@ -175,7 +176,9 @@ def submit(
         package=place.package,
     )
     job = JobSpec(
-        tuple(item.id for item in tasks),
+        tuple(absolute(item) for item in src),
+        absolute(dest),
+        settings,
         pool_id=place.pool_id,
         slots_per_node=place.slots_per_node,
         max_retries=retries,

@@ -31,7 +31,7 @@ def tasks_of(number, length=10, **more):
 
 
 def job_of(tasks, **more):
-    return JobSpec(tuple(task.id for task in tasks), "nodes", **more)
+    return JobSpec((f"az://in/{len(tasks)}",), "az://out", {}, "nodes", **more)
 
 
 def test_a_thousand_tasks_take_no_more_than_15_requests_and_keep_their_order(fake, service):

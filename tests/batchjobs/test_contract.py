@@ -45,7 +45,7 @@ def spec(tmp_path):
         )
         for name in ("good", "bad")
     ]
-    return JobSpec(tuple(task.id for task in tasks), "pool", max_retries=0, prefix="local"), tasks
+    return JobSpec((str(tmp_path),), "out", {}, "pool", max_retries=0, prefix="local"), tasks
 
 
 def test_what_is_there_already_is_no_error(world, spec):

@@ -70,6 +70,7 @@ def test_one_damaged_file_fails_alone_and_only_it_is_done_again(sources, tmp_pat
     (sources / "c.parquet").write_bytes(good)
     mended = run(*submit(sources))
     assert mended.code == 0, mended.err
+    assert len(json.loads(mended.out)["tasks"]) == 1
     assert read_parts(tmp_path / "out/c").num_rows == ROWS["c"]
 
 

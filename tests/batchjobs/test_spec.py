@@ -11,11 +11,13 @@ from engine import BadSetting
 
 FILE = FileSplit("a.parquet", "out/a", "v1", 10)
 TASK = TaskSpec((FILE,), {"target_size": "1MB"}, 1, "p1")
-JOB = JobSpec(("split-1", "split-2"), "pool")
+JOB = JobSpec(("in/a", "in/b"), "out", {"cut": "row"}, "pool")
 OTHER_FILES = {"source": "b", "destination": "c", "version": "v2", "size_bytes": 11}
 OTHER_TASKS = {"files": (FILE, FILE), "settings": {}, "num_slots": 2, "package": "p2"}
 OTHER_JOBS = {
-    "task_ids": ("split-1",),
+    "sources": ("in/a",),
+    "destination": "other",
+    "settings": {},
     "pool_id": "other",
     "slots_per_node": 3,
     "max_retries": 0,
@@ -59,7 +61,7 @@ def test_every_field_of_a_file_changes_the_id_of_its_task():
 
 
 def test_the_order_of_sources_does_not_change_a_job():
-    assert replace(JOB, task_ids=JOB.task_ids[::-1]).id == JOB.id
+    assert replace(JOB, sources=JOB.sources[::-1]).id == JOB.id
 
 
 def test_a_task_travels_as_text():
