@@ -43,6 +43,7 @@ from batchjobs.spec import FileSplit, JobSpec, TaskSpec, checked_settings
 from engine import BadSetting, NoJob
 
 _MACHINE_POLL_SECONDS = 1.0
+_hours = click.FloatRange(min=0, min_open=True)
 
 
 @batch.command("task")
@@ -117,7 +118,9 @@ def _text_of(spec: str) -> str:
 @click.option("--node-memory", metavar="SIZE", help="Of a node, if its size is unknown.")
 @click.option("--pack-small", metavar="SIZE", help="Small files share tasks of up to this size.")
 @click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True)
-@click.option("--max-hours", type=click.FloatRange(min=0.001), default=24.0, show_default=True)
+@click.option(
+    "--max-hours", type=click.FloatRange(min=0, min_open=True), default=24.0, show_default=True
+)
 @click.option("--keep-hours", type=click.FloatRange(min=0), default=168.0, show_default=True)
 @click.option("--outputs", metavar="URL", default="", help="Container for logs and results.")
 @click.option("--identity", metavar="ID", default="", help="The pool's, that writes --outputs.")
@@ -182,7 +185,7 @@ def submit(
         pool_id=place.pool_id,
         slots_per_node=place.slots_per_node,
         max_retries=retries,
-        max_task_seconds=int(max_hours * 3600),
+        max_task_seconds=max(1, int(max_hours * 3600)),
         retention_seconds=int(keep_hours * 3600),
         outputs_url=outputs,
         identity=identity,

@@ -9,7 +9,7 @@ import pytest
 from tests.batchjobs.fake_batch import KEY, Refusal
 from tests.engine.running import run, write_source
 
-ROWS = {"a": 9_000, "b": 3_000, "c": 700}
+ROWS = {"a": 9_000, "c": 700}
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def submit(url, *words):
     return run("batch", "submit", f"{url}/in", "--dest", f"{url}/out", *words)
 
 
+@pytest.mark.slow
 def test_files_are_split_by_tasks_and_only_what_failed_is_done_again(fake, place):
     """One file is damaged, and one node is taken away while it is at work."""
     client, url = place
@@ -52,8 +53,8 @@ def test_files_are_split_by_tasks_and_only_what_failed_is_done_again(fake, place
     assert problem.endswith("/in/bad.parquet")
     made = json.loads(submit(url).out)
     job = made["job_id"]
-    assert (job, made["num_added"]) == (shown["job"], 4)
-    assert json.loads(submit(url).out)["num_found"] == 4
+    assert (job, made["num_added"]) == (shown["job"], 3)
+    assert json.loads(submit(url).out)["num_found"] == 3
     first = next(iter(fake.tasks[job].values()))
     fake.start(job, first)
     fake.preempt(job, first)
@@ -61,8 +62,8 @@ def test_files_are_split_by_tasks_and_only_what_failed_is_done_again(fake, place
     ended = run("batch", "wait", job, "--json")
     assert (ended.code, "job.tasks-failed" in ended.err) == (7, True)
     report = json.loads(ended.out.splitlines()[0])
-    assert report["counts"] == {"waiting": 0, "running": 0, "done": 3, "failed": 1}
-    assert [task["num_requeues"] for task in report["tasks"]] == [1, 0, 0, 0]
+    assert report["counts"] == {"waiting": 0, "running": 0, "done": 2, "failed": 1}
+    assert [task["num_requeues"] for task in report["tasks"]] == [1, 0, 0]
     (failed,) = [task for task in report["tasks"] if task["state"] == "failed"]
     assert failed["problem"].startswith("source.")
     assert failed["title"].endswith("bad.parquet")

@@ -15,7 +15,7 @@ from batchjobs.spec import FileSplit
 from engine import PoolTooSmall
 from tests.engine.running import end, read_parts, run, start, write_source
 
-ROWS = {"a": 30_000, "b": 3_000, "c": 900, "d": 400}
+ROWS = {"a": 30_000, "b": 900, "c": 400}
 
 
 @pytest.fixture
@@ -31,39 +31,28 @@ def submit(sources, *words):
     return (*words, "--target-size", "100kB", "--json")
 
 
-def test_each_file_is_split_by_a_task_and_the_job_is_found_again(sources, tmp_path):
-    shown = json.loads(run(*submit(sources, "--dry-run")).out)
-    ended = run(*submit(sources))
-    assert ended.code == 0, ended.err
-    report = json.loads(ended.out)
-    assert shown["job"] == report["id"]
-    assert [task["id"] for task in shown["tasks"]] == [task["id"] for task in report["tasks"]]
-    assert report["counts"] == {"waiting": 0, "running": 0, "done": 4, "failed": 0}
-    assert [task["title"][-9:-8] for task in report["tasks"]] == list("abcd")  # largest first
-    for name, rows in ROWS.items():
-        assert read_parts(tmp_path / "out" / name)["id"].to_pylist() == list(range(rows))
-    manifests = sorted(tmp_path.glob("out/*/_evensplit/manifest.json"))
-    written = [path.stat().st_mtime_ns for path in manifests]
-    again = json.loads(run(*submit(sources)).out)
-    assert again["id"] == report["id"]
-    assert [path.stat().st_mtime_ns for path in manifests] == written
-
-
-def test_one_damaged_file_fails_alone_and_only_it_is_done_again(sources, tmp_path):
-    for name in ("a", "b"):
-        (sources / f"{name}.parquet").unlink()
+@pytest.mark.slow
+def test_each_file_has_a_task_and_only_what_failed_is_done_again(sources, tmp_path):
     good = (sources / "c.parquet").read_bytes()
     (sources / "c.parquet").write_bytes(good[:-4] + b"oops")
+    shown = json.loads(run(*submit(sources, "--dry-run")).out)
     ended = run(*submit(sources))
     assert ended.code == 7
     report = json.loads(ended.out.splitlines()[0])
-    assert report["counts"] == {"waiting": 0, "running": 0, "done": 1, "failed": 1}
-    (failed,) = [task for task in report["tasks"] if task["state"] == "failed"]
+    assert shown["job"] == report["id"]
+    assert [task["id"] for task in shown["tasks"]] == [task["id"] for task in report["tasks"]]
+    assert report["counts"] == {"waiting": 0, "running": 0, "done": 2, "failed": 1}
+    assert [task["title"][-9:-8] for task in report["tasks"]] == list("abc")  # largest first
+    for name in "ab":
+        assert read_parts(tmp_path / "out" / name)["id"].to_pylist() == list(range(ROWS[name]))
+    failed = report["tasks"][2]
     assert failed["problem"].startswith("source.not-parquet")
     assert (failed["exit_code"], failed["num_retries"]) == (3, 0)
     assert "replace the source" in failed["advice"]
     logs = run("batch", "logs", report["id"], failed["id"][:20], "--stderr")
     assert "source.not-parquet" in logs.out
+
+    written = manifests(tmp_path)
     again = json.loads(run(*submit(sources)).out.splitlines()[0])
     assert again["id"] != report["id"]
     assert [task["id"] for task in again["tasks"]] == [failed["id"]]
@@ -72,15 +61,24 @@ def test_one_damaged_file_fails_alone_and_only_it_is_done_again(sources, tmp_pat
     assert mended.code == 0, mended.err
     assert len(json.loads(mended.out)["tasks"]) == 1
     assert read_parts(tmp_path / "out/c").num_rows == ROWS["c"]
+    finished = run(*submit(sources))
+    assert (finished.code, finished.out) == (0, mended.out)
+    assert written.items() <= manifests(tmp_path).items()
 
 
+def manifests(tmp_path):
+    found = tmp_path.glob("out/*/_evensplit/manifest.json")
+    return {path: path.stat().st_mtime_ns for path in found}
+
+
+@pytest.mark.slow
 def test_a_submit_that_was_killed_is_finished_by_the_same_command(sources, tmp_path):
-    for name in ("a", "b"):
+    for name in "ab":
         (sources / f"{name}.parquet").unlink()
     slow = "import batchjobs.local as l\nl._COMMAND = ('sleep', '60')"
     process = start(*submit(sources), first=slow)
     states = list_states(tmp_path, process, lambda found: "running" in found)
-    assert len(states) == 2
+    assert states == ["running"]
     process.send_signal(signal.SIGKILL)
     end_quickly(process)
     left = [json.loads(p.read_text()) for p in tmp_path.glob("jobs/*/*/state.json")]
@@ -88,7 +86,7 @@ def test_a_submit_that_was_killed_is_finished_by_the_same_command(sources, tmp_p
     assert pids
     ended = run(*submit(sources))
     assert ended.code == 0, ended.err
-    assert json.loads(ended.out)["counts"]["done"] == 2
+    assert json.loads(ended.out)["counts"]["done"] == 1
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
@@ -136,26 +134,25 @@ def test_a_task_that_is_killed_is_run_again_and_gives_up(sources, tmp_path):
 
 def test_a_task_that_takes_too_long_fails(sources):
     slow = "import batchjobs.local as l\nl._COMMAND = ('sleep', '60')"
-    ended = end(start(*submit(sources / "a.parquet", "--max-hours", 0.001), first=slow))
+    ended = end(start(*submit(sources / "a.parquet", "--max-hours", 0.0001), first=slow))
     (task,) = json.loads(ended.out.splitlines()[0])["tasks"]
-    assert (task["state"], "longer than 3" in task["problem"]) == ("failed", True)
+    assert (task["state"], "longer than 1" in task["problem"]) == ("failed", True)
 
 
 def test_a_dry_run_shows_the_tasks_and_makes_nothing(sources, tmp_path):
     ended = run(*submit(sources, "--dry-run"))
     shown = json.loads(ended.out)
-    assert [len(task["files"]) for task in shown["tasks"]] == [1, 1, 1, 1]
+    assert [len(task["files"]) for task in shown["tasks"]] == [1, 1, 1]
     assert not (tmp_path / "jobs").exists()
     assert not (tmp_path / "out").exists()
     for_people = run(*submit(sources, "--dry-run")[:-1])
-    assert "4 files in 4 tasks; nothing is submitted" in for_people.out
+    assert "3 files in 3 tasks; nothing is submitted" in for_people.out
 
 
 def test_small_files_share_a_task(sources):
-    ended = run(*submit(sources, "--pack-small", "300kB"))
-    report = json.loads(ended.out)
-    assert [task["title"].endswith("more") for task in report["tasks"]] == [False, True]
-    assert report["counts"]["done"] == 2
+    shown = json.loads(run(*submit(sources, "--pack-small", "300kB", "--dry-run")).out)
+    names = [[file["source"][-9] for file in task["files"]] for task in shown["tasks"]]
+    assert names == [["a"], ["b", "c"]]
 
 
 def test_two_sources_of_one_destination_are_refused(sources, tmp_path):

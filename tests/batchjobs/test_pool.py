@@ -195,13 +195,8 @@ def test_the_start_task_installs_offline_once_and_over_what_was_cut_short(packag
     assert program.stat().st_mtime_ns == written
 
 
-def test_the_start_task_says_what_is_missing(package, tmp_path):
+def test_the_start_task_says_what_is_missing(tmp_path):
     (tmp_path / "start.sh").write_bytes(START.read_bytes())
     ended = start(tmp_path, tmp_path / "shared")
     assert (ended.returncode, "make the package anew" in ended.stderr) == (2, True)
-    (tmp_path / "constraints.txt").write_text("")
-    for wheel in package.glob("pip-*.whl"):
-        (tmp_path / wheel.name).write_bytes(wheel.read_bytes())
-    failed = start(tmp_path, tmp_path / "shared")
-    assert failed.returncode != 0
     assert not (tmp_path / "shared/evensplit/package-1/.installed").exists()
