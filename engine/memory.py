@@ -26,7 +26,8 @@ KIB, MIB = 1 << 10, 1 << 20
 _SPLICE_PROCESS_BYTES = 36 * MIB  # interpreter, engine.work, numpy: 30
 _REMOTE_PROCESS_BYTES = 72 * MIB  # and fsspec with adlfs: 59
 _DASK_PROCESS_BYTES = 76 * MIB  # and Dask: 62
-_ARROW_PROCESS_BYTES = 120 * MIB  # and pyarrow with Dask: 99
+_ARROW_PROCESS_BYTES = 134 * MIB  # and pyarrow, with what it keeps after its first work: 112
+_VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
 FURTHER_PROCESS_BYTES = 80 * MIB  # a worker process beside another, which shares its libraries: 66
 _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
 _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
@@ -36,7 +37,7 @@ _BYTES_PER_CUT_VALUE = 40
 _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
 _KEPT_COPIES_PER_DICTIONARY = 2
 _COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, united
-_BYTES_PER_UNITED_ENTRY = 200  # in hash tables that double, and in maps from old to new
+_BYTES_PER_UNITED_ENTRY = 240  # in hash tables that double, and in maps from old to new
 _KEPT_PER_CHUNK_BYTES = 8 * KIB
 _COPIES_PER_PROFILED_FOOTER = 4
 _PROFILED_PER_CHUNK_BYTES = 2 * KIB
@@ -195,7 +196,7 @@ def verify_bytes(
         encoded_bytes=0,
     )
     return (
-        _ARROW_PROCESS_BYTES
+        _VERIFY_PROCESS_BYTES
         + _SPLIT_PER_FOOTER_BYTE * footer_bytes
         + _DECODED_PER_THRIFT_BYTE * largest_index_bytes
         + 2 * workers * side
