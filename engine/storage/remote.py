@@ -10,6 +10,7 @@ client, as :mod:`engine.storage.azure` has it.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from engine.format.footer import Range
 
 _VERSION_KEYS = ("etag", "ETag", "content_md5", "last_modified", "LastModified", "mtime", "created")
+_CREATING = threading.Lock()
 
 
 @contextmanager
@@ -238,8 +240,11 @@ class FsspecStorage:
             return None
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        """Create a small file, by the driver's own exclusive mode."""
-        with store_errors(path):
+        """Create a small file, by the driver's own exclusive mode.
+
+        One at a time in this process: ``memory://`` looks first and creates then.
+        """
+        with _CREATING, store_errors(path):
             self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             try:
                 self.fs.pipe_file(path, data, mode="create")

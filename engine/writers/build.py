@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,23 +29,29 @@ from engine.format import levels as lv
 from engine.format import statistics as st
 from engine.format.codecs import compress
 from engine.format.footer import Encoding, Type
-from engine.format.one_page import as_ordered, encode_values
+from engine.format.one_page import encode_values
 from engine.format.page_index import PageEntry, PageLocation
-from engine.format.pages import PageHeader, PageType, check_crc, new_dictionary_header, page_version
+from engine.format.pages import PageHeader, PageType, new_dictionary_header, page_version
 from engine.format.thrift import Struct
 from engine.model import Recoding
-from engine.page_maps import at_page, page_maps, read_header, read_page
+from engine.page_maps import at_page, page_maps, read_header
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.new_page import NewPage, build_page, recoded_page
-from engine.writers.source_chunk import DICTIONARY_ENCODINGS, SourceChunk, open_page, source_chunk
+from engine.writers.source_chunk import (
+    DICTIONARY_ENCODINGS,
+    OpenPage,
+    SourceChunk,
+    source_chunk,
+    take,
+)
 
 # As common writers have it: they do not know what comes. United dictionaries may be larger, since
 # what they save is known from the sources, and plans count on it; readers keep them in memory.
-MOST_DICTIONARY_BYTES = 1 << 20
-MOST_UNITED_BYTES = 16 << 20
+_MOST_DICTIONARY_BYTES = 1 << 20
+_MOST_UNITED_BYTES = 16 << 20
 _UNITED_AT_ONCE_BYTES = 2 << 20
-PAGE_ENTRIES = 20_000
-PAGE_BYTES = 1 << 20
+_PAGE_ENTRIES = 20_000
+_PAGE_BYTES = 1 << 20
 
 
 def must_build(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bool:
@@ -80,7 +86,7 @@ class _Place:
         with at_page(piece.file, piece.row_group, self.leaf):
             self.source: SourceChunk = source_chunk(piece.file, piece.row_group, self.leaf)
 
-    def pages(self) -> Iterator[_Page]:
+    def pages(self) -> Iterator[OpenPage]:
         """Yield what the piece has of each page."""
         pages, piece = self.source.pages, self.piece
         for number in range(pages.page_of_row(piece.start_row), pages.num_pages):
@@ -90,63 +96,9 @@ class _Place:
                 first_row == piece.stop_row and not pages.continues(number)
             ):
                 return
-            with at_page(piece.file, piece.row_group, self.leaf, number):
-                page = self._page(number)
-            if page.slice.num_entries:
+            page = self.source.open_page(number, piece.start_row, piece.stop_row)
+            if page.kept.num_entries:
                 yield page
-
-    def _page(self, number: int) -> _Page:
-        source, piece = self.source, self.piece
-        where = source.pages.page(number)
-        header, body = read_page(piece.file, where)
-        if not header.is_data:
-            raise BadStructure("not a data page")
-        check_crc(header, body)
-        levels, values = open_page(header, body, source.chunk.codec, self.leaf)
-        base, end = source.pages.rows(number)
-        kept = lv.slice_rows(
-            levels,
-            -1 if base > piece.start_row else piece.start_row - base,
-            max(0, min(piece.stop_row, end) - base),
-        )
-        return _Page(self, number, header, body, levels, values, kept)
-
-
-class _Page(NamedTuple):
-    """What a piece has of a page, decompressed."""
-
-    place: _Place
-    number: int
-    header: PageHeader
-    body: bytes
-    levels: lv.PageLevels
-    section: bytes
-    slice: lv.PageSlice
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every entry is kept, and the page begins with a row."""
-        starts = self.levels.repetition is None or not self.levels.repetition[0]
-        return self.slice.num_entries == self.levels.num_entries and bool(starts)
-
-    @property
-    def continues_row(self) -> bool:
-        """Whether its first entry kept belongs to a row that began before."""
-        repetition = self.levels.repetition
-        return repetition is not None and bool(repetition[self.slice.first_entry])
-
-    def indices(self) -> Any:
-        """Return the dictionary indices that are kept."""
-        found = lv.decode_dictionary_indices(self.section, self.levels.num_values)[1]
-        return found[self.slice.first_value : self.slice.last_value]
-
-    def values(self) -> Any:
-        """Return the values that are kept, as an Arrow array."""
-        source = self.place.source
-        if self.header.is_dictionary_encoded:
-            return _taken(source.dictionary()[1], self.indices())
-        every = source.values(self.number, self.header, self.section, self.levels.num_values)
-        return every[self.slice.first_value : self.slice.last_value]
 
 
 @dataclass
@@ -188,9 +140,9 @@ class _Build:
         if has_dictionary:
             self._put_dictionary()
         first_data_page = self.out.num_bytes
-        for place in self.places:
+        for number, place in enumerate(self.places):
             for page in place.pages():
-                self._add(page)
+                self._add(page, None if self.is_plain else self.dictionary.indices(number, page))
         self._flush()
         encodings = [encoding for _, encoding in self.used]
         if has_dictionary:
@@ -223,10 +175,8 @@ class _Build:
     def _put_dictionary(self) -> None:
         plain = encode_values(self.leaf, Encoding.PLAIN, self.dictionary.values)
         packed = compress(self.codec, plain, self.recoding.level)
-        model = next(place.source for place in self.places)
-        has_crc = model.pages.num_pages > 0 and (
-            read_header(model.file, model.pages.page(0)).crc is not None
-        )
+        first_page = self.model.pages.page(0)
+        has_crc = read_header(self.model.file, first_page).crc is not None
         head = new_dictionary_header(
             packed,
             uncompressed_bytes=len(plain),
@@ -238,69 +188,74 @@ class _Build:
 
     # -- pages -----------------------------------------------------------------------------------
 
-    def _add(self, page: _Page) -> None:
-        indices = None if self.is_plain else self.dictionary.indices(page)
+    def _add(self, page: OpenPage, indices: Any | None) -> None:
+        """Take in a page; ``indices`` are its values in the new dictionary, if it has them."""
         if self._carries(page, indices):
             self._flush()
             self._carry(page)
             return
-        is_dictionary = indices is not None
-        encoding = page.header.encoding
-        if is_dictionary:
-            encoding = int(Encoding.RLE_DICTIONARY)
-            if self.pages_are_v1(page) and page.header.encoding == Encoding.PLAIN_DICTIONARY:
-                encoding = page.header.encoding
-        elif encoding in DICTIONARY_ENCODINGS:
-            encoding = int(Encoding.PLAIN)
-        pending = self.pending
-        if pending is not None and not page.continues_row:
-            other = (pending.encoding, pending.is_dictionary) != (encoding, is_dictionary)
-            full = pending.num_entries + page.slice.num_entries > PAGE_ENTRIES
-            if other or full or pending.num_bytes + len(page.section) > PAGE_BYTES:
-                self._flush()
-                pending = None
-        if pending is None:
-            pending = self.pending = _Pending(page.header, encoding, is_dictionary, [], [], [])
-        elif pending.is_dictionary != is_dictionary:  # a row that goes on without the dictionary
-            pending.values = [self.dictionary.decoded(np.concatenate(pending.values))]
-            pending.is_dictionary, pending.encoding = False, int(Encoding.PLAIN)
-        first, last = page.slice.first_entry, page.slice.last_entry
+        pending = self._pending_for(page, is_dictionary=indices is not None)
+        first, last = page.kept.first_entry, page.kept.last_entry
         if page.levels.repetition is not None:
             pending.repetition.append(page.levels.repetition[first:last])
         if page.levels.definition is not None:
             pending.definition.append(page.levels.definition[first:last])
         pending.values.append(indices if pending.is_dictionary else page.values())
-        whole = page.place.source.bounds_by_writer(page.number, page.header)
-        pending.bounds = st.merge(
-            [pending.bounds, whole if page.is_whole else st.UNKNOWN], self.order
-        )
-        pending.num_entries += page.slice.num_entries
+        by_writer = page.source.bounds_by_writer(page.number, page.header)
+        bounds = by_writer if page.is_whole else st.UNKNOWN
+        pending.bounds = st.merge([pending.bounds, bounds], self.order)
+        pending.num_entries += page.kept.num_entries
         pending.num_bytes += len(page.section)
         self.is_plain |= not pending.is_dictionary
 
-    def pages_are_v1(self, page: _Page) -> bool:
-        """Whether a page made from this one will be of version 1."""
-        return (self.recoding.page_version or page_version(page.header)) == 1
+    def _pending_for(self, page: OpenPage, *, is_dictionary: bool) -> _Pending:
+        """Return the entries that a page's are to follow; none if it begins a page of its own."""
+        encoding = self._encoding(page, is_dictionary=is_dictionary)
+        pending = self.pending
+        if pending is not None and not page.continues_row:
+            other = (pending.encoding, pending.is_dictionary) != (encoding, is_dictionary)
+            full = pending.num_entries + page.kept.num_entries > _PAGE_ENTRIES
+            if other or full or pending.num_bytes + len(page.section) > _PAGE_BYTES:
+                self._flush()
+                pending = None
+        if pending is None:
+            self.pending = _Pending(page.header, encoding, is_dictionary, [], [], [])
+            return self.pending
+        if pending.is_dictionary and not is_dictionary:  # a row that goes on without the dictionary
+            pending.values = [take(self.dictionary.values, np.concatenate(pending.values))]
+            pending.is_dictionary, pending.encoding = False, int(Encoding.PLAIN)
+        return pending
 
-    def _carries(self, page: _Page, indices: Any | None) -> bool:
+    def _encoding(self, page: OpenPage, *, is_dictionary: bool) -> int:
+        """Return how the values of a page are to be encoded."""
+        encoding = page.header.encoding
+        if is_dictionary:
+            is_v1 = (self.recoding.page_version or page_version(page.header)) == 1
+            keeps_name = is_v1 and encoding == Encoding.PLAIN_DICTIONARY  # not for V2 pages
+            return encoding if keeps_name else int(Encoding.RLE_DICTIONARY)
+        return int(Encoding.PLAIN) if encoding in DICTIONARY_ENCODINGS else encoding
+
+    def _carries(self, page: OpenPage, indices: Any | None) -> bool:
         """Whether a page can be taken over with its values as they are encoded."""
-        is_large = 4 * page.slice.num_entries >= PAGE_ENTRIES or 4 * len(page.section) >= PAGE_BYTES
+        is_large = (
+            4 * page.kept.num_entries >= _PAGE_ENTRIES or 4 * len(page.section) >= _PAGE_BYTES
+        )
         return (
             page.is_whole
             and indices is None
             and not page.header.is_dictionary_encoded
-            and not page.place.source.is_chained
+            and not page.source.is_chained
             and not self.recoding.dictionary
             and (is_large or self.pending is None)
             and not self._next_continues(page)
         )
 
-    def _next_continues(self, page: _Page) -> bool:
-        pages = page.place.source.pages
+    def _next_continues(self, page: OpenPage) -> bool:
+        pages = page.source.pages
         return page.number + 1 < pages.num_pages and pages.continues(page.number + 1)
 
-    def _carry(self, page: _Page) -> None:
-        source = page.place.source
+    def _carry(self, page: OpenPage) -> None:
+        source = page.source
         new = recoded_page(
             page.header,
             page.body,
@@ -310,17 +265,17 @@ class _Build:
             level=self.recoding.level,
             version=self.recoding.page_version,
         )
-        bounds = self._bounds(page.values())
+        bounds = self.model.bounds_of(page.values())
         if (
             self.codec == source.chunk.codec
             and self.recoding.level is None
             and not (self.recoding.page_version not in (None, page_version(page.header)))
         ):
             where = source.pages.page(page.number)
-            self._note(where.length, new, page.levels, page.slice, bounds)
+            self._note(where.length, new, page.levels, page.kept, bounds)
             self.out.copy(source.file, where)
         else:
-            self._note(len(new.data), new, page.levels, page.slice, bounds)
+            self._note(len(new.data), new, page.levels, page.kept, bounds)
             self.out.write(new.data)
         self.is_plain = True
 
@@ -333,7 +288,7 @@ class _Build:
             indices = np.concatenate(pending.values)
             section = lv.encode_dictionary_indices(self.dictionary.bit_width, indices)
             if not bounds.is_known:
-                bounds = self._bounds(self.dictionary.distinct(indices))
+                bounds = self.model.bounds_of(self.dictionary.distinct(indices))
         else:
             array = pa.concat_arrays(pending.values)
             section = b""
@@ -342,7 +297,7 @@ class _Build:
             else:
                 pending.encoding = int(Encoding.PLAIN)  # delta encodings have a header even so
             if not bounds.is_known:
-                bounds = self._bounds(array)
+                bounds = self.model.bounds_of(array)
         levels = lv.PageLevels(
             pending.num_entries,
             np.concatenate(pending.repetition) if pending.repetition else None,
@@ -364,11 +319,6 @@ class _Build:
         )
         self._note(len(new.data), new, levels, kept, bounds)
         self.out.write(new.data)
-
-    def _bounds(self, array: Any) -> st.Bounds:
-        if not len(array):
-            return st.EMPTY
-        return st.bounds_of(as_ordered(self.leaf, array), self.order)
 
     def _note(
         self,
@@ -421,21 +371,6 @@ def _entry(bounds: st.Bounds, num_entries: int, order: st.Order) -> PageEntry | 
     )
 
 
-def _taken(dictionary: Any, indices: Any) -> Any:
-    """Return the entries of a dictionary at some indices.
-
-    Raises:
-        BadStructure: an index is behind its end.
-    """
-    if len(indices) and int(indices.max()) >= len(dictionary):
-        raise BadStructure(
-            f"index {int(indices.max())} into a dictionary of {len(dictionary)} values"
-        )
-    wanted = np.ascontiguousarray(indices, np.uint32)
-    array = pa.Array.from_buffers(pa.uint32(), len(wanted), [None, pa.py_buffer(wanted)])
-    return dictionary.take(array)
-
-
 class _Dictionary:
     """The dictionary of the new chunk, and where the old ones' entries are in it.
 
@@ -446,10 +381,9 @@ class _Dictionary:
     def __init__(self, places: Sequence[_Place], recoding: Recoding) -> None:
         self._maps: dict[int, Any] = {}  # by place: old index → new index
         self._last: tuple[int, int] | None = None  # place and page behind which it is given up
-        self._places = {id(place): number for number, place in enumerate(places)}
         self.values: Any = pa.nulls(0)
         if recoding.dictionary is not False:
-            own = MOST_DICTIONARY_BYTES if recoding.dictionary else MOST_UNITED_BYTES
+            own = _MOST_DICTIONARY_BYTES if recoding.dictionary else _MOST_UNITED_BYTES
             self._limit = max([own, *(_dictionary_bytes(place.source) for place in places)])
             if recoding.dictionary and places[0].leaf.physical is not Type.BOOLEAN:
                 self._gather(places)
@@ -461,9 +395,11 @@ class _Dictionary:
         """Bits of an index."""
         return max(1, (len(self.values) - 1).bit_length())
 
-    def indices(self, page: _Page) -> Any | None:
-        """Return the indices that a page has in the new dictionary, None if it is to have none."""
-        number = self._places[id(page.place)]
+    def indices(self, number: int, page: OpenPage) -> Any | None:
+        """Return the indices in the new dictionary of a page of place ``number``.
+
+        None if the page is not to use it.
+        """
         given_up = self._last is not None and (number, page.number) >= self._last
         if given_up or not len(self.values):
             return None
@@ -481,15 +417,11 @@ class _Dictionary:
             return None
         return _positions(page.values(), self.values)
 
-    def decoded(self, indices: Any) -> Any:
-        """Return the values at some indices."""
-        return _taken(self.values, indices)
-
     def distinct(self, indices: Any) -> Any:
         """Return each value at some indices once."""
         is_used = np.zeros(len(self.values), np.bool_)
         is_used[indices] = True
-        return _taken(self.values, np.flatnonzero(is_used))
+        return take(self.values, np.flatnonzero(is_used))
 
     _gathers = False
 
@@ -517,7 +449,7 @@ class _Dictionary:
             return True
         known = [self.values] if len(self.values) else []
         united = pa.concat_arrays([*known, *batch]).dictionary_encode()  # by first appearance
-        positions = united.indices.to_numpy(zero_copy_only=False)
+        positions = st.as_numpy(united.indices)
         start = num_entries = len(self.values)
         for number, entries in enumerate(batch, first):
             mapping = positions[start : start + len(entries)]
@@ -536,7 +468,7 @@ class _Dictionary:
         self._gathers = True
         for number, place in enumerate(places):
             for page in place.pages():
-                distinct = pc.unique(page.values()) if page.slice.num_values else pa.nulls(0)
+                distinct = pc.unique(page.values()) if page.kept.num_values else pa.nulls(0)
                 if not self._add(distinct):
                     self._last = (number, page.number)
                     self._map_all(places[: number + 1])
@@ -568,8 +500,7 @@ def _positions(values: Any, among: Any) -> Any:
     """Return where values are in a dictionary; 2^32 - 1 for those that are not."""
     if not len(values):
         return np.zeros(0, np.uint32)
-    found = pc.index_in(values, value_set=among).fill_null(-1)
-    return found.to_numpy(zero_copy_only=False).astype(np.int64).astype(np.uint32)
+    return st.as_numpy(pc.index_in(values, value_set=among).fill_null(-1)).astype(np.uint32)
 
 
 def _dictionary_bytes(source: SourceChunk) -> int:

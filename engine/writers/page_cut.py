@@ -27,23 +27,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.errors import BadStructure
 from engine.format import levels as lv
 from engine.format import statistics as st
 from engine.format import thrift
 from engine.format.footer import Encoding, Type, value
-from engine.format.one_page import as_ordered, encode_values
+from engine.format.one_page import encode_values
 from engine.format.page_index import ColumnIndex, PageEntry, PageLocation
-from engine.format.pages import PageHeader, PageType, check_crc
+from engine.format.pages import PageType, check_crc
 from engine.format.thrift import I64, LIST, Struct
 from engine.model import Recoding
 from engine.page_maps import Headers, at_page, read_header, read_headers, read_page
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
-from engine.writers.new_page import build_page, recoded_page, resized_page
-from engine.writers.source_chunk import DICTIONARY_ENCODINGS, SourceChunk, open_page, source_chunk
+from engine.writers.new_page import NewPage, build_page, recoded_page, resized_page
+from engine.writers.source_chunk import (
+    DICTIONARY_ENCODINGS,
+    OpenPage,
+    SourceChunk,
+    source_chunk,
+)
 
 _MOST_DECODED_PAGES = 8  # of a chunk, for its exact bounds; mostly two are enough
 
@@ -73,13 +76,10 @@ def cut_by_pages(
 
 @dataclass
 class _Rewritten:
-    """A rewritten page: its bytes, and what is true of the rows that it keeps."""
+    """A rewritten page, the source's that it was, and what is true of the rows that it keeps."""
 
     page: int
-    data: bytes
-    uncompressed_bytes: int
-    encoding: int
-    type: PageType
+    new: NewPage
     num_values: int
     bounds: st.Bounds
     value_bytes: int | None
@@ -152,101 +152,35 @@ class _Cut:
     # -- one page --------------------------------------------------------------------------------
 
     def _rewrite(self, number: int) -> _Rewritten:
-        source = self.source
-        with at_page(source.file, source.row_group, source.leaf, number):
-            header, body = read_page(source.file, source.pages.page(number))
-            if not header.is_data:
-                raise BadStructure("not a data page")
-            check_crc(header, body)
-            levels, values = open_page(header, body, source.chunk.codec, source.leaf)
-            base = source.pages.first_rows[number]
-            end = source.pages.rows(number)[1]
-            piece = lv.slice_rows(
-                levels,
-                # Entries that continue a row from the page before belong to an earlier row.
-                -1 if base > self.start_row else self.start_row - base,
-                min(self.stop_row, end) - base,
-            )
-            return self._rewritten(number, header, levels, values, piece)
-
-    def _rewritten(
-        self,
-        number: int,
-        header: PageHeader,
-        levels: lv.PageLevels,
-        values: bytes,
-        piece: lv.PageSlice,
-    ) -> _Rewritten:
         source, leaf = self.source, self.source.leaf
-        section, array = self._cut_values(number, header, levels, values, piece)
-        encoding = header.encoding
-        if array is None and not header.is_dictionary_encoded:
-            encoding = int(Encoding.PLAIN)  # delta encodings have a header even without values
-        new = build_page(
-            header,
-            levels,
-            piece,
-            section,
-            leaf=leaf,
-            encoding=encoding,
-            codec=self.codec,
-            level=self.level,
-            version=self.page_version,
-        )
-        bounds = st.EMPTY if array is None else st.bounds_of(as_ordered(leaf, array), source.order)
+        page = source.open_page(number, self.start_row, self.stop_row)
+        header, levels, kept = page.header, page.levels, page.kept
+        array = page.values()
+        with at_page(source.file, source.row_group, leaf, number):
+            encoding, section = _encoded(page, array)
+            new = build_page(
+                header,
+                levels,
+                kept,
+                section,
+                leaf=leaf,
+                encoding=encoding,
+                codec=self.codec,
+                level=self.level,
+                version=self.page_version,
+            )
         value_bytes = None
-        if leaf.physical is Type.BYTE_ARRAY and array is not None:
+        if leaf.physical is Type.BYTE_ARRAY:
             value_bytes = pc.sum(pc.binary_length(array)).as_py() or 0
         return _Rewritten(
             page=number,
-            data=new.data,
-            uncompressed_bytes=new.uncompressed_bytes,
-            encoding=new.encoding,
-            type=new.type,
-            num_values=piece.num_entries,
-            bounds=replace(bounds, null_count=piece.num_nulls),
-            value_bytes=value_bytes if array is not None else 0,
-            repetition_histogram=_histogram(levels.repetition, piece, leaf.max_repetition),
-            definition_histogram=_histogram(levels.definition, piece, leaf.max_definition),
+            new=new,
+            num_values=kept.num_entries,
+            bounds=replace(source.bounds_of(array), null_count=kept.num_nulls),
+            value_bytes=value_bytes,
+            repetition_histogram=_histogram(levels.repetition, kept, leaf.max_repetition),
+            definition_histogram=_histogram(levels.definition, kept, leaf.max_definition),
         )
-
-    def _cut_values(
-        self,
-        number: int,
-        header: PageHeader,
-        levels: lv.PageLevels,
-        values: bytes,
-        piece: lv.PageSlice,
-    ) -> tuple[bytes, Any | None]:
-        """Return the values section of what is kept, and the values (None if there are none)."""
-        array = self._values(number, header, levels, values, piece)
-        if header.is_dictionary_encoded:
-            first, last = piece.first_value, piece.last_value
-            return lv.slice_dictionary_indices(values, levels.num_values, first, last), array
-        section = b"" if array is None else encode_values(self.source.leaf, header.encoding, array)
-        return section, array
-
-    def _values(
-        self,
-        number: int,
-        header: PageHeader,
-        levels: lv.PageLevels,
-        values: bytes,
-        piece: lv.PageSlice,
-    ) -> Any | None:
-        """Return the values of some entries of a page, None if they have none."""
-        first, last = piece.first_value, piece.last_value
-        if first == last:
-            return None
-        if not header.is_dictionary_encoded:
-            return self.source.values(number, header, values, levels.num_values)[first:last]
-        kept = lv.decode_dictionary_indices(values, levels.num_values)[1][first:last]
-        dictionary = self.source.dictionary()[1]
-        if int(kept.max()) >= len(dictionary):
-            raise BadStructure(
-                f"index {int(kept.max())} into a dictionary of {len(dictionary)} values"
-            )
-        return dictionary.take(_arrow_indices(kept))
 
     # -- the chunk -------------------------------------------------------------------------------
 
@@ -259,7 +193,7 @@ class _Cut:
     ) -> NewChunk:
         source = self.source
         before = Counter(zip(headers.page_types, headers.encodings, strict=True))
-        before.update((page.type, page.encoding) for page in (*left, *right))
+        before.update((page.new.type, page.new.encoding) for page in (*left, *right))
         uses_dictionary = any(encoding in DICTIONARY_ENCODINGS for _, encoding in before)
         self._locations: list[PageLocation] = []
         self._used: Counter[tuple[int, int]] = Counter()
@@ -267,14 +201,14 @@ class _Cut:
         dictionary_encoding = self._put_dictionary() if uses_dictionary else None
         first_data_page = self.out.num_bytes
         for page in left:
-            self._put_rewritten(page)
+            self._put(page.page, page.new)
         if self.keeps_pages:
             self._copy_whole(whole, headers)
         else:
             for number in range(*whole):
-                self._put_recoded(number)
+                self._put(number, self._recoded(number))
         for page in right:
-            self._put_rewritten(page)
+            self._put(page.page, page.new)
         stats = [(kind, encoding, count) for (kind, encoding), count in self._used.items()]
         if dictionary_encoding is not None:
             stats.insert(0, (int(PageType.DICTIONARY), dictionary_encoding, 1))
@@ -309,20 +243,21 @@ class _Cut:
         self._uncompressed_bytes += data.uncompressed_bytes
         return header.encoding
 
-    def _put_rewritten(self, page: _Rewritten) -> None:
-        first_row = max(0, self.source.pages.first_rows[page.page] - self.start_row)
+    def _put(self, number: int, page: NewPage) -> None:
+        """Write a page made of page ``number``."""
+        first_row = max(0, self.source.pages.first_rows[number] - self.start_row)
         self._locations.append(PageLocation(self.out.num_bytes, len(page.data), first_row))
         self._used[page.type, page.encoding] += 1
         self._uncompressed_bytes += page.uncompressed_bytes
         self.out.write(page.data)
 
-    def _put_recoded(self, number: int) -> None:
-        """Write a whole page with another codec or version; its values stay encoded as they are."""
+    def _recoded(self, number: int) -> NewPage:
+        """Return a whole page with another codec or version, its values encoded as they are."""
         source = self.source
         with at_page(source.file, source.row_group, source.leaf, number):
             header, body = read_page(source.file, source.pages.page(number))
             check_crc(header, body)
-            page = recoded_page(
+            return recoded_page(
                 header,
                 body,
                 leaf=source.leaf,
@@ -331,11 +266,6 @@ class _Cut:
                 level=self.level,
                 version=self.page_version,
             )
-        first_row = source.pages.first_rows[number] - self.start_row
-        self._locations.append(PageLocation(self.out.num_bytes, len(page.data), first_row))
-        self._used[page.type, page.encoding] += 1
-        self._uncompressed_bytes += page.uncompressed_bytes
-        self.out.write(page.data)
 
     def _copy_whole(self, whole: tuple[int, int], headers: Headers) -> None:
         if whole[0] == whole[1]:
@@ -439,16 +369,8 @@ class _Cut:
 
     def _decoded_bounds(self, number: int) -> st.Bounds:
         """Return the bounds of a whole page by its values."""
-        source, leaf = self.source, self.source.leaf
-        with at_page(source.file, source.row_group, leaf, number):
-            header, body = read_page(source.file, source.pages.page(number))
-            levels, values = open_page(header, body, source.chunk.codec, leaf)
-            everything = lv.PageSlice(0, levels.num_entries, 0, levels.num_values)
-            array = self._values(number, header, levels, values, everything)
-            bounds = st.EMPTY
-            if array is not None:
-                bounds = st.bounds_of(as_ordered(leaf, array), source.order)
-            return replace(bounds, null_count=everything.num_nulls)
+        page = self.source.open_whole_page(number)
+        return replace(self.source.bounds_of(page.values()), null_count=page.kept.num_nulls)
 
     def _column_index(
         self, left: Sequence[_Rewritten], whole: tuple[int, int], right: Sequence[_Rewritten]
@@ -497,13 +419,16 @@ class _Cut:
         return struct or None
 
 
-def _arrow_indices(indices: lv.Indices) -> pa.Array:
-    """Return indices as an Arrow array over the same memory.
-
-    Arrow's own conversion of numpy arrays imports pandas, which takes longer than a whole cut.
-    """
-    contiguous = np.ascontiguousarray(indices, np.uint32)
-    return pa.Array.from_buffers(pa.uint32(), len(indices), [None, pa.py_buffer(contiguous)])
+def _encoded(page: OpenPage, array: Any) -> tuple[int, bytes]:
+    """Return the encoding and the values section of what is kept of a page."""
+    encoding, kept = page.header.encoding, page.kept
+    if page.header.is_dictionary_encoded:
+        return encoding, lv.slice_dictionary_indices(
+            page.section, page.levels.num_values, kept.first_value, kept.last_value
+        )
+    if not len(array):
+        return int(Encoding.PLAIN), b""  # delta encodings have a header even without values
+    return encoding, encode_values(page.source.leaf, encoding, array)
 
 
 def _cut_entry(index: ColumnIndex, page: _Rewritten) -> PageEntry:

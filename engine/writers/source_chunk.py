@@ -7,8 +7,10 @@ the file. Pages themselves are not kept. How chunks are made of them is the busi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import BadStructure
@@ -18,13 +20,13 @@ from engine.format import thrift
 from engine.format.chained import decode_chained
 from engine.format.codecs import decompress
 from engine.format.footer import ColumnChunk, Encoding, Leaf, Type, value
-from engine.format.one_page import decode_values
+from engine.format.one_page import as_ordered, decode_values
 from engine.format.page_index import ColumnIndex, OffsetIndex
 from engine.format.page_map import PageMap
 from engine.format.pages import PageHeader, PageType, check_crc, page_statistics
 from engine.format.thrift import Struct
 from engine.layout import OpenFile
-from engine.page_maps import chains_pages, page_maps, read_page
+from engine.page_maps import at_page, chains_pages, page_maps, read_page
 
 DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
 
@@ -89,6 +91,37 @@ class SourceChunk:
         check_crc(header, body)
         return header, body
 
+    def open_page(self, number: int, start_row: int, stop_row: int) -> OpenPage:
+        """Return what rows ``[start_row, stop_row)`` of the row group have of a page.
+
+        Raises:
+            BadPage: the page is damaged; the message names column, row group and page.
+        """
+        with at_page(self.file, self.row_group, self.leaf, number):
+            header, body = read_page(self.file, self.pages.page(number))
+            if not header.is_data:
+                raise BadStructure("not a data page")
+            check_crc(header, body)
+            levels, section = open_page(header, body, self.chunk.codec, self.leaf)
+            base, end = self.pages.rows(number)
+            kept = lv.slice_rows(
+                levels,
+                # Entries that continue a row from the page before belong to an earlier row.
+                -1 if base > start_row else start_row - base,
+                max(0, min(stop_row, end) - base),
+            )
+        return OpenPage(self, number, header, body, levels, section, kept)
+
+    def open_whole_page(self, number: int) -> OpenPage:
+        """Return all of a page; raises as :meth:`open_page`."""
+        return self.open_page(number, -1, self.pages.num_rows)
+
+    def bounds_of(self, values: Any) -> st.Bounds:
+        """Return the exact bounds of an Arrow array of the column's values."""
+        if not len(values):
+            return st.EMPTY
+        return st.bounds_of(as_ordered(self.leaf, values), self.order)
+
     def values(self, number: int, header: PageHeader, section: bytes, num_values: int) -> Any:
         """Return all values of a page that uses no dictionary, as an Arrow array."""
         if not self.is_chained or header.encoding != Encoding.DELTA_BYTE_ARRAY:
@@ -151,6 +184,68 @@ class SourceChunk:
         if self.column_index is not None:
             return self.bounds_by_index(number, number + 1)
         return self.bounds_by_header(header)
+
+
+class OpenPage(NamedTuple):
+    """What is kept of a data page, decompressed.
+
+    ``body`` is the whole page's as it lies in the file; ``section`` the values of the whole page,
+    encoded; ``kept`` says which entries are meant.
+    """
+
+    source: SourceChunk
+    number: int
+    header: PageHeader
+    body: bytes
+    levels: lv.PageLevels
+    section: bytes
+    kept: lv.PageSlice
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every entry is kept, and the page begins with a row."""
+        starts = self.levels.repetition is None or not self.levels.repetition[0]
+        return self.kept.num_entries == self.levels.num_entries and bool(starts)
+
+    @property
+    def continues_row(self) -> bool:
+        """Whether its first entry kept belongs to a row that began before."""
+        repetition = self.levels.repetition
+        return repetition is not None and bool(repetition[self.kept.first_entry])
+
+    def indices(self) -> lv.Indices:
+        """Return the dictionary indices that are kept."""
+        found = lv.decode_dictionary_indices(self.section, self.levels.num_values)[1]
+        return found[self.kept.first_value : self.kept.last_value]
+
+    def values(self) -> Any:
+        """Return the values that are kept, as an Arrow array."""
+        source, header = self.source, self.header
+        with at_page(source.file, source.row_group, source.leaf, self.number):
+            if not self.kept.num_values:
+                return decode_values(source.leaf, Encoding.PLAIN, b"", 0)
+            if header.is_dictionary_encoded:
+                return take(source.dictionary()[1], self.indices())
+            every = source.values(self.number, header, self.section, self.levels.num_values)
+            return every[self.kept.first_value : self.kept.last_value]
+
+
+def take(dictionary: Any, indices: Any) -> Any:
+    """Return the entries of a dictionary at some indices, as an Arrow array.
+
+    The indices are lent to Arrow: its own conversion of numpy arrays imports pandas, which takes
+    longer than a whole cut.
+
+    Raises:
+        BadStructure: an index is behind the dictionary's end.
+    """
+    if len(indices) and int(indices.max()) >= len(dictionary):
+        raise BadStructure(
+            f"index {int(indices.max())} into a dictionary of {len(dictionary)} values"
+        )
+    wanted = np.ascontiguousarray(indices, np.uint32)
+    array = pa.Array.from_buffers(pa.uint32(), len(wanted), [None, pa.py_buffer(wanted)])
+    return dictionary.take(array)
 
 
 def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:
