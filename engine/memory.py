@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,6 @@ KIB, MIB = 1 << 10, 1 << 20
 # rounded up by about a fifth.
 
 _SPLICE_PROCESS_BYTES = 36 * MIB  # interpreter, engine.work, numpy: 30
-_REMOTE_PROCESS_BYTES = 72 * MIB  # and fsspec with adlfs: 59
 _DASK_PROCESS_BYTES = 76 * MIB  # and Dask: 62
 _ARROW_PROCESS_BYTES = 134 * MIB  # and pyarrow, with what it keeps after its first work: 112
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
@@ -52,19 +52,16 @@ _LEAST_BATCH_BYTES = 64 * KIB
 _COPIES_PER_BATCH = 4
 
 
-def process_base_bytes(*, arrow: bool, dask: bool = False, remote: bool = False) -> int:
+def process_base_bytes(*, arrow: bool, dask: bool = False) -> int:
     """Return what a worker process takes before it has anything to do.
 
     Args:
         arrow: whether it decodes (pyarrow); a splice alone does not.
         dask: whether it runs under Dask.
-        remote: whether it talks to an object store.
     """
     if arrow:
         return _ARROW_PROCESS_BYTES
-    if dask:
-        return _DASK_PROCESS_BYTES + (_REMOTE_PROCESS_BYTES - _SPLICE_PROCESS_BYTES) * remote
-    return _REMOTE_PROCESS_BYTES if remote else _SPLICE_PROCESS_BYTES
+    return _DASK_PROCESS_BYTES if dask else _SPLICE_PROCESS_BYTES
 
 
 def splice_bytes(
@@ -93,25 +90,21 @@ def splice_bytes(
     )
 
 
-def transcode_bytes(
-    *, page_bytes: int, dictionary_bytes: int, batch_bytes: int, encoded_bytes: int
-) -> int:
-    """Return what decoding and encoding one slice of a column chunk takes above the process.
+def decode_bytes(*, page_bytes: int, dictionary_bytes: int, batch_bytes: int) -> int:
+    """Return what reading the values of one column takes above the process.
 
-    One column is open at a time: its largest page lies there compressed and plain, its dictionary
-    plain and decoded, a batch of values decoded, and the output grows until it is spliced in.
+    Its largest page lies there compressed and plain, its dictionary plain and decoded, and a batch
+    of values decoded.
 
     Args:
         page_bytes: largest page, before compression.
         dictionary_bytes: largest dictionary page, before compression.
         batch_bytes: decoded values at once.
-        encoded_bytes: output of the slice; 0 if it is streamed to the part page by page.
     """
     return (
         2 * page_bytes
         + 2 * dictionary_bytes
         + _COPIES_PER_BATCH * batch_bytes
-        + 2 * encoded_bytes
         + 2 * VERIFY_BUFFER_BYTES
     )
 
@@ -189,11 +182,8 @@ def verify_bytes(
         page_bytes: largest page of any column, before compression.
         dictionary_bytes: largest dictionary page, before compression.
     """
-    side = transcode_bytes(
-        page_bytes=page_bytes,
-        dictionary_bytes=dictionary_bytes,
-        batch_bytes=batch_bytes,
-        encoded_bytes=0,
+    side = decode_bytes(
+        page_bytes=page_bytes, dictionary_bytes=dictionary_bytes, batch_bytes=batch_bytes
     )
     return (
         _VERIFY_PROCESS_BYTES
@@ -461,9 +451,16 @@ class PeakMeter:
         return now_bytes
 
 
-def own_peak_bytes() -> int:
-    """Return the largest resident set that this process ever had, as the kernel counted it.
+def forget_own_peak() -> None:
+    """Let :func:`own_peak_bytes` begin anew, where the kernel can (``/proc/PID/clear_refs``)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
+
+def own_peak_bytes() -> int:
+    """Return the largest resident set that this process had, as the kernel counted it.
+
+    Of its whole life, or since :func:`forget_own_peak`.
     Exact and free, unlike sampling; children are not in it. What a parent had before it became this
     program is not either, unlike in ``ru_maxrss``.
     """

@@ -91,6 +91,7 @@ def split_files(
     """Split, or finish a split that was begun; see :func:`engine.split`."""
     progress = progress or Progress()
     started = time.monotonic()
+    memory.forget_own_peak()
     store, folder = open_storage(destination)
     files = _chosen(find_sources(patterns), settings)
     _check_apart(patterns, files, settings, folder)

@@ -88,14 +88,7 @@ def create(
     package_name, files = pools.read_package(package)
     text = ""
     if formula:
-        parameters = {
-            "most_dedicated": dedicated,
-            "most_spot": spot,
-            "slots_per_node": slots,
-            "start_hour": start_hour,
-            "end_hour": end_hour,
-        }
-        text = pools.fill_formula(pools.read_formula(formula), parameters)
+        text = _filled(formula, dedicated, spot, slots, (start_hour, end_hour))
         dedicated = spot = 0
     spec = PoolSpec(
         vm_size=vm_size or _fitting(fit, slots, settings),
@@ -116,6 +109,20 @@ def create(
     told = "would be made" if dry_run else "is made" if made else "was there already"
     about = {"pool": pool_id, "made": made, **asdict(spec)}
     tell(about, f"pool {pool_id} of {spec.vm_size} {told}", as_json=as_json)
+
+
+def _filled(
+    formula: str, dedicated: int, spot: int, slots_per_node: int, hours: tuple[int, int]
+) -> str:
+    """Return the text of an autoscale formula with its parameters filled in."""
+    parameters = {
+        "most_dedicated": dedicated,
+        "most_spot": spot,
+        "slots_per_node": slots_per_node,
+        "start_hour": hours[0],
+        "end_hour": hours[1],
+    }
+    return pools.fill_formula(pools.read_formula(formula), parameters)
 
 
 def _fitting(src: tuple[str, ...], slots: int, settings: dict[str, Any]) -> str:
@@ -195,13 +202,6 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Ask the service what a formula would do now; nothing changes."""
-    parameters = {
-        "most_dedicated": dedicated,
-        "most_spot": spot,
-        "slots_per_node": slots,
-        "start_hour": start_hour,
-        "end_hour": end_hour,
-    }
-    text = pools.fill_formula(pools.read_formula(formula), parameters)
+    text = _filled(formula, dedicated, spot, slots, (start_hour, end_hour))
     results = azure(endpoint, login).evaluate(name, text)
     tell({"pool": name, "results": results}, results.replace(";", "\n"), as_json=as_json)

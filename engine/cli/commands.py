@@ -282,6 +282,8 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
 
     FOLDER is where sample and parts are kept; a temporary folder, removed again, if it is left out.
     """
+    import pyarrow as pa
+
     from engine.cli import show
     from engine.demo import make_sample
     from engine.settings import parse_size
@@ -296,6 +298,7 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
         show.step(f"1. Make a skewed sample of about {size}: {sample}")
         with show.making(parse_size(size)) as progress:
             make_sample(sample, target_bytes=parse_size(size), progress=progress)
+        pa.default_memory_pool().release_unused()
         show.step(f"2. evensplit profile {sample}")
         context.invoke(profile, src=(sample,), credential="auto", as_json=False)
         show.step(f"3. evensplit split {sample} {parts} --target-size {target_size}")

@@ -37,7 +37,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.errors import BadPage, BadStructure
+from engine.errors import BadStructure
 from engine.format import thrift
 from engine.format.footer import Leaf, Type, value
 from engine.format.page_index import ASCENDING, DESCENDING, UNORDERED, ColumnIndex, PageEntry
@@ -244,7 +244,7 @@ def evidence_of(
         index: the chunk's column index, all pages; None if there is none.
         created_by: the footer's field of this name.
         longest_value_bytes: longest entry of the dictionary, if every data page of the chunk is
-            dictionary-encoded (:func:`longest_byte_array`).
+            dictionary-encoded.
     """
     writer = created_by.lower()
     return Evidence(
@@ -272,23 +272,6 @@ def is_provably_exact(plain: bytes, leaf: Leaf, evidence: Evidence, *, is_upper:
         return True
     is_short = len(plain) + _UTF8_LOSS_BYTES < evidence.longest_min_bytes
     return is_short and (evidence.keeps_length or not is_upper)
-
-
-def longest_byte_array(plain: bytes, num_values: int) -> int:
-    """Return the bytes of the longest of ``num_values`` PLAIN byte arrays (a dictionary's body).
-
-    Raises:
-        BadPage: the bytes end early.
-    """
-    pos = longest = 0
-    for _ in range(num_values):
-        length = int.from_bytes(plain[pos : pos + 4], "little")
-        pos += 4 + length
-        if length > longest:
-            longest = length
-    if pos > len(plain):
-        raise BadPage(f"a dictionary of {num_values} values ends early")
-    return longest
 
 
 def bounds_of_pages(

@@ -232,7 +232,7 @@ def test_every_input_of_a_formula_counts() -> None:
         "num_columns": 9,
         "num_row_groups": 9,
     }
-    code = {"page_bytes": MIB, "dictionary_bytes": MIB, "batch_bytes": MIB, "encoded_bytes": MIB}
+    decode = {"page_bytes": MIB, "dictionary_bytes": MIB, "batch_bytes": MIB}
     check = {
         "workers": 2,
         "batch_bytes": MIB,
@@ -243,7 +243,7 @@ def test_every_input_of_a_formula_counts() -> None:
     }
     for formula, inputs in (
         (memory.splice_bytes, splice),
-        (memory.transcode_bytes, code),
+        (memory.decode_bytes, decode),
         (memory.verify_bytes, check),
     ):
         base = formula(**inputs)
@@ -268,17 +268,17 @@ def test_a_batch_fits_the_budget_it_was_made_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("imports", "arrow", "remote"),
+    ("imports", "arrow", "dask"),
     [
         ("engine.work", False, False),
-        ("engine.work, engine.storage.remote, adlfs", False, True),
-        ("engine.work, distributed, dask, pyarrow.parquet, pyarrow.compute", True, False),
+        ("engine.work, distributed, dask", False, True),
+        ("engine.work, distributed, dask, pyarrow.parquet, pyarrow.compute", True, True),
     ],
 )
-def test_a_process_starts_within_its_base(imports: str, arrow: bool, remote: bool) -> None:
+def test_a_process_starts_within_its_base(imports: str, arrow: bool, dask: bool) -> None:
     ask = f"import {imports}; from engine.memory import family_bytes; print(family_bytes())"
     answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-    assert int(answer.stdout) <= memory.process_base_bytes(arrow=arrow, remote=remote)
+    assert int(answer.stdout) <= memory.process_base_bytes(arrow=arrow, dask=dask)
 
 
 def test_splicing_needs_no_arrow() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import BadPage, BadStructure
+from engine.errors import BadStructure
 from engine.format import thrift
 from engine.format.footer import Leaf, Type
 from engine.format.page_index import (
@@ -31,7 +31,6 @@ from engine.format.statistics import (
     chunk_statistics,
     evidence_of,
     is_provably_exact,
-    longest_byte_array,
     merge,
     order_of,
     signed_zero,
@@ -309,15 +308,6 @@ def test_evidence_is_found_in_the_index_and_the_writers_name():
     assert evidence_of(index, "parquet-cpp-arrow version 26.0.1") == Evidence(3, True, False)
     assert evidence_of(index, "parquet-mr version 1.17.0", 5) == Evidence(3, False, True, 5)
     assert evidence_of(index, "parquet-rs version 60.0.0") == Evidence(3)
-
-
-def test_the_longest_value_of_a_dictionary():
-    values = [b"ab", b"", b"abcde", b"x"]
-    plain = b"".join(len(value).to_bytes(4, "little") + value for value in values)
-    assert longest_byte_array(plain, 4) == 5
-    assert longest_byte_array(b"", 0) == 0
-    with pytest.raises(BadPage):
-        longest_byte_array(plain[:-1], 4)
 
 
 def entry(low, high):
