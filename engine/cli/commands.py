@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -282,8 +285,6 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
 
     FOLDER is where sample and parts are kept; a temporary folder, removed again, if it is left out.
     """
-    import pyarrow as pa
-
     from engine.cli import show
     from engine.demo import make_sample
     from engine.settings import parse_size
@@ -298,20 +299,19 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
         show.step(f"1. Make a skewed sample of about {size}: {sample}")
         with show.making(parse_size(size)) as progress:
             make_sample(sample, target_bytes=parse_size(size), progress=progress)
-        pa.default_memory_pool().release_unused()
-        show.step(f"2. evensplit profile {sample}")
-        context.invoke(profile, src=(sample,), credential="auto", as_json=False)
-        show.step(f"3. evensplit split {sample} {parts} --target-size {target_size}")
-        defaults = {param.name: param.default for param in split.params}
-        chosen = {name: defaults[name] for name in ("cut", "name", "fsync")}
-        result = engine.split(
-            sample, parts, progress=show.progress(quiet=False), target_size=target_size, **chosen
-        )
-        show.split_result(result)
-        show.step(f"4. evensplit verify {parts}")
-        context.invoke(
-            verify, dest=parts, workers=None, memory=None, credential="auto", as_json=False
-        )
+        for number, command in enumerate(
+            (
+                ("profile", sample),
+                ("split", sample, parts, "--target-size", target_size),
+                ("verify", parts),
+            ),
+            2,
+        ):
+            show.step(f"{number}. {shlex.join(('evensplit', *command))}")
+            # Processes of their own, so that the figures are those that a user would see.
+            done = subprocess.run([sys.executable, "-m", "engine.cli", *command], check=False)
+            if done.returncode:
+                context.exit(done.returncode)
     finally:
         if not keep:
             shutil.rmtree(place, ignore_errors=True)
