@@ -37,7 +37,7 @@ from engine.version import __version__
 
 if TYPE_CHECKING:
     from engine.model import SourceFile, SplitPlan, SplitResult, Verification
-    from engine.profiler import FileProfile
+    from engine.profiler import Profile
     from engine.settings import Settings
     from engine.splitter import Progress as Progress
 
@@ -223,8 +223,10 @@ def make_settings(
     )
 
 
-def profile(src: Sources, *, credential: str = "auto") -> list[FileProfile]:
-    """Return layout and skew of each source file, from footers alone.
+def profile(src: Sources, *, credential: str = "auto") -> Profile:
+    """Return layout and skew of source files, from footers and page indexes alone.
+
+    The profile is a sequence of its files; ``profile.frame("columns")`` gives pandas tables.
 
     Args:
         src: a file, folder, glob or URL, or several.

@@ -126,17 +126,17 @@ def _split_options(function: F) -> F:
 @_credential
 @_json
 def profile(src: tuple[str, ...], credential: str, as_json: bool) -> None:
-    """Show layout and skew of Parquet files, from their footers alone.
+    """Show layout and skew of Parquet files, from their footers and page indexes alone.
 
     SRC is a file, a folder, a glob or a URL; several are allowed.
     """
-    profiles = engine.profile(src, credential=credential)
+    found = engine.profile(src, credential=credential)
     if as_json:
-        click.echo(json.dumps([item.as_dict() for item in profiles]))
+        click.echo(json.dumps(found.as_dict()))
         return
     from engine.cli import show
 
-    show.profiles(profiles)
+    show.profile(found)
 
 
 @click.command()

@@ -6,11 +6,12 @@ line every few seconds elsewhere.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from dask.utils import format_bytes
@@ -23,11 +24,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.memory import Budget
-    from engine.profiler import FileProfile
+    from engine.profiler import FileProfile, Profile, Skew
+
+T = TypeVar("T")
 
 LOG_LINE_SECONDS = 5.0
 _MOST_LINES = 40
 _LOG_WIDTH = 160
+_FEW_FILES = 3
+_FEW_ROW_GROUPS = 16
+_BAR_WIDTH = 16
+_COLUMN_HEADINGS = (
+    *("<column", "<type", "bytes", "share", "<", "ratio", "pages", "dictionary", "<order"),
+    *("<codec", "<encodings"),
+)
 
 
 def size(num_bytes: int) -> str:
@@ -62,47 +72,126 @@ def _print(table: Table) -> None:
     console.print(table)
 
 
-def _shortened(items: Sequence[object], most: int = _MOST_LINES) -> list[object | None]:
+def _shortened(items: Sequence[T], most: int = _MOST_LINES) -> list[T | None]:
     """Return all items, or the first and last with None for what is left out between."""
     if len(items) <= most:
         return list(items)
     return [*items[: most - most // 4], None, *items[-(most // 4) :]]
 
 
-def profiles(found: Sequence[FileProfile]) -> None:
-    """Print profiles of files."""
-    for item in found:
-        groups = item.row_groups
+def profile(found: Profile) -> None:
+    """Print a profile: each file in full if they are few, else all in one table."""
+    if len(found) > 1:
         click.echo(
-            f"{item.path}\n  {size(item.size_bytes)}, {item.num_rows:,} rows, "
-            f"{item.num_columns} columns, {len(groups):,} row groups"
-            f"{', page index' if item.has_page_index else ', no page index'}; "
-            f"written by {item.created_by or 'an unnamed writer'}"
+            f"{_folder(found)}\n  {len(found):,} files, {size(found.size_bytes)}, "
+            f"{found.num_rows:,} rows"
         )
-        if groups:
-            sizes = sorted(group.compressed_bytes for group in groups)
-            click.echo(
-                f"  row groups: {size(sizes[0])} smallest, {size(sizes[len(sizes) // 2])} median, "
-                f"{size(sizes[-1])} largest"
-            )
-        for finding in item.findings:
-            click.secho(f"  ! {finding}", fg="yellow")
-        table = _table("<column", "<type", "bytes", "share", "ratio", "<codec", "<encodings")
-        ordered = sorted(item.columns, key=lambda column: -column.compressed_bytes)
-        for column in ordered[:_MOST_LINES]:
-            ratio = column.uncompressed_bytes / (column.compressed_bytes or 1)
-            table.add_row(
-                column.name,
-                column.physical_type,
-                size(column.compressed_bytes),
-                f"{column.share:.1%}",
-                f"{ratio:.1f}",
-                " ".join(column.codecs),
-                " ".join(column.encodings),
-            )
+        _skew("files", found.skew)
+        _findings(found.findings)
+    if len(found) <= _FEW_FILES:
+        for item in found:
+            _file(item)
+        return
+    table = _table("<file", "bytes", "share", "rows", "row groups", "largest", "<stands out")
+    ordered = sorted(found, key=lambda item: -item.size_bytes)
+    folder = _folder(found)
+    for line in _shortened(ordered):
+        if line is None:
+            table.add_row("...")
+            continue
+        largest = line.row_group_skew.largest if line.row_group_skew else 0
+        table.add_row(
+            line.path.removeprefix(folder),
+            size(line.size_bytes),
+            f"{line.size_bytes / (found.size_bytes or 1):.1%}",
+            f"{line.num_rows:,}",
+            f"{line.num_row_groups:,}",
+            size(largest),
+            line.findings[0] if line.findings else "",
+        )
+    _print(table)
+
+
+def _folder(found: Profile) -> str:
+    """Return what the paths of all files begin with, up to a slash."""
+    paths = [item.path for item in found]
+    return os.path.commonprefix(paths).rpartition("/")[0] + "/"  # noqa: RUF071 - URLs as well
+
+
+def _file(item: FileProfile) -> None:
+    index = f"{item.num_pages:,} pages" if item.num_pages is not None else "no page index"
+    click.echo(
+        f"{item.path}\n  {size(item.size_bytes)}, {item.num_rows:,} rows, "
+        f"{item.num_columns} columns, {item.num_row_groups:,} row groups, {index}; "
+        f"written by {item.created_by or 'an unnamed writer'}"
+    )
+    _skew("row groups", item.row_group_skew)
+    _skew("columns", item.column_skew)
+    _skew("pages", item.page_skew)
+    _findings(item.findings)
+    table = _table("row group", "rows", "bytes", "<", "bytes a row", "pages", "largest page")
+    largest = max((group.compressed_bytes for group in item.row_groups), default=0)
+    for group in _shortened(item.row_groups, _FEW_ROW_GROUPS):
+        if group is None:
+            table.add_row("...")
+            continue
+        table.add_row(
+            str(group.index),
+            f"{group.num_rows:,}",
+            size(group.compressed_bytes),
+            _bar(group.compressed_bytes, largest),
+            f"{group.bytes_per_row:.1f}",
+            "" if group.num_pages is None else f"{group.num_pages:,}",
+            "" if group.largest_page_bytes is None else size(group.largest_page_bytes),
+        )
+    if item.row_groups:
         _print(table)
-        if len(ordered) > _MOST_LINES:
-            click.echo(f"  and {len(ordered) - _MOST_LINES} smaller columns (--json lists all)")
+    table = _table(*_COLUMN_HEADINGS)
+    ordered = sorted(item.columns, key=lambda column: -column.compressed_bytes)
+    for column in ordered[:_MOST_LINES]:
+        used = column.dictionary_page_share
+        table.add_row(
+            column.name,
+            column.physical_type,
+            size(column.compressed_bytes),
+            f"{column.share:.1%}",
+            _bar(column.compressed_bytes, ordered[0].compressed_bytes),
+            f"{column.compression_ratio:.1f}",
+            "" if column.num_pages is None else f"{column.num_pages:,}",
+            "" if used is None else f"{used:.0%}",
+            column.order or "",
+            " ".join(column.codecs),
+            " ".join(_of_values(column.encodings)),
+        )
+    _print(table)
+    if len(ordered) > _MOST_LINES:
+        click.echo(f"  and {len(ordered) - _MOST_LINES} smaller columns (--json lists all)")
+
+
+def _of_values(encodings: Sequence[str]) -> Sequence[str]:
+    """Return encodings without that of the levels, unless it is the only one."""
+    return [name for name in encodings if name != "RLE"] or encodings
+
+
+def _skew(what: str, skew: Skew | None) -> None:
+    if skew is None or skew.count < 2:
+        return
+    ratio = "" if skew.max_over_median is None else f"{skew.max_over_median:.1f} x median, "
+    click.echo(
+        f"  {what}: {size(skew.smallest)} smallest, {size(round(skew.median))} median, "
+        f"{size(skew.largest)} largest ({ratio}{skew.top_share:.1%} of all); Gini {skew.gini:.2f}, "
+        f"variation {skew.coefficient_of_variation:.2f}"
+    )
+
+
+def _findings(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        click.secho(f"  ! {sentence}", fg="yellow")
+
+
+def _bar(part: int, whole: int) -> str:
+    block = "\u2588" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+    return block * round(_BAR_WIDTH * part / (whole or 1))
 
 
 def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
@@ -113,15 +202,14 @@ def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
         if item is None:
             table.add_row("...")
             continue
-        part = found.parts[item.index]  # type: ignore[attr-defined]
         table.add_row(
-            part.name,
-            f"{part.first_row:,}",
-            f"{part.num_rows:,}",
-            size(part.predicted_bytes),
-            size(part.spliced_bytes),
-            size(part.reencoded_bytes),
-            format_bytes(part.memory_bytes),
+            item.name,
+            f"{item.first_row:,}",
+            f"{item.num_rows:,}",
+            size(item.predicted_bytes),
+            size(item.spliced_bytes),
+            size(item.reencoded_bytes),
+            format_bytes(item.memory_bytes),
         )
     _print(table)
     reasons = [reason for part in found.parts for reason in part.reasons]
@@ -129,8 +217,8 @@ def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
         click.echo(f"  re-encoded: {reason}")
     if len(reasons) > 5:
         click.echo(f"  and {len(reasons) - 5} more (--json lists all)")
-    for item in found.lost:
-        click.secho(f"  not kept: {item}", fg="yellow")
+    for lost in found.lost:
+        click.secho(f"  not kept: {lost}", fg="yellow")
     run = f"{format_bytes(run_bytes)} for the run" if run_bytes else "which does not fit"
     click.echo(
         f"memory: {format_bytes(found.memory_bytes)} for the most demanding part, {run}; budget "

@@ -351,6 +351,10 @@ class Footer:
             )
         return group
 
+    def row_group_data(self, index: int) -> bytes:
+        """Return the bytes of one row group's structure."""
+        return self._groups[index]
+
     def row_group_bytes(self, index: int) -> int:
         """Bytes that the footer spends on one row group."""
         return len(self._groups[index])

@@ -89,6 +89,18 @@ def skip(data: bytes, pos: int = 0) -> int:
         raise BadStructure(f"thrift structure at byte {pos} is cut short") from error
 
 
+def skip_value(data: bytes, pos: int, kind: int) -> int:
+    """Return the position behind a value of a wire type that begins at ``pos``.
+
+    Raises:
+        BadStructure: as for :func:`decode`.
+    """
+    try:
+        return pos if kind in (TRUE, FALSE) else _skip_value(data, pos, kind)
+    except (IndexError, RecursionError) as error:
+        raise BadStructure(f"thrift value at byte {pos} is cut short") from error
+
+
 def encode(value: Struct | Raw) -> bytes:
     """Return the bytes of one structure in canonical form."""
     out = bytearray()
@@ -275,8 +287,17 @@ def _skip_value(data: bytes, pos: int, kind: int) -> int:
         return _skip_struct(data, pos)
     if kind in (LIST, SET):
         element, size, pos = read_list_header(data, pos)
-        for _ in range(size):
-            pos = _skip_value(data, pos, element)
+        if element == STRUCT:
+            for _ in range(size):
+                pos = _skip_struct(data, pos)
+        elif I16 <= element <= I64:
+            for _ in range(size):
+                while data[pos] > 127:
+                    pos += 1
+                pos += 1
+        else:
+            for _ in range(size):
+                pos = _skip_value(data, pos, element)
         return pos
     if I16 <= kind <= I64:
         return read_varint(data, pos)[1]

@@ -1,0 +1,337 @@
+"""All column chunks of a footer as a table of numbers, without an object for each.
+
+A footer of 100,000 column chunks takes the generic codec several seconds and hundreds of MB. Here
+a row group in the form that every known writer emits is read by a few regular expressions, and
+numbers are decoded by numpy; anything else is read by :class:`engine.format.footer.RowGroup`, whose
+judgement counts. Tests compare the two on files of every writer.
+
+Not covered: pages (:mod:`engine.format.page_table`), statistics (their bytes are kept as they are).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import BadStructure
+from engine.format import thrift
+from engine.format.footer import Encoding, Footer, RowGroup, value
+from engine.format.pages import PageType
+from engine.format.thrift import BINARY, LIST, STRUCT, Raw, Struct
+
+Numbers = npt.NDArray[np.int64]
+
+DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
+_DATA_PAGES = (PageType.DATA, PageType.DATA_V2)
+
+_V = rb"[\x80-\xff]*[\x00-\x7f]"  # a varint
+_N = rb"(" + _V + rb")"
+# ColumnChunk: file_offset, then the head of meta_data with its type; Field numbers are steps from
+# the field before, so that a header is one byte.
+_BEGIN = re.compile(rb"\x26" + _V + rb"\x1c")
+# Type, encodings, path, codec: the same bytes in every row group, as a rule.
+_TYPE = re.compile(rb"\x15" + _V + rb"\x19")
+# num_values, uncompressed and compressed bytes, data page offset, dictionary page offset.
+_SIZES = re.compile(
+    rb"\x16" + _N + rb"\x16" + _N + rb"\x16" + _N + rb"\x26" + _N + rb"(?:\x26" + _N + rb")?",
+)
+_ENCODING_STATS = re.compile(rb"(?:\x15" + _V + rb"\x15" + _V + rb"\x15" + _V + rb"\x00)*")
+# Offset and length of the offset index, then of the column index; the chunk's end.
+_INDEXES = re.compile(
+    rb"\x00(?:\x16" + _N + rb"\x15" + _N + rb")?(?:[\x16\x36]" + _N + rb"\x15" + _N + rb")?\x00",
+)
+_STATISTICS, _PAGE_ENCODINGS = 12, 13
+_NUMBERS = 9
+
+
+@dataclass(frozen=True)
+class ChunkTable:
+    """Numbers of column chunks, as arrays of row groups × columns.
+
+    Attributes:
+        num_rows: of each row group (one dimension).
+        num_values: level entries.
+        uncompressed_bytes, compressed_bytes: page headers included.
+        data_page_offsets: where the first data page lies, as the footer says.
+        dictionary_offsets: where the dictionary page lies; 0 where there is none.
+        offset_index_offsets, offset_index_bytes: 0 where there is none.
+        column_index_offsets, column_index_bytes: 0 where there is none.
+        codecs: numbers of :class:`~engine.format.footer.Codec`.
+        encodings: positions in ``encoding_sets``.
+        encoding_sets: each a tuple of numbers of :class:`~engine.format.footer.Encoding`.
+        num_pages: data pages as far as the footer counts them, else -1.
+        num_dictionary_pages: data pages among these that are encoded by the dictionary, else -1.
+        statistics: bytes of each chunk's ``Statistics``, a list a row group; empty where absent.
+        sorting_columns: of each row group, the structures themselves.
+    """
+
+    num_rows: Numbers
+    num_values: Numbers
+    uncompressed_bytes: Numbers
+    compressed_bytes: Numbers
+    data_page_offsets: Numbers
+    dictionary_offsets: Numbers
+    offset_index_offsets: Numbers
+    offset_index_bytes: Numbers
+    column_index_offsets: Numbers
+    column_index_bytes: Numbers
+    codecs: Numbers
+    encodings: Numbers
+    encoding_sets: tuple[tuple[int, ...], ...]
+    num_pages: Numbers
+    num_dictionary_pages: Numbers
+    statistics: tuple[Sequence[bytes], ...]
+    sorting_columns: tuple[tuple[tuple[int, bool], ...], ...]
+
+    @property
+    def starts(self) -> Numbers:
+        """Where each chunk lies, see :attr:`engine.format.footer.ColumnChunk.range`."""
+        dictionaries, data = self.dictionary_offsets, self.data_page_offsets
+        return np.where((dictionaries > 0) & (dictionaries < data), dictionaries, data)
+
+
+def read_chunk_table(footer: Footer) -> ChunkTable:
+    """Read every row group of a footer.
+
+    Raises:
+        BadStructure, Encrypted: as :meth:`engine.format.footer.Footer.row_group`.
+    """
+    reader = _Reader(footer)
+    for index in range(footer.num_row_groups):
+        reader.read(index)
+    return reader.table()
+
+
+@dataclass(slots=True)
+class _Group:
+    """What was read of one row group: numbers (columns × :data:`_NUMBERS`) and the rest."""
+
+    num_rows: int
+    numbers: Numbers
+    heads: list[tuple[int, int]]  # codec, position of the encodings
+    pages: list[tuple[int, int]]
+    statistics: list[bytes]
+    sorting: tuple[tuple[int, bool], ...]
+
+
+class _Odd(Exception):
+    """A row group is not in the form that is read quickly."""
+
+
+class _Reader:
+    def __init__(self, footer: Footer) -> None:
+        self._footer = footer
+        self._leaves = footer.leaves
+        self._prefixes = [b"\xff"] * len(footer.leaves)  # what no chunk begins with
+        self._heads = [(0, 0)] * len(footer.leaves)
+        self._sets: dict[tuple[int, ...], int] = {}
+        self._groups: list[_Group] = []
+
+    def read(self, index: int) -> None:
+        try:
+            group = self._quickly(self._footer.row_group_data(index))
+        except (_Odd, IndexError, BadStructure):
+            group = self._carefully(self._footer.row_group(index))
+        self._groups.append(group)
+
+    def _quickly(self, data: bytes) -> _Group:
+        if data[0] != 0x10 + LIST:
+            raise _Odd
+        kind, count, pos = thrift.read_list_header(data, 1)
+        if kind != STRUCT or count != len(self._leaves):
+            raise _Odd
+        spans = []
+        heads, pages, statistics = [], [], []
+        for column, prefix in enumerate(self._prefixes):
+            begin = _BEGIN.match(data, pos)
+            if begin is None:
+                raise _Odd
+            pos = begin.end()
+            if data.startswith(prefix, pos):
+                pos += len(prefix)
+            else:
+                pos = self._read_head(data, pos, column)
+            heads.append(self._heads[column])
+            sizes = _SIZES.match(data, pos)
+            if sizes is None:
+                raise _Odd
+            pos = sizes.end()
+            field = 9 if sizes.end(5) < 0 else 11
+            bounds, counted = b"", (-1, -1)
+            while data[pos]:
+                step, kind = data[pos] >> 4, data[pos] & 15
+                field += step
+                start = pos + 1
+                if not step:
+                    raise _Odd
+                if field == _STATISTICS and kind == STRUCT:
+                    pos = thrift.skip(data, start)
+                    bounds = data[start:pos]
+                elif field == _PAGE_ENCODINGS and kind == LIST:
+                    found = _ENCODING_STATS.match(data, start + 1)
+                    assert found is not None  # it matches nothing as well
+                    pos = found.end()
+                    counted = _counted_pages(data[start:pos])
+                else:
+                    pos = thrift.skip_value(data, start, kind)
+            indexes = _INDEXES.match(data, pos)
+            if indexes is None:
+                raise _Odd
+            pos = indexes.end()
+            spans.append(sizes.regs[1:] + indexes.regs[1:])
+            pages.append(counted)
+            statistics.append(bounds)
+        rest = thrift.decode(b"\x11" + data[pos:])[0]  # a field 1, from which the next counts
+        if 3 not in rest:
+            raise _Odd
+        numbers = _varints(data, np.array(spans, np.int64).reshape(-1, _NUMBERS, 2))
+        return _Group(rest[3][1], numbers, heads, pages, statistics, _sorting(rest))
+
+    def _read_head(self, data: bytes, start: int, column: int) -> int:
+        """Read type, encodings, path and codec; remember the bytes for the next row group."""
+        found = _TYPE.match(data, start)
+        if found is None:
+            raise _Odd
+        kind, count, pos = thrift.read_list_header(data, found.end())
+        encodings = []
+        for _ in range(count):
+            number, pos = thrift.read_varint(data, pos)
+            encodings.append(number >> 1)
+        if kind != thrift.I32 or data[pos] != 0x10 + LIST:
+            raise _Odd
+        kind, count, pos = thrift.read_list_header(data, pos + 1)
+        if kind != BINARY:
+            raise _Odd
+        for _ in range(count):
+            length, pos = thrift.read_varint(data, pos)
+            pos += length
+        if data[pos] != 0x15:
+            raise _Odd
+        codec, pos = thrift.read_varint(data, pos + 1)
+        self._prefixes[column] = data[start:pos]
+        self._heads[column] = (codec >> 1, self._set_of(tuple(encodings)))
+        return pos
+
+    def _set_of(self, encodings: tuple[int, ...]) -> int:
+        return self._sets.setdefault(encodings, len(self._sets))
+
+    def _carefully(self, group: RowGroup) -> _Group:
+        numbers = []
+        for chunk in group.columns:
+            offset_index = chunk.offset_index or (0, 0)
+            column_index = chunk.column_index or (0, 0)
+            numbers.append(
+                (
+                    chunk.num_values,
+                    chunk.uncompressed_bytes,
+                    chunk.compressed_bytes,
+                    chunk.data_page_offset,
+                    chunk.dictionary_page_offset or 0,
+                    *offset_index,
+                    *column_index,
+                )
+            )
+        return _Group(
+            group.num_rows,
+            np.array(numbers, np.int64).reshape(-1, _NUMBERS),
+            [(chunk.codec, self._set_of(chunk.encodings)) for chunk in group.columns],
+            [_listed_pages(value(chunk.meta, _PAGE_ENCODINGS)) for chunk in group.columns],
+            [_encoded(value(chunk.meta, _STATISTICS)) for chunk in group.columns],
+            _sorting(group.struct),
+        )
+
+    def table(self) -> ChunkTable:
+        groups, columns = self._groups, len(self._leaves)
+        shape = (len(groups), columns)
+        numbers = np.array([group.numbers for group in groups], np.int64)
+        numbers = numbers.reshape(*shape, _NUMBERS)
+        heads = np.array([group.heads for group in groups], np.int64).reshape(*shape, 2)
+        pages = np.array([group.pages for group in groups], np.int64).reshape(*shape, 2)
+        lengths = numbers[:, :, (6, 8)]
+        offsets = np.where(lengths > 0, numbers[:, :, (5, 7)], 0)
+        return ChunkTable(
+            num_rows=np.array([group.num_rows for group in groups], np.int64),
+            num_values=numbers[:, :, 0],
+            uncompressed_bytes=numbers[:, :, 1],
+            compressed_bytes=numbers[:, :, 2],
+            data_page_offsets=numbers[:, :, 3],
+            dictionary_offsets=numbers[:, :, 4],
+            offset_index_offsets=offsets[:, :, 0],
+            offset_index_bytes=lengths[:, :, 0],
+            column_index_offsets=offsets[:, :, 1],
+            column_index_bytes=lengths[:, :, 1],
+            codecs=heads[:, :, 0],
+            encodings=heads[:, :, 1],
+            encoding_sets=tuple(self._sets),
+            num_pages=pages[:, :, 0],
+            num_dictionary_pages=pages[:, :, 1],
+            statistics=tuple(group.statistics for group in groups),
+            sorting_columns=tuple(group.sorting for group in groups),
+        )
+
+
+def _varints(data: bytes, spans: Numbers) -> Numbers:
+    """Return the signed numbers at spans ``[..., (start, stop)]``; 0 where there is none."""
+    return decode_varints(
+        np.frombuffer(data, np.uint8), spans[..., 0], spans[..., 1] - spans[..., 0]
+    )
+
+
+def decode_varints(data: npt.NDArray[np.uint8], starts: Numbers, lengths: Numbers) -> Numbers:
+    """Return zigzag-coded numbers that lie in ``data``; 0 where the length is 0."""
+    found = np.zeros(starts.shape, np.int64)
+    for place in range(min(int(lengths.max(initial=0)), 10)):
+        here = lengths > place
+        found[here] |= (data[starts[here] + place] & 127).astype(np.int64) << (7 * place)
+    # The topmost bit is the sign of a shift that must not carry it.
+    return ((found >> 1) & np.int64(2**63 - 1)) ^ -(found & 1)
+
+
+@lru_cache(4096)
+def _counted_pages(data: bytes) -> tuple[int, int]:
+    """Return data pages, and those by dictionary, of a list of ``PageEncodingStats``."""
+    kind, count, pos = thrift.read_list_header(data, 0)
+    if kind != STRUCT:
+        raise _Odd
+    entries = []
+    for _ in range(count):
+        entry, pos = thrift.decode(data, pos)
+        entries.append(entry)
+    if pos != len(data):
+        raise _Odd
+    return _listed_pages(thrift.Sequence(STRUCT, entries))
+
+
+def _listed_pages(entries: thrift.Sequence | None) -> tuple[int, int]:
+    if entries is None:
+        return -1, -1
+    data, dictionary = 0, 0
+    for item in entries.items:
+        entry = _struct(item)
+        if value(entry, 1) in _DATA_PAGES:
+            data += value(entry, 3, 0)
+            if value(entry, 2) in DICTIONARY_ENCODINGS:
+                dictionary += value(entry, 3, 0)
+    return data, dictionary
+
+
+def _struct(item: Struct | Raw) -> Struct:
+    return thrift.decode(item)[0] if isinstance(item, bytes) else item
+
+
+def _encoded(struct: Struct | Raw | None) -> bytes:
+    return b"" if struct is None else thrift.encode(struct)
+
+
+def _sorting(group: Struct) -> tuple[tuple[int, bool], ...]:
+    """Return the columns that a row group says it is sorted by: index, whether descending."""
+    entries = value(group, 4)
+    if entries is None:
+        return ()
+    decoded = [_struct(item) for item in entries.items]
+    return tuple((value(entry, 1, 0), bool(value(entry, 2, False))) for entry in decoded)
