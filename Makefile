@@ -21,7 +21,7 @@ help: ## list these targets
 demo: $(VENV)/.runs ## make a skewed sample, split it, verify it, report it
 	@$(BIN)/evensplit demo
 
-test: lint $(VENV)/.azurite ## everything: lint, types, layers, all tests
+test: lint $(VENV)/.azurite $(VENV)/.chromium ## everything: lint, types, layers, all tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
 
 lint: $(VENV)/.tests ## style, format, types, layers
@@ -30,7 +30,7 @@ lint: $(VENV)/.tests ## style, format, types, layers
 	@$(BIN)/mypy --no-error-summary
 	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }
 
-unit: $(VENV)/.azurite ## the fast tests only
+unit: $(VENV)/.azurite $(VENV)/.chromium ## the fast tests only
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
 
 matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/readers.md
@@ -69,7 +69,7 @@ $(VENV)/.made:
 
 $(VENV)/.runs: $(VENV)/.made $(INPUTS)
 	@echo "installing evensplit"
-	@$(PIP) -e .
+	@$(PIP) -e '.[report]'
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.made $(INPUTS)
@@ -84,6 +84,16 @@ $(VENV)/.azurite: $(VENV)/.tests tests/azurite/package.json tests/azurite/packag
 	@cp tests/azurite/package.json tests/azurite/package-lock.json $(VENV)/azurite
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/npm ci --prefix $(VENV)/azurite --silent \
 		--ignore-scripts --no-audit --no-fund --no-update-notifier
+	@touch $@
+
+# The browser of the tests, from npm too; it comes compressed.
+$(VENV)/.chromium: $(VENV)/.tests $(addprefix tests/browser/,package.json package-lock.json unpack.mjs)
+	@echo "installing Chromium"
+	@mkdir -p $(VENV)/chromium
+	@cp $(filter tests/browser/%,$^) $(VENV)/chromium
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/npm ci --prefix $(VENV)/chromium --silent \
+		--ignore-scripts --no-audit --no-fund --no-update-notifier
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/node $(VENV)/chromium/unpack.mjs
 	@touch $@
 
 $(VENV)/.benches: $(VENV)/.made $(INPUTS)

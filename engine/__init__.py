@@ -38,6 +38,7 @@ from engine.version import __version__
 if TYPE_CHECKING:
     from engine.model import SourceFile, SplitPlan, SplitResult, Verification
     from engine.profiler import Profile
+    from engine.profiler.keys import KeySkew
     from engine.settings import Settings
     from engine.splitter import Progress as Progress
 
@@ -64,7 +65,9 @@ __all__ = [
     "parse_size",
     "plan",
     "profile",
+    "profile_key",
     "put_file",
+    "report",
     "run_memory_bytes",
     "split",
     "verify",
@@ -243,6 +246,37 @@ def profile(src: Sources, *, credential: str = "auto") -> Profile:
         return profile_files(_patterns(src))
 
 
+def profile_key(
+    src: Sources,
+    column: str,
+    *,
+    partitions: int = 16,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    credential: str = "auto",
+) -> KeySkew:
+    """Return how rows spread over the values of a column; the column is decoded, in bounded memory.
+
+    Args:
+        src: a file, folder, glob or URL, or several.
+        column: its dotted path.
+        partitions: of the hash partition that is tried.
+        workers: row groups at once; one a core if left out.
+        scheduler: address of a running Dask scheduler.
+        credential: as for :func:`make_settings`.
+
+    Raises:
+        engine.errors.BadSetting: there is no such column, or it holds lists.
+    """
+    from engine.settings import Access
+    from engine.splitter import profile_key_of
+    from engine.storage.access import using
+
+    access = Access(credential)
+    with using(access):
+        return profile_key_of(_patterns(src), column, partitions, workers, scheduler)
+
+
 def plan(src: Sources, **settings: Any) -> SplitPlan:
     """Return the parts that :func:`split` would write; nothing is written.
 
@@ -305,6 +339,35 @@ def verify(
     budget = None if memory is None else parse_size(memory)
     with using(Access(credential)):
         return verify_split(dest, memory_bytes=budget, workers=workers, progress=progress)
+
+
+def report(place: str, path: str, *, verify: bool = False, **settings: Any) -> None:
+    """Write one HTML page, which needs no network, about a source or about a split.
+
+    Args:
+        place: a file, folder, glob or URL: what lies there, and what a split would do; or the
+            folder of a split: the source, the plan, the parts, memory.
+        path: the page, a local file; replaced if it is there.
+        verify: compare all values of a finished split as :func:`verify` does, and tell the outcome.
+        **settings: as for :func:`make_settings`, of the split that is planned for a source.
+
+    Raises:
+        engine.errors.BadSetting: Bokeh is not installed.
+    """
+    try:
+        from engine.reporter import make_report
+    except ModuleNotFoundError as error:
+        raise BadSetting(
+            f"a report needs {error.name}, which is not installed: pip install 'evensplit[report]'"
+        ) from error
+    from engine.storage import open_storage
+    from engine.storage.access import using
+
+    made = make_settings(**settings)
+    with using(made.access):
+        page = make_report(place, made, verify=verify)
+    store, inside = open_storage(path)
+    store.put(inside, page.encode())
 
 
 def _patterns(src: Sources) -> Sequence[str]:

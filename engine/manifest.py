@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any
 
 from engine.errors import (
@@ -24,7 +25,15 @@ from engine.errors import (
     SourceChanged,
     StorageFailed,
 )
-from engine.model import Manifest, Receipt, SourceFile, SplitPlan
+from engine.model import (
+    Manifest,
+    PartPlan,
+    Receipt,
+    RowGroupSlice,
+    Run,
+    SourceFile,
+    SplitPlan,
+)
 from engine.storage import Storage
 from engine.storage.base import redacted
 
@@ -220,6 +229,30 @@ class Ledger:
             lost=tuple(data["lost"]),
         )
 
+    def plan(self) -> SplitPlan:
+        """Return the plan that the destination was claimed for.
+
+        Raises:
+            NotASplit: there is none, or it is damaged.
+        """
+        data = self._load("plan.json")
+        try:
+            return _plan(data)
+        except (KeyError, TypeError) as error:
+            raise self._damaged("plan.json") from error
+
+    def note_run(self, run: Run) -> None:
+        """Keep what a run took, for :mod:`engine.reporter`."""
+        self._store.put(self._path("run.json"), json.dumps(asdict(run)).encode(), durable=False)
+
+    def run(self, plan: SplitPlan) -> Run | None:
+        """Return what the last run of a plan took, if that was kept."""
+        try:
+            found = Run(**json.loads(self._get("run.json") or b"{}"))
+        except (ValueError, TypeError):
+            return None
+        return found if found.plan_id == plan.plan_id else None
+
     def _path(self, *names: str) -> str:
         return self._store.join(self._folder, FOLDER, *names)
 
@@ -233,16 +266,34 @@ class Ledger:
             if not _KEYS[names[-1]] <= content.keys():
                 raise ValueError("keys are missing")
         except (ValueError, AttributeError) as error:
-            raise NotASplit(
-                f"{redacted(self._path(*names))} is damaged; remove {redacted(self._folder)} "
-                "and split again"
-            ) from error
+            raise self._damaged(*names) from error
         return dict(content)
+
+    def _damaged(self, *names: str) -> NotASplit:
+        return NotASplit(
+            f"{redacted(self._path(*names))} is damaged; remove {redacted(self._folder)} "
+            "and split again"
+        )
 
 
 def _source(data: dict[str, Any]) -> SourceFile:
     columns = data.get("columns")
     return SourceFile(**{**data, "columns": None if columns is None else tuple(columns)})
+
+
+def _plan(data: dict[str, Any]) -> SplitPlan:
+    parts = tuple(
+        PartPlan(
+            **part
+            | {
+                "slices": tuple(RowGroupSlice(**piece) for piece in part["slices"]),
+                "reasons": tuple(part["reasons"]),
+            }
+        )
+        for part in data["parts"]
+    )
+    sources = tuple(_source(source) for source in data["sources"])
+    return SplitPlan(**data | {"sources": sources, "parts": parts, "lost": tuple(data["lost"])})
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:

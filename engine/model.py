@@ -206,6 +206,21 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class Run:
+    """What the last run that wrote parts took: for people, and no part of the split's contract.
+
+    ``num_parts`` counts those that it wrote; 0 for ``projected_memory_bytes`` (of the whole run on
+    its machine) or ``peak_memory_bytes`` says that it is not known.
+    """
+
+    plan_id: str
+    num_parts: int
+    elapsed_seconds: float
+    projected_memory_bytes: int
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
 class SplitResult:
     """What a call of split did.
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
 
 from engine import memory
 from engine.curves import Curve, read_curve
@@ -18,13 +19,17 @@ from engine.errors import BadSetting, DestinationInSource, OverBudget
 from engine.executors import Resources, run_parts
 from engine.layout import Scale, close_files, open_file, read_layout
 from engine.manifest import Ledger
-from engine.model import PartPlan, Receipt, SourceFile, SplitPlan, SplitResult
+from engine.model import PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
 from engine.planner import make_plan
 from engine.settings import Settings
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
+from engine.storage.access import current
 from engine.storage.base import redacted
 from engine.version import __version__
 from engine.work import PartTask, part_memory_bytes
+
+if TYPE_CHECKING:
+    from engine.profiler.keys import KeySkew
 
 # Below this, starting worker processes costs more than they save.
 _REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
@@ -85,6 +90,24 @@ def _plan(files: tuple[SourceFile, ...], settings: Settings) -> SplitPlan:
     return make_plan(layout, settings, version=__version__, curve_of=curve_of, memory_of=memory_of)
 
 
+def profile_key_of(
+    patterns: Sequence[str],
+    column: str,
+    num_partitions: int,
+    num_workers: int | None,
+    scheduler: str | None,
+) -> KeySkew:
+    """Count the values of a column; see :func:`engine.profile_key`."""
+    from engine.executors.keys import run_keys
+    from engine.profiler.keys import key_skew, key_tasks
+
+    tasks = key_tasks(find_sources(patterns), column, num_partitions)
+    workers = num_workers or _default_workers(threads=False)
+    kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
+    resources = Resources(kind, workers, memory.budget(None).bytes, scheduler)
+    return key_skew(column, run_keys(tasks, resources, current()), num_partitions)
+
+
 def split_files(
     patterns: Sequence[str], destination: str, settings: Settings, progress: Progress | None = None
 ) -> SplitResult:
@@ -113,17 +136,21 @@ def split_files(
                 receipts.append(receipt)
                 progress.committed(receipt)
 
+            tasks = _tasks(plan, receipts, ledger.claim_file(), folder, settings)
             run_parts(
-                _tasks(plan, receipts, ledger.claim_file(), folder, settings),
+                tasks,
                 resources,
                 on_receipt=on_receipt,
                 on_dashboard=progress.dashboard,
             )
             manifest = ledger.finish(plan, receipts, __version__)
+            elapsed = time.monotonic() - started
+            peak_bytes = max(memory.own_peak_bytes(), meter.peak_bytes if meter else 0)
+            if tasks:
+                took = (len(tasks), elapsed, resources.run_bytes, peak_bytes)
+                ledger.note_run(Run(plan.plan_id, *took))
     finally:
         close_files()
-    elapsed = time.monotonic() - started
-    peak_bytes = max(memory.own_peak_bytes(), meter.peak_bytes if meter else 0)
     return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes)
 
 

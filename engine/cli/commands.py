@@ -123,20 +123,50 @@ def _split_options(function: F) -> F:
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
+@click.option("--key", metavar="COLUMN", help="Count the values of a column as well: it is read.")
+@click.option(
+    "--partitions",
+    type=int,
+    metavar="N",
+    default=16,
+    show_default=True,
+    help="With --key: try a hash partition into N.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    envvar="EVENSPLIT_SCHEDULER",
+    help="With --key: count on a running Dask cluster that shares the storage.",
+)
 @_credential
 @_json
-def profile(src: tuple[str, ...], credential: str, as_json: bool) -> None:
+def profile(
+    src: tuple[str, ...],
+    key: str | None,
+    partitions: int,
+    scheduler: str | None,
+    credential: str,
+    as_json: bool,
+) -> None:
     """Show layout and skew of Parquet files, from their footers and page indexes alone.
 
     SRC is a file, a folder, a glob or a URL; several are allowed.
     """
     found = engine.profile(src, credential=credential)
+    keys = None
+    if key is not None:
+        keys = engine.profile_key(
+            src, key, partitions=partitions, scheduler=scheduler, credential=credential
+        )
     if as_json:
-        click.echo(json.dumps(found.as_dict()))
+        told = found.as_dict() | ({} if keys is None else {"key": keys.as_dict()})
+        click.echo(json.dumps(told))
         return
     from engine.cli import show
 
     show.profile(found)
+    if keys is not None:
+        show.key_skew(keys)
 
 
 @click.command()
@@ -276,6 +306,30 @@ def verify(
 
 
 @click.command()
+@click.argument("place", metavar="SRC|DEST")
+@_split_options
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    default="evensplit-report.html",
+    show_default=True,
+    help="The page; replaced if it is there.",
+)
+@click.option(
+    "--verify", is_flag=True, help="Compare all values of a finished split, and tell the outcome."
+)
+def report(place: str, output: str, verify: bool, **settings: Any) -> None:
+    """Write one HTML page with pictures: how a file is laid out, what a split does or did.
+
+    SRC is a file, a folder, a glob or a URL: its layout, and the plan for the split options given.
+    DEST is the folder of a split: source, plan, parts, memory. The page needs no network.
+    """
+    engine.report(place, output, verify=verify, **settings)
+    click.echo(output)
+
+
+@click.command()
 @click.argument("folder", required=False)
 @click.option("--size", metavar="SIZE", default="300MB", show_default=True, help="Of the sample.")
 @click.option("--target-size", metavar="SIZE", default="30MB", show_default=True)
@@ -318,4 +372,4 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
     show.demo_end(str(place), keep=keep)
 
 
-ALL: tuple[click.Command, ...] = (profile, plan, split, verify, demo)
+ALL: tuple[click.Command, ...] = (profile, plan, split, verify, report, demo)

@@ -32,6 +32,7 @@ HELP = """Split Parquet files that are too large into equal parts: every row, in
   evensplit plan    big.parquet             what would a split write?
   evensplit split   big.parquet parts/      write parts of at most 100 MB
   evensplit verify  parts/                  prove them equal to the source, value by value
+  evensplit report  parts/                  all of it as pictures: one HTML page
 
 Settings come from options, else from EVENSPLIT_* variables, else from a TOML file (--config, else
 conf/evensplit.toml here), else from defaults. A split that was interrupted resumes when the same

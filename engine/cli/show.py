@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from engine.memory import Budget
     from engine.profiler import FileProfile, Profile, Skew
+    from engine.profiler.keys import KeySkew
 
 T = TypeVar("T")
 
@@ -110,6 +111,29 @@ def profile(found: Profile) -> None:
             line.findings[0] if line.findings else "",
         )
     _print(table)
+
+
+def key_skew(found: KeySkew) -> None:
+    """Print the heaviest values of a key, and what a hash partition would look like."""
+    distinct = f"{'' if found.is_exact else 'about '}{found.num_distinct:,} distinct values"
+    click.echo(f"key {found.column}: {found.num_rows:,} rows, {distinct}")
+    if not found.is_exact:
+        click.echo(f"  counts may be too small by {found.missed_rows:,} rows at most")
+    table = _table("<value", "rows", "share", "<")
+    for item in found.heaviest:
+        table.add_row(
+            repr(item.value)[1:-1],
+            f"{item.num_rows:,}",
+            f"{item.share:.2%}",
+            _bar(item.num_rows, found.heaviest[0].num_rows),
+        )
+    _print(table)
+    sizes = sorted(found.partitions)
+    mean = found.num_rows / len(sizes)
+    click.echo(
+        f"  hashed into {len(sizes)} partitions: {sizes[0]:,} to {sizes[-1]:,} rows, the largest "
+        f"{sizes[-1] / (mean or 1):.1f} x the mean"
+    )
 
 
 def _folder(found: Profile) -> str:

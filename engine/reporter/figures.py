@@ -1,0 +1,585 @@
+"""The figures, as Bokeh models: each takes frozen data and returns one figure.
+
+Each has a title that says what is shown, a takeaway below it with the figure, axes with units, and
+hover. Colours are those of a :class:`engine.reporter.scheme.Scheme`. Notebooks and report draw the
+same figures.
+
+Not covered: what is behind the data (:mod:`engine.profiler`, :mod:`engine.planner`), and the page
+around the figures (:mod:`engine.reporter.page`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from bokeh.models import (
+    ColumnDataSource,
+    DataRange1d,
+    FactorRange,
+    HoverTool,
+    LinearAxis,
+    NumeralTickFormatter,
+    Range1d,
+)
+from bokeh.models.annotations.geometry import Span
+from bokeh.models.annotations.labels import Title
+from bokeh.plotting import figure
+
+from engine.profiler.findings import amount, count, percent, times
+from engine.profiler.skew import lorenz, skew_of
+from engine.reporter.scheme import LIGHT, Scheme
+from engine.reporter.slots import makespan, schedule
+
+if TYPE_CHECKING:
+    from engine.model import SplitPlan
+    from engine.profiler import FileProfile, Profile
+    from engine.profiler.keys import KeySkew
+
+HEIGHT = 300
+
+_MOST_BARS = 240
+_MOST_COLUMNS = 24
+_ROW_HEIGHT = 22
+_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "bytes"))
+
+
+def files_figure(profile: Profile, scheme: Scheme = LIGHT) -> figure:
+    """Files by size, largest first."""
+    files = sorted(profile, key=lambda file: -file.size_bytes)
+    skew = profile.skew
+    assert skew is not None  # there is no profile of no files
+    takeaway = (
+        f"the largest of {skew.count:,} has {amount(skew.largest)}, {percent(skew.top_share)} of "
+        f"all bytes; Gini {skew.gini:.2f}"
+    )
+    factor, unit = _unit(skew.largest)
+    plot = _plot("Files by size", takeaway, "file, largest first", unit, scheme)
+    bars = _binned([file.size_bytes for file in files])
+    source = _source(
+        x=[(start + stop - 1) / 2 for start, stop, _ in bars],
+        width=[(stop - start) * 0.9 for start, stop, _ in bars],
+        top=[size / (stop - start) / factor for start, stop, size in bars],
+        name=[_names([file.path for file in files[start:stop]]) for start, stop, _ in bars],
+        size=[amount(size) for _, _, size in bars],
+        rows=[f"{sum(file.num_rows for file in files[a:b]):,}" for a, b, _ in bars],
+    )
+    bar = plot.vbar(x="x", top="top", width="width", source=source, color=scheme.series[0])
+    _hover(plot, [bar], file="@name", bytes="@size", rows="@rows")
+    return plot
+
+
+def lorenz_figure(sizes: Sequence[int], what: str, scheme: Scheme = LIGHT) -> figure:
+    """What share of the bytes the smallest have, as a Lorenz curve; ``what``: ``files``, …."""
+    skew = skew_of(sizes)
+    gini = skew.gini if skew else 0.0
+    shares, held = lorenz(sizes)
+    half = float(np.interp(0.5, shares, held))
+    plot = _plot(
+        f"Lorenz curve of {what}",
+        f"the smaller half has {percent(half)} of the bytes; Gini {gini:.2f} (0: all equal)",
+        f"% of {what}, smallest first",
+        "% of bytes",
+        scheme,
+    )
+    plot.line([0, 100], [0, 100], color=scheme.muted, line_dash="dashed")
+    source = _source(
+        x=[100 * share for share in shares],
+        y=[100 * share for share in held],
+        text=[f"{share * 100:.1f} %" for share in held],
+        part=[f"{share * 100:.1f} %" for share in shares],
+    )
+    plot.varea("x", 0, "y", source=source, fill_color=scheme.series[0], fill_alpha=0.15)
+    line = plot.line("x", "y", source=source, color=scheme.series[0], line_width=2)
+    _hover(plot, [line], **{what: "smallest @part", "bytes": "@text"})
+    plot.hover.mode = "vline"
+    return plot
+
+
+def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
+    """Row groups one by one, each a bar whose segments are its largest columns."""
+    sizes = [group.compressed_bytes for group in file.row_groups]
+    skew = file.row_group_skew
+    takeaway = "the file has no row groups"
+    if skew is not None and skew.count:
+        ratio = f", {times(skew.max_over_median)} times the median" if skew.max_over_median else ""
+        takeaway = (
+            f"{skew.count:,} row groups; the largest has {percent(skew.top_share)} of the bytes"
+            f"{ratio if skew.count > 1 else ''}"
+        )
+    bars = _binned(sizes)
+    factor, unit = _unit(max((size / (stop - start) for start, stop, size in bars), default=0))
+    plot = _plot("Row groups by column", takeaway, "row group, in the file's order", unit, scheme)
+    chosen = sorted(file.columns, key=lambda column: -column.compressed_bytes)
+    chosen = chosen[: len(scheme.series)]
+    position = {column.name: at for at, column in enumerate(file.columns)}
+    table = file.chunks.compressed_bytes
+    stacks: dict[str, list[float]] = {}
+    for column in chosen:
+        own = table[:, position[column.name]]
+        stacks[column.name] = [
+            float(own[start:stop].sum()) / (stop - start) / factor for start, stop, _ in bars
+        ]
+    names = list(stacks)
+    colours = list(scheme.series[: len(names)])
+    if len(file.columns) > len(chosen):
+        names.append(f"{len(file.columns) - len(chosen)} other columns")
+        colours.append(scheme.other)
+        stacks[names[-1]] = [
+            max(0.0, size / (stop - start) / factor - sum(stack[at] for stack in stacks.values()))
+            for at, (start, stop, size) in enumerate(bars)
+        ]
+    keys = [f"c{at}" for at in range(len(names))]  # column names may hold anything
+    source = _source(
+        x=[(start + stop - 1) / 2 for start, stop, _ in bars],
+        width=[(stop - start) * 0.9 for start, stop, _ in bars],
+        group=[_span(start, stop) for start, stop, _ in bars],
+        size=[amount(size) for _, _, size in bars],
+        rows=[f"{sum(g.num_rows for g in file.row_groups[a:b]):,}" for a, b, _ in bars],
+        **dict(zip(keys, stacks.values(), strict=True)),
+        **{
+            f"t{at}": [amount(size * factor) for size in stack]
+            for at, stack in enumerate(stacks.values())
+        },
+    )
+    drawn = plot.vbar_stack(
+        keys, x="x", width="width", source=source, color=colours, legend_label=names,
+        line_color=scheme.surface, line_width=0.5,
+    )  # fmt: skip
+    for at, renderer in enumerate(drawn):
+        _hover(
+            plot,
+            [renderer],
+            **{"row group": "@group", "rows": "@rows", "bytes": "@size"},
+            column=f"{names[at]}: @t{at}",
+        )
+    _legend(plot, scheme)
+    return plot
+
+
+def columns_figure(profile: Profile | Sequence[FileProfile], scheme: Scheme = LIGHT) -> figure:
+    """Columns by their compressed bytes over all files."""
+    sizes: Counter[str] = Counter()
+    plain: Counter[str] = Counter()
+    about: dict[str, Any] = {}
+    for file in profile:
+        for column in file.columns:
+            sizes[column.name] += column.compressed_bytes
+            plain[column.name] += column.uncompressed_bytes
+            about.setdefault(column.name, column)
+    ordered = sizes.most_common()
+    total = sum(sizes.values()) or 1
+    names = [name for name, _ in ordered[:_MOST_COLUMNS]]
+    rest = ordered[_MOST_COLUMNS:]
+    takeaway = "no columns"
+    if ordered:
+        takeaway = (
+            f"{ordered[0][0]} is {percent(ordered[0][1] / total)} of the bytes; "
+            f"{_fewest(ordered, total)} of {len(ordered)} columns have 80 %"
+        )
+    values = [sizes[name] for name in names]
+    labels = list(names)
+    if rest:
+        labels.append(f"{len(rest)} other columns")
+        values.append(sum(size for _, size in rest))
+    factor, unit = _unit(max(values, default=0))
+    plot = _bars("Columns by bytes", takeaway, unit, labels, scheme)
+    known = [about.get(label) for label in labels]
+    source = _source(
+        y=labels,
+        right=[size / factor for size in values],
+        size=[amount(size) for size in values],
+        share=[percent(size / total) for size in values],
+        ratio=[
+            f"{plain[name] / (sizes[name] or 1):.1f}" if name in sizes else "" for name in labels
+        ],
+        kind=[column.physical_type if column else "" for column in known],
+        stored=[
+            " ".join((*column.codecs, *column.encodings)) if column else "" for column in known
+        ],
+    )
+    bar = plot.hbar(y="y", right="right", height=0.8, source=source, color=scheme.series[0])
+    _hover(
+        plot,
+        [bar],
+        column="@y",
+        bytes="@size (@share)",
+        type="@kind",
+        **{"compression ratio": "@ratio", "stored as": "@stored"},
+    )
+    return plot
+
+
+def rows_figure(file: FileProfile, cuts: Sequence[int] = (), scheme: Scheme = LIGHT) -> figure:
+    """Bytes a row along the file, with the rows at which a plan cuts."""
+    pieces = [piece for piece in file.stretches if piece.num_rows]
+    rates = [piece.compressed_bytes / piece.num_rows for piece in pieces]
+    takeaway = "the file has no rows"
+    if rates:
+        mean = sum(piece.compressed_bytes for piece in pieces) / file.num_rows
+        takeaway = (
+            f"{amount(mean)} a row on average, from {amount(min(rates))} to {amount(max(rates))}"
+        )
+        if cuts:
+            takeaway += f"; {len(cuts)} cuts at equal bytes"
+    scale, letter = (10**6, "million ") if file.num_rows >= 10**7 else (1, "")
+    plot = _plot(
+        "Bytes a row along the file", takeaway, f"{letter}rows from the start",
+        "bytes a row", scheme,
+    )  # fmt: skip
+    source = _source(
+        left=[piece.first_row / scale for piece in pieces],
+        right=[(piece.first_row + piece.num_rows) / scale for piece in pieces],
+        top=rates,
+        rows=[_span(p.first_row, p.first_row + p.num_rows) for p in pieces],
+        rate=[amount(rate) for rate in rates],
+    )
+    area = plot.quad(
+        left="left", right="right", top="top", bottom=0, source=source, color=scheme.series[0],
+        line_color=scheme.series[0],
+    )  # fmt: skip
+    for row in cuts:
+        plot.add_layout(
+            Span(
+                location=row / scale, dimension="height", line_color=scheme.ink, line_dash="dotted"
+            )
+        )
+    _hover(plot, [area], rows="@rows", **{"bytes a row": "@rate"})
+    return plot
+
+
+def pages_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
+    """Data pages by size, in powers of two."""
+    skew = file.page_skew
+    takeaway = "no page index: pages are not known"
+    if skew is not None and file.page_sizes:
+        takeaway = (
+            f"{skew.count:,} pages, {amount(skew.median)} the median, {amount(skew.largest)} the "
+            "largest: a cut rewrites one a column"
+        )
+    labels = [_power(item.least_bytes) for item in file.page_sizes]
+    plot = _plot(
+        "Data pages by size", takeaway, "page size, compressed (each bar: up to twice as large)",
+        "pages", scheme, x_range=FactorRange(factors=labels),
+    )  # fmt: skip
+    source = _source(
+        x=labels,
+        top=[item.num_pages for item in file.page_sizes],
+        pages=[f"{item.num_pages:,}" for item in file.page_sizes],
+        size=[amount(item.sum_bytes) for item in file.page_sizes],
+    )
+    bar = plot.vbar(x="x", top="top", width=0.9, source=source, color=scheme.series[0])
+    _hover(plot, [bar], **{"from": "@x", "pages": "@pages", "bytes together": "@size"})
+    plot.xaxis.major_label_orientation = 0.6
+    return plot
+
+
+def before_after_figure(
+    before: Mapping[str, int], after: Mapping[str, int], scheme: Scheme = LIGHT
+) -> figure:
+    """Files before a split and parts after it, by name and bytes, laid end to end."""
+    one, two = skew_of(before.values()), skew_of(after.values())
+    takeaway = "nothing to split"
+    if one and two:
+        takeaway = (
+            f"{one.count:,} of up to {amount(one.largest)} become {two.count:,} of "
+            f"{amount(two.smallest)} to {amount(two.largest)}"
+        )
+    factor, unit = _unit(max(sum(before.values()), sum(after.values())))
+    plot = _plot(
+        "Before and after the split", takeaway, f"{unit}, files end to end", "", scheme,
+        y_range=FactorRange(factors=["after", "before"]), height=180,
+    )  # fmt: skip
+    rows: list[tuple[str, str, float, float, str]] = []
+    for label, sizes in (("before", before), ("after", after)):
+        start = 0
+        for name, size in sizes.items():
+            rows.append((label, name, start / factor, (start + size) / factor, amount(size)))
+            start += size
+    source = _source(
+        y=[row[0] for row in rows],
+        name=[row[1].rpartition("/")[2] for row in rows],
+        left=[row[2] for row in rows],
+        right=[row[3] for row in rows],
+        size=[row[4] for row in rows],
+        color=[scheme.series[0 if row[0] == "before" else 1] for row in rows],
+    )
+    bar = plot.hbar(
+        y="y", left="left", right="right", height=0.7, source=source, color="color",
+        line_color=scheme.surface, line_width=1.5,
+    )  # fmt: skip
+    _hover(plot, [bar], file="@name", bytes="@size")
+    plot.ygrid.grid_line_color = None
+    return plot
+
+
+def slots_figure(
+    before: Sequence[int], after: Sequence[int], num_slots: int = 8, scheme: Scheme = LIGHT
+) -> figure:
+    """Parallel loaders at work on the files before a split, and on the parts after it."""
+    turns = {"before": schedule(before, num_slots), "after": schedule(after, num_slots)}
+    spans = {label: makespan(found) for label, found in turns.items()}
+    factor, unit = _unit(max(spans.values()))
+    takeaway = (
+        f"{num_slots} loaders are done after {amount(spans['after'])} each at most, before after "
+        f"{amount(spans['before'])}: {times(spans['before'] / (spans['after'] or 1))} times sooner"
+    )
+    labels = [(name, str(slot + 1)) for name in ("after", "before") for slot in range(num_slots)]
+    plot = _plot(
+        "Loaders side by side", takeaway, f"time, in {unit} that one loader has loaded", "", scheme,
+        y_range=FactorRange(factors=labels[::-1][num_slots:] + labels[::-1][:num_slots]),
+        height=110 + 2 * num_slots * 14,
+    )  # fmt: skip
+    every = [(label, turn) for label, found in turns.items() for turn in found]
+    sizes = {"before": before, "after": after}
+    source = _source(
+        y=[(label, str(turn.slot + 1)) for label, turn in every],
+        left=[turn.start_bytes / factor for _, turn in every],
+        right=[turn.stop_bytes / factor for _, turn in every],
+        size=[amount(sizes[label][turn.item]) for label, turn in every],
+        item=[f"{turn.item + 1:,} of {len(sizes[label]):,}" for label, turn in every],
+        color=[scheme.series[0 if label == "before" else 1] for label, _ in every],
+    )
+    bar = plot.hbar(
+        y="y", left="left", right="right", height=0.8, source=source, color="color",
+        line_color=scheme.surface, line_width=1,
+    )  # fmt: skip
+    _hover(plot, [bar], file="@item", bytes="@size")
+    plot.ygrid.grid_line_color = None
+    return plot
+
+
+def parts_figure(
+    plan: SplitPlan, sizes: Mapping[int, int] | None = None, scheme: Scheme = LIGHT
+) -> figure:
+    """Parts with what is copied and what is encoded anew; ``sizes``: those written, by index."""
+    written = sizes or {}
+    encoded = sum(part.reencoded_bytes for part in plan.parts)
+    takeaway = (
+        f"{percent(1 - encoded / (plan.predicted_bytes or 1))} of the bytes are copied, "
+        f"{amount(encoded)} encoded anew; parts differ by {plan.spread:.2%}"
+    )
+    target = plan.settings.get("target_bytes")
+    factor, unit = _unit(max((part.predicted_bytes for part in plan.parts), default=0))
+    plot = _plot("Parts of the plan", takeaway, "part", unit, scheme)
+    bars = _binned([part.predicted_bytes for part in plan.parts])
+    groups = [plan.parts[start:stop] for start, stop, _ in bars]
+    copied = [
+        sum(part.predicted_bytes - part.reencoded_bytes for part in group) for group in groups
+    ]
+    anew = [sum(part.reencoded_bytes for part in group) for group in groups]
+    source = _source(
+        x=[(start + stop - 1) / 2 for start, stop, _ in bars],
+        width=[(stop - start) * 0.9 for start, stop, _ in bars],
+        copied=[n / len(group) / factor for n, group in zip(copied, groups, strict=True)],
+        anew=[n / len(group) / factor for n, group in zip(anew, groups, strict=True)],
+        name=[_names([part.name for part in group]) for group in groups],
+        rows=[f"{sum(part.num_rows for part in group):,}" for group in groups],
+        copied_text=[amount(n) for n in copied],
+        anew_text=[amount(n) for n in anew],
+        written=[
+            amount(sum(written[part.index] for part in group))
+            if all(part.index in written for part in group)
+            else "not written yet"
+            for group in groups
+        ],
+        size=[amount(sum(part.predicted_bytes for part in group)) for group in groups],
+    )
+    drawn = plot.vbar_stack(
+        ["copied", "anew"], x="x", width="width", source=source,
+        color=[scheme.series[0], scheme.series[4]], legend_label=["copied", "encoded anew"],
+        line_color=scheme.surface, line_width=0.5,
+    )  # fmt: skip
+    if target:
+        plot.add_layout(
+            Span(
+                location=target / factor,
+                dimension="width",
+                line_color=scheme.ink,
+                line_dash="dashed",
+            )
+        )
+        plot.y_range = Range1d(
+            start=0, end=1.08 * max(target, *(p.predicted_bytes for p in plan.parts)) / factor
+        )
+        plot.yaxis.axis_label = f"{unit} (dashed: the target, a hard cap)"
+    _hover(
+        plot,
+        drawn,
+        part="@name",
+        rows="@rows",
+        predicted="@size",
+        written="@written",
+        copied="@copied_text",
+        **{"encoded anew": "@anew_text"},
+    )
+    _legend(plot, scheme)
+    return plot
+
+
+def memory_figure(values: Mapping[str, int], takeaway: str, scheme: Scheme = LIGHT) -> figure:
+    """Memory projected, measured and allowed: bytes by what they are."""
+    plot = _bars("Memory of the run", takeaway, "MiB", list(values), scheme)
+    source = _source(
+        y=list(values),
+        right=[size / 2**20 for size in values.values()],
+        size=[f"{size / 2**20:,.0f} MiB" for size in values.values()],
+    )
+    bar = plot.hbar(y="y", right="right", height=0.7, source=source, color=scheme.series[0])
+    _hover(plot, [bar], what="@y", memory="@size")
+    return plot
+
+
+def keys_figure(keys: KeySkew, scheme: Scheme = LIGHT) -> figure:
+    """The heaviest values of a key, by their share of the rows."""
+    top = keys.heaviest
+    takeaway = "no rows"
+    if top:
+        takeaway = (
+            f"{top[0].value} has {percent(top[0].share)} of {count(keys.num_rows)} rows; about "
+            f"{count(keys.num_distinct)} distinct values"
+        )
+    labels = [f"{at + 1}. {item.value[:40]}" for at, item in enumerate(top)]
+    plot = _bars(f"Heaviest values of {keys.column}", takeaway, "% of rows", labels, scheme)
+    source = _source(
+        y=labels,
+        right=[100 * item.share for item in top],
+        share=[percent(item.share) for item in top],
+        rows=[f"{item.num_rows:,}" for item in top],
+        value=[item.value for item in top],
+    )
+    bar = plot.hbar(y="y", right="right", height=0.8, source=source, color=scheme.series[0])
+    _hover(plot, [bar], value="@value", rows="@rows (@share)")
+    return plot
+
+
+def partitions_figure(keys: KeySkew, scheme: Scheme = LIGHT) -> figure:
+    """What a hash partition by the key would look like: rows a partition."""
+    skew = skew_of(keys.partitions)
+    takeaway = "no rows"
+    if skew and skew.total:
+        takeaway = (
+            f"hashed into {skew.count}, the largest has {times(skew.largest / skew.mean)} times "
+            f"the mean, {percent(skew.top_share)} of the rows"
+        )
+    plot = _plot(
+        f"Hash partitions by {keys.column}", takeaway, "partition, largest first", "rows", scheme
+    )
+    rows = sorted(keys.partitions, reverse=True)
+    source = _source(x=list(range(len(rows))), top=rows, rows=[f"{n:,}" for n in rows])
+    bar = plot.vbar(x="x", top="top", width=0.9, source=source, color=scheme.series[0])
+    if skew:
+        plot.add_layout(
+            Span(location=skew.mean, dimension="width", line_color=scheme.ink, line_dash="dashed")
+        )
+    _hover(plot, [bar], rows="@rows")
+    return plot
+
+
+# -- what all share --------------------------------------------------------------------------------
+
+
+def _plot(title: str, takeaway: str, x: str, y: str, scheme: Scheme, **options: Any) -> figure:
+    # Bars begin at nothing.
+    axis_of_bytes = "x_range" if isinstance(options.get("y_range"), FactorRange) else "y_range"
+    every: dict[str, Any] = {"height": HEIGHT, axis_of_bytes: DataRange1d(start=0)} | options
+    plot = figure(
+        sizing_mode="stretch_width", toolbar_location="right",
+        tools="pan,xwheel_zoom,box_zoom,reset",
+        x_axis_label=x, y_axis_label=y, background_fill_color=scheme.surface,
+        border_fill_color=scheme.surface, outline_line_color=None, min_width=320, **every,
+    )  # fmt: skip
+    # What is added above comes above what was added before.
+    for line in (
+        Title(text=takeaway, text_font_size="13px", text_color=scheme.muted),
+        Title(text=title, text_font_size="16px", text_color=scheme.ink),
+    ):
+        line.text_font_style = "normal" if line.text == takeaway else "bold"
+        plot.add_layout(line, "above")
+    for axis in plot.axis:
+        axis.axis_label_text_color = axis.major_label_text_color = scheme.muted
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_label_text_font_size = axis.major_label_text_font_size = "12px"
+        axis.axis_line_color = axis.major_tick_line_color = scheme.grid
+        axis.minor_tick_line_color = None
+        if hasattr(axis, "group_text_color"):
+            axis.group_text_color = scheme.muted
+    plot.grid.grid_line_color = scheme.grid
+    plot.xgrid.grid_line_color = None
+    for axis in plot.axis:
+        if isinstance(axis, LinearAxis):
+            axis.update(formatter=NumeralTickFormatter(format="0,0.[00]"))
+    if plot.toolbar:
+        plot.toolbar.logo = None
+        plot.toolbar.autohide = True
+    return plot
+
+
+def _bars(title: str, takeaway: str, unit: str, labels: Sequence[str], scheme: Scheme) -> figure:
+    """Return a plot for horizontal bars, the first on top."""
+    plot = _plot(
+        title, takeaway, unit, "", scheme, y_range=FactorRange(factors=list(labels)[::-1]),
+        height=110 + _ROW_HEIGHT * max(1, len(labels)),
+    )  # fmt: skip
+    plot.xgrid.grid_line_color = scheme.grid
+    plot.ygrid.grid_line_color = None
+    return plot
+
+
+def _legend(plot: figure, scheme: Scheme) -> None:
+    legend = plot.legend[0]
+    plot.add_layout(legend, "right")
+    legend.label_text_color = scheme.ink
+    legend.label_text_font_size = "12px"
+    legend.background_fill_color = scheme.surface
+    legend.border_line_color = None
+    legend.click_policy = "mute"
+
+
+def _hover(plot: figure, renderers: Sequence[Any], **lines: str) -> None:
+    tips = list(lines.items())
+    plot.add_tools(HoverTool(renderers=list(renderers), tooltips=tips, visible=False))
+
+
+def _source(**columns: Any) -> ColumnDataSource:
+    return ColumnDataSource(columns)
+
+
+def _unit(largest: float) -> tuple[int, str]:
+    return next((factor, name) for factor, name in _UNITS if largest >= factor or factor == 1)
+
+
+def _binned(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Return (start, stop, bytes) of items one by one, or of some together where they are many."""
+    num_bars = min(len(sizes), _MOST_BARS)
+    edges = [len(sizes) * at // num_bars for at in range(num_bars + 1)] if num_bars else []
+    return [(start, stop, sum(sizes[start:stop])) for start, stop in pairwise(edges)]
+
+
+def _span(start: int, stop: int) -> str:
+    return f"{start:,}" if stop - start == 1 else f"{start:,} to {stop - 1:,}"
+
+
+def _names(paths: Sequence[str]) -> str:
+    names = [path.rpartition("/")[2] for path in paths]
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)}, on average)"
+
+
+def _power(num_bytes: int) -> str:
+    for factor, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if num_bytes >= factor:
+            return f"{num_bytes // factor} {unit}"
+    return f"{num_bytes} B"
+
+
+def _fewest(ordered: Sequence[tuple[str, int]], total: int) -> int:
+    """Return how many of the largest have 80 % together."""
+    held = 0
+    for number, (_, size) in enumerate(ordered, 1):
+        held += size
+        if held >= 0.8 * total:
+            return number
+    return len(ordered)

@@ -1,0 +1,286 @@
+"""What a report tells: of a source, its layout and what a split would do; of a split, what it did.
+
+Everything comes from footers, page indexes and the destination's own record. Values are compared
+only where that is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from engine import memory
+from engine.errors import EvensplitError, NoSource
+from engine.manifest import Ledger
+from engine.model import Receipt, Run, SplitPlan, Verification
+from engine.profiler import FileProfile, Profile, profile_files
+from engine.profiler.findings import amount, count, percent
+from engine.reporter import figures
+from engine.reporter.page import Section, Table, render
+from engine.settings import Settings
+from engine.splitter import choose_resources, plan_split
+from engine.storage import open_storage
+from engine.storage.base import redacted
+from engine.verifier import verify_split
+
+_LOADERS = 8
+_MOST_TABLE_ROWS = 1000
+
+
+def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
+    """Return the page about a source, or about the folder of a split.
+
+    Args:
+        place: a file, folder, glob or URL of sources; or the destination of a split.
+        settings: of the split that the report of a source plans.
+        verify: compare all values of a finished split, and tell the outcome.
+
+    Raises:
+        EvensplitError: there is neither a source nor a split, or parts differ from their source.
+    """
+    store, folder = open_storage(place)
+    ledger = Ledger(store, folder)
+    try:
+        is_split = ledger.is_claimed()
+    except NoSource:  # a file has nothing inside
+        is_split = False
+    if is_split:
+        return _of_split(place, ledger, verify=verify)
+    profile = profile_files([place])
+    sections = [*_layout(profile, "Layout")]
+    try:
+        plan = plan_split([place], settings)
+    except EvensplitError as error:
+        sections.append(Section("What a split would do", (), (f"It is refused: {error}",)))
+    else:
+        sections = [*_layout(profile, "Layout", plan), *_plan(profile, plan, settings)]
+    return render(redacted(place), _subtitle(profile), sections)
+
+
+def _subtitle(profile: Profile) -> str:
+    files = f"{len(profile):,} files" if len(profile) > 1 else "1 file"
+    return f"{files}, {amount(profile.size_bytes)}, {count(profile.num_rows)} rows"
+
+
+def _layout(profile: Profile, title: str, plan: SplitPlan | None = None) -> list[Section]:
+    """Tell how files are laid out; row groups and pages are those of the largest."""
+    largest = max(profile, key=lambda file: file.size_bytes)
+    drawn: list[Any] = []
+    if len(profile) > 1:
+        sizes = [file.size_bytes for file in profile]
+        drawn += [figures.files_figure(profile), figures.lorenz_figure(sizes, "files")]
+    drawn.append(figures.row_groups_figure(largest))
+    if len(profile) == 1 and largest.num_row_groups > 1:
+        groups = [group.compressed_bytes for group in largest.row_groups]
+        drawn.append(figures.lorenz_figure(groups, "row groups"))
+    drawn.append(figures.columns_figure(profile))
+    cuts = _cuts(plan) if plan is not None and len(profile) == 1 else ()
+    drawn.append(figures.rows_figure(largest, cuts))
+    if largest.page_sizes:
+        drawn.append(figures.pages_figure(largest))
+    about: tuple[str, ...] = ()
+    if len(profile) > 1:
+        name = largest.path.rpartition("/")[2]
+        about = (f"Row groups, rows and pages are those of the largest file, {name}.",)
+    return [
+        Section(
+            title,
+            _facts(profile, largest),
+            about,
+            profile.findings + largest.findings,
+            tuple(drawn),
+            (_column_table(largest),),
+        )
+    ]
+
+
+def _facts(profile: Profile, largest: FileProfile) -> tuple[tuple[str, str], ...]:
+    facts = [("bytes", amount(profile.size_bytes)), ("rows", count(profile.num_rows))]
+    if len(profile) > 1:
+        facts.append(("files", f"{len(profile):,}"))
+    facts.append(("row groups", f"{sum(file.num_row_groups for file in profile):,}"))
+    facts.append(("columns", f"{largest.num_columns:,}"))
+    if largest.num_pages is not None and len(profile) == 1:
+        facts.append(("data pages", f"{largest.num_pages:,}"))
+    facts.append(("written by", largest.created_by.partition(" (build")[0] or "unnamed"))
+    return tuple(facts)
+
+
+def _column_table(file: FileProfile) -> Table:
+    rows = [
+        (
+            column.name,
+            column.physical_type,
+            amount(column.compressed_bytes),
+            percent(column.share),
+            f"{column.compression_ratio:.1f}",
+            "" if column.num_pages is None else f"{column.num_pages:,}",
+            "" if column.dictionary_page_share is None else percent(column.dictionary_page_share),
+            column.order or "",
+            " ".join((*column.codecs, *column.encodings)),
+        )
+        for column in sorted(file.columns, key=lambda column: -column.compressed_bytes)
+    ]
+    headings = (
+        *("column", "type", "bytes", "share", "ratio", "pages", "dictionary pages", "order"),
+        "stored as",
+    )
+    return Table(f"All {len(rows):,} columns", headings, tuple(rows[:_MOST_TABLE_ROWS]))
+
+
+def _plan(profile: Profile, plan: SplitPlan, settings: Settings) -> list[Section]:
+    before = {file.path: file.size_bytes for file in profile}
+    after = {part.name: part.predicted_bytes for part in plan.parts}
+    budget = memory.budget(settings.memory_bytes)
+    values = {"the most demanding part, projected": plan.memory_bytes}
+    try:
+        values["the whole run, projected"] = choose_resources(plan, settings).run_bytes
+        fits = f"the run takes at most {values['the whole run, projected'] >> 20:,} MiB"
+    except EvensplitError:
+        fits = "it does not fit"
+    takeaway = f"{fits}; the budget is {budget.bytes >> 20:,} MiB ({budget.source})"
+    return [
+        Section(
+            "What a split would do",
+            _plan_facts(plan),
+            tuple(f"Not kept: {item}." for item in plan.lost),
+            (),
+            (
+                figures.before_after_figure(before, after),
+                figures.slots_figure([*before.values()], [*after.values()], _LOADERS),
+                figures.parts_figure(plan),
+                figures.memory_figure(values, takeaway),
+            ),
+            (_part_table(plan, ()),),
+        )
+    ]
+
+
+def _plan_facts(plan: SplitPlan) -> tuple[tuple[str, str], ...]:
+    encoded = sum(part.reencoded_bytes for part in plan.parts)
+    target = plan.settings.get("target_bytes")
+    facts = [
+        ("parts", f"{len(plan.parts):,}"),
+        ("(largest - smallest) / mean", f"{plan.spread:.2%}"),
+    ]
+    if target:
+        facts.append(("target, a hard cap", amount(target)))
+    facts.append(("copied as they are", percent(1 - encoded / (plan.predicted_bytes or 1))))
+    facts.append(("encoded anew", amount(encoded)))
+    return tuple(facts)
+
+
+def _part_table(plan: SplitPlan, receipts: Sequence[Receipt]) -> Table:
+    written = {receipt.index: receipt.size_bytes for receipt in receipts}
+    rows = [
+        (
+            part.name,
+            f"{part.first_row:,}",
+            f"{part.num_rows:,}",
+            f"{part.predicted_bytes:,}",
+            f"{written[part.index]:,}" if part.index in written else "",
+            f"{part.reencoded_bytes:,}",
+            f"{part.memory_bytes >> 20:,}",
+        )
+        for part in plan.parts[:_MOST_TABLE_ROWS]
+    ]
+    headings = (
+        *("part", "first row", "rows", "bytes predicted", "bytes written", "encoded anew"),
+        "memory, MiB",
+    )
+    return Table(f"All {len(plan.parts):,} parts", headings, tuple(rows))
+
+
+def _cuts(plan: SplitPlan) -> tuple[int, ...]:
+    return tuple(accumulate(part.num_rows for part in plan.parts))[:-1]
+
+
+def _of_split(place: str, ledger: Ledger, *, verify: bool) -> str:
+    plan = ledger.plan()
+    receipts = ledger.receipts(plan)
+    finished = len(receipts) == len(plan.parts)
+    sections = _source_layout(plan)
+    names = {receipt.index: receipt for receipt in receipts}
+    before = {source.path: source.size_bytes for source in plan.sources}
+    after = {receipt.name: receipt.size_bytes for receipt in names.values()}
+    drawn: list[Any] = []
+    if finished:
+        drawn.append(figures.before_after_figure(before, after))
+        drawn.append(figures.slots_figure([*before.values()], [*after.values()], _LOADERS))
+    sizes = {receipt.index: receipt.size_bytes for receipt in receipts}
+    drawn.append(figures.parts_figure(plan, sizes))
+    run = ledger.run(plan)
+    if run is not None:
+        drawn.append(_memory(plan, run))
+    state = "all parts are committed" if finished else "the split is not finished: run it again"
+    sections.append(
+        Section(
+            "The split",
+            _plan_facts(plan),
+            (
+                f"{len(receipts):,} of {len(plan.parts):,} parts: {state}.",
+                *(f"Not kept: {item}." for item in plan.lost),
+            ),
+            (),
+            tuple(drawn),
+            (_part_table(plan, receipts),),
+        )
+    )
+    if finished:
+        parts = profile_files([place])
+        sections += [_verification(place, plan, parts, verify=verify), *_layout(parts, "The parts")]
+    title = f"Split of {', '.join(redacted(source.path) for source in plan.sources[:3])}"
+    if len(plan.sources) > 3:
+        title += f" and {len(plan.sources) - 3:,} more"
+    return render(title, redacted(place), sections)
+
+
+def _source_layout(plan: SplitPlan) -> list[Section]:
+    """Tell how the source is laid out, if it still is what it was."""
+    paths = [source.path for source in plan.sources]
+    try:
+        for source in plan.sources:
+            store, path = open_storage(source.path)
+            now = store.stat(path)
+            if (now.version, now.size_bytes) != (source.version, source.size_bytes):
+                text = f"{redacted(source.path)} has changed since the split: it is not shown."
+                return [Section("The source", (), (text,))]
+        return _layout(profile_files(paths), "The source", plan)
+    except EvensplitError as error:
+        return [Section("The source", (), (f"It cannot be read any more: {error}",))]
+
+
+def _memory(plan: SplitPlan, run: Run) -> Any:
+    values = {"the most demanding part, projected": plan.memory_bytes}
+    if run.projected_memory_bytes:
+        values["the whole run, projected"] = run.projected_memory_bytes
+    takeaway = f"{run.num_parts:,} parts in {run.elapsed_seconds:.1f} s"
+    if run.peak_memory_bytes:
+        values["the whole run, measured peak"] = run.peak_memory_bytes
+        takeaway += f"; peak {run.peak_memory_bytes >> 20:,} MiB"
+        if run.projected_memory_bytes:
+            share = run.peak_memory_bytes / run.projected_memory_bytes
+            takeaway += f", {percent(share)} of what was projected"
+    return figures.memory_figure(values, takeaway)
+
+
+def _verification(place: str, plan: SplitPlan, parts: Profile, *, verify: bool) -> Section:
+    facts = [
+        ("rows of the source", f"{plan.num_rows:,}"),
+        ("rows of the parts", f"{parts.num_rows:,}"),
+    ]
+    if not verify:
+        text = (
+            "Rows are counted by the parts' footers. Values were not compared for this page: "
+            f"evensplit verify {redacted(place)} compares them; report --verify tells the outcome."
+        )
+        return Section("Verification", tuple(facts), (text,))
+    found: Verification = verify_split(place, memory_bytes=None, workers=None, progress=None)
+    facts.append(("values compared", f"{found.num_values:,}"))
+    text = (
+        f"Equal: {found.num_parts:,} parts hold all {found.num_rows:,} rows of the source in "
+        f"order; schema, metadata and every value of {found.num_columns:,} columns were compared "
+        f"in {found.elapsed_seconds:.1f} s."
+    )
+    return Section("Verification", tuple(facts), (text,))
