@@ -324,8 +324,8 @@ def slots_figure(
     spans = {label: makespan(found) for label, found in turns.items()}
     factor, unit = _unit(max(spans.values()))
     takeaway = (
-        f"{num_slots} loaders are done after {amount(spans['after'])} each at most, before after "
-        f"{amount(spans['before'])}: {times(spans['before'] / (spans['after'] or 1))} times sooner"
+        f"the last of {num_slots} loaders is done {times(spans['before'] / (spans['after'] or 1))} "
+        f"times sooner: after {amount(spans['after'])} instead of {amount(spans['before'])}"
     )
     labels = [(name, str(slot + 1)) for name in ("after", "before") for slot in range(num_slots)]
     plot = _plot(

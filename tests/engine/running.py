@@ -99,11 +99,11 @@ def parts_of(folder: Path) -> list[Path]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but locks, with its bytes."""
+    """Every file below a folder but locks and what tells the time, with its bytes."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name not in (".lock", "run.json")
     }
 
 
