@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-demo: $(VENV)/.runs ## make a skewed sample, split it, verify it, report it
+demo: $(VENV)/.runs ## make a skewed sample, profile it, split it, verify it
 	@$(BIN)/evensplit demo
 
 test: lint $(VENV)/.azurite $(VENV)/.chromium ## everything: lint, types, layers, all tests

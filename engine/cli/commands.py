@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -337,7 +338,8 @@ def report(place: str, output: str, verify: bool, **settings: Any) -> None:
 def demo(context: click.Context, folder: str | None, size: str, target_size: str) -> None:
     """Make a skewed sample, show its layout, split it, and verify the parts.
 
-    FOLDER is where sample and parts are kept; a temporary folder, removed again, if it is left out.
+    FOLDER is where sample, parts and a report are kept; a temporary folder, removed again, if it is
+    left out.
     """
     from engine.cli import show
     from engine.demo import make_sample
@@ -353,14 +355,14 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
         show.step(f"1. Make a skewed sample of about {size}: {sample}")
         with show.making(parse_size(size)) as progress:
             make_sample(sample, target_bytes=parse_size(size), progress=progress)
-        for number, command in enumerate(
-            (
-                ("profile", sample),
-                ("split", sample, parts, "--target-size", target_size),
-                ("verify", parts),
-            ),
-            2,
-        ):
+        commands = [
+            ("profile", sample),
+            ("split", sample, parts, "--target-size", target_size),
+            ("verify", parts),
+        ]
+        if keep and find_spec("bokeh"):
+            commands.append(("report", parts, "--output", str(place / "report.html")))
+        for number, command in enumerate(commands, 2):
             show.step(f"{number}. {shlex.join(('evensplit', *command))}")
             # Processes of their own, so that the figures are those that a user would see.
             done = subprocess.run([sys.executable, "-m", "engine.cli", *command], check=False)

@@ -14,7 +14,7 @@ from engine.profiler.model import FileProfile
 _LARGE_SHARE = 0.5
 _TOP_COLUMN_SHARE = 0.3
 _UNEVEN = 4.0  # times the median, or the smallest
-_WORTH_SPLITTING_BYTES = 16 << 20
+_WORTH_SPLITTING_BYTES = 64 << 20
 _SMALL_ROW_GROUP_BYTES = 1 << 20
 _MANY_ROW_GROUPS = 100
 _LARGE_PAGE_BYTES = 8 << 20

@@ -285,7 +285,7 @@ def before_after_figure(
     takeaway = "nothing to split"
     if one and two:
         takeaway = (
-            f"{one.count:,} of up to {amount(one.largest)} become {two.count:,} of "
+            f"from {one.count:,} of at most {amount(one.largest)} to {two.count:,} of "
             f"{amount(two.smallest)} to {amount(two.largest)}"
         )
     factor, unit = _unit(max(sum(before.values()), sum(after.values())))
@@ -439,8 +439,8 @@ def keys_figure(keys: KeySkew, scheme: Scheme = LIGHT) -> figure:
     takeaway = "no rows"
     if top:
         takeaway = (
-            f"{top[0].value} has {percent(top[0].share)} of {count(keys.num_rows)} rows; about "
-            f"{count(keys.num_distinct)} distinct values"
+            f"{top[0].value} has {percent(top[0].share)} of {count(keys.num_rows)} rows; "
+            f"{'' if keys.is_exact else 'about '}{count(keys.num_distinct)} distinct values"
         )
     labels = [f"{at + 1}. {item.value[:40]}" for at, item in enumerate(top)]
     plot = _bars(f"Heaviest values of {keys.column}", takeaway, "% of rows", labels, scheme)

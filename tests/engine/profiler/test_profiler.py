@@ -220,10 +220,12 @@ def test_figures_of_skew(sizes: list[int]) -> None:
 
 def test_one_row_group_in_words(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    table = pa.table({f"c{i}": rng.random(1_000_000) for i in range(2)} | {"d": np.arange(10**6)})
-    pq.write_table(table, tmp_path / "s.parquet", 10**6, use_dictionary=False, compression="none")
+    table = pa.table({name: rng.random(3_000_000) for name in "abc"})
+    pq.write_table(
+        table, tmp_path / "s.parquet", 3_000_000, use_dictionary=False, compression="none"
+    )
     (found,) = engine.profile(str(tmp_path / "s.parquet"))
-    assert "1 row group holds 100 % of 1,000,000 rows: no reader can go parallel" in found.findings
+    assert "1 row group holds 100 % of 3,000,000 rows: no reader can go parallel" in found.findings
     assert any(finding.endswith("are not compressed") for finding in found.findings)
     assert "no page index: readers cannot skip pages, and pages are not in this profile" in (
         found.findings
