@@ -18,6 +18,7 @@ from dask.utils import format_bytes
 
 from engine.model import Manifest, Receipt, SplitPlan, SplitResult, Verification
 from engine.splitter import Progress
+from engine.wording import amount as size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -39,14 +40,6 @@ _COLUMN_HEADINGS = (
     *("<column", "<type", "bytes", "share", "<", "ratio", "pages", "dictionary", "<order"),
     *("<codec", "<encodings"),
 )
-
-
-def size(num_bytes: int) -> str:
-    """Return bytes as a person reads them, in decimal units as in ``--target-size 100MB``."""
-    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if num_bytes >= factor:
-            return f"{num_bytes / factor:.1f} {unit}"
-    return f"{num_bytes} B"
 
 
 def step(text: str) -> None:

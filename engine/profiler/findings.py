@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from engine.profiler.model import FileProfile
+from engine.wording import amount, count, percent, times
 
 _LARGE_SHARE = 0.5
 _TOP_COLUMN_SHARE = 0.3
@@ -22,34 +23,6 @@ _LARGE_FOOTER_SHARE = 0.02
 _WIDE_ROWS = 3.0
 _FEW_DICTIONARY_PAGES = 0.5
 _MANY_FILES = 100
-
-
-def amount(num_bytes: float) -> str:
-    """Return bytes as a person reads them, in decimal units."""
-    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if num_bytes >= factor:
-            return f"{num_bytes / factor:.1f} {unit}"
-    return f"{num_bytes:.0f} B"
-
-
-def percent(share: float) -> str:
-    """Return a share in percent, with a digit behind the point where it is small."""
-    if 0.995 <= share < 1:
-        return "over 99 %"
-    return f"{share * 100:.0f} %" if share >= 0.1 or not share else f"{share * 100:.1f} %"
-
-
-def times(factor: float) -> str:
-    """Return how many times: ``1,000``, ``12`` or ``2.5``."""
-    return f"{factor:,.0f}" if factor >= 10 else f"{factor:.1f}"
-
-
-def count(number: int) -> str:
-    """Return a number of rows, rounded: ``60 M``."""
-    for unit, factor in ((" G", 10**9), (" M", 10**6)):
-        if number >= 10 * factor:
-            return f"{number / factor:.0f}{unit}"
-    return f"{number:,}"
 
 
 def file_findings(file: FileProfile) -> Iterator[str]:

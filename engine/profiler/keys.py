@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import BadSetting, SchemaMismatch
+from engine.errors import BadPage, BadSetting, SchemaMismatch
 from engine.format.chunk_table import Numbers
 from engine.layout import OpenFile
 from engine.model import SourceFile
@@ -129,7 +129,12 @@ def key_tasks(files: Sequence[SourceFile], column: str, num_partitions: int) -> 
 
 
 def sketch(task: KeyTask) -> Sketch | None:
-    """Count the values of a piece, batch by batch; None if it has no rows."""
+    """Count the values of a piece, batch by batch; None if it has no rows.
+
+    Raises:
+        BadPage: a page is damaged.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -146,6 +151,9 @@ def sketch(task: KeyTask) -> Sketch | None:
             if len(values):
                 this = _of_values(values, task.num_partitions)
                 found = this if found is None else merged(found, this)
+    except (pa.ArrowException, OSError) as error:
+        where = f"{task.file.path}: column {task.column}, row group {task.row_groups[0]}"
+        raise BadPage(f"{where}: {error}") from error
     finally:
         opened.source.close()
     return found

@@ -29,10 +29,10 @@ from bokeh.models.annotations.geometry import Span
 from bokeh.models.annotations.labels import Title
 from bokeh.plotting import figure
 
-from engine.profiler.findings import amount, count, percent, times
 from engine.profiler.skew import lorenz, skew_of
 from engine.reporter.scheme import LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
+from engine.wording import amount, count, percent, times
 
 if TYPE_CHECKING:
     from engine.model import SplitPlan

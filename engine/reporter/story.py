@@ -15,7 +15,6 @@ from engine.errors import EvensplitError, NoSource
 from engine.manifest import Ledger
 from engine.model import Receipt, Run, SplitPlan, Verification
 from engine.profiler import FileProfile, Profile, profile_files
-from engine.profiler.findings import amount, count, percent
 from engine.reporter import figures
 from engine.reporter.page import Section, Table, render
 from engine.settings import Settings
@@ -23,6 +22,7 @@ from engine.splitter import choose_resources, plan_split
 from engine.storage import open_storage
 from engine.storage.base import redacted
 from engine.verifier import verify_split
+from engine.wording import amount, count, percent
 
 _LOADERS = 8
 _MOST_TABLE_ROWS = 1000

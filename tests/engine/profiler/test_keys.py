@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from distributed import LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,6 +136,26 @@ def test_merging_loses_no_more_than_it_says(values: list[int], most: int) -> Non
     assert all(true[value] - kept.get(value, 0) <= found.missed_rows for value in true)
     assert found.missed_rows <= max(0, len(values) // most)
     assert found.partitions.sum() == len(values)
+
+
+def test_a_damaged_page_is_the_source_s_fault(tmp_path: Path) -> None:
+    path = write_source(tmp_path / "s.parquet", 20_000)
+    chunk = pq.read_metadata(path).row_group(1).column(3)
+    with open(path, "r+b") as file:
+        file.seek(chunk.data_page_offset + 60)
+        file.write(b"\xff" * 2000)
+    ended = run("profile", path, "--key", "text")
+    assert ended.code == 3
+    assert f"source.damaged-page: {path}: column text, row group 1" in ended.err
+
+
+def test_a_running_cluster_counts(tmp_path: Path) -> None:
+    path = write_source(tmp_path / "s.parquet", 20_000, row_group_size=500)
+    place: dict[str, Any] = {"host": "127.0.0.1", "protocol": "tcp", "dashboard_address": None}
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, **place) as cluster:
+        there = engine.profile_key(str(path), "text", scheduler=cluster.scheduler_address)
+    here = engine.profile_key(str(path), "text", workers=2)
+    assert (there.num_distinct, there.partitions) == (here.num_distinct, here.partitions)
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Figures as people read them: sizes, shares, ratios, counts. Pure."""
+
+from __future__ import annotations
+
+
+def amount(num_bytes: float) -> str:
+    """Return bytes in decimal units, as in ``--target-size 100MB``."""
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:.1f} {unit}"
+    return f"{num_bytes:.0f} B"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, with a digit behind the point where it is small."""
+    if 0.995 <= share < 1:
+        return "over 99 %"
+    return f"{share * 100:.0f} %" if share >= 0.1 or not share else f"{share * 100:.1f} %"
+
+
+def times(factor: float) -> str:
+    """Return how many times: ``1,000``, ``12`` or ``2.5``."""
+    return f"{factor:,.0f}" if factor >= 10 else f"{factor:.1f}"
+
+
+def count(number: int) -> str:
+    """Return a number of rows or values, large ones rounded: ``60 M``."""
+    for unit, factor in ((" G", 10**9), (" M", 10**6)):
+        if number >= 10 * factor:
+            return f"{number / factor:.0f}{unit}"
+    return f"{number:,}"
