@@ -126,7 +126,7 @@ SHAPES: dict[str, tuple[Callable[[], pa.Table], dict[str, Any]]] = {
         {"row_group_size": 250_000, "dictionary_pagesize_limit": 1 << 26},
     ),
     "lists of structs": (lambda: _lists(300_000), {"row_group_size": 100_000}),
-    "1,000 columns": (lambda: _wide(20_000), {"row_group_size": 5_000}),
+    "1,000 columns": (lambda: _wide(10_000), {"row_group_size": 5_000}),
 }
 
 
