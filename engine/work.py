@@ -19,7 +19,7 @@ from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarg
 from engine.format.footer import Footer
 from engine.layout import OpenFile, open_file
 from engine.manifest import Ledger, receipt_path
-from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile
+from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
 from engine.page_maps import page_maps, read_header, read_headers
 from engine.settings import Access
 from engine.storage import PartSink, Storage, open_storage
@@ -57,6 +57,13 @@ class PartTask:
     access: Access
     version: str
     recoding: Recoding = field(default_factory=Recoding)
+
+    @property
+    def verb(self) -> Verb:
+        """The most that is done to its pages; row groups put together are built anew."""
+        if not self.recoding.is_nothing or any(piece.joins for piece in self.part.slices):
+            return "re-encode"
+        return "splice" if self.part.is_spliced else "page-cut"
 
 
 def write_part(task: PartTask) -> Receipt:

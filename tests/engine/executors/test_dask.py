@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -21,7 +20,6 @@ from typing import Any, ClassVar
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from distributed import Client
 
 import engine
 from engine import splitter
@@ -39,6 +37,7 @@ from engine.model import Receipt
 from engine.settings import Settings
 from engine.storage import open_storage
 from engine.work import PartTask
+from tests.engine.executors.clusters import SLOW, Cluster, wait_until
 from tests.engine.running import (
     REPOSITORY,
     end,
@@ -55,84 +54,16 @@ pytestmark = pytest.mark.slow
 NUM_PARTS = 12
 MIB = 1 << 20
 
-# A worker that loads this writes slowly, so that something can happen to it meanwhile. Dask runs
-# it more than once.
-SLOW = """
-import os, time
-from engine.storage.local import LocalSink
-def slow_commit(sink):
-    open(os.environ["EVENSPLIT_TEST_LOG"] + f"/{os.getpid()}-{time.monotonic_ns()}", "x").close()
-    time.sleep(0.4)
-    LocalSink.quick_commit(sink)
-if not hasattr(LocalSink, "quick_commit"):
-    LocalSink.quick_commit, LocalSink.commit = LocalSink.commit, slow_commit
-"""
 OTHER_VERSION = """
 import engine.version
 engine.version.__version__ = "0.0.1"
 """
 
 
-class Cluster:
-    """A scheduler and its workers, each a process of its own, as an operator starts them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.log = folder / "log"
-        self.log.mkdir(parents=True)
-        self._file = folder / "scheduler.json"
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.scheduler = self._start(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
-            "--scheduler-file", self._file,
-        )  # fmt: skip
-        wait_until(lambda: self._file.exists() and self._file.read_text().rstrip().endswith("}"))
-        self.address: str = json.loads(self._file.read_text())["address"]
-
-    def add_worker(
-        self, preload: str = "", memory_bytes: int | None = None, prefix: tuple[str, ...] = ()
-    ) -> subprocess.Popen[bytes]:
-        words: list[str | Path] = [
-            "worker", self.address, "--host", "127.0.0.1", "--nthreads", "2", "--no-nanny",
-            "--no-dashboard", "--local-directory", self.folder, "--name", str(len(self.workers)),
-        ]  # fmt: skip
-        if preload:
-            words += ["--preload", preload]
-        if memory_bytes is not None:
-            words += ["--resources", f"{executor.RESOURCE}={memory_bytes}"]
-        worker = self._start(*words, prefix=prefix)
-        self.workers.append(worker)
-        return worker
-
-    def wait_for_workers(self) -> None:
-        with Client(self.address) as client:
-            client.wait_for_workers(len(self.workers), timeout=60)
-
-    def _start(self, *words: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-        with (self.folder / "stderr").open("ab") as stderr:
-            return subprocess.Popen(
-                [*prefix, sys.executable, "-m", "dask", *map(str, words)],
-                env=os.environ
-                | {"PYTHONPATH": str(REPOSITORY), "EVENSPLIT_TEST_LOG": str(self.log)},
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                cwd=self.folder,
-            )
-
-    def commits_begun(self, worker: subprocess.Popen[bytes]) -> int:
-        return len(list(self.log.glob(f"{worker.pid}-*")))
-
-    def stop(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
-
-
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path / "cluster")
-    yield made
-    made.stop()
+    with Cluster(tmp_path / "cluster") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +76,6 @@ def reference(source: Path) -> dict[str, bytes]:
     dest = source.parent / "reference"
     assert run("split", source, dest, "--parts", str(NUM_PARTS)).code == 0
     return parts_contents(dest)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def is_worker(process: psutil.Process) -> bool:
