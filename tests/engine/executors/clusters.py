@@ -116,6 +116,10 @@ class Cluster:
         """When a worker's commits began, in order; nanoseconds."""
         return sorted(int(path.name.split("-")[1]) for path in self.log.glob(f"{worker.pid}-*"))
 
+    def errors(self) -> str:
+        """What all processes have said so far."""
+        return (self.folder / "stderr").read_text()
+
     def stop(self) -> None:
         for process in (*self.workers, self.scheduler):
             kill(process)
