@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 from distributed import Client
@@ -53,6 +54,7 @@ class Cluster:
         self._host = host
         self._port = port
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.clients: list[subprocess.Popen[str]] = []  # what else to end with it
         self.start_scheduler()
 
     def start_scheduler(self) -> None:
@@ -121,7 +123,7 @@ class Cluster:
         return (self.folder / "stderr").read_text()
 
     def stop(self) -> None:
-        for process in (*self.workers, self.scheduler):
+        for process in (*self.clients, *self.workers, self.scheduler):
             kill(process)
 
     def __enter__(self) -> Cluster:
@@ -136,7 +138,7 @@ class Cluster:
         self.stop()
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[Any]) -> None:
     """Kill a process of a cluster with all that it has started."""
     if process.poll() is None:
         for each in (psutil.Process(process.pid), *psutil.Process(process.pid).children(True)):
