@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,6 +48,7 @@ RESOURCE = "evensplit_memory_bytes"
 MOST_TRIES = 3
 CONNECT_SECONDS = 15
 WORKER_WAIT_SECONDS = 60
+DASHBOARD_SECONDS = 2
 RESULT_SECONDS = 10  # a receipt is small; its worker may be gone
 INTERRUPTED_SECONDS = 2  # to close in, after Ctrl-C
 _POLL_SECONDS = 0.02
@@ -94,8 +96,9 @@ def run_parts(
     with _client(resources) as client:
         if resources.kind == "cluster":
             _check_workers(client, tasks)
-            if client.dashboard_link:
-                on_dashboard(client.dashboard_link)
+            link = client.dashboard_link
+            if link and _is_there(link):
+                on_dashboard(link)
         _Run(client, tasks, resources, on_receipt).finish()
 
 
@@ -227,8 +230,8 @@ class _Run:
                     f"{RESOURCE}={task.part.memory_bytes} so that each has one part at a time"
                 )
             raise WorkersLost(
-                f"workers died again and again while writing {task.part.name}; likely for want of "
-                f"memory: {advice}, then run the same command again: finished parts are kept"
+                f"workers died again and again that had {task.part.name} to write; likely for want "
+                f"of memory: {advice}, then run the same command again: finished parts are kept"
             ) from error
 
     def _submit(self, task: PartTask, tries: int) -> Future[Receipt]:
@@ -439,6 +442,22 @@ def _check_workers(client: Client, tasks: Sequence[PartTask]) -> None:
             f"worker has {most_bytes >> 20} MiB for parts; start larger workers or choose a "
             "smaller --target-size"
         )
+
+
+def _is_there(dashboard_link: str) -> bool:
+    """Whether a scheduler has the page: one started without still gives a link to it."""
+    import urllib.error
+    import urllib.request
+
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        direct.open(dashboard_link, timeout=DASHBOARD_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code != HTTPStatus.NOT_FOUND
+    except (OSError, ValueError):  # the user's browser may reach what this process does not
+        return True
+    return True
 
 
 def _probe(task: PartTask) -> str | None:

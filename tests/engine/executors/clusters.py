@@ -47,12 +47,15 @@ HERE = Host()
 class Cluster:
     """A scheduler and its workers, each a process of its own, as an operator starts them."""
 
-    def __init__(self, folder: Path, host: Host = HERE, port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, host: Host = HERE, port: int = 0, *, dashboard: bool = True
+    ) -> None:
         self.folder = folder
         self.log = folder / "log"
         self.log.mkdir(parents=True, exist_ok=True)
         self._host = host
         self._port = port
+        self._dashboard = "--dashboard" if dashboard else "--no-dashboard"
         self.workers: list[subprocess.Popen[bytes]] = []
         self.clients: list[subprocess.Popen[str]] = []  # what else to end with it
         self.start_scheduler()
@@ -62,7 +65,8 @@ class Cluster:
         file.unlink(missing_ok=True)
         self.scheduler = self._start(
             self._host, "scheduler", "--host", self._host.address, "--port", str(self._port),
-            "--dashboard-address", f"{self._host.address}:0", "--scheduler-file", file,
+            "--dashboard-address", f"{self._host.address}:0", self._dashboard,
+            "--scheduler-file", file,
         )  # fmt: skip
         wait_until(lambda: file.exists() and file.read_text().rstrip().endswith("}"))
         self.address: str = json.loads(file.read_text())["address"]

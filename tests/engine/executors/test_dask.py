@@ -617,7 +617,7 @@ def test_a_part_that_kills_its_workers_again_and_again_is_told_and_the_split_res
     assert ended.code == 5, ended.err
     assert "Traceback" not in ended.err
     *_, line = ended.err.splitlines()
-    assert line.startswith("evensplit: retry.workers-lost: workers died again and again while")
+    assert line.startswith("evensplit: retry.workers-lost: workers died again and again that")
     assert "start workers with more memory" in line
     assert 0 < len(parts_contents(dest)) < NUM_PARTS
     ended = run("split", source, dest, "--parts", str(NUM_PARTS))
@@ -689,6 +689,15 @@ def test_the_dashboards_link_is_told_and_answers(
         assert b"dashboard" in answer.read().lower()
 
 
+def test_a_scheduler_without_dashboard_has_no_link(tmp_path: Path, source: Path):
+    with Cluster(tmp_path / "cluster", dashboard=False) as cluster:
+        cluster.add_worker()
+        dest = tmp_path / "parts"
+        ended = run("split", source, dest, "--parts", "3", "--scheduler", cluster.address)
+    assert ended.code == 0, ended.err
+    assert "dashboard" not in ended.err
+
+
 def on_a_terminal(*words: str | Path) -> str:
     """Run the command line on a terminal of its own; return what a user sees, bars left out."""
     ours, its = pty.openpty()
@@ -703,9 +712,9 @@ def on_a_terminal(*words: str | Path) -> str:
         while data := terminal.read(4096):
             said += data
     assert process.wait(60) == 0, said
-    # What a carriage return or an erasure precedes was overwritten.
-    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", said.decode()))
-    return "\n".join(lines)
+    uncoloured = re.sub(r"\x1b\[[0-9;]*m", "", said.decode())
+    # A line begins where one ends, where the cursor is sent back, and where a line is erased.
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", uncoloured)
 
 
 def test_a_scheduler_that_is_not_there_is_told(
