@@ -446,6 +446,7 @@ def _check_workers(client: Client, tasks: Sequence[PartTask]) -> None:
 
 def _is_there(dashboard_link: str) -> bool:
     """Whether a scheduler has the page: one started without still gives a link to it."""
+    import http.client
     import urllib.error
     import urllib.request
 
@@ -455,7 +456,7 @@ def _is_there(dashboard_link: str) -> bool:
     except urllib.error.HTTPError as error:
         error.close()
         return error.code != HTTPStatus.NOT_FOUND
-    except (OSError, ValueError):  # the user's browser may reach what this process does not
+    except (OSError, ValueError, http.client.HTTPException):  # a user's browser may reach it
         return True
     return True
 
