@@ -52,7 +52,7 @@ DASHBOARD_SECONDS = 2
 RESULT_SECONDS = 10  # a receipt is small; its worker may be gone
 INTERRUPTED_SECONDS = 2  # to close in, after Ctrl-C
 _POLL_SECONDS = 0.02
-_WATCH_SECONDS = 5.0
+_WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -194,12 +194,9 @@ class _Run:
 
     def _look_for_workers(self) -> None:
         """See who has come and gone; a worker that has come, or come again, is given parts too."""
-        try:
-            if self._resources.kind == "cluster":
-                _have_memory_offered(self._client, self._fixed_bytes)
-            workers = _workers(self._client)
-        except (OSError, TimeoutError) as error:  # closed connections are among these
-            raise _connection_lost() from error
+        if self._resources.kind == "cluster":
+            _have_memory_offered(self._client, self._fixed_bytes)
+        workers = _workers(self._client)
         now = self._last_look = time.monotonic()
         needed = max(task.part.memory_bytes for task, _ in self._in_flight.values())
         if any(_offer(worker) >= needed for worker in workers.values()):
@@ -258,8 +255,18 @@ def _connection_lost() -> WorkersLost:
 
 
 def _workers(client: Client) -> dict[str, dict[str, Any]]:
-    """Return what the scheduler knows of its workers, by address."""
-    found: dict[str, dict[str, Any]] = client.scheduler_info(n_workers=-1)["workers"]
+    """Return what the scheduler knows of its workers, by address.
+
+    The scheduler is asked itself: ``Client.scheduler_info`` may answer with what a refresh in the
+    background has fetched meanwhile, and that leaves workers out.
+    """
+    if client.scheduler is None:
+        raise _connection_lost()
+    try:
+        answer: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)
+    except (OSError, TimeoutError) as error:  # closed connections are among these
+        raise _connection_lost() from error
+    found: dict[str, dict[str, Any]] = answer["workers"]
     return found
 
 
@@ -284,8 +291,12 @@ def _have_memory_offered(client: Client, fixed_bytes: int) -> None:
         for address, worker in _workers(client).items()
         if RESOURCE not in worker["resources"]
     ]
-    if silent:
+    if not silent:
+        return
+    try:
         client.run(_offer_memory, fixed_bytes, workers=silent, on_error="ignore")
+    except (OSError, TimeoutError) as error:
+        raise _connection_lost() from error
 
 
 async def _offer_memory(fixed_bytes: int, dask_worker: Worker) -> None:
@@ -430,11 +441,8 @@ def _check_workers(client: Client, tasks: Sequence[PartTask]) -> None:
     for address, answer in answers.items():
         if answer is not None:
             raise ClusterMismatch(f"worker {address}: {answer}")
-    try:
-        _have_memory_offered(client, _fixed_bytes(tasks[0]))
-        most_bytes = max(map(_offer, _workers(client).values()), default=0)
-    except (OSError, TimeoutError) as error:
-        raise _connection_lost() from error
+    _have_memory_offered(client, _fixed_bytes(tasks[0]))
+    most_bytes = max(map(_offer, _workers(client).values()), default=0)
     worst = max(tasks, key=lambda task: task.part.memory_bytes).part
     if worst.memory_bytes > most_bytes:
         raise OverBudget(

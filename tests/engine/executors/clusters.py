@@ -102,6 +102,10 @@ class Cluster:
         with Client(self.address) as client:
             client.wait_for_workers(len(self.workers), timeout=60)
 
+    def wait_for_registrations(self) -> None:
+        """Wait for workers on hosts that this process cannot reach."""
+        wait_until(lambda: self.errors().count("Registered to:") >= len(self.workers))
+
     def _start(
         self, host: Host, *words: str | Path, prefix: tuple[str, ...] = ()
     ) -> subprocess.Popen[bytes]:

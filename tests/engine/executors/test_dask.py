@@ -20,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import dask
 import psutil
 import pyarrow.parquet as pq
 import pytest
@@ -313,6 +314,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster
 ):
     first, second = cluster.add_worker(SLOW), cluster.add_worker(SLOW)
+    cluster.wait_for_workers()
 
     def kill() -> None:
         wait_until(lambda: cluster.commits_begun(first) > 1 and cluster.commits_begun(second))
@@ -533,6 +535,15 @@ def test_a_worker_that_comes_later_takes_part_within_its_limit(
     begun = cluster.commit_times(later[0])
     assert len(begun) >= NUM_PARTS - 2
     assert min((b - a) / 1e9 for a, b in pairwise(begun)) >= 0.4
+
+
+def test_workers_are_seen_while_the_client_refreshes_what_it_knows(cluster: Cluster):
+    """Its refresh in the background leaves workers out."""
+    cluster.add_worker()
+    cluster.wait_for_workers()
+    often = dask.config.set({"distributed.client.scheduler-info-interval": "2ms"})
+    with often, Client(cluster.address) as client:
+        assert all(len(executor._workers(client)) == 1 for _ in range(500))
 
 
 def test_a_cluster_is_given_no_more_parts_than_it_can_begin_soon(

@@ -88,7 +88,7 @@ def test_two_hosts_write_the_parts_that_one_would(
 ):
     _, first, second, client = network
     workers = [cluster.add_worker(SLOW, host=host) for host in (first, second)]
-    wait_until(lambda: cluster.errors().count("Registered to:") == 2)
+    cluster.wait_for_registrations()
     dest = tmp_path / "parts"
     ended = end(split(cluster, client, source, dest))
     assert ended.code == 0, ended.err
@@ -107,7 +107,8 @@ def test_a_host_that_falls_silent_loses_nothing(
     tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster, network: list[Host]
 ):
     _, first, second, client = network
-    silent, _ = (cluster.add_worker(SLOW, host=host) for host in (first, second))
+    silent, _ = [cluster.add_worker(SLOW, host=host) for host in (first, second)]
+    cluster.wait_for_registrations()
     dest = tmp_path / "parts"
     process = split(cluster, client, source, dest)
     wait_until(lambda: cluster.commits_begun(silent) > 1)
