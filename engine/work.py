@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from engine import memory
@@ -161,13 +162,12 @@ def _made_bytes(
     )
     is_built = len(largest) > 1 or recoding.dictionary is not None
     kind: _Kind = "gather" if recoding.dictionary else "build" if is_built else "recode"
-    cut = [
-        piece
-        for slices in row_groups
-        for piece in slices
-        if not piece.is_whole and piece not in largest
-    ]
-    cut_bytes = [_group_bytes(files, [piece], "cut") for piece in cut]
+    cut: dict[tuple[int, int], int] = {}  # pieces of one row group open the same chunks
+    for piece in chain.from_iterable(row_groups):
+        if not piece.is_whole and piece not in largest:
+            group = piece.file, piece.row_group
+            cut[group] = max(cut.get(group, 0), _group_bytes(files, [piece], "cut"))
+    cut_bytes = cut.values()
     made_bytes = _group_bytes(files, largest, kind) if largest else 0
     # Of row groups that are made one is open at a time; what is cut at the end stays for the next.
     return max(made_bytes, *cut_bytes) if made and cut_bytes else made_bytes + sum(cut_bytes)
