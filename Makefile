@@ -21,7 +21,7 @@ help: ## list these targets
 demo: $(VENV)/.runs ## make a skewed sample, profile it, split it, verify it
 	@$(BIN)/evensplit demo
 
-test: lint $(VENV)/.azurite $(VENV)/.chromium ## everything: lint, types, layers, all tests
+test: lint $(VENV)/.azurite $(VENV)/.chromium $(VENV)/.hosts ## everything: lint, types, layers, all tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
 
 lint: $(VENV)/.tests ## style, format, types, layers
@@ -94,6 +94,14 @@ $(VENV)/.chromium: $(VENV)/.tests $(addprefix tests/browser/,package.json packag
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/npm ci --prefix $(VENV)/chromium --silent \
 		--ignore-scripts --no-audit --no-fund --no-update-notifier
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/node $(VENV)/chromium/unpack.mjs
+	@touch $@
+
+# The tests' hosts are network namespaces, which only root may make.
+$(VENV)/.hosts: $(VENV)/.made
+	@command -v ip >/dev/null && command -v nsenter >/dev/null || { \
+		echo "installing iproute2" && apt-get -qq update && \
+		apt-get -qq install -y --no-install-recommends iproute2 util-linux >/dev/null; } || \
+		{ echo "tests of clusters need ip and nsenter: install iproute2 and util-linux" >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.benches: $(VENV)/.made $(INPUTS)

@@ -99,8 +99,7 @@ class Ledger:
                 if not overwrite:
                     raise self._conflict(found, plan)
                 self._replace(found, plan, text)
-        for folder in (self._folder, self._path(), self._path("receipts")):
-            self._store.remove_leftovers(folder)
+        self._remove_leftovers()
         return self.receipts(plan)
 
     def claim_file(self) -> SourceFile:
@@ -197,6 +196,7 @@ class Ledger:
                     f"{sizes.get(receipt.name, 'no')} bytes, {receipt.size_bytes} were written; "
                     "see that nobody else writes there, and run the same command again"
                 )
+        self._remove_leftovers()  # of workers that died, while others did their parts
         text = json.dumps(manifest.as_dict(), indent=1).encode()
         if self._get("manifest.json") != text:
             self._store.put(self._path("manifest.json"), text)
@@ -252,6 +252,10 @@ class Ledger:
         except (ValueError, TypeError):
             return None
         return found if found.plan_id == plan.plan_id else None
+
+    def _remove_leftovers(self) -> None:
+        for folder in (self._folder, self._path(), self._path("receipts")):
+            self._store.remove_leftovers(folder)
 
     def _path(self, *names: str) -> str:
         return self._store.join(self._folder, FOLDER, *names)

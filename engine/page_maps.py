@@ -27,6 +27,7 @@ from engine.format.page_map import (
 from engine.format.pages import PageHeader, PageType, read_page_header
 from engine.format.thrift import decode
 from engine.layout import OpenFile
+from engine.storage.base import COPY_STEP_BYTES
 
 HEADER_BYTES = 96  # most data page headers without statistics are shorter
 _MOST_HEADER_BYTES = 1 << 20
@@ -129,8 +130,39 @@ def at_page(file: OpenFile, row_group: int, leaf: Leaf, page: int | None = None)
 
 def read_page(file: OpenFile, where: Range) -> tuple[PageHeader, bytes]:
     """Read a page: its header, and its body as it lies in the file."""
-    data = file.source.read(where.offset, where.length)
-    header = read_page_header(data, limit_bytes=where.length)
+    header, body = split_page(memoryview(file.source.read(where.offset, where.length)))
+    return header, bytes(body)
+
+
+def read_pages(
+    file: OpenFile, pages: PageMap, start: int, stop: int
+) -> Iterator[tuple[int, memoryview]]:
+    """Yield number and bytes of data pages ``[start, stop)``, many read at once."""
+    first = start
+    while first < stop:
+        last = first + 1
+        while last < stop and pages.pages(first, last + 1).length <= COPY_STEP_BYTES:
+            last += 1
+        run = pages.pages(first, last)
+        data = memoryview(file.source.read(run.offset, run.length))
+        for number in range(first, last):
+            begin = pages.offsets[number] - run.offset
+            yield number, data[begin : begin + pages.sizes[number]]
+        first = last
+
+
+def split_page(data: memoryview) -> tuple[PageHeader, memoryview]:
+    """Return header and body of a page as it lies in the file.
+
+    Raises:
+        BadStructure: it is no page.
+    """
+    try:
+        header = read_page_header(bytes(data[:HEADER_BYTES]), limit_bytes=len(data))
+    except BadPage:
+        raise
+    except BadStructure:  # a longer header
+        header = read_page_header(bytes(data), limit_bytes=len(data))
     return header, data[header.header_bytes : header.total_bytes]
 
 

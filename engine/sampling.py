@@ -31,8 +31,8 @@ class _Counter:
     def __init__(self) -> None:
         self.num_bytes = 0
 
-    def write(self, data: bytes) -> None:
-        self.num_bytes += len(data)
+    def write(self, *data: bytes) -> None:
+        self.num_bytes += sum(map(len, data))
 
     def copy(self, file: OpenFile, where: Range) -> None:
         self.num_bytes += where.length

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from engine import memory
@@ -19,7 +20,7 @@ from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarg
 from engine.format.footer import Footer
 from engine.layout import OpenFile, open_file
 from engine.manifest import Ledger, receipt_path
-from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile
+from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
 from engine.page_maps import page_maps, read_header, read_headers
 from engine.settings import Access
 from engine.storage import PartSink, Storage, open_storage
@@ -57,6 +58,13 @@ class PartTask:
     access: Access
     version: str
     recoding: Recoding = field(default_factory=Recoding)
+
+    @property
+    def verb(self) -> Verb:
+        """The most that is done to its pages; row groups put together are built anew."""
+        if not self.recoding.is_nothing or any(piece.joins for piece in self.part.slices):
+            return "re-encode"
+        return "splice" if self.part.is_spliced else "page-cut"
 
 
 def write_part(task: PartTask) -> Receipt:
@@ -154,13 +162,12 @@ def _made_bytes(
     )
     is_built = len(largest) > 1 or recoding.dictionary is not None
     kind: _Kind = "gather" if recoding.dictionary else "build" if is_built else "recode"
-    cut = [
-        piece
-        for slices in row_groups
-        for piece in slices
-        if not piece.is_whole and piece not in largest
-    ]
-    cut_bytes = [_group_bytes(files, [piece], "cut") for piece in cut]
+    cut: dict[tuple[int, int], int] = {}  # pieces of one row group open the same chunks
+    for piece in chain.from_iterable(row_groups):
+        if not piece.is_whole and piece not in largest:
+            group = piece.file, piece.row_group
+            cut[group] = max(cut.get(group, 0), _group_bytes(files, [piece], "cut"))
+    cut_bytes = cut.values()
     made_bytes = _group_bytes(files, largest, kind) if largest else 0
     # Of row groups that are made one is open at a time; what is cut at the end stays for the next.
     return max(made_bytes, *cut_bytes) if made and cut_bytes else made_bytes + sum(cut_bytes)

@@ -360,7 +360,8 @@ class _BarProgress(Progress):
             self._bar.start()
 
     def dashboard(self, link: str) -> None:
-        click.echo(f"Dask dashboard: {link}", err=True)
+        # Above the bar; a terminal finds no link in broken lines.
+        self._bar.console.print(f"Dask dashboard: {link}", soft_wrap=True, highlight=False)
 
     def committed(self, receipt: Receipt) -> None:
         self._done += 1

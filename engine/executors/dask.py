@@ -1,8 +1,9 @@
 """Parts as Dask futures: in this process, in local processes, or on a running cluster.
 
-One task a part. Each declares its projected memory as a Dask resource, and each worker of ours
-offers its share of the budget, so no worker is ever asked for more than it has. The workers of a
-running cluster do so too if they were started with ``--resources evensplit_memory_bytes=...``.
+One task a part, named for what is done to it: ``page-cut-part-00003.parquet-...``. Each declares
+its projected memory as a Dask resource, and each worker offers some, so no worker is ever asked for
+more than it has: a worker of ours its share of the budget, a worker of a running cluster what it
+was started with (``--resources evensplit_memory_bytes=...``), else what its memory limit leaves.
 A worker that dies loses its parts to the others; an error that may pass is tried again a few
 times; any other error cancels what has not begun. What has been committed stays so.
 
@@ -21,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,21 +36,23 @@ from engine.errors import (
     WorkersLost,
 )
 from engine.model import Receipt
+from engine.storage import buffer_bytes
 from engine.storage.base import redacted
 from engine.version import __version__
 from engine.work import PartTask, write_part
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, Worker
 
 RESOURCE = "evensplit_memory_bytes"
 MOST_TRIES = 3
 CONNECT_SECONDS = 15
 WORKER_WAIT_SECONDS = 60
+DASHBOARD_SECONDS = 2
 RESULT_SECONDS = 10  # a receipt is small; its worker may be gone
 INTERRUPTED_SECONDS = 2  # to close in, after Ctrl-C
 _POLL_SECONDS = 0.02
-_WATCH_SECONDS = 5.0
+_WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,17 +96,19 @@ def run_parts(
     with _client(resources) as client:
         if resources.kind == "cluster":
             _check_workers(client, tasks)
-            if client.dashboard_link:
-                on_dashboard(client.dashboard_link)
+            link = client.dashboard_link
+            if link and _is_there(link):
+                on_dashboard(link)
         _Run(client, tasks, resources, on_receipt).finish()
 
 
 class _Run:
     """One run: every part in flight has exactly one record, by its future's key.
 
-    On this machine, parts are handed over one by one, as many at once as there are workers, and
-    fewer while others take so much memory that the next part would not fit. A cluster gets all of
-    them: its scheduler knows its workers.
+    Parts are handed over one by one, as many at once as can be written at once, and one more a
+    worker so that none idles. On this machine they are fewer while others take so much memory that
+    the next part would not fit. A cluster is not given all of them, for its scheduler blames a
+    worker's death on every part that it had, begun or not, and after a few deaths gives up.
     """
 
     def __init__(
@@ -118,11 +124,15 @@ class _Run:
         self._on_receipt = on_receipt
         # Two runs on one cluster may have parts of one name.
         self._token = secrets.token_hex(6)
-        self._limited = any(RESOURCE in offer for offer in _offers(client))
         self._in_flight: dict[str, tuple[PartTask, int]] = {}
         self._last_worker_seen = self._last_look = time.monotonic()
         self._waiting = deque(tasks)
         self._resources = resources
+        self._fixed_bytes = _fixed_bytes(tasks[0])
+        self._most_memory_bytes = max(task.part.memory_bytes for task in tasks)
+        self._num_wanted = resources.num_workers + 1
+        if resources.kind == "cluster":
+            self._num_wanted = self._wanted_by(_workers(client))
         self._completed = as_completed([])
         self._admit()
 
@@ -157,12 +167,22 @@ class _Run:
             self._completed.add(self._submit(self._waiting.popleft(), 1))
 
     def _fits(self, task: PartTask) -> bool:
-        if self._resources.kind == "cluster" or not self._in_flight:
+        if not self._in_flight:
             return True
-        if len(self._in_flight) > self._resources.num_workers:  # one waits, so that none idles
+        if len(self._in_flight) >= self._num_wanted:
             return False
+        if self._resources.kind == "cluster":
+            return True
         left_bytes = memory.budget(self._resources.limit_bytes).bytes
         return left_bytes >= task.part.memory_bytes
+
+    def _wanted_by(self, workers: dict[str, dict[str, Any]]) -> int:
+        """Return how many parts a cluster's workers can have at once, one in waiting at each."""
+        wanted = 0
+        for worker in workers.values():
+            fitting = _offer(worker) // max(1, self._most_memory_bytes)
+            wanted += min(worker["nthreads"], fitting) + 1 if fitting else 0
+        return wanted
 
     def _next(self) -> Future[Receipt]:
         """Return the next future that ended; give up when nobody is left who could end one."""
@@ -173,14 +193,17 @@ class _Run:
         return next(self._completed)
 
     def _look_for_workers(self) -> None:
-        try:
-            offers = _offers(self._client)
-        except (OSError, TimeoutError) as error:  # closed connections are among these
-            raise _connection_lost() from error
+        """See who has come and gone; a worker that has come, or come again, is given parts too."""
+        if self._resources.kind == "cluster":
+            _have_memory_offered(self._client, self._fixed_bytes)
+        workers = _workers(self._client)
         now = self._last_look = time.monotonic()
         needed = max(task.part.memory_bytes for task, _ in self._in_flight.values())
-        if any(not self._limited or offer.get(RESOURCE, 0) >= needed for offer in offers):
+        if any(_offer(worker) >= needed for worker in workers.values()):
             self._last_worker_seen = now
+            if self._resources.kind == "cluster":
+                self._num_wanted = self._wanted_by(workers)
+                self._admit()
         elif now - self._last_worker_seen > WORKER_WAIT_SECONDS:
             raise WorkersLost(
                 f"no worker that can do the rest has been there for {WORKER_WAIT_SECONDS} seconds; "
@@ -197,16 +220,31 @@ class _Run:
         except (CancelledError, CommClosedError) as error:
             raise _connection_lost() from error
         except KilledWorker as error:
+            advice = "lower --memory or --workers"
+            if self._resources.kind == "cluster":
+                advice = (
+                    "start workers with more memory, or with --resources "
+                    f"{RESOURCE}={task.part.memory_bytes} so that each has one part at a time"
+                )
             raise WorkersLost(
-                f"workers died again and again while writing {task.part.name}; likely for want of "
-                "memory: lower --memory or --workers, then run the same command again"
+                f"workers died again and again that had {task.part.name} to write; likely for want "
+                f"of memory: {advice}, then run the same command again: finished parts are kept"
             ) from error
 
     def _submit(self, task: PartTask, tries: int) -> Future[Receipt]:
-        key = f"{task.part.name}-{self._token}-{tries}"
+        from dask.base import annotate
+
+        # Dask's pages group and colour tasks by the words that a key begins with.
+        key = f"{task.verb}-{task.part.name}-{self._token}-{tries}"
         self._in_flight[key] = (task, tries)
-        needed = {RESOURCE: task.part.memory_bytes} if self._limited else None
-        return self._client.submit(write_part, task, key=key, pure=False, resources=needed)
+        needed = {RESOURCE: task.part.memory_bytes}
+        notes = {
+            "part": f"{task.part.index + 1}/{task.num_parts}",
+            "path": task.verb,
+            "destination": redacted(task.destination),
+        }
+        with annotate(evensplit=notes):
+            return self._client.submit(write_part, task, key=key, pure=False, resources=needed)
 
 
 def _connection_lost() -> WorkersLost:
@@ -216,10 +254,70 @@ def _connection_lost() -> WorkersLost:
     )
 
 
-def _offers(client: Client) -> list[dict[str, float]]:
-    """Return the resources of every worker."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return [worker.get("resources", {}) for worker in workers]
+def _workers(client: Client) -> dict[str, dict[str, Any]]:
+    """Return what the scheduler knows of its workers, by address.
+
+    The scheduler is asked itself: ``Client.scheduler_info`` may answer with what a refresh in the
+    background has fetched meanwhile, and that leaves workers out.
+    """
+    if client.scheduler is None:
+        raise _connection_lost()
+    try:
+        answer: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)
+    except (OSError, TimeoutError) as error:  # closed connections are among these
+        raise _connection_lost() from error
+    found: dict[str, dict[str, Any]] = answer["workers"]
+    return found
+
+
+def _offer(worker: dict[str, Any]) -> int:
+    """Return the memory that a worker offers to parts."""
+    return int(worker.get("resources", {}).get(RESOURCE, 0))
+
+
+def _fixed_bytes(task: PartTask) -> int:
+    """Return what a cluster's worker takes beside its parts."""
+    places = [task.destination, *(source.path for source in task.sources)]
+    return memory.process_base_bytes(arrow=True, dask=True) + buffer_bytes(places)
+
+
+def _have_memory_offered(client: Client, fixed_bytes: int) -> None:
+    """Have workers offer memory that were started without the resource.
+
+    A worker that cannot answer offers nothing, so it is given nothing.
+    """
+    silent = [
+        address
+        for address, worker in _workers(client).items()
+        if RESOURCE not in worker["resources"]
+    ]
+    if not silent:
+        return
+    try:
+        client.run(_offer_memory, fixed_bytes, workers=silent, on_error="ignore")
+    except (OSError, TimeoutError) as error:
+        raise _connection_lost() from error
+
+
+async def _offer_memory(fixed_bytes: int, dask_worker: Worker) -> None:
+    """Run on a worker: offer what its limit leaves for parts, as long as it lives."""
+    from distributed import Status
+    from distributed.system import MEMORY_LIMIT
+
+    if RESOURCE in dask_worker.state.total_resources:  # another run was faster
+        return
+    limits_bytes = [
+        dask_worker.memory_manager.memory_limit or MEMORY_LIMIT,
+        *(group.limit_bytes for group in memory.cgroups()),
+    ]
+    # The margin is also where Dask begins to pause a worker.
+    room_bytes = max(0, int(min(limits_bytes) * memory.MARGIN) - fixed_bytes)
+    await dask_worker.set_resources(**{RESOURCE: room_bytes})
+    if dask_worker.status == Status.running:
+        # Tasks that found no worker are looked at again when one joins or goes on after a pause,
+        # but not when one offers more.
+        dask_worker.status = Status.paused
+        dask_worker.status = Status.running
 
 
 @contextmanager
@@ -331,7 +429,7 @@ def _remote(resources: Resources) -> Iterator[Client]:
 
 
 def _check_workers(client: Client, tasks: Sequence[PartTask]) -> None:
-    """Ask every worker for its version, whether it sees the same files, and what memory it has."""
+    """Ask every worker for its version, whether it sees the same files, and for its memory."""
     try:
         answers: dict[str, Any] = client.run(_probe, tasks[0])
     except (OSError, TimeoutError) as error:
@@ -343,17 +441,32 @@ def _check_workers(client: Client, tasks: Sequence[PartTask]) -> None:
     for address, answer in answers.items():
         if answer is not None:
             raise ClusterMismatch(f"worker {address}: {answer}")
+    _have_memory_offered(client, _fixed_bytes(tasks[0]))
+    most_bytes = max(map(_offer, _workers(client).values()), default=0)
     worst = max(tasks, key=lambda task: task.part.memory_bytes).part
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    offers = [worker.get("resources", {}).get(RESOURCE) for worker in workers]
-    limits = [worker.get("memory_limit") or sys.maxsize for worker in workers]
-    offered = [offer for offer in offers if offer is not None]
-    most = int(max(offered or limits, default=0))
-    if worst.memory_bytes > most:
+    if worst.memory_bytes > most_bytes:
         raise OverBudget(
             f"{worst.name} needs about {worst.memory_bytes >> 20} MiB of memory, the largest "
-            f"worker has {most >> 20} MiB; start larger workers or choose a smaller --target-size"
+            f"worker has {most_bytes >> 20} MiB for parts; start larger workers or choose a "
+            "smaller --target-size"
         )
+
+
+def _is_there(dashboard_link: str) -> bool:
+    """Whether a scheduler has the page: one started without still gives a link to it."""
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        direct.open(dashboard_link, timeout=DASHBOARD_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code != HTTPStatus.NOT_FOUND
+    except (OSError, ValueError, http.client.HTTPException):  # a user's browser may reach it
+        return True
+    return True
 
 
 def _probe(task: PartTask) -> str | None:

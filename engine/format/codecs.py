@@ -29,8 +29,10 @@ _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _GZIP = zlib.MAX_WBITS | 16
 _LZ4_FRAME_MAGIC = b"\x04\x22\x4d\x18"
 
+Buffer = bytes | memoryview
 
-def decompress(codec: int, data: bytes, uncompressed_bytes: int) -> bytes:
+
+def decompress(codec: int, data: Buffer, uncompressed_bytes: int) -> bytes:
     """Return the ``uncompressed_bytes`` bytes that ``data`` holds.
 
     Raises:
@@ -39,7 +41,7 @@ def decompress(codec: int, data: bytes, uncompressed_bytes: int) -> bytes:
     """
     name = _checked(codec)
     if name is Codec.UNCOMPRESSED:
-        return _exactly(data, uncompressed_bytes)
+        return _exactly(bytes(data), uncompressed_bytes)
     if not uncompressed_bytes and not data:
         return b""  # some writers skip the codec for pages without values
     try:
@@ -48,7 +50,7 @@ def decompress(codec: int, data: bytes, uncompressed_bytes: int) -> bytes:
         raise BadPage(f"damaged {name.name} data of {len(data)} bytes: {error}") from error
 
 
-def compress(codec: int, data: bytes, level: int | None = None) -> bytes:
+def compress(codec: int, data: Buffer, level: int | None = None) -> bytes:
     """Return ``data`` compressed, at the library's default level if none is given.
 
     Raises:
@@ -56,7 +58,7 @@ def compress(codec: int, data: bytes, level: int | None = None) -> bytes:
     """
     name = _checked(codec)
     if name is Codec.UNCOMPRESSED:
-        return data
+        return bytes(data)
     if name is Codec.GZIP:
         packer = zlib.compressobj(
             zlib.Z_DEFAULT_COMPRESSION if level is None else level, wbits=_GZIP
@@ -86,7 +88,7 @@ def _exactly(data: bytes, uncompressed_bytes: int) -> bytes:
     return data
 
 
-def _decompress(codec: Codec, data: bytes, uncompressed_bytes: int) -> bytes:
+def _decompress(codec: Codec, data: Buffer, uncompressed_bytes: int) -> bytes:
     if codec is Codec.GZIP:
         return _gunzip(data, uncompressed_bytes)
     if codec is Codec.LZ4:
@@ -104,7 +106,7 @@ def _decompress(codec: Codec, data: bytes, uncompressed_bytes: int) -> bytes:
     return _arrow(_ARROW_NAMES[codec], data, uncompressed_bytes)
 
 
-def _arrow(name: str, data: bytes, size: int) -> bytes:
+def _arrow(name: str, data: Buffer, size: int) -> bytes:
     out: bytes = _made(name, None).decompress(data, decompressed_size=size, asbytes=True)
     return out
 
@@ -118,7 +120,7 @@ def _made(name: str, level: int | None) -> Any:
     return made[key]
 
 
-def _snappy_bytes(data: bytes) -> int:
+def _snappy_bytes(data: Buffer) -> int:
     # The stream begins with its uncompressed length as a varint.
     number = shift = 0
     for byte in data[:5]:
@@ -129,7 +131,7 @@ def _snappy_bytes(data: bytes) -> int:
     raise BadPage("a SNAPPY page without its length")
 
 
-def _gunzip(data: bytes, uncompressed_bytes: int) -> bytes:
+def _gunzip(data: Buffer, uncompressed_bytes: int) -> bytes:
     out = b""
     while data:
         member = zlib.decompressobj(_GZIP_OR_ZLIB)
@@ -141,7 +143,7 @@ def _gunzip(data: bytes, uncompressed_bytes: int) -> bytes:
     return out
 
 
-def _lz4_block(data: bytes, size: int) -> bytes:
+def _lz4_block(data: Buffer, size: int) -> bytes:
     """Decompress one LZ4 block of exactly ``size`` bytes."""
     whole = _arrow("lz4_raw", data, size)
     # The library reports no length; but a buffer one byte smaller must be too small.
@@ -150,7 +152,7 @@ def _lz4_block(data: bytes, size: int) -> bytes:
     return whole
 
 
-def _fits(data: bytes, size: int) -> bool:
+def _fits(data: Buffer, size: int) -> bool:
     try:
         _arrow("lz4_raw", data, size)
     except OSError:
@@ -158,7 +160,7 @@ def _fits(data: bytes, size: int) -> bool:
     return True
 
 
-def _hadoop_lz4(data: bytes, uncompressed_bytes: int) -> bytes:
+def _hadoop_lz4(data: Buffer, uncompressed_bytes: int) -> bytes:
     """Decompress codec 5: Hadoop's framing, else an LZ4 frame, else a raw block.
 
     The three were all written under this number; the framing is tried first, as by other readers.
@@ -173,7 +175,7 @@ def _hadoop_lz4(data: bytes, uncompressed_bytes: int) -> bytes:
     return _lz4_block(data, uncompressed_bytes)
 
 
-def _hadoop_frames(data: bytes, uncompressed_bytes: int) -> bytes | None:
+def _hadoop_frames(data: Buffer, uncompressed_bytes: int) -> bytes | None:
     """Return the content of Hadoop frames, None if the data is not framed so.
 
     A frame is its uncompressed length, then one or more blocks, each behind its compressed length;
@@ -200,7 +202,7 @@ def _hadoop_frames(data: bytes, uncompressed_bytes: int) -> bytes | None:
     return b"".join(out) if (pos, produced) == (len(data), uncompressed_bytes) else None
 
 
-def _hadoop_block(block: bytes, most_bytes: int) -> bytes | None:
+def _hadoop_block(block: Buffer, most_bytes: int) -> bytes | None:
     # Nearly always one block a frame; only more of them need the block's own length counted.
     try:
         if not _fits(block, most_bytes - 1):
@@ -210,7 +212,7 @@ def _hadoop_block(block: bytes, most_bytes: int) -> bytes | None:
         return None
 
 
-def _lz4_block_bytes(block: bytes) -> int:
+def _lz4_block_bytes(block: Buffer) -> int:
     """Return what an LZ4 block decompresses to, from its sequences' lengths alone."""
     pos = size = 0
     while pos < len(block):
@@ -225,7 +227,7 @@ def _lz4_block_bytes(block: bytes) -> int:
     return size
 
 
-def _lz4_length(block: bytes, pos: int, length: int) -> tuple[int, int]:
+def _lz4_length(block: Buffer, pos: int, length: int) -> tuple[int, int]:
     if length == 15:
         while True:
             byte = block[pos]

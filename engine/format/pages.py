@@ -166,7 +166,7 @@ def _check(header: PageHeader, limit_bytes: int | None) -> None:
         raise BadPage(f"a page of {header.total_bytes} bytes where {limit_bytes} are left")
 
 
-def check_crc(header: PageHeader, body: bytes) -> None:
+def check_crc(header: PageHeader, body: bytes | memoryview) -> None:
     """Compare the body with the header's checksum, if it has one.
 
     CRC32 as in GZIP, over the body as it lies in the file (``PageHeader.crc`` in parquet.thrift).

@@ -275,8 +275,8 @@ class _Build:
             self._note(where.length, new, page.levels, page.kept, bounds)
             self.out.copy(source.file, where)
         else:
-            self._note(len(new.data), new, page.levels, page.kept, bounds)
-            self.out.write(new.data)
+            self._note(new.num_bytes, new, page.levels, page.kept, bounds)
+            self.out.write(new.head, new.body)
         self.is_plain = True
 
     def _flush(self) -> None:
@@ -317,8 +317,8 @@ class _Build:
             level=self.recoding.level,
             version=self.recoding.page_version,
         )
-        self._note(len(new.data), new, levels, kept, bounds)
-        self.out.write(new.data)
+        self._note(new.num_bytes, new, levels, kept, bounds)
+        self.out.write(new.head, new.body)
 
     def _note(
         self,

@@ -41,7 +41,7 @@ class ChunkOut(Protocol):
 
     num_bytes: int
 
-    def write(self, data: bytes) -> None:
+    def write(self, *data: bytes) -> None:
         """Append new bytes."""
 
     def copy(self, file: OpenFile, where: Range) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.format import levels as lv
-from engine.format.codecs import compress, decompress
+from engine.format.codecs import Buffer, compress, decompress
 from engine.format.footer import Codec, Encoding, Leaf
 from engine.format.pages import (
     PageHeader,
@@ -30,14 +30,20 @@ from engine.writers.source_chunk import open_page
 class NewPage(NamedTuple):
     """A page as it will lie in the file, and what its header says."""
 
-    data: bytes
+    head: bytes
+    body: bytes
     uncompressed_bytes: int
     encoding: int
     type: PageType
 
+    @property
+    def num_bytes(self) -> int:
+        """Header and body."""
+        return len(self.head) + len(self.body)
+
 
 def resized_page(
-    header: PageHeader, body: bytes, source_codec: int, codec: int, level: int | None
+    header: PageHeader, body: Buffer, source_codec: int, codec: int, level: int | None
 ) -> NewPage:
     """Return a page with another codec, nothing else changed.
 
@@ -45,23 +51,23 @@ def resized_page(
         BadPage: the page is damaged.
     """
     if header.type is PageType.DATA_V2:
-        levels, values = body[: header.level_bytes], body[header.level_bytes :]
+        levels, values = bytes(body[: header.level_bytes]), body[header.level_bytes :]
         if header.is_compressed:
             num_bytes = header.uncompressed_bytes - header.level_bytes
             values = decompress(source_codec, values, num_bytes)
         is_compressed = codec != Codec.UNCOMPRESSED and len(values) > 0
-        packed = levels + (compress(codec, values, level) if is_compressed else values)
+        packed = levels + (compress(codec, values, level) if is_compressed else bytes(values))
     else:
         is_compressed = True
         packed = compress(codec, decompress(source_codec, body, header.uncompressed_bytes), level)
     head = resized_header(header, packed, is_compressed=is_compressed)
     size = len(head) + header.uncompressed_bytes
-    return NewPage(head + packed, size, header.encoding, header.type)
+    return NewPage(head, packed, size, header.encoding, header.type)
 
 
 def recoded_page(
     header: PageHeader,
-    body: bytes,
+    body: Buffer,
     *,
     leaf: Leaf,
     source_codec: int,
@@ -76,7 +82,7 @@ def recoded_page(
     """
     if version is None or version == page_version(header):
         return resized_page(header, body, source_codec, codec, level)
-    levels, values = open_page(header, body, source_codec, leaf)
+    levels, values = open_page(header, bytes(body), source_codec, leaf)
     return build_page(
         header,
         levels,
@@ -135,7 +141,7 @@ def build_page(
             encoding=encoding,
             statistics=statistics,
         )
-        return NewPage(head + body, len(head) + len(plain), encoding, header.type)
+        return NewPage(head, body, len(head) + len(plain), encoding, header.type)
     is_compressed = codec != Codec.UNCOMPRESSED and len(values) > 0
     packed = compress(codec, values, level) if is_compressed else values
     body = sections.v2() + packed
@@ -157,4 +163,4 @@ def build_page(
         is_compressed=is_compressed,
         statistics=statistics,
     )
-    return NewPage(head + body, len(head) + uncompressed_bytes, encoding, header.type)
+    return NewPage(head, body, len(head) + uncompressed_bytes, encoding, header.type)

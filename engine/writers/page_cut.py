@@ -38,7 +38,7 @@ from engine.format.page_index import ColumnIndex, PageEntry, PageLocation
 from engine.format.pages import PageType, check_crc
 from engine.format.thrift import I64, LIST, Struct
 from engine.model import Recoding
-from engine.page_maps import Headers, at_page, read_header, read_headers, read_page
+from engine.page_maps import Headers, at_page, read_header, read_headers, read_pages, split_page
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.new_page import NewPage, build_page, recoded_page, resized_page
 from engine.writers.source_chunk import (
@@ -205,8 +205,7 @@ class _Cut:
         if self.keeps_pages:
             self._copy_whole(whole, headers)
         else:
-            for number in range(*whole):
-                self._put(number, self._recoded(number))
+            self._recode_whole(whole)
         for page in right:
             self._put(page.page, page.new)
         stats = [(kind, encoding, count) for (kind, encoding), count in self._used.items()]
@@ -239,33 +238,35 @@ class _Cut:
             return header.encoding
         header, body = source.dictionary_page()
         data = resized_page(header, body, source.chunk.codec, self.codec, self.level)
-        self.out.write(data.data)
+        self.out.write(data.head, data.body)
         self._uncompressed_bytes += data.uncompressed_bytes
         return header.encoding
 
     def _put(self, number: int, page: NewPage) -> None:
         """Write a page made of page ``number``."""
         first_row = max(0, self.source.pages.first_rows[number] - self.start_row)
-        self._locations.append(PageLocation(self.out.num_bytes, len(page.data), first_row))
+        self._locations.append(PageLocation(self.out.num_bytes, page.num_bytes, first_row))
         self._used[page.type, page.encoding] += 1
         self._uncompressed_bytes += page.uncompressed_bytes
-        self.out.write(page.data)
+        self.out.write(page.head, page.body)
 
-    def _recoded(self, number: int) -> NewPage:
-        """Return a whole page with another codec or version, its values encoded as they are."""
+    def _recode_whole(self, whole: tuple[int, int]) -> None:
+        """Write whole pages with another codec or version, their values encoded as they are."""
         source = self.source
-        with at_page(source.file, source.row_group, source.leaf, number):
-            header, body = read_page(source.file, source.pages.page(number))
-            check_crc(header, body)
-            return recoded_page(
-                header,
-                body,
-                leaf=source.leaf,
-                source_codec=source.chunk.codec,
-                codec=self.codec,
-                level=self.level,
-                version=self.page_version,
-            )
+        for number, data in read_pages(source.file, source.pages, *whole):
+            with at_page(source.file, source.row_group, source.leaf, number):
+                header, body = split_page(data)
+                check_crc(header, body)
+                page = recoded_page(
+                    header,
+                    body,
+                    leaf=source.leaf,
+                    source_codec=source.chunk.codec,
+                    codec=self.codec,
+                    level=self.level,
+                    version=self.page_version,
+                )
+            self._put(number, page)
 
     def _copy_whole(self, whole: tuple[int, int], headers: Headers) -> None:
         if whole[0] == whole[1]:

@@ -78,9 +78,10 @@ class _Out:
         self._writer = writer
         self.num_bytes = 0
 
-    def write(self, data: bytes) -> None:
-        self._writer.put_new(data)
-        self.num_bytes += len(data)
+    def write(self, *data: bytes) -> None:
+        for each in data:
+            self._writer.put_new(each)
+            self.num_bytes += len(each)
 
     def copy(self, file: OpenFile, where: Range) -> None:
         self._writer.copy(file, where)

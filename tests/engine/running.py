@@ -76,11 +76,16 @@ def run(*words: str | Path) -> Ended:
     return Ended(code, out.getvalue(), err.getvalue())
 
 
-def start(*words: str | Path, first: str = "", **options: Any) -> subprocess.Popen[str]:
-    """Start the command line in a process of its own; ``first`` is Python that it runs before."""
+def start(
+    *words: str | Path, first: str = "", prefix: tuple[str, ...] = (), **options: Any
+) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own; ``first`` is Python that it runs before.
+
+    ``prefix`` is what the command begins with.
+    """
     program = f"{first}\nfrom engine.cli.main import main; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, words)],
+        [*prefix, sys.executable, "-c", program, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,7 +1,8 @@
 """Keeps what the matrix compared, and writes it as the page ``docs/readers.md``.
 
-``make matrix`` does both: ``EVENSPLIT_MATRIX=VERDICTS`` lets the tests keep their verdicts, then
-``python -m tests.matrix.table VERDICTS PAGE``. A page with a gap is not written.
+``make matrix`` does both: ``EVENSPLIT_MATRIX=VERDICTS`` lets the tests ask every reader of every
+source and keep the verdicts, then ``python -m tests.matrix.table VERDICTS PAGE``. A page with a gap
+is not written.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tests.witness import Verdict, all_witnesses
 
 READERS = [witness.name for witness in all_witnesses()]
 PACKAGES = ("pyarrow", "duckdb", "polars", "datafusion", "fastparquet", "pyspark")
+KEEPS_VERDICTS = os.environ.get("EVENSPLIT_MATRIX")  # the file's path
 _MOST_REASON_LETTERS = 110
 _MOST_NAMES = 6
 
@@ -59,8 +61,7 @@ Run with {versions}.
 
 def record(source: str, witness: str, verdict: Verdict, not_asked: Sequence[str]) -> None:
     """Append a verdict to the file that ``EVENSPLIT_MATRIX`` names, if it does."""
-    path = os.environ.get("EVENSPLIT_MATRIX")
-    if path:
+    if KEEPS_VERDICTS:
         line = {
             "source": source,
             "reader": witness,
@@ -68,7 +69,7 @@ def record(source: str, witness: str, verdict: Verdict, not_asked: Sequence[str]
             "differences": len(verdict.differences),
             "not_compared": [*not_asked, *verdict.not_compared],
         }
-        with Path(path).open("a") as file:
+        with Path(KEEPS_VERDICTS).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 

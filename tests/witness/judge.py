@@ -39,6 +39,7 @@ MOST_CUTS_PROBED = 3
 # The least and the greatest value of so many rows beside a cut are asked for: they are bounds of
 # the pages rewritten there, or near to them, whatever the size of these.
 _WINDOWS_ROWS = (32, 1_000)
+_PROBES_WITHOUT_INDEX = 3  # a column
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,10 @@ def probe(
     Values: of the rows beside the cuts first, then the source's least, greatest and middle, then
     bounds of pages at the cuts; as many a column as the witness can afford.
     """
-    questions = _questions(witness, tuple(source), _rows_beside_cuts(parts), reading)
+    most = witness.probes_per_column
+    if not has_page_index(parts):
+        most = min(most, _PROBES_WITHOUT_INDEX)  # only chunks can be pruned wrongly
+    questions = _questions(witness, tuple(source), _rows_beside_cuts(parts), reading, most)
     expected = _kept_counts(witness, tuple(source), tuple(questions), _stamps(source))
     found = witness.count_where(parts, questions)
     wrong, refused = [], []
@@ -177,13 +181,13 @@ def _other_rows(before: Selection, after: Selection | CannotRead) -> str:
 
 
 def _questions(
-    witness: Witness, source: tuple[str, ...], rows: tuple[int, ...], reading: Reading
+    witness: Witness, source: tuple[str, ...], rows: tuple[int, ...], reading: Reading, most: int
 ) -> list[Probe]:
     readable = tuple(n for n, c in reading.columns.items() if not isinstance(c, CannotRead))
     out = []
     for name, values in _kept_values(witness, source, readable, _stamps(source)).items():
         if not isinstance(values, CannotRead) and _can_probe(values.type):
-            out += _probes_of(name, values, rows)[: witness.probes_per_column]
+            out += _probes_of(name, values, rows)[:most]
     return out
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -18,13 +20,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import dask
 import psutil
 import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
 import engine
-from engine import splitter
+from engine import memory, splitter
 from engine.errors import (
     ClusterMismatch,
     OverBudget,
@@ -39,6 +42,7 @@ from engine.model import Receipt
 from engine.settings import Settings
 from engine.storage import open_storage
 from engine.work import PartTask
+from tests.engine.executors.clusters import SLOW, Cluster, kill, wait_until
 from tests.engine.running import (
     REPOSITORY,
     end,
@@ -55,17 +59,29 @@ pytestmark = pytest.mark.slow
 NUM_PARTS = 12
 MIB = 1 << 20
 
-# A worker that loads this writes slowly, so that something can happen to it meanwhile. Dask runs
-# it more than once.
-SLOW = """
+# A worker that loads this takes far more memory than its part was projected to: the first time it
+# commits one, or whenever it commits the part that EVENSPLIT_TEST_POISON names.
+HUNGRY = """
 import os, time
 from engine.storage.local import LocalSink
-def slow_commit(sink):
+def hungry_commit(sink):
+    poison = os.environ.get("EVENSPLIT_TEST_POISON")
+    hungry = bool(poison) and poison in sink._path
+    if not poison:
+        try:
+            open(os.environ["EVENSPLIT_TEST_LOG"] + "/hungry", "x").close()
+        except FileExistsError:
+            pass
+        else:
+            hungry = True
+    eaten = []
+    while hungry:
+        eaten.append(b"x" * (8 << 20))
+        time.sleep(0.01)
     open(os.environ["EVENSPLIT_TEST_LOG"] + f"/{os.getpid()}-{time.monotonic_ns()}", "x").close()
-    time.sleep(0.4)
     LocalSink.quick_commit(sink)
 if not hasattr(LocalSink, "quick_commit"):
-    LocalSink.quick_commit, LocalSink.commit = LocalSink.commit, slow_commit
+    LocalSink.quick_commit, LocalSink.commit = LocalSink.commit, hungry_commit
 """
 OTHER_VERSION = """
 import engine.version
@@ -73,66 +89,10 @@ engine.version.__version__ = "0.0.1"
 """
 
 
-class Cluster:
-    """A scheduler and its workers, each a process of its own, as an operator starts them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.log = folder / "log"
-        self.log.mkdir(parents=True)
-        self._file = folder / "scheduler.json"
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.scheduler = self._start(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
-            "--scheduler-file", self._file,
-        )  # fmt: skip
-        wait_until(lambda: self._file.exists() and self._file.read_text().rstrip().endswith("}"))
-        self.address: str = json.loads(self._file.read_text())["address"]
-
-    def add_worker(
-        self, preload: str = "", memory_bytes: int | None = None, prefix: tuple[str, ...] = ()
-    ) -> subprocess.Popen[bytes]:
-        words: list[str | Path] = [
-            "worker", self.address, "--host", "127.0.0.1", "--nthreads", "2", "--no-nanny",
-            "--no-dashboard", "--local-directory", self.folder, "--name", str(len(self.workers)),
-        ]  # fmt: skip
-        if preload:
-            words += ["--preload", preload]
-        if memory_bytes is not None:
-            words += ["--resources", f"{executor.RESOURCE}={memory_bytes}"]
-        worker = self._start(*words, prefix=prefix)
-        self.workers.append(worker)
-        return worker
-
-    def wait_for_workers(self) -> None:
-        with Client(self.address) as client:
-            client.wait_for_workers(len(self.workers), timeout=60)
-
-    def _start(self, *words: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-        with (self.folder / "stderr").open("ab") as stderr:
-            return subprocess.Popen(
-                [*prefix, sys.executable, "-m", "dask", *map(str, words)],
-                env=os.environ
-                | {"PYTHONPATH": str(REPOSITORY), "EVENSPLIT_TEST_LOG": str(self.log)},
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                cwd=self.folder,
-            )
-
-    def commits_begun(self, worker: subprocess.Popen[bytes]) -> int:
-        return len(list(self.log.glob(f"{worker.pid}-*")))
-
-    def stop(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
-
-
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path / "cluster")
-    yield made
-    made.stop()
+    with Cluster(tmp_path / "cluster") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +105,6 @@ def reference(source: Path) -> dict[str, bytes]:
     dest = source.parent / "reference"
     assert run("split", source, dest, "--parts", str(NUM_PARTS)).code == 0
     return parts_contents(dest)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def is_worker(process: psutil.Process) -> bool:
@@ -179,7 +132,7 @@ def resources(request: pytest.FixtureRequest) -> Resources:
 
 def tasks_of(source: Path, dest: Path, **settings: Any) -> list[PartTask]:
     """Claim the destination and return what is left to do, as the splitter does."""
-    chosen = Settings(num_parts=NUM_PARTS)
+    chosen = Settings(**{"num_parts": NUM_PARTS} | settings)
     plan = splitter.plan_split([str(source)], chosen)
     store, folder = open_storage(str(dest))
     ledger = Ledger(store, folder)
@@ -361,6 +314,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster
 ):
     first, second = cluster.add_worker(SLOW), cluster.add_worker(SLOW)
+    cluster.wait_for_workers()
 
     def kill() -> None:
         wait_until(lambda: cluster.commits_begun(first) > 1 and cluster.commits_begun(second))
@@ -506,9 +460,272 @@ def test_workers_that_offer_memory_are_not_overcommitted(
     worker = cluster.add_worker(SLOW, memory_bytes=int(1.5 * most))  # one part, for two threads
     run_parts(tasks, Resources("cluster", 0, 0, cluster.address), on_receipt=lambda receipt: None)
     assert parts_contents(tmp_path / "parts") == reference
-    begun = sorted(int(path.name.split("-")[1]) for path in cluster.log.glob(f"{worker.pid}-*"))
-    pauses = [(b - a) / 1e9 for a, b in pairwise(begun)]
-    assert min(pauses) >= 0.4  # none began to commit while another did
+    assert_one_at_a_time(cluster, worker)
+
+
+def assert_one_at_a_time(cluster: Cluster, worker: subprocess.Popen[bytes]) -> None:
+    """No part began to commit, which takes 0.4 seconds, while another did."""
+    begun = cluster.commit_times(worker)
+    assert len(begun) == NUM_PARTS
+    assert min((b - a) / 1e9 for a, b in pairwise(begun)) >= 0.4
+
+
+def needing(tasks: list[PartTask], memory_bytes: int) -> list[PartTask]:
+    return [replace(task, part=replace(task.part, memory_bytes=memory_bytes)) for task in tasks]
+
+
+def limit_for(room_bytes: int) -> int:
+    """The memory limit of a worker that leaves so much for parts."""
+    base_bytes = memory.process_base_bytes(arrow=True, dask=True)
+    return int((room_bytes + base_bytes) / memory.MARGIN) + 1
+
+
+def test_workers_with_a_memory_limit_are_not_overcommitted(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster
+):
+    """The limit is Dask's own; it has room for one part, the worker has threads for four."""
+    tasks = needing(tasks_of(source, tmp_path / "parts"), 200 * MIB)
+    worker = cluster.add_worker(SLOW, num_threads=4, limit_bytes=limit_for(399 * MIB))
+    run_parts(tasks, Resources("cluster", 0, 0, cluster.address), on_receipt=lambda receipt: None)
+    assert parts_contents(tmp_path / "parts") == reference
+    assert_one_at_a_time(cluster, worker)
+
+
+def test_a_worker_with_room_for_several_parts_has_them_at_once(
+    tmp_path: Path, source: Path, cluster: Cluster
+):
+    tasks = needing(tasks_of(source, tmp_path / "parts"), 100 * MIB)
+    worker = cluster.add_worker(SLOW, num_threads=4, limit_bytes=limit_for(400 * MIB))
+    run_parts(tasks, Resources("cluster", 0, 0, cluster.address), on_receipt=lambda receipt: None)
+    begun = cluster.commit_times(worker)
+    assert len(begun) == NUM_PARTS
+    assert any((begun[i + 2] - begun[i]) / 1e9 < 0.4 for i in range(NUM_PARTS - 2))
+
+
+def test_a_worker_too_small_for_a_part_is_given_none(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster
+):
+    tasks = needing(tasks_of(source, tmp_path / "parts"), 200 * MIB)
+    small = cluster.add_worker(SLOW, num_threads=4, limit_bytes=limit_for(199 * MIB))
+    large = cluster.add_worker(SLOW, limit_bytes=limit_for(200 * MIB))
+    cluster.wait_for_workers()
+    run_parts(tasks, Resources("cluster", 0, 0, cluster.address), on_receipt=lambda receipt: None)
+    assert parts_contents(tmp_path / "parts") == reference
+    assert cluster.commits_begun(small) == 0
+    assert_one_at_a_time(cluster, large)
+
+
+def test_a_worker_that_comes_later_takes_part_within_its_limit(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    """All that were there at the start are gone when it comes."""
+    monkeypatch.setattr(executor, "_WATCH_SECONDS", 0.5)
+    tasks = needing(tasks_of(source, tmp_path / "parts"), 200 * MIB)
+    first = cluster.add_worker(SLOW, limit_bytes=limit_for(399 * MIB))
+    later: list[subprocess.Popen[bytes]] = []
+
+    def replace_worker(receipt: Receipt) -> None:
+        if not later:
+            kill(first)
+            later.append(cluster.add_worker(SLOW, num_threads=4, limit_bytes=limit_for(399 * MIB)))
+
+    run_parts(tasks, Resources("cluster", 0, 0, cluster.address), on_receipt=replace_worker)
+    assert parts_contents(tmp_path / "parts") == reference
+    begun = cluster.commit_times(later[0])
+    assert len(begun) >= NUM_PARTS - 2
+    assert min((b - a) / 1e9 for a, b in pairwise(begun)) >= 0.4
+
+
+def test_workers_are_seen_while_the_client_refreshes_what_it_knows(cluster: Cluster):
+    """Its refresh in the background leaves workers out."""
+    cluster.add_worker()
+    cluster.wait_for_workers()
+    often = dask.config.set({"distributed.client.scheduler-info-interval": "2ms"})
+    with often, Client(cluster.address) as client:
+        assert all(len(executor._workers(client)) == 1 for _ in range(500))
+
+
+def test_a_cluster_is_given_no_more_parts_than_it_can_begin_soon(
+    tmp_path: Path, source: Path, cluster: Cluster
+):
+    """Else its scheduler would blame a worker's death on parts that had not begun."""
+    cluster.add_worker(SLOW)
+    most = 0
+
+    def count(receipt: Receipt) -> None:
+        nonlocal most
+        most = max(most, client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+
+    tasks = tasks_of(source, tmp_path / "parts")
+    with Client(cluster.address) as client:
+        run_parts(tasks, Resources("cluster", 0, 0, cluster.address), on_receipt=count)
+    assert 2 <= most <= 4  # two threads, one in waiting, one whose receipt is being told
+
+
+# -- killed for memory ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A control group of the kernel that kills beyond 400 MiB; its making fails but for root."""
+    group = Path(f"/sys/fs/cgroup/memory/evensplit-{os.getpid()}-{time.monotonic_ns()}")
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(400 * MIB))
+        yield group
+    finally:
+        for pid in (group / "cgroup.procs").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        wait_until(lambda: not (group / "cgroup.procs").read_text())
+        wait_until(lambda: _is_removed(group))
+
+
+def _is_removed(group: Path) -> bool:
+    with suppress(OSError):  # the kernel needs a moment to let a dead process go
+        group.rmdir()
+    return not group.exists()
+
+
+def joining(group: Path) -> tuple[str, ...]:
+    return "sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "-"
+
+
+@pytest.mark.parametrize("killer", ["the kernel", "its nanny"])
+def test_a_worker_killed_for_memory_comes_again_and_goes_on(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, killer: str,
+):  # fmt: skip
+    monkeypatch.setattr(executor, "_WATCH_SECONDS", 0.5)
+    if killer == "the kernel":
+        group: Path = request.getfixturevalue("memory_group")
+        cluster.add_worker(HUNGRY, prefix=joining(group), nanny=True)
+    else:
+        cluster.add_worker(HUNGRY, limit_bytes=400 * MIB, nanny=True)
+    split_on(cluster, source, tmp_path / "parts")
+    assert parts_contents(tmp_path / "parts") == reference
+    assert leftovers(tmp_path / "parts") == []
+    assert (cluster.log / "hungry").exists()
+    if killer == "the kernel":
+        assert "oom_kill 1" in (group / "memory.oom_control").read_text()
+    else:
+        assert "exceeded 95% memory budget. Restarting" in cluster.errors()
+
+
+def test_a_part_that_kills_its_workers_again_and_again_is_told_and_the_split_resumes(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    monkeypatch.setenv("EVENSPLIT_TEST_POISON", "part-00006")
+    for _ in range(2):
+        cluster.add_worker(HUNGRY, num_threads=1, limit_bytes=400 * MIB, nanny=True)
+    cluster.wait_for_workers()
+    dest = tmp_path / "parts"
+    ended = end(
+        start("split", source, dest, "--parts", str(NUM_PARTS), "--scheduler", cluster.address)
+    )
+    assert ended.code == 5, ended.err
+    assert "Traceback" not in ended.err
+    *_, line = ended.err.splitlines()
+    assert line.startswith("evensplit: retry.workers-lost: workers died again and again that")
+    assert "start workers with more memory" in line
+    assert 0 < len(parts_contents(dest)) < NUM_PARTS
+    ended = run("split", source, dest, "--parts", str(NUM_PARTS))
+    assert ended.code == 0, ended.err
+    assert "committed already" in ended.err
+    assert parts_contents(dest) == reference
+
+
+# -- what Dask's dashboard shows -----------------------------------------------------------------
+
+
+def shown_tasks(dask_scheduler: Any) -> dict[str, Any]:
+    """Run on the scheduler: what its pages say of each task."""
+    return {
+        str(key): (task.prefix.name, task.annotations.get("evensplit"))
+        for key, task in dask_scheduler.tasks.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "path"),
+    [
+        ({"num_parts": 3, "cut": "row-group"}, "splice"),
+        ({"num_parts": NUM_PARTS}, "page-cut"),
+        ({"num_parts": NUM_PARTS, "codec": "gzip"}, "re-encode"),
+        ({"num_parts": 2, "row_group_rows": 40_000}, "re-encode"),
+    ],
+)
+def test_task_names_and_annotations_say_which_part_and_which_path(
+    tmp_path: Path, source: Path, cluster: Cluster, settings: dict[str, Any], path: str
+):
+    cluster.add_worker()
+    dest = tmp_path / "parts"
+    tasks = tasks_of(source, dest, **settings)
+    seen: dict[str, Any] = {}
+
+    def look(receipt: Receipt) -> None:
+        seen.update(client.run_on_scheduler(shown_tasks))
+
+    with Client(cluster.address) as client:
+        run_parts(tasks, Resources("cluster", 0, 0, cluster.address), on_receipt=look)
+    # Cuts may by chance lie between row groups.
+    paths = {task.part.index: task.verb for task in tasks}
+    assert path in paths.values()
+    shown = {key: value for key, value in seen.items() if value[1]}
+    assert len(shown) == len(tasks)
+    for key, (prefix, notes) in shown.items():
+        index = int(notes["part"].split("/")[0]) - 1
+        assert notes == {
+            "part": f"{index + 1}/{len(tasks)}",
+            "path": paths[index],
+            "destination": str(dest),
+        }
+        assert prefix == f"{paths[index]}-part"
+        assert key.startswith(f"{paths[index]}-part-{index:05}.parquet-")
+
+
+@pytest.mark.parametrize("where", ["terminal", "log"])
+def test_the_dashboards_link_is_told_and_answers(
+    tmp_path: Path, source: Path, cluster: Cluster, where: str
+):
+    cluster.add_worker()
+    words = ["split", source, tmp_path / "parts", "--parts", "3", "--scheduler", cluster.address]
+    said = run(*words).err if where == "log" else on_a_terminal(*words)
+    line = next(line for line in said.splitlines() if "Dask dashboard" in line)
+    found = re.fullmatch(r"Dask dashboard: (http://127\.0\.0\.1:\d+/status)", line)
+    assert found, said
+    with urllib.request.urlopen(found[1], timeout=10) as answer:
+        assert b"dashboard" in answer.read().lower()
+
+
+def test_a_scheduler_without_dashboard_has_no_link(tmp_path: Path, source: Path):
+    with Cluster(tmp_path / "cluster", dashboard=False) as cluster:
+        cluster.add_worker()
+        dest = tmp_path / "parts"
+        ended = run("split", source, dest, "--parts", "3", "--scheduler", cluster.address)
+    assert ended.code == 0, ended.err
+    assert "dashboard" not in ended.err
+
+
+def on_a_terminal(*words: str | Path) -> str:
+    """Run the command line on a terminal of its own; return what a user sees, bars left out."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from engine.cli.main import main; main()", *map(str, words)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm", "COLUMNS": "120"},
+        stdin=its, stdout=its, stderr=its,
+    )  # fmt: skip
+    os.close(its)
+    said = b""
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # it ends as an error
+        while data := terminal.read(4096):
+            said += data
+    assert process.wait(60) == 0, said
+    uncoloured = re.sub(r"\x1b\[[0-9;]*m", "", said.decode())
+    # A line begins where one ends, where the cursor is sent back, and where a line is erased.
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", uncoloured)
 
 
 def test_a_scheduler_that_is_not_there_is_told(

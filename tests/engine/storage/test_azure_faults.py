@@ -347,7 +347,7 @@ def test_killed_in_the_middle_of_an_upload_a_split_resumes(
     ]
     store, parts = open_storage(f"{folder}/parts")
     proxy.fail(Fault("slow", is_commit, times=1000, before=lambda: time.sleep(0.3)))
-    for least in (1, 4, 8):
+    for least in (1, 6):
         process = start(*words)
         already, deadline = len(stages()), time.monotonic() + 60
         while len(stages()) < already + least and process.poll() is None:

@@ -119,7 +119,7 @@ recodings = st.one_of(
 
 @given(tables(), writings, recodings, st.data())
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking many splits takes too long

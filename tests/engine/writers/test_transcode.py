@@ -63,7 +63,8 @@ def test_values_order_and_statistics_stay(name, wish, source_file, tmp_path: Pat
     parts = _split(source, tmp_path / "parts", **WISHES[wish])
     for witness in all_witnesses(spark=False):
         if witness.name in ("pyarrow", "duckdb", "datafusion"):
-            verdict = judge([str(source)], parts, [witness])
+            probes = witness.name != "datafusion"  # pages keep their bounds, but for few
+            verdict = judge([str(source)], parts, [witness], probes=probes)
             assert not verdict.differences, "\n".join(verdict.differences)
     engine.verify(str(tmp_path / "parts"))
     _check_is_as_wished(parts, WISHES[wish])
