@@ -40,8 +40,14 @@ verb, source, folder, options = json.loads(sys.argv[1])
 if verb == "profile":
     (found,) = engine.profile(source)
     measured = memory.own_peak_bytes()
-    num_chunks = len(found.row_groups) * found.num_columns
-    projected = memory.profile_bytes(footer_bytes=found.footer_bytes, num_chunks=num_chunks)
+    chunks = found.chunks
+    indexes = (chunks.offset_index_bytes + chunks.column_index_bytes).sum(axis=1)
+    projected = memory.profile_bytes(
+        footer_bytes=found.footer_bytes,
+        num_chunks=found.num_row_groups * found.num_columns,
+        num_columns=found.num_columns,
+        index_bytes=int(indexes.max(initial=0)),
+    )
 elif verb == "verify":
     engine.verify(folder, workers=1)
     measured = memory.own_peak_bytes()

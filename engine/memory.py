@@ -39,8 +39,11 @@ _KEPT_COPIES_PER_DICTIONARY = 2
 _COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, united
 _BYTES_PER_UNITED_ENTRY = 240  # in hash tables that double, and in maps from old to new
 _KEPT_PER_CHUNK_BYTES = 8 * KIB
-_COPIES_PER_PROFILED_FOOTER = 4
-_PROFILED_PER_CHUNK_BYTES = 2 * KIB
+_PROFILE_PROCESS_BYTES = 46 * MIB  # interpreter, engine.profiler, numpy: 38
+_COPIES_PER_PROFILED_FOOTER = 3
+_COPIES_PER_PROFILED_INDEX = 6
+_PROFILED_PER_CHUNK_BYTES = 600  # a line of the table, and the bytes of its statistics
+_PROFILED_PER_COLUMN_BYTES = 12 * KIB
 _BYTES_PER_INDEXED_PAGE = 600  # place, counts and bounds as Python objects
 _SPLIT_PER_FOOTER_BYTE = 3  # a footer, and its row groups split into undecoded columns: 2.85
 
@@ -149,17 +152,21 @@ def united_bytes(*, dictionary_bytes: int, num_entries: int) -> int:
     return _COPIES_PER_UNITED_DICTIONARY * dictionary_bytes + _BYTES_PER_UNITED_ENTRY * num_entries
 
 
-def profile_bytes(*, footer_bytes: int, num_chunks: int) -> int:
+def profile_bytes(*, footer_bytes: int, num_chunks: int, num_columns: int, index_bytes: int) -> int:
     """Return what profiling one file takes, the process included.
 
     Args:
         footer_bytes: its footer.
-        num_chunks: column chunks, kept decoded while they are few.
+        num_chunks: column chunks.
+        num_columns: leaves of the schema.
+        index_bytes: both page indexes of the row group that has most of them.
     """
     return (
-        _SPLICE_PROCESS_BYTES
+        _PROFILE_PROCESS_BYTES
         + _COPIES_PER_PROFILED_FOOTER * footer_bytes
         + _PROFILED_PER_CHUNK_BYTES * num_chunks
+        + _PROFILED_PER_COLUMN_BYTES * num_columns
+        + _COPIES_PER_PROFILED_INDEX * index_bytes
     )
 
 

@@ -17,7 +17,7 @@ from engine.layout import OpenFile
 from engine.profiler.model import PageSizes, Stretch
 
 MOST_STRETCHES = 240
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 1 << 20
 _BATCH_CHUNKS = 20_000
 
 
