@@ -505,6 +505,7 @@ def _plot(title: str, takeaway: str, x: str, y: str, scheme: Scheme, **options: 
         axis.axis_label_text_font_size = axis.major_label_text_font_size = "12px"
         axis.axis_line_color = axis.major_tick_line_color = scheme.grid
         axis.minor_tick_line_color = None
+        axis.major_tick_in = 0
         if hasattr(axis, "group_text_color"):
             axis.group_text_color = scheme.muted
     plot.grid.grid_line_color = scheme.grid
