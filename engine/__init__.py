@@ -1,12 +1,13 @@
 """evensplit: one large Parquet file in, equal parts out, at the speed of a file copy.
 
-Four verbs, with the names of the command line's options:
+Five verbs, with the names of the command line's options:
 
 >>> import engine
 >>> layout = engine.profile("lineitem.parquet")
 >>> plan = engine.plan("lineitem.parquet", target_size="100MB")
 >>> result = engine.split("lineitem.parquet", "parts/", target_size="100MB")
 >>> proof = engine.verify("parts/")
+>>> engine.report("parts/", "report.html")
 
 Results are frozen dataclasses (:mod:`engine.model`); every error that is raised on purpose is an
 :class:`engine.errors.EvensplitError`. Modules below the façade may change between versions.

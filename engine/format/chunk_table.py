@@ -67,7 +67,7 @@ class ChunkTable:
         num_pages: data pages as far as the footer counts them, else -1.
         num_dictionary_pages: data pages among these that are encoded by the dictionary, else -1.
         statistics: bytes of each chunk's ``Statistics``, a list a row group; empty where absent.
-        sorting_columns: of each row group, the structures themselves.
+        sorting_columns: what each row group says it is sorted by: column, whether descending.
     """
 
     num_rows: Numbers

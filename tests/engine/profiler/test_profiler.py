@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import engine
+from engine.format import page_table
 from engine.format.chunk_table import ChunkTable, _Reader, read_chunk_table
-from engine.format.footer import part_footer, seal
+from engine.format.footer import Range, part_footer, seal
 from engine.format.page_map import run_walk, walk_pages
 from engine.layout import OpenFile
 from engine.profiler import Skew
@@ -122,6 +123,55 @@ def test_pages_are_those_that_a_walk_over_their_headers_finds(tmp_path: Path) ->
     for item in found.page_sizes:
         inside = [n for n in sizes if item.least_bytes <= n < 2 * item.least_bytes]
         assert (len(inside), sum(inside)) == (item.num_pages, item.sum_bytes)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"\xff" * len(data),
+        lambda data: b"\x19\xfc\xff\xff\xff\x7f" + data[6:],  # a list without end
+        lambda data: data[:-1] + b"\x01",
+        lambda data: data[:3] + bytes([data[3] ^ 0x7E]) + data[4:],  # pages elsewhere
+    ],
+)
+def test_a_damaged_page_index_is_as_good_as_none(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = write_source(tmp_path / "s.parquet", 20_000)
+    whole = engine.profile(str(path))[0]
+    at = int(whole.chunks.offset_index_offsets[1, 3])
+    length = int(whole.chunks.offset_index_bytes[1, 3])
+    with open(path, "r+b") as file:
+        file.seek(at)
+        index = file.read(length)
+        file.seek(at)
+        file.write(damage(index))
+    (found,) = engine.profile(str(path))
+    assert not found.has_page_index
+    assert [column.num_pages is None for column in found.columns] == [False] * 3 + [True, False]
+    assert found.row_groups[1].num_pages is None
+    assert found.row_groups[0] == whole.row_groups[0]
+    assert found.columns[0] == whole.columns[0]
+
+
+@pytest.mark.parametrize("name", ["pyarrow-tiny-pages", "pyarrow-nested-index", "pyarrow-bloom"])
+def test_page_indexes_read_together_are_those_read_one_by_one(
+    name: str, source_file: Files
+) -> None:
+    file = opened(source_file(name))
+    table = read_chunk_table(file.footer)
+    places = zip(
+        table.offset_index_offsets.ravel().tolist(),
+        table.offset_index_bytes.ravel().tolist(),
+        strict=True,
+    )
+    indexes = file.source.read_many([Range(*place) for place in places])
+    together, one_by_one = page_table._together(indexes), page_table._one_by_one(indexes)
+    assert together is not None
+    for mine, its in zip(together, one_by_one, strict=True):
+        assert np.array_equal(mine, its)
+    assert page_table._together([]) is not None
+    assert page_table._together([b"", b"x"]) is None
 
 
 def test_a_file_without_page_index_says_so(tmp_path: Path) -> None:
