@@ -1,8 +1,8 @@
-"""``evensplit batch``: :mod:`batchjobs.cli.jobs` and :mod:`batchjobs.cli.pools`."""
+"""``evensplit batch``: one module of commands for each of jobs, pools, activities, deployment."""
 
 from __future__ import annotations
 
-from batchjobs.cli import jobs, pools
+from batchjobs.cli import activity, jobs, pools
 from batchjobs.cli.group import batch
 
-__all__ = ["batch", "jobs", "pools"]
+__all__ = ["activity", "batch", "jobs", "pools"]

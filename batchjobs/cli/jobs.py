@@ -14,7 +14,7 @@ import click
 import psutil
 
 import engine
-from batchjobs import adf, fanout, monitor, show, task
+from batchjobs import fanout, monitor, show, task
 from batchjobs.cli.group import (
     absolute,
     account,
@@ -67,33 +67,23 @@ def task_command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Run one task: what a node of a pool, or an activity of Data Factory, calls.
+    """Run one task: what a node of a pool calls (Data Factory's call `batch activity`).
 
-    The task comes from --source and --dest, else from --spec or its variable, else from Data
-    Factory's activity.json. progress.json and result.json (and for Data Factory outputs.json) are
-    written to AZ_BATCH_TASK_WORKING_DIR, else here.
+    The task comes from --source and --dest, else from --spec or its variable. progress.json and
+    result.json are written to AZ_BATCH_TASK_WORKING_DIR, else here.
 
     Exit code 5, or the end by a signal: the same task may do better. Any other error lasts.
     """
     folder = Path(os.environ.get("AZ_BATCH_TASK_WORKING_DIR") or ".")
     if bool(source) != bool(dest):
         raise click.UsageError("--source and --dest go together")
-    activity = None
     if source and dest:
         chosen = TaskSpec((FileSplit(source, dest),), checked_settings(settings))
     elif spec:
         chosen = TaskSpec.from_json(_text_of(spec))
     else:
-        activity = adf.read_activity(folder)
-        if activity is None:
-            raise BadSetting(
-                "no task: give --source and --dest, --spec, or Data Factory's activity.json in "
-                "the working directory"
-            )
-        chosen = activity
+        raise BadSetting("no task: give --source and --dest, or --spec")
     result = task.run_task(chosen, folder, task.measure_slot(slots_per_node, chosen.num_slots))
-    if activity is not None:
-        adf.write_outputs(folder, result)
     click.echo(json.dumps(result) if as_json else show.task_result(result))
     error = task.error_of(result)
     if error is not None:
