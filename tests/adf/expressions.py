@@ -11,8 +11,10 @@ import json
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 MOST_CHARACTERS = 8_192
@@ -20,7 +22,8 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<name>[A-Za-z_]\w*)"
     r"|(?P<sign>[(),.?\[\]]))"
 )
-_recording = threading.Lock()
+MOST_NOTED = 40
+_recording, _noted = threading.Lock(), Counter[str]()
 
 
 class ExpressionError(Exception):
@@ -68,13 +71,20 @@ def resolve(value: Any, scope: Scope) -> Any:
 def evaluate(text: str, scope: Scope) -> Any:
     if len(text) > MOST_CHARACTERS:
         raise ExpressionError(f"{len(text)} characters")
-    state = scope.as_dict() if os.environ.get("EVENSPLIT_ADF_RECORD") else None
-    state = json.loads(json.dumps(state))  # as it is now: variables change meanwhile
     value = _evaluate(text, scope)
-    if state is not None and not scope.trigger:
-        with _recording, open(os.environ["EVENSPLIT_ADF_RECORD"], "a") as file:
-            file.write(json.dumps({"expression": text, "state": state, "value": value}) + "\n")
+    record = os.environ.get("EVENSPLIT_ADF_RECORD")
+    if record and not scope.trigger:
+        _note(Path(record), text, scope, value)
     return value
+
+
+def _note(record: Path, text: str, scope: Scope, value: Any) -> None:
+    with _recording:
+        _noted[text] += 1
+        if _noted[text] <= MOST_NOTED:
+            data = {"expression": text, "state": scope.as_dict(), "value": value}
+            with record.open("a") as file:
+                file.write(json.dumps(data) + "\n")
 
 
 def _evaluate(text: str, scope: Scope) -> Any:
@@ -145,22 +155,16 @@ class Parser:
             if self.peek()[1] != ")":
                 self.take(",")
         self.take(")")
-        known = {**FUNCTIONS, **self._references()}
-        if name.lower() not in known:
-            raise ExpressionError(f"no function {name}")
-        return known[name.lower()](*arguments)
+        function = FUNCTIONS.get(name.lower())
+        return function(*arguments) if function else self._reference(name, *arguments)
 
-    def _references(self) -> dict[str, Callable[..., Any]]:
+    def _reference(self, name: str, *arguments: Any) -> Any:
         scope = self.scope
+        if name in ("activity", "variables"):
+            return _member(scope.activities if name == "activity" else scope.variables, *arguments)
+        plain = {"item": scope.item, "dataset": scope.dataset, "triggerBody": scope.trigger}
         around = {"parameters": scope.parameters, "globalParameters": scope.globals}
-        return {
-            "pipeline": lambda: {**around, **scope.system},
-            "activity": lambda name: _member(scope.activities, name),
-            "variables": lambda name: _member(scope.variables, name),
-            "item": lambda: scope.item,
-            "dataset": lambda: scope.dataset,
-            "triggerbody": lambda: scope.trigger,
-        }
+        return _member(plain | {"pipeline": {**around, **scope.system}}, name)
 
     def _inside(self, value: Any) -> Any:
         """Follow ``.name``, ``?.name`` and ``[index]``."""
