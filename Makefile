@@ -13,7 +13,7 @@ VERDICTS := build/matrix.jsonl
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix bench package clean
+.PHONY: help demo test lint unit matrix adf bench package clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -37,6 +37,13 @@ matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/read
 	@mkdir -p build && rm -f $(VERDICTS)
 	@EVENSPLIT_MATRIX=$(VERDICTS) $(BIN)/python -m pytest -q -n $(WORKERS) tests/matrix/test_matrix.py
 	@$(BIN)/python -m tests.matrix.table $(VERDICTS) docs/readers.md
+
+RECORD := build/adf.jsonl
+
+adf: $(VENV)/.azurite $(VENV)/adf/.made ## run Data Factory's pipelines, every expression by Microsoft's evaluator too
+	@mkdir -p build && rm -f $(RECORD)
+	@EVENSPLIT_ADF_RECORD=$(abspath $(RECORD)) $(BIN)/python -m pytest -q tests/adf
+	@$(BIN)/python -m tests.adf.crosscheck $(RECORD) $(VENV)/adf/bin/python
 
 bench: $(VENV)/.benches ## measure against the alternatives
 	@$(BIN)/python -m benchmarks
@@ -84,6 +91,13 @@ $(VENV)/.azurite: $(VENV)/.tests tests/azurite/package.json tests/azurite/packag
 	@cp tests/azurite/package.json tests/azurite/package-lock.json $(VENV)/azurite
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/npm ci --prefix $(VENV)/azurite --silent \
 		--ignore-scripts --no-audit --no-fund --no-update-notifier
+	@touch $@
+
+$(VENV)/adf/.made: $(VENV)/.made tests/adf/requirements.txt
+	@echo "installing Microsoft's evaluator of expressions"
+	@$(PYTHON) -m venv --clear $(VENV)/adf
+	@$(VENV)/adf/bin/python -m pip install --quiet --disable-pip-version-check \
+		--only-binary :all: -r tests/adf/requirements.txt
 	@touch $@
 
 $(VENV)/.benches: $(VENV)/.made $(INPUTS)

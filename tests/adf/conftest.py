@@ -25,5 +25,5 @@ def place(azurite, fake, monkeypatch):
     factory["linkedService"]["lake"]["properties"]["typeProperties"]["url"] = url
     world = LocalWorld(factory, azurite, fake)
     container = azurite.client().get_container_client(azurite.new_container())
-    runner = Runner(factory, world, batchEndpoint=fake.url, pool="nodes", targetSize="60kB")
+    runner = Runner(factory, world, batchEndpoint=fake.url, pool="nodes", targetSize="40kB")
     return runner, world, container

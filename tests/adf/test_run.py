@@ -77,7 +77,7 @@ def test_a_folder_of_thirty_with_one_damaged_and_again_once_it_is_mended(place):
     # What lasts is not repeated.
     assert {ran.attempts for ran in first.of("Split file")} == {1}
     assert len(manifests(container)) == 29
-    assert all(verified(container, f"out/f{number:02}.parquet") for number in range(0, 29, 4))
+    assert all(verified(container, f"out/f{number:02}.parquet") for number in range(29))
     before = {blob.name: blob.last_modified for blob in container.list_blobs("out/")}
     put(container, "in/bad.parquet", parquet(seed=77))
     second = runner.run("split_folder", **where(container))
@@ -132,6 +132,8 @@ def test_one_file_is_merged_and_split(place):
     assert verified(container, "parts")
     put(container, "input/day 0/x.parquet", parquet(900, 9))
     assert runner.run("split_one", **given).returned["num_rows"] == 4_900
+    small = runner.run("split_one", **given, targetSize="1kB")
+    assert (small.status, small.message.startswith("merged.parquet: ")) == ("Failed", True)
 
 
 def test_a_list_is_paged_and_every_row_has_its_own_settings(place):
@@ -261,6 +263,10 @@ def test_a_task_that_may_do_better_is_repeated_and_then_told(place):
     ran = runner.run("split_folder", **where(container))
     assert (ran.status, len(codes)) == ("Failed", 3)
     assert "0 of 1 files done; failed: a.parquet: Custom activity's exit code is" in ran.message
+    put(container, "control/page.csv", b"source,destination\nc/a,c/b\n")
+    given = {"fileSystem": container.container_name, "folder": "control", "file": "page.csv"}
+    row = runner.run("split_list_page", **given)
+    assert "0 of 1 files done; failed: c/a: Custom activity's exit code is" in row.message
 
 
 def test_a_new_file_starts_a_run_of_its_own(place):

@@ -35,7 +35,7 @@ from tests.batchjobs.fake_batch import ACCOUNT, KEY, signature
 from tests.engine.running import OPTIONS
 
 MOST_ROWS, MOST_ANSWER_BYTES, MOST_OUTPUT_BYTES = 5_000, 4 << 20, 2 << 20
-JSON_TYPE = "application/json; odata=minimalmetadata"
+NUM_SLOTS = 4  # of the one node that there is
 
 
 class LocalWorld:
@@ -46,6 +46,7 @@ class LocalWorld:
         self.blobs = azurite.client()
         self.client = BatchClient(fake.url, AzureNamedKeyCredential(ACCOUNT, KEY))
         self.job = "adfv2-nodes"
+        self.slots = threading.BoundedSemaphore(NUM_SLOTS)
         pool = models.BatchPoolInfo(pool_id="nodes")
         self.client.create_job(models.BatchJobCreateOptions(id=self.job, pool_info=pool))
         self.tasks: dict[str, dict[str, str]] = {}
@@ -148,7 +149,8 @@ class LocalWorld:
         folder.mkdir(parents=True)
         self.tasks[task_id] = self._lay(folder, activity, properties)
         self.client.create_tasks(self.job, [options])
-        self.fake.run_one(self.job, self.fake.tasks[self.job][task_id])
+        with self.slots:
+            self.fake.run_one(self.job, self.fake.tasks[self.job][task_id])
         (task,) = [task for task in self.client.list_tasks(self.job) if task.id == task_id]
         code = task.execution_info.exit_code
         output = {
