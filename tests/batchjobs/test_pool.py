@@ -12,12 +12,16 @@ import pytest
 
 from batchjobs.pool import (
     VM_SIZES,
+    Need,
     check_name,
     choose_vm_size,
+    could_hold,
     fill_formula,
+    parse_container,
     parse_image,
     read_formula,
     read_package,
+    slot_disk_bytes,
     slot_memory_bytes,
 )
 from engine import BadSetting, PoolTooSmall
@@ -52,12 +56,50 @@ def test_sizes_come_smallest_first():
     ],
 )
 def test_the_smallest_size_that_holds_a_task_in_every_slot(memory_gib, slots, name):
-    assert choose_vm_size(memory_gib * GIB, slots).name == name
+    assert choose_vm_size(Need(memory_gib * GIB), slots).name == name
+
+
+@pytest.mark.parametrize(
+    ("need", "slots", "name"),
+    [
+        (Need(GIB, disk_bytes=100 * GIB), 1, "standard_d4ds_v5"),
+        (Need(GIB, disk_bytes=100 * GIB), 4, "standard_d16ds_v5"),
+        (Need(GIB, network_bytes_per_second=10**8), 15, "standard_d16ds_v5"),
+        (Need(GIB, network_bytes_per_second=10**8), 17, "standard_d32ds_v5"),
+    ],
+)
+def test_disk_and_network_are_shared_by_the_slots_too(need, slots, name):
+    assert choose_vm_size(need, slots).name == name
+
+
+def test_who_is_told_that_a_node_is_too_small_is_told_which_is_not():
+    assert could_hold(Need(20 * GIB)) == "standard_e4ds_v5 could"
+    assert could_hold(Need(300 * GIB)) == "no known size could, the largest has 256 GiB"
+    with pytest.raises(PoolTooSmall, match="too little disk, network"):
+        choose_vm_size(Need(GIB, 2000 * GIB, 10**10), 1)
+
+
+def test_what_of_a_disk_a_slot_has_is_known_or_not():
+    assert slot_disk_bytes("standard_d2ds_v5", 2) == 71 * GIB // 2
+    assert slot_disk_bytes("standard_x", 2) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "evensplit", "server/evensplit:latest", "server:5000/evensplit"]
+)
+def test_a_container_without_a_tag_of_its_own_is_refused(text):
+    with pytest.raises(BadSetting, match="NAME:TAG"):
+        parse_container(text)
+
+
+@pytest.mark.parametrize("text", ["evensplit:1", "s:5000/a/b:1.2", "s.io/b@sha256:0a"])
+def test_a_container_is_named_with_its_tag_or_digest(text):
+    assert parse_container(text) == text
 
 
 def test_a_task_that_no_size_holds_is_refused():
     with pytest.raises(PoolTooSmall, match="standard_e32ds_v5, 256 GiB"):
-        choose_vm_size(300 * GIB, 1)
+        choose_vm_size(Need(300 * GIB), 1)
 
 
 def test_what_a_slot_has_is_known_or_given():
