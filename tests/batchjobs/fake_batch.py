@@ -50,7 +50,8 @@ class FakeBatch:
     """State, and what the tests want to know or to go wrong.
 
     ``refuse``: (method, path pattern, refusal) taken off one by one, before anything else is done.
-    ``after``: the same, but the request takes effect and its answer is lost.
+    ``after``: the same, but the request takes effect and its answer is lost. Both also take a
+    function to call instead of a refusal.
     ``resize_error``: what new nodes fail with, a dictionary of code and message.
     ``storage``: a BlobServiceClient of Azurite, for packages and output files.
     ``environment``: variables of every process on a node.
@@ -509,7 +510,10 @@ def refuse(planned, method, path):
     for item in planned:
         if item[0] == method and re.fullmatch(item[1], path):
             planned.remove(item)
-            raise item[2]
+            if isinstance(item[2], Refusal):
+                raise item[2]
+            item[2]()
+            return
 
 
 @contextlib.contextmanager

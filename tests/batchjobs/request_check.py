@@ -62,7 +62,7 @@ def wrong(hint, value, where):
         return [p for i, item in enumerate(value) for p in wrong(choices[0], item, f"{where}[{i}]")]
     if origin is dict:
         return [p for key, item in value.items() for p in wrong(choices[1], item, f"{where}.{key}")]
-    if hasattr(hint, "_attr_to_rest_field"):
+    if hasattr(hint, "as_dict"):
         return problems(hint, value, where)
     if hint is datetime.timedelta:
         fits = isinstance(value, str) and DURATION.fullmatch(value)

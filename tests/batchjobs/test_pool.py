@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,9 +24,9 @@ from batchjobs.pool import (
     slot_memory_bytes,
 )
 from engine import BadSetting, PoolTooSmall
+from tests.batchjobs.packages import START, make_package
 
 CONF = Path(__file__).parents[2] / "conf/batch"
-START = CONF / "start.sh"
 SHELLCHECK = Path(sys.executable).parent / "shellcheck"
 PARAMETERS = {
     "most_dedicated": 7,
@@ -179,36 +178,9 @@ def test_the_start_task_passes_shellcheck():
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
-# A wheel that installs in no time: the start task does not look into it.
-PROGRAM = "def main():\n    print('evensplit, version 9')\n"
-
-
-def make_wheel(folder, name, needs=""):
-    info = f"{name}-9.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 9\n{needs}"
-    with zipfile.ZipFile(folder / f"{name}-9-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}_9.py", PROGRAM)
-        wheel.writestr(f"{info}/METADATA", metadata)
-        about = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        wheel.writestr(f"{info}/WHEEL", about)
-        entry = f"[console_scripts]\n{name} = {name}_9:main\n"
-        wheel.writestr(f"{info}/entry_points.txt", entry)
-        wheel.writestr(f"{info}/RECORD", "")
-
-
 @pytest.fixture(scope="session")
 def package(tmp_path_factory):
-    """A package with the pip of this environment as a wheel."""
-    import ensurepip
-
-    folder = tmp_path_factory.mktemp("package")
-    bundled = next((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
-    (folder / bundled.name).write_bytes(bundled.read_bytes())
-    (folder / "start.sh").write_bytes(START.read_bytes())
-    (folder / "constraints.txt").write_text("needed==9\n")
-    make_wheel(folder, "evensplit", "Requires-Dist: needed\n")
-    make_wheel(folder, "needed")
-    return folder
+    return make_package(tmp_path_factory.mktemp("package"), "print('evensplit, version 9')")
 
 
 def start(package, shared):
