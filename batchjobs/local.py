@@ -35,7 +35,7 @@ from batchjobs.service import (
     is_transient,
 )
 from batchjobs.spec import JobSpec, TaskSpec
-from engine import NoJob, ServiceFailed
+from engine import EvensplitError, NoJob, RunnerLost, ServiceFailed
 
 PREFIX = "local"
 POLL_SECONDS = 0.05
@@ -123,6 +123,20 @@ class LocalService:
     def cancel_job(self, job_id: str) -> None:
         """See the protocol; a runner sees it at its next look and ends its processes."""
         self._change_job(job_id, state="ended", reason="cancelled")
+
+    def obstacle(self, job: JobStatus, tasks: Sequence[TaskStatus]) -> EvensplitError | None:
+        """See the protocol: nobody runs the job. One that is not closed is still being filled."""
+        if not self._state(job.id)["closed"]:
+            return None
+        try:
+            with self._only_runner(job.id):
+                pass
+        except ServiceFailed:  # somebody does
+            return None
+        return RunnerLost(
+            f"the process that ran {job.id} has ended before it; run the same submit again, it "
+            "goes on where that stopped"
+        )
 
     def delete_job(self, job_id: str) -> None:
         """See the protocol."""

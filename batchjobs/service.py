@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from batchjobs.spec import JobSpec, TaskSpec
-from engine import RetryError
+from engine import EvensplitError, RetryError
 
 PROGRESS, RESULT = "progress.json", "result.json"
 STDOUT, STDERR = "stdout.txt", "stderr.txt"
@@ -101,6 +101,9 @@ class Service(Protocol):
 
     def cancel_job(self, job_id: str) -> None:
         """End a job and what runs of it."""
+
+    def obstacle(self, job: JobStatus, tasks: Sequence[TaskStatus]) -> EvensplitError | None:
+        """Return what keeps an active job's tasks from ever being run, None if they may be."""
 
     def delete_job(self, job_id: str) -> None:
         """Forget a job and its tasks."""

@@ -1,8 +1,8 @@
-"""``evensplit batch``: one module of commands for each of jobs, pools, activities, deployment."""
+"""``evensplit batch``: commands on jobs, pools, plans and activities, a module each."""
 
 from __future__ import annotations
 
-from batchjobs.cli import activity, jobs, pools
+from batchjobs.cli import activity, jobs, pools, submit
 from batchjobs.cli.group import batch
 
-__all__ = ["activity", "batch", "jobs", "pools"]
+__all__ = ["activity", "batch", "jobs", "pools", "submit"]

@@ -16,7 +16,7 @@ import click
 import engine
 from batchjobs import adf, monitor, show, task
 from batchjobs.cli.group import azure, batch
-from batchjobs.cli.jobs import submit as submit_command
+from batchjobs.cli.submit import submit as submit_command
 from batchjobs.service import is_transient
 from engine import EvensplitError
 
@@ -80,6 +80,8 @@ def _submit(
     """Call the command as a user would, but for the shell, and wait for its job."""
     login = os.environ.get("EVENSPLIT_BATCH_LOGIN") or "identity"
     words = ["--dest", activity.destination, "--login", login]
+    if client_id := activity.environment.get("AZURE_CLIENT_ID"):
+        words += ["--client-id", client_id]
     for name, value in {**activity.submit, **activity.settings}.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     told = io.StringIO()

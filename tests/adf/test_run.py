@@ -8,7 +8,6 @@ import io
 import pyarrow.parquet as pq
 import pytest
 
-from batchjobs.client import PACKAGE_NAME
 from tests.azurite import KEY as STORAGE_KEY
 from tests.batchjobs import fake_batch
 from tests.batchjobs.fake_batch import KEY as BATCH_KEY
@@ -187,25 +186,18 @@ def test_a_list_longer_than_a_lookup_takes_is_read_whole(place):
 
 def test_a_fan_out_submits_a_job_waits_and_tells_what_failed(place):
     runner, world, container = place
-    fake = world.fake
-    fake.pools["nodes"] = {
-        "id": "nodes", "state": "active", "vmSize": "standard_d4ds_v5", "taskSlotsPerNode": 4,
-        "metadata": [{"name": PACKAGE_NAME, "value": "current"}],
-        "currentDedicatedNodes": 1, "currentLowPriorityNodes": 0,
-    }  # fmt: skip
     for number in range(2):
         put(container, f"in/f{number}.parquet", parquet(seed=number))
     put(container, "in/bad.parquet", b"PAR1 this is not a file PAR1")
-    with world.nodes():
-        first = runner.run("split_fanout", **where(container))
-        assert first.status == "Failed"
-        assert "bad.parquet: source." in first.message
-        (told,) = [ran.output["customOutput"] for ran in first.of("Submit and wait")]
-        assert (told["counts"]["done"], told["counts"]["failed"]) == (2, 1)
-        (failure,) = told["failures"]
-        assert failure["file"].endswith("bad.parquet")
-        put(container, "in/bad.parquet", parquet())
-        second = runner.run("split_fanout", **where(container))
+    first = runner.run("split_fanout", **where(container))
+    assert first.status == "Failed"
+    assert "bad.parquet: source." in first.message
+    (told,) = [ran.output["customOutput"] for ran in first.of("Submit and wait")]
+    assert (told["counts"]["done"], told["counts"]["failed"]) == (2, 1)
+    (failure,) = told["failures"]
+    assert failure["file"].endswith("bad.parquet")
+    put(container, "in/bad.parquet", parquet())
+    second = runner.run("split_fanout", **where(container))
     assert (second.status, second.message) == ("Succeeded", "")
     assert second.returned["counts"]["done"] == 1
     assert len(manifests(container)) == 3
@@ -234,14 +226,13 @@ def test_a_pool_is_resized_before_and_after_also_when_files_fail(place, monkeypa
 
 def steadily(fake, monkeypatch):
     """A pool that takes a look or two to get its nodes."""
-    fake.pools["nodes"] = {"id": "nodes", "state": "active", "allocationState": "steady"}
+    fake.set_nodes("nodes", 0)
 
     def get_pool(fake, body, query, pool_id):
         pool = fake._pool(pool_id)
         pool["looks"] = pool.get("looks", 0) + 1
         state = "resizing" if pool["looks"] % 3 == 1 else "steady"
-        spot = pool.get("targetLowPriorityNodes", 0)
-        return 200, pool | {"allocationState": state, "currentLowPriorityNodes": spot}
+        return 200, pool | {"allocationState": state}
 
     routes = fake_batch.ROUTES
     routes = [(m, p, get_pool if f is FakeBatch.get_pool else f) for m, p, f in routes]

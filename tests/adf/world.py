@@ -13,14 +13,12 @@ import csv
 import fnmatch
 import io
 import json
-import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -31,11 +29,10 @@ from azure.storage.blob import BlobPrefix
 
 from tests.adf.expressions import Scope, resolve
 from tests.adf.runner import ActivityFailed
-from tests.batchjobs.fake_batch import ACCOUNT, KEY, signature
+from tests.batchjobs.fake_batch import ACCOUNT, BIN, KEY, signature
 from tests.engine.running import OPTIONS
 
 MOST_ROWS, MOST_ANSWER_BYTES, MOST_OUTPUT_BYTES = 5_000, 4 << 20, 2 << 20
-NUM_SLOTS = 4  # of the one node that there is
 
 
 class LocalWorld:
@@ -46,7 +43,20 @@ class LocalWorld:
         self.blobs = azurite.client()
         self.client = BatchClient(fake.url, AzureNamedKeyCredential(ACCOUNT, KEY))
         self.job = "adfv2-nodes"
-        self.slots = threading.BoundedSemaphore(NUM_SLOTS)
+        # A node without package: its start task puts this environment's command in place.
+        place = '"$AZ_BATCH_NODE_SHARED_DIR/evensplit/current/bin"'
+        start = f"/bin/bash -c 'mkdir -p {place} && ln -s {BIN}/evensplit {place}/evensplit'"
+        fake.pools["nodes"] = {
+            "id": "nodes",
+            "state": "active",
+            "allocationState": "steady",
+            "vmSize": "standard_d4ds_v5",
+            "taskSlotsPerNode": 4,
+            "currentDedicatedNodes": 1,
+            "currentLowPriorityNodes": 0,
+            "startTask": {"commandLine": start},
+            "metadata": [{"name": "evensplit.package", "value": "current"}],
+        }
         pool = models.BatchPoolInfo(pool_id="nodes")
         self.client.create_job(models.BatchJobCreateOptions(id=self.job, pool_info=pool))
         self.tasks: dict[str, dict[str, str]] = {}
@@ -149,9 +159,9 @@ class LocalWorld:
         folder.mkdir(parents=True)
         self.tasks[task_id] = self._lay(folder, activity, properties)
         self.client.create_tasks(self.job, [options])
-        with self.slots:
-            self.fake.run_one(self.job, self.fake.tasks[self.job][task_id])
-        (task,) = [task for task in self.client.list_tasks(self.job) if task.id == task_id]
+        while self.fake.tasks[self.job][task_id]["state"] != "completed":
+            time.sleep(0.02)
+        task = self.client.get_task(self.job, task_id)
         code = task.execution_info.exit_code
         output = {
             "exitcode": code,
@@ -174,28 +184,6 @@ class LocalWorld:
         for name, text in texts.items():
             (folder / f"{name}.json").write_text(text, encoding="utf-8-sig")
         return texts
-
-    @contextmanager
-    def nodes(self) -> Iterator[None]:
-        """Run the jobs that tasks submit, as the pool's other nodes would."""
-        is_over = threading.Event()
-
-        def work() -> None:
-            while not is_over.wait(0.1):
-                with self.fake.lock:
-                    jobs = [j for j in self.fake.jobs.values() if j["id"] != self.job]
-                    jobs = [j for j in jobs if j["state"] == "active"]
-                for job in jobs:
-                    if job["onAllTasksComplete"] == "terminatejob":
-                        self.fake.run(job["id"])
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield
-        finally:
-            is_over.set()
-            thread.join()
 
     # -- requests
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from batchjobs.client import connect
-from batchjobs.fanout import num_requests, submit
+from batchjobs.fanout import submit
 from batchjobs.spec import FileSplit, JobSpec, PoolSpec, TaskSpec
 from engine import BadSetting, NoJob, NoPermission, OverQuota, PoolDiffers, ServiceFailed
 from tests.batchjobs.fake_batch import KEY, Refusal
@@ -39,7 +39,7 @@ def test_a_thousand_tasks_take_no_more_than_15_requests_and_keep_their_order(fak
     job = job_of(tasks)
     made = submit(service, job, tasks)
     assert made.num_added == 1000
-    assert len(fake.requests) == num_requests(tasks) == 14
+    assert len(fake.requests) == 14
     assert list(fake.tasks[job.id]) == [task.id for task in tasks]
     assert [task.id for task in service.tasks(job.id)] == [task.id for task in tasks]
     assert fake.count("GET", f"/jobs/{job.id}/tasks") == 1 + 10  # pages of 100
@@ -129,7 +129,7 @@ def test_a_task_that_is_refused_is_told_and_the_others_are_added(fake, service):
     ("code", "advice"),
     [
         ("ActiveJobAndScheduleQuotaReached", "clean.*raise"),
-        ("AccountCoreQuotaReached", "fewer.*raise"),
+        ("AccountCoreQuotaReached", "--dedicated or --vm-size.*dedicatedCoreQuota"),
     ],
 )
 def test_a_quota_names_the_two_ways_out(fake, service, code, advice):
@@ -234,8 +234,9 @@ def test_what_keeps_a_pool_from_its_nodes_is_shown(fake, service):
     service.create_pool("nodes", POOL)
     error = {"code": "AccountCoreQuotaReached", "message": "The core quota is reached."}
     fake.pools["nodes"]["resizeErrors"] = [error]
-    assert (
-        service.find_pool("nodes").problem == "AccountCoreQuotaReached: The core quota is reached."
+    told = service.find_pool("nodes").problem
+    assert told.startswith(
+        "AccountCoreQuotaReached: The core quota is reached.; change --dedicated"
     )
 
 

@@ -84,6 +84,12 @@ def test_a_submit_that_was_killed_is_finished_by_the_same_command(sources, tmp_p
     left = [json.loads(p.read_text()) for p in tmp_path.glob("jobs/*/*/state.json")]
     pids = [state["pid"] for state in left if state["state"] == "running"]
     assert pids
+    # Nobody waits for ever: the one who would go on with it is told how.
+    (job,) = [path.name for path in (tmp_path / "jobs").iterdir()]
+    waited = run("batch", "wait", job, "--poll-seconds", 0.1)
+    assert (waited.code, "retry.runner-lost" in waited.err) == (5, True)
+    assert "run the same submit again" in waited.err
+    assert json.loads(run("batch", "status", job, "--json").out.splitlines()[0])["obstacle"]
     ended = run(*submit(sources))
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["counts"]["done"] == 1
@@ -146,7 +152,7 @@ def test_a_dry_run_shows_the_tasks_and_makes_nothing(sources, tmp_path):
     assert not (tmp_path / "jobs").exists()
     assert not (tmp_path / "out").exists()
     for_people = run(*submit(sources, "--dry-run")[:-1])
-    assert "3 files in 3 tasks; nothing is submitted" in for_people.out
+    assert "3 files in 3 tasks on this machine; nothing is submitted" in for_people.out
 
 
 def test_small_files_share_a_task(sources):
