@@ -1,8 +1,8 @@
-"""``evensplit batch``: commands on jobs, pools, plans and activities, a module each."""
+"""``evensplit batch``: commands on jobs, pools, plans, activities and all of Azure."""
 
 from __future__ import annotations
 
-from batchjobs.cli import activity, jobs, pools, submit
+from batchjobs.cli import activity, deploy, jobs, pools, submit
 from batchjobs.cli.group import batch
 
-__all__ = ["activity", "batch", "jobs", "pools", "submit"]
+__all__ = ["activity", "batch", "deploy", "jobs", "pools", "submit"]

@@ -14,7 +14,16 @@ from typing import Any
 
 def misfits(model_class: type, data: Any, path: str = "") -> list[str]:
     """Return the places in JSON data that a model's class does not know, or misses."""
+    if hasattr(model_class, "_attribute_map"):
+        return _old_misfits(model_class, data)
     return list(_misfits(model_class(data), path))
+
+
+def _old_misfits(model_class: Any, data: dict[str, Any]) -> list[str]:
+    """The same of an SDK of before, whose models list names as ``properties.name``."""
+    known = {entry["key"] for entry in model_class._attribute_map.values()}
+    flat = [f"properties.{key}" for key in data.get("properties", {})]
+    return [f".{key}: unknown" for key in [*flat, *data] if key not in {*known, "properties"}]
 
 
 def _misfits(model: Any, path: str) -> Iterator[str]:
