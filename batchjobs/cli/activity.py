@@ -21,7 +21,7 @@ from batchjobs.service import is_transient
 from engine import EvensplitError
 
 _POLL_SECONDS = 10.0
-_MOST_FAILURES = 50
+_MOST_FAILURES, _MOST_PROBLEM = 50, 500  # characters
 
 
 @batch.command("activity")
@@ -107,7 +107,9 @@ def _job_outputs(
         "job": made,
         "counts": report.counts,
         "error": error.as_dict() if error else None,
-        "failures": [{"file": item.task.title, "problem": item.problem} for item in failed],
+        "failures": [
+            {"file": item.task.title, "problem": item.problem[:_MOST_PROBLEM]} for item in failed
+        ],
     }
 
 
