@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchjobs.cli import jobs, pools, submit
+from batchjobs.cli import jobs, pools, simulate, submit
 from batchjobs.cli.group import batch
 
-__all__ = ["batch", "jobs", "pools", "submit"]
+__all__ = ["batch", "jobs", "pools", "simulate", "submit"]

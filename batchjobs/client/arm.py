@@ -42,7 +42,7 @@ class BatchAccount:
 
     Args:
         account_id: ``/subscriptions/…/resourceGroups/…/providers/Microsoft.Batch/batchAccounts/…``.
-        login: one of :data:`batchjobs.client.CREDENTIALS` but ``key``.
+        login: one of :data:`batchjobs.service.CREDENTIALS` but ``key``.
         environment: where secrets are looked for.
         **options: of the SDK's client.
 

@@ -55,6 +55,7 @@ class FakeBatch:
     ``resize_error``: what new nodes fail with, a dictionary of code and message.
     ``storage``: a BlobServiceClient of Azurite, for packages and output files.
     ``environment``: variables of every process on a node.
+    ``login``: variables that let the client in.
     ``applications``: zip archives by ``NAME:VERSION``.
     """
 
@@ -64,6 +65,7 @@ class FakeBatch:
         self.refuse, self.after, self.formulas = [], [], []
         self.resize_error, self.environment, self.applications = None, {}, {}
         self.lock = threading.RLock()
+        self.login = {"AZURE_BATCH_ACCOUNT": ACCOUNT, "AZURE_BATCH_ACCESS_KEY": KEY}
         self.shared = folder / "shared"
         self._held, self._names = {}, itertools.count()
 
