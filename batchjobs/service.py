@@ -67,12 +67,13 @@ class TaskStatus:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One job as the service sees it."""
+    """One job as the service sees it; ``ended_at`` is seconds of the epoch, 0 if it has not."""
 
     id: str
     state: JobState
     pool_id: str = ""
     reason: str = ""
+    ended_at: float = 0.0
 
 
 class Service(Protocol):

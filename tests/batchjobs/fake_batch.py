@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime
 import hashlib
 import hmac
 import itertools
@@ -186,7 +187,8 @@ class FakeBatch:
         over = all(task["state"] == "completed" for task in self.tasks[job_id].values())
         if over and job["onAllTasksComplete"] == "terminatejob" and job["state"] == "active":
             job["state"] = "completed"
-            job["executionInfo"]["terminateReason"] = "AllTasksComplete"
+            reason = {"terminateReason": "AllTasksComplete", "endTime": now()}
+            job["executionInfo"] |= reason
 
     # -- routes
 
@@ -227,7 +229,8 @@ class FakeBatch:
 
     def post_job_terminate(self, body, query, job_id):
         job = self._active(job_id)
-        job |= {"state": "completed", "executionInfo": {"terminateReason": body["terminateReason"]}}
+        reason = {"terminateReason": body["terminateReason"], "endTime": now()}
+        job |= {"state": "completed", "executionInfo": reason}
         for node in self.nodes.values():
             node.end(job_id)
         for task in self.tasks[job_id].values():
@@ -408,6 +411,10 @@ ROUTES = [
     ("POST", "/pools/([^/]+)/resize", FakeBatch.post_pool_resize),
     ("POST", "/pools/([^/]+)/evaluateautoscale", FakeBatch.post_pool_evaluate),
 ]
+
+
+def now():
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def checked(model, body):
