@@ -70,7 +70,10 @@ class LocalService:
         data = _read(self._root / job_id / "job.json")
         if data is None:
             return None
-        return JobStatus(job_id, data["state"], "this machine", data["reason"])
+        ended_at = 0.0
+        if data["state"] == "ended":
+            ended_at = (self._root / job_id / "job.json").stat().st_mtime
+        return JobStatus(job_id, data["state"], "this machine", data["reason"], ended_at)
 
     def jobs(self) -> list[JobStatus]:
         """See the protocol."""

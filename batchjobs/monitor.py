@@ -32,7 +32,10 @@ ADVICE = {
     6: "do not use these parts; report it",
     70: "report a defect of evensplit, with the task's log",
 }
-_ADVICE_KILLED = "the process was ended from outside (memory, limits); submit again, it resumes"
+_ADVICE_KILLED = (
+    "the process was ended from outside (memory, --max-hours, --max-job-hours); submit again, it "
+    "resumes"
+)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ WORKING_FOLDER = "wd"
 SPEC_VARIABLE = "EVENSPLIT_TASK_SPEC"
 SLOTS_VARIABLE = "EVENSPLIT_SLOTS_PER_NODE"
 
+# Who asks Azure Batch; see batchjobs.client.credentials.
+CREDENTIALS = ("auto", "key", "service-principal", "cli", "identity")
+
 NODE_MEMORY_MARGIN = 0.8  # the node's system and agent live there too
 
 TaskState = Literal["waiting", "running", "done", "failed"]
@@ -64,12 +67,13 @@ class TaskStatus:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One job as the service sees it."""
+    """One job as the service sees it; ``ended_at`` is seconds of the epoch, 0 if it has not."""
 
     id: str
     state: JobState
     pool_id: str = ""
     reason: str = ""
+    ended_at: float = 0.0
 
 
 class Service(Protocol):

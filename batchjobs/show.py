@@ -6,13 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchjobs.client import Noted
 from batchjobs.fanout import BYTES_PER_SECOND, SECONDS_A_TASK, Submission
 from batchjobs.monitor import JobReport
+from batchjobs.simulate import Fleet, Forecast
+
+if TYPE_CHECKING:
+    from batchjobs.client import Noted
 
 _MOST_LINES = 40
 _LOG_LINE_SECONDS = 10.0
@@ -64,6 +67,36 @@ def requests(noted: Sequence[Noted], uploads: Mapping[str, int]) -> None:
         number = len(item.body["value"]) if "value" in (item.body or ()) else 0
         what = f"{number} tasks, " if number else ""
         click.echo(f"{item.method:6} {item.path}  {what}{item.num_bytes:,} bytes")
+
+
+def forecast(found: Forecast, num_files: int, fleet: Fleet, said: Sequence[str]) -> None:
+    """Print what a simulation came to, and all that it assumes."""
+    rows = {
+        "files": f"{num_files:,} in {found.num_tasks:,} tasks, {found.total_bytes / 1e9:,.1f} GB",
+        "pool": f"at most {fleet.most_dedicated:,} dedicated and {fleet.most_spot:,} Spot nodes of "
+        f"{fleet.slots_per_node} slots, {fleet.formula}; {found.most_nodes:,} at once",
+        "makespan": f"{duration(found.makespan_seconds)}, of which the longest task takes "
+        f"{duration(found.longest_task_seconds)}",
+        "node-hours": f"{found.dedicated_node_hours:,.1f} dedicated, {found.spot_node_hours:,.1f} "
+        f"Spot; slots busy {found.slots_busy_share:.0%} of them",
+        "cost": f"{found.cost:,.2f}, in the unit of the prices",
+        "preempted": f"{found.num_lost_nodes:,} nodes; {found.num_requeues:,} tasks begun again, "
+        f"{duration(found.repeated_seconds)} of work done twice",
+    }
+    for name, text in rows.items():
+        click.echo(f"{name:11} {text}")
+    click.echo("if")
+    for text in said:
+        click.echo(f"  - {text}")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    if seconds < 2 * 86400:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 86400:,.1f} days"
 
 
 def submission(made: Submission, new_pool: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -159,14 +160,26 @@ def list_command(as_json: bool, endpoint: str, login: str) -> None:
 
 
 @batch.command()
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="HOURS",
+    help="Only what ended so long ago. [default: 0]",
+)
 @account
 @json_option
-def clean(as_json: bool, endpoint: str, login: str) -> None:
-    """Delete jobs that have ended: their logs and results go, the parts stay."""
+def clean(older_than: float, as_json: bool, endpoint: str, login: str) -> None:
+    """Delete jobs that have ended: their logs and results go, the parts stay.
+
+    Active jobs are few an account; ended ones cost nothing, but a submit that finds them knows what
+    is done.
+    """
     ended = []
+    before = time.time() - older_than * 3600
     for service in services(endpoint, login):
         for job in service.jobs():
-            if job.state == "ended":
+            if job.state == "ended" and job.ended_at <= before:
                 service.delete_job(job.id)
                 ended.append(job.id)
     tell({"deleted": ended}, f"{len(ended)} jobs deleted", as_json=as_json)

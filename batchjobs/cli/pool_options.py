@@ -6,17 +6,19 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
 
 import engine
 from batchjobs import pool as pools
-from batchjobs.client import AzureBatch, Noted
-from batchjobs.client.arm import BatchAccount
 from batchjobs.spec import PoolSpec
 from engine import BadSetting
+
+if TYPE_CHECKING:
+    from batchjobs.client import AzureBatch, Noted
+    from batchjobs.client.arm import BatchAccount
 
 F = TypeVar("F", bound=Callable[..., Any])
 _count = click.IntRange(min=0)
@@ -208,7 +210,7 @@ def _package_place(wish: PoolWish) -> str:
 def ensure(pool: NewPool, cloud: AzureBatch, login: str, credential: str) -> bool:
     """Make a pool that is not there, after uploading its package; return whether it was made."""
     if pool.spec.identity or pool.spec.application:
-        account = BatchAccount(pool.account_id, login, os.environ)
+        account = _account(pool, login)
         if account.has_pool(pool.id, pool.spec):
             return False
         if pool.spec.application:
@@ -224,10 +226,16 @@ def ensure(pool: NewPool, cloud: AzureBatch, login: str, credential: str) -> boo
 def rehearse(pool: NewPool, cloud: AzureBatch, login: str) -> list[Noted]:
     """Do what :func:`ensure` does with a service that changes nothing; return requests to ARM."""
     if pool.spec.identity or pool.spec.application:
-        return [BatchAccount(pool.account_id, login, os.environ).note_pool(pool.id, pool.spec)]
+        return [_account(pool, login).note_pool(pool.id, pool.spec)]
     if not cloud.has_pool(pool.id, pool.spec):
         cloud.create_pool(pool.id, pool.spec)
     return []
+
+
+def _account(pool: NewPool, login: str) -> BatchAccount:
+    from batchjobs.client.arm import BatchAccount
+
+    return BatchAccount(pool.account_id, login, os.environ)
 
 
 def _upload(pool: NewPool, credential: str) -> None:

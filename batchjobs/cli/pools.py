@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from batchjobs import client
 from batchjobs import pool as pools
 from batchjobs.cli.group import (
     account,
@@ -60,6 +59,8 @@ def create(
     new = new_pool(name, wish, lambda: need_of(planned(fit, place, given)[0]))
     made, requests = False, []
     if dry_run:
+        from batchjobs import client
+
         cloud, session = client.rehearse(endpoint, login, os.environ)
         requests = [*rehearse(new, cloud, login), *session.noted]
     else:

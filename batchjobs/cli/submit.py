@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import psutil
 
 import engine
-from batchjobs import client, fanout, monitor, show
+from batchjobs import fanout, monitor, show
 from batchjobs.cli import pool_options
 from batchjobs.cli.group import (
     absolute,
@@ -27,13 +27,15 @@ from batchjobs.cli.group import (
 )
 from batchjobs.cli.jobs import finish
 from batchjobs.cli.pool_options import NewPool, PoolWish, pool_settings
-from batchjobs.client import AzureBatch, PoolStatus, Rehearsal
 from batchjobs.local import PREFIX, LocalService, default_root
 from batchjobs.pack import PlannedFile
 from batchjobs.pool import check_name, slot_disk_bytes, slot_memory_bytes
 from batchjobs.service import NODE_MEMORY_MARGIN, Service
 from batchjobs.spec import JobSpec, TaskSpec, checked_settings
 from engine import BadSetting
+
+if TYPE_CHECKING:
+    from batchjobs.client import AzureBatch, PoolStatus, Rehearsal
 
 _MACHINE_POLL_SECONDS = 1.0
 _hours = click.FloatRange(min=0, min_open=True)
@@ -131,6 +133,8 @@ def submit(
         cloud = azure(endpoint, login)
         _submit_to(cloud, call, _target(cloud, call, pool, wish, node_memory), login)
         return
+    from batchjobs import client
+
     cloud, session = client.rehearse(endpoint, login, os.environ)
     _rehearse_on(cloud, call, _target(cloud, call, pool, wish, node_memory), login, session)
 

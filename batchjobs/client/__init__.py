@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 
-from batchjobs.client.credentials import CREDENTIALS, choose
+from batchjobs.client.credentials import choose
 from batchjobs.client.rehearsal import NOWHERE, Noted, Rehearsal
 from batchjobs.client.service import AzureBatch, PoolStatus
 from engine import BadSetting
 
-__all__ = ["CREDENTIALS", "AzureBatch", "Noted", "PoolStatus", "Rehearsal", "connect", "rehearse"]
+__all__ = ["AzureBatch", "Noted", "PoolStatus", "Rehearsal", "connect", "rehearse"]
 
 
 def connect(endpoint: str, credential: str, environment: Mapping[str, str]) -> AzureBatch:
@@ -26,7 +26,7 @@ def connect(endpoint: str, credential: str, environment: Mapping[str, str]) -> A
 
     Args:
         endpoint: ``https://ACCOUNT.REGION.batch.azure.com``.
-        credential: one of :data:`CREDENTIALS`.
+        credential: one of :data:`batchjobs.service.CREDENTIALS`.
         environment: where secrets are looked for.
     """
     if not urlsplit(endpoint).hostname:

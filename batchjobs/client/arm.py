@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
@@ -28,6 +28,7 @@ from batchjobs.spec import PoolSpec
 from engine import BadSetting
 
 if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
     from azure.mgmt.batch import BatchManagementClient
     from azure.mgmt.batch import models as arm_models
 
@@ -42,17 +43,15 @@ class BatchAccount:
 
     Args:
         account_id: ``/subscriptions/…/resourceGroups/…/providers/Microsoft.Batch/batchAccounts/…``.
-        login: one of :data:`batchjobs.client.CREDENTIALS` but ``key``.
-        environment: where secrets are looked for.
-        **options: of the SDK's client.
+        login: one of :data:`batchjobs.service.CREDENTIALS` but ``key``.
+        environment: where secrets are looked for, and ``AZURE_RESOURCE_MANAGER_URL`` of clouds
+            other than the public one.
 
     Raises:
         BadSetting: the id is none, the login gives no token, or the SDK is not installed.
     """
 
-    def __init__(
-        self, account_id: str, login: str, environment: Mapping[str, str], **options: Any
-    ) -> None:
+    def __init__(self, account_id: str, login: str, environment: Mapping[str, str]) -> None:
         found = _ACCOUNT.fullmatch(account_id)
         if not found:
             raise BadSetting(
@@ -61,7 +60,8 @@ class BatchAccount:
             )
         subscription, self._group, self._account = found.groups()
         self._id = account_id
-        self._client = _client(token(login, environment), subscription, options)
+        url = environment.get("AZURE_RESOURCE_MANAGER_URL", "")
+        self._client = _client(token(login, environment), subscription, url.rstrip("/"))
 
     def has_pool(self, pool_id: str, pool: PoolSpec) -> bool:
         """Return whether a pool is there.
@@ -140,14 +140,15 @@ class BatchAccount:
         return True
 
 
-def _client(
-    credential: Any, subscription: str, options: Mapping[str, Any]
-) -> BatchManagementClient:
+def _client(credential: TokenCredential, subscription: str, url: str) -> BatchManagementClient:
     try:
         from azure.mgmt.batch import BatchManagementClient
     except ImportError as error:
         raise BadSetting("this needs azure-mgmt-batch: pip install 'evensplit[manage]'") from error
-    return BatchManagementClient(credential, subscription, **options)
+    if not url:
+        return BatchManagementClient(credential, subscription)
+    scopes = [f"{url}/.default"]
+    return BatchManagementClient(credential, subscription, url, credential_scopes=scopes)
 
 
 def pool_resource(account_id: str, pool_id: str, pool: PoolSpec) -> arm_models.Pool:

@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
+from batchjobs.service import CREDENTIALS
 from engine import BadSetting
-
-CREDENTIALS = ("auto", "key", "service-principal", "cli", "identity")
 
 
 def choose(
@@ -21,8 +20,8 @@ def choose(
     """Return a credential.
 
     Args:
-        name: one of :data:`CREDENTIALS`; ``auto`` is the key or service principal that the
-            environment sets, else the login of the Azure CLI.
+        name: one of :data:`batchjobs.service.CREDENTIALS`; ``auto`` is the key or service principal
+            that the environment sets, else the login of the Azure CLI.
         endpoint: of the account, whose name belongs to its key.
         environment: where secrets are looked for.
 

@@ -21,7 +21,7 @@ from batchjobs.client.bodies import (
     task_options,
 )
 from batchjobs.client.errors import code_of, existing, other_pool, quota_advice, telling
-from batchjobs.service import JobEnded, JobStatus, TaskStatus
+from batchjobs.service import JobEnded, JobState, JobStatus, TaskStatus
 from batchjobs.spec import JobSpec, PoolSpec, TaskSpec
 from engine import BadSetting, EvensplitError, NoJob, NoNodes
 
@@ -238,7 +238,9 @@ def _job_status(job: models.BatchJob) -> JobStatus:
     info = job.execution_info
     reason = (info.termination_reason if info else None) or ""
     pool_id = (job.pool_info.pool_id if job.pool_info else None) or ""
-    return JobStatus(job.id or "", "ended" if job.state in _ENDED else "active", pool_id, reason)
+    state: JobState = "ended" if job.state in _ENDED else "active"
+    ended_at = info.end_time.timestamp() if info and info.end_time else 0.0
+    return JobStatus(job.id or "", state, pool_id, reason, ended_at)
 
 
 def _task_status(task: models.BatchTask) -> TaskStatus:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime
 import hashlib
 import hmac
 import itertools
@@ -55,6 +56,7 @@ class FakeBatch:
     ``resize_error``: what new nodes fail with, a dictionary of code and message.
     ``storage``: a BlobServiceClient of Azurite, for packages and output files.
     ``environment``: variables of every process on a node.
+    ``login``: variables that let the client in.
     ``applications``: zip archives by ``NAME:VERSION``.
     """
 
@@ -64,6 +66,7 @@ class FakeBatch:
         self.refuse, self.after, self.formulas = [], [], []
         self.resize_error, self.environment, self.applications = None, {}, {}
         self.lock = threading.RLock()
+        self.login = {"AZURE_BATCH_ACCOUNT": ACCOUNT, "AZURE_BATCH_ACCESS_KEY": KEY}
         self.shared = folder / "shared"
         self._held, self._names = {}, itertools.count()
 
@@ -184,7 +187,8 @@ class FakeBatch:
         over = all(task["state"] == "completed" for task in self.tasks[job_id].values())
         if over and job["onAllTasksComplete"] == "terminatejob" and job["state"] == "active":
             job["state"] = "completed"
-            job["executionInfo"]["terminateReason"] = "AllTasksComplete"
+            reason = {"terminateReason": "AllTasksComplete", "endTime": now()}
+            job["executionInfo"] |= reason
 
     # -- routes
 
@@ -225,7 +229,8 @@ class FakeBatch:
 
     def post_job_terminate(self, body, query, job_id):
         job = self._active(job_id)
-        job |= {"state": "completed", "executionInfo": {"terminateReason": body["terminateReason"]}}
+        reason = {"terminateReason": body["terminateReason"], "endTime": now()}
+        job |= {"state": "completed", "executionInfo": reason}
         for node in self.nodes.values():
             node.end(job_id)
         for task in self.tasks[job_id].values():
@@ -406,6 +411,10 @@ ROUTES = [
     ("POST", "/pools/([^/]+)/resize", FakeBatch.post_pool_resize),
     ("POST", "/pools/([^/]+)/evaluateautoscale", FakeBatch.post_pool_evaluate),
 ]
+
+
+def now():
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def checked(model, body):

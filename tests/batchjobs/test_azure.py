@@ -82,8 +82,22 @@ def test_files_are_split_by_tasks_and_only_what_failed_is_done_again(fake, place
     fake.run(mended)
     assert run("batch", "status", mended).code == 0
     assert run("batch", "list").out.count("ended") == 3
+    assert json.loads(run("batch", "clean", "--older-than", 1, "--json").out)["deleted"] == []
     assert len(json.loads(run("batch", "clean", "--json").out)["deleted"]) == 3
     assert fake.jobs == {}
+
+
+def test_a_wrong_key_and_a_source_that_is_not_there_are_told(fake, place, monkeypatch):
+    _, url = place
+    none = run("batch", "submit", f"{url}/none", "--dest", f"{url}/out", "--pool", "nodes")
+    assert (none.code, "call.no-source" in none.err) == (2, True)
+    same = run("batch", "submit", f"{url}/in", f"{url}/in/*", "--dest", url, "--pool", "nodes")
+    assert (same.code, "would both go to" in same.err) == (2, True)
+    wrong = "d3Jvbmc="
+    monkeypatch.setenv("AZURE_BATCH_ACCESS_KEY", wrong)
+    denied = submit(url)
+    assert (denied.code, "call.no-permission" in denied.err) == (2, True)
+    assert wrong not in denied.err + denied.out
 
 
 def test_bad_calls_are_told_before_anything_is_submitted(fake, place, tmp_path):

@@ -198,6 +198,8 @@ def test_a_task_takes_the_slots_that_its_memory_needs_or_is_refused():
     assert task.num_slots == 3
     with pytest.raises(PoolTooSmall, match="larger nodes"):
         make_tasks(files, {}, slot_memory_bytes=100, slots_per_node=2)
+    with pytest.raises(PoolTooSmall, match="0 MiB of its node's disk"):
+        make_tasks(files, {}, slot_memory_bytes=250, slots_per_node=2, slot_disk_bytes=10)
 
 
 def test_expected_time_is_that_of_the_fullest_slot():
