@@ -109,6 +109,11 @@ def _telling() -> Iterator[None]:
         yield
     except HttpResponseError as error:
         is_denied = isinstance(error, ClientAuthenticationError)
+        if is_denied and error.response is None:
+            raise NoPermission(
+                "nobody is logged in: `az login`, or choose --login; the service principal needs "
+                "AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
+            ) from error
         if is_denied or error.status_code in (401, 403):
             raise NoPermission(
                 f"Azure Resource Manager refuses the login ({_why(error)}); it needs the roles "

@@ -291,6 +291,12 @@ def test_the_command_shows_what_would_change_and_does_it(tmp_path, arm, azurite,
     assert names["work"] in json.dumps(put)
 
 
+def test_nobody_logged_in_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = call(tmp_path, "--what-if", "--login", "cli")
+    assert (ended.code, "az login" in ended.err) == (2, True)
+
+
 def test_the_command_says_what_is_wrong(tmp_path, arm):
     assert "--what-if or --apply" in call(tmp_path).err
     error = {"code": "InvalidTemplate", "message": "line 7", "details": []}
