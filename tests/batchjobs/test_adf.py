@@ -8,6 +8,7 @@ import pytest
 
 from batchjobs import adf
 from engine import BadSetting
+from tests.azurite import KEY as STORAGE_KEY
 from tests.engine.running import run, write_source
 
 KEY = "hidden+not/to/be/seen=="
@@ -138,6 +139,20 @@ def test_a_secure_string_is_read_and_shown_to_nobody(work, tmp_path, capfd):
         assert KEY not in refused.err + refused.out
     left = "".join(path.read_text() for path in work.iterdir() if path.name != "activity.json")
     assert KEY not in ended.err + ended.out + left + "".join(capfd.readouterr())
+
+
+def test_a_secure_string_opens_the_store_that_it_is_for(work, tmp_path, azurite):
+    container = azurite.new_container()
+    data = write_source(tmp_path / "a.parquet", 2_000).read_bytes()
+    azurite.client().get_container_client(container).upload_blob("a.parquet", data)
+    secure = {"type": "SecureString", "value": azurite.connection_string}
+    given = {"source": f"abfs://{container}/a.parquet", "destination": f"abfs://{container}/p"}
+    lay(work, given | {"storage_connection_string": secure})
+    ended = run("batch", "activity")
+    assert (ended.code, ended.err) == (0, "")
+    left = "".join(path.read_text() for path in work.iterdir() if path.name != "activity.json")
+    assert STORAGE_KEY not in ended.out + left
+    assert json.loads((work / "outputs.json").read_text())["num_rows"] == 2_000
 
 
 def test_a_split_gives_totals_and_a_page_of_parts(tmp_path, work):
