@@ -186,8 +186,8 @@ def test_a_list_longer_than_a_lookup_takes_is_read_whole(place):
 
 def test_a_fan_out_submits_a_job_waits_and_tells_what_failed(place):
     runner, world, container = place
-    for number in range(2):
-        put(container, f"in/f{number}.parquet", parquet(seed=number))
+    for seed, name in enumerate(HOSTILE[-2:]):
+        put(container, f"in/{name}", parquet(seed=seed))
     put(container, "in/bad.parquet", b"PAR1 this is not a file PAR1")
     first = runner.run("split_fanout", **where(container))
     assert first.status == "Failed"
