@@ -94,7 +94,7 @@ def submit(
     as_json: bool,
     **given: Any,
 ) -> None:
-    r"""Split every file of SRC, each by a task of its own, the largest first.
+    """Split every file of SRC, each by a task of its own, the largest first.
 
     Run the same command again, and what failed is done again, and nothing else. With --image,
     --agent and --package (or --container) the pool is made if it is not there; without --pool its
@@ -104,7 +104,7 @@ def submit(
       evensplit batch submit --local 'in/*.parquet' --dest out/ --slots 2
       evensplit batch submit abfss://lake@acc.dfs.core.windows.net/in \\
           --dest abfss://lake@acc.dfs.core.windows.net/out --pool nodes
-    """
+    """  # noqa: D301 - click wants the backspace itself
     wish = PoolWish.taken(given)
     _check_call(wish, local=local, pool=pool)
     if bool(outputs) != bool(identity):
@@ -209,6 +209,8 @@ def _target(
     given_bytes = engine.parse_size(node_memory) if node_memory else None
     if pool and not wish.is_given:
         return _Target(_place_in(cloud.find_pool(pool), given_bytes))
+    if not wish.num_nodes:
+        raise BadSetting("the pool would have no nodes: say --dedicated or --spot")
     new = pool_options.new_pool(pool, wish, lambda: fanout.need_of(call.files))
     slots = new.spec.slots_per_node
     place = _Place(
