@@ -46,6 +46,7 @@ class PoolStatus:
     package: str
     formula: str
     problem: str
+    num_wanted: int = 0
     is_resizing: bool = False
 
 
@@ -141,8 +142,9 @@ class AzureBatch:
             pool = self.find_pool(job.pool_id)
         except NoJob:
             return NoNodes(f"pool {job.pool_id} is not there any more; cancel the job, or make it")
-        nodes = pool.num_dedicated + pool.num_spot
-        if not nodes and not pool.formula and not pool.is_resizing:
+        has_none = not (pool.num_dedicated + pool.num_spot or pool.formula or pool.is_resizing)
+        # Spot nodes that were taken away come back, unless nobody asks for them.
+        if has_none and (pool.problem or not pool.num_wanted):
             advice = f"give it some with `evensplit batch pool resize {pool.id}`"
             return NoNodes(f"pool {pool.id} has no nodes: {pool.problem or advice}")
         with telling():
@@ -273,6 +275,7 @@ def _pool_status(pool: models.BatchPool) -> PoolStatus:
         package=_as_dict(pool.metadata).get(PACKAGE_NAME, ""),
         formula=pool.auto_scale_formula or "",
         problem="; ".join(_resize_problem(item) for item in pool.resize_errors or ()),
+        num_wanted=(pool.target_dedicated_nodes or 0) + (pool.target_low_priority_nodes or 0),
         is_resizing=pool.allocation_state == models.AllocationState.RESIZING,
     )
 
