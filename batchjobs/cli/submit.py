@@ -60,10 +60,22 @@ class _Place:
 @click.option("--pool", metavar="NAME", help="One that is there, or the name of the one to make.")
 @click.option("--node-memory", metavar="SIZE", help="Of a node, if its size is unknown.")
 @click.option("--pack-small", metavar="SIZE", help="Small files share tasks of up to this size.")
-@click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=2,
+    show_default=True,
+    help="Of a task that ends with an error; a lost node is not counted.",
+)
 @click.option("--max-hours", type=_hours, default=24.0, show_default=True, help="Of one task.")
 @click.option("--max-job-hours", type=_hours, help="Of the whole job. [default: none]")
-@click.option("--keep-hours", type=click.FloatRange(min=0), default=168.0, show_default=True)
+@click.option(
+    "--keep-hours",
+    type=click.FloatRange(min=0),
+    default=168.0,
+    show_default=True,
+    help="How long a node keeps a task's files.",
+)
 @click.option("--outputs", metavar="URL", default="", help="Container for logs and results.")
 @click.option("--identity", metavar="ID", default="", help="The pool's, that writes --outputs.")
 @click.option("--client-id", default="", help="Of the nodes' identity, if they have several.")
