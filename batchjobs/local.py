@@ -133,7 +133,8 @@ class LocalService:
             return None
         try:
             with self._only_runner(job.id):
-                pass
+                if self._state(job.id)["state"] == "ended":  # just now
+                    return None
         except ServiceFailed:  # somebody does
             return None
         return RunnerLost(
@@ -151,7 +152,7 @@ class LocalService:
         Raises:
             ServiceFailed: another process runs it already.
         """
-        with self._only_runner(job_id):
+        with self._only_runner(job_id, num_tries=20):
             runner = _Runner(self, job_id, self._task_folders(job_id), num_slots)
             try:
                 while self._state(job_id)["state"] == "active":
@@ -198,15 +199,17 @@ class LocalService:
             self._change_job(job_id, state="ended", reason="all tasks are complete")
 
     @contextmanager
-    def _only_runner(self, job_id: str) -> Iterator[None]:
+    def _only_runner(self, job_id: str, num_tries: int = 1) -> Iterator[None]:
+        """Hold a job's lock; whoever looks for an obstacle holds it for a moment too."""
         self._state(job_id)
         with (self._root / job_id / ".runner").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ServiceFailed(
-                    f"another process runs {job_id} already; `evensplit batch wait {job_id}`"
-                ) from error
+            while not _taken(lock):
+                num_tries -= 1
+                if not num_tries:
+                    raise ServiceFailed(
+                        f"another process runs {job_id} already; `evensplit batch wait {job_id}`"
+                    )
+                time.sleep(POLL_SECONDS)
             yield
 
 
@@ -297,6 +300,14 @@ class _Runner:
         else:
             why = reason or f"ended with exit code {code}"
             _change(folder, state="failed", exit_code=code, reason=why)
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _fresh() -> dict[str, Any]:
