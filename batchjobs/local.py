@@ -86,11 +86,12 @@ class LocalService:
         if not (folder / "job.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             data = {"spec": asdict(job), "state": "active", "closed": False, "reason": ""}
-            _write(folder / "job.json", data)
+            _write(folder / "job.json", data | {"filled_by": _this_process()})
 
     def add_tasks(self, job: JobSpec, tasks: Sequence[TaskSpec]) -> None:
         """See the protocol."""
         self._check_active(job.id)
+        self._change_job(job.id, filled_by=_this_process())
         position = len(self._task_folders(job.id))
         for task in tasks:
             folder = self._root / job.id / task.id
@@ -128,8 +129,9 @@ class LocalService:
         self._change_job(job_id, state="ended", reason="cancelled")
 
     def obstacle(self, job: JobStatus, tasks: Sequence[TaskStatus]) -> EvensplitError | None:
-        """See the protocol: nobody runs the job. One that is not closed is still being filled."""
-        if not self._state(job.id)["closed"]:
+        """See the protocol: nobody runs the job, or goes on filling it."""
+        state = self._state(job.id)
+        if not state["closed"] and _is_alive(state["filled_by"]):
             return None
         try:
             with self._only_runner(job.id):
@@ -300,6 +302,18 @@ class _Runner:
         else:
             why = reason or f"ended with exit code {code}"
             _change(folder, state="failed", exit_code=code, reason=why)
+
+
+def _this_process() -> dict[str, float]:
+    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def _is_alive(process: dict[str, float]) -> bool:
+    """Whether a process still is the one of this number; it may be another program's by now."""
+    try:
+        return psutil.Process(int(process["pid"])).create_time() == process["started"]
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _taken(lock: IO[str]) -> bool:

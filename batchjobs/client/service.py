@@ -23,10 +23,10 @@ from batchjobs.client.bodies import (
 from batchjobs.client.errors import code_of, existing, other_pool, quota_advice, telling
 from batchjobs.service import JobEnded, JobState, JobStatus, TaskStatus
 from batchjobs.spec import JobSpec, PoolSpec, TaskSpec
-from engine import BadSetting, EvensplitError, NoJob, NoNodes
+from engine import BadSetting, EvensplitError, NoJob, NoNodes, RunnerLost
 
 _TASK_FIELDS = ["id", "displayName", "state", "executionInfo", "nodeInfo"]
-_JOB_FIELDS = ["id", "state", "executionInfo", "poolInfo", "metadata"]
+_JOB_FIELDS = ["id", "state", "executionInfo", "poolInfo", "metadata", "onAllTasksComplete"]
 _NODE_FIELDS = ["id", "state", "startTaskInfo"]
 _ENDED = frozenset({"terminating", "completed", "deleting"})
 _USELESS = frozenset({"starttaskfailed", "unusable"})
@@ -134,8 +134,13 @@ class AzureBatch:
             self._client.begin_delete_job(job_id)
 
     def obstacle(self, job: JobStatus, tasks: Sequence[TaskStatus]) -> EvensplitError | None:
-        """See the protocol: a pool that has no nodes and gets none, or only useless ones."""
+        """See the protocol: no nodes, only useless ones, or a submit that was cut short."""
         states = {task.state for task in tasks}
+        if not job.is_closed and states <= {"done", "failed"}:
+            return RunnerLost(
+                f"all tasks of {job.id} are over, and it waits for more: the submit that made it "
+                "was cut short; run it again"
+            )
         if "running" in states or "waiting" not in states:
             return None
         try:
@@ -242,7 +247,9 @@ def _job_status(job: models.BatchJob) -> JobStatus:
     pool_id = (job.pool_info.pool_id if job.pool_info else None) or ""
     state: JobState = "ended" if job.state in _ENDED else "active"
     ended_at = info.end_time.timestamp() if info and info.end_time else 0.0
-    return JobStatus(job.id or "", state, pool_id, reason, ended_at)
+    mode = job.all_tasks_complete_mode
+    is_closed = mode != models.BatchAllTasksCompleteMode.NO_ACTION
+    return JobStatus(job.id or "", state, pool_id, reason, ended_at, is_closed)
 
 
 def _task_status(task: models.BatchTask) -> TaskStatus:
