@@ -67,13 +67,18 @@ class TaskStatus:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One job as the service sees it; ``ended_at`` is seconds of the epoch, 0 if it has not."""
+    """One job as the service sees it.
+
+    ``ended_at`` is seconds of the epoch, 0 if it has not ended; ``is_closed`` is False while it may
+    get more tasks, so that it does not end with its last one.
+    """
 
     id: str
     state: JobState
     pool_id: str = ""
     reason: str = ""
     ended_at: float = 0.0
+    is_closed: bool = True
 
 
 class Service(Protocol):

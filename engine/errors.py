@@ -228,7 +228,7 @@ class ServiceFailed(RetryError):
 
 
 class RunnerLost(RetryError):
-    """The process that ran a job on this machine has ended before the job."""
+    """The process that filled or ran a job has ended before the job."""
 
     kind = "retry.runner-lost"
 

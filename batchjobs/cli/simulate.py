@@ -73,13 +73,13 @@ def simulate(
     as_json: bool,
     **given: Any,
 ) -> None:
-    r"""Say how long a fan-out would take and cost: makespan, node-hours, preemption, price.
+    """Say how long a fan-out would take and cost: makespan, node-hours, preemption, price.
 
     \b
       evensplit batch simulate abfss://lake@acc.dfs.core.windows.net/in --slots 4 --dedicated 10
       evensplit batch simulate --files 100000 --median 5GB --sigma 1.5 --slots 4 --spot 200 \\
           --formula spot --dedicated 20 --losses-per-hour 0.05 --price 0.23 --spot-price 0.05
-    """
+    """  # noqa: D301 - click wants the backspace itself
     if sum((bool(src), sizes is not None, files is not None)) != 1:
         raise click.UsageError("give one of SRC, --sizes FILE and --files NUMBER")
     if src:

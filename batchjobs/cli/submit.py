@@ -60,10 +60,22 @@ class _Place:
 @click.option("--pool", metavar="NAME", help="One that is there, or the name of the one to make.")
 @click.option("--node-memory", metavar="SIZE", help="Of a node, if its size is unknown.")
 @click.option("--pack-small", metavar="SIZE", help="Small files share tasks of up to this size.")
-@click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=2,
+    show_default=True,
+    help="Of a task that ends with an error; a lost node is not counted.",
+)
 @click.option("--max-hours", type=_hours, default=24.0, show_default=True, help="Of one task.")
 @click.option("--max-job-hours", type=_hours, help="Of the whole job. [default: none]")
-@click.option("--keep-hours", type=click.FloatRange(min=0), default=168.0, show_default=True)
+@click.option(
+    "--keep-hours",
+    type=click.FloatRange(min=0),
+    default=168.0,
+    show_default=True,
+    help="How long a node keeps a task's files.",
+)
 @click.option("--outputs", metavar="URL", default="", help="Container for logs and results.")
 @click.option("--identity", metavar="ID", default="", help="The pool's, that writes --outputs.")
 @click.option("--client-id", default="", help="Of the nodes' identity, if they have several.")
@@ -94,7 +106,7 @@ def submit(
     as_json: bool,
     **given: Any,
 ) -> None:
-    r"""Split every file of SRC, each by a task of its own, the largest first.
+    """Split every file of SRC, each by a task of its own, the largest first.
 
     Run the same command again, and what failed is done again, and nothing else. With --image,
     --agent and --package (or --container) the pool is made if it is not there; without --pool its
@@ -104,7 +116,7 @@ def submit(
       evensplit batch submit --local 'in/*.parquet' --dest out/ --slots 2
       evensplit batch submit abfss://lake@acc.dfs.core.windows.net/in \\
           --dest abfss://lake@acc.dfs.core.windows.net/out --pool nodes
-    """
+    """  # noqa: D301 - click wants the backspace itself
     wish = PoolWish.taken(given)
     _check_call(wish, local=local, pool=pool)
     if bool(outputs) != bool(identity):
@@ -209,6 +221,8 @@ def _target(
     given_bytes = engine.parse_size(node_memory) if node_memory else None
     if pool and not wish.is_given:
         return _Target(_place_in(cloud.find_pool(pool), given_bytes))
+    if not wish.num_nodes:
+        raise BadSetting("the pool would have no nodes: say --dedicated or --spot")
     new = pool_options.new_pool(pool, wish, lambda: fanout.need_of(call.files))
     slots = new.spec.slots_per_node
     place = _Place(

@@ -23,10 +23,10 @@ from batchjobs.client.bodies import (
 from batchjobs.client.errors import code_of, existing, other_pool, quota_advice, telling
 from batchjobs.service import JobEnded, JobState, JobStatus, TaskStatus
 from batchjobs.spec import JobSpec, PoolSpec, TaskSpec
-from engine import BadSetting, EvensplitError, NoJob, NoNodes
+from engine import BadSetting, EvensplitError, NoJob, NoNodes, RunnerLost
 
 _TASK_FIELDS = ["id", "displayName", "state", "executionInfo", "nodeInfo"]
-_JOB_FIELDS = ["id", "state", "executionInfo", "poolInfo", "metadata"]
+_JOB_FIELDS = ["id", "state", "executionInfo", "poolInfo", "metadata", "onAllTasksComplete"]
 _NODE_FIELDS = ["id", "state", "startTaskInfo"]
 _ENDED = frozenset({"terminating", "completed", "deleting"})
 _USELESS = frozenset({"starttaskfailed", "unusable"})
@@ -46,6 +46,7 @@ class PoolStatus:
     package: str
     formula: str
     problem: str
+    num_wanted: int = 0
     is_resizing: bool = False
 
 
@@ -133,16 +134,22 @@ class AzureBatch:
             self._client.begin_delete_job(job_id)
 
     def obstacle(self, job: JobStatus, tasks: Sequence[TaskStatus]) -> EvensplitError | None:
-        """See the protocol: a pool that has no nodes and gets none, or only useless ones."""
+        """See the protocol: no nodes, only useless ones, or a submit that was cut short."""
         states = {task.state for task in tasks}
+        if not job.is_closed and states <= {"done", "failed"}:
+            return RunnerLost(
+                f"all tasks of {job.id} are over, and it waits for more: the submit that made it "
+                "was cut short; run it again"
+            )
         if "running" in states or "waiting" not in states:
             return None
         try:
             pool = self.find_pool(job.pool_id)
         except NoJob:
             return NoNodes(f"pool {job.pool_id} is not there any more; cancel the job, or make it")
-        nodes = pool.num_dedicated + pool.num_spot
-        if not nodes and not pool.formula and not pool.is_resizing:
+        has_none = not (pool.num_dedicated + pool.num_spot or pool.formula or pool.is_resizing)
+        # Spot nodes that were taken away come back, unless nobody asks for them.
+        if has_none and (pool.problem or not pool.num_wanted):
             advice = f"give it some with `evensplit batch pool resize {pool.id}`"
             return NoNodes(f"pool {pool.id} has no nodes: {pool.problem or advice}")
         with telling():
@@ -240,7 +247,9 @@ def _job_status(job: models.BatchJob) -> JobStatus:
     pool_id = (job.pool_info.pool_id if job.pool_info else None) or ""
     state: JobState = "ended" if job.state in _ENDED else "active"
     ended_at = info.end_time.timestamp() if info and info.end_time else 0.0
-    return JobStatus(job.id or "", state, pool_id, reason, ended_at)
+    mode = job.all_tasks_complete_mode
+    is_closed = mode != models.BatchAllTasksCompleteMode.NO_ACTION
+    return JobStatus(job.id or "", state, pool_id, reason, ended_at, is_closed)
 
 
 def _task_status(task: models.BatchTask) -> TaskStatus:
@@ -273,6 +282,7 @@ def _pool_status(pool: models.BatchPool) -> PoolStatus:
         package=_as_dict(pool.metadata).get(PACKAGE_NAME, ""),
         formula=pool.auto_scale_formula or "",
         problem="; ".join(_resize_problem(item) for item in pool.resize_errors or ()),
+        num_wanted=(pool.target_dedicated_nodes or 0) + (pool.target_low_priority_nodes or 0),
         is_resizing=pool.allocation_state == models.AllocationState.RESIZING,
     )
 

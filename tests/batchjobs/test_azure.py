@@ -206,7 +206,9 @@ def test_a_submit_makes_its_pool_finds_it_again_and_rehearses_just_that(fake, pl
 def test_a_dry_run_needs_no_account(place, tmp_path, monkeypatch):
     _, url = place
     monkeypatch.delenv("AZURE_BATCH_ENDPOINT")
-    pool = create(tmp_path / "package", url.partition("://")[2])[4:]
+    pool = create(tmp_path / "package", url.partition("://")[2], "--spot", 1)[4:]
+    none = run("batch", "submit", f"{url}/in", "--dest", f"{url}/out", *pool[:-2], "--dry-run")
+    assert (none.code, "would have no nodes" in none.err) == (2, True)
     ended = run("batch", "submit", f"{url}/in", "--dest", f"{url}/out", *pool, "--dry-run")
     assert ended.code == 0, ended.err
     assert "2 files in 2 tasks" in ended.out
@@ -226,7 +228,7 @@ def test_a_dry_run_needs_no_account(place, tmp_path, monkeypatch):
 )
 def test_a_pool_that_is_half_described_is_refused(fake, place, tmp_path, left_out, told):
     _, url = place
-    words = list(create(tmp_path / "package", url.partition("://")[2]))[4:]
+    words = list(create(tmp_path / "package", url.partition("://")[2], "--spot", 1))[4:]
     at = words.index(left_out)
     ended = run("batch", "submit", url, "--dest", url, *words[:at], *words[at + 2 :])
     assert (ended.code, told in ended.err) == (2, True), ended.err
@@ -234,7 +236,7 @@ def test_a_pool_that_is_half_described_is_refused(fake, place, tmp_path, left_ou
 
 def test_what_only_resource_manager_can_make_needs_the_accounts_id(fake, place, tmp_path):
     _, url = place
-    words = create(tmp_path / "package", url.partition("://")[2])[4:]
+    words = create(tmp_path / "package", url.partition("://")[2], "--spot", 1)[4:]
     for more in (("--pool-identity", "/subscriptions/x"), ("--application", "evensplit")):
         ended = run("batch", "submit", url, "--dest", url, *words, *more)
         assert (ended.code, "--account-id" in ended.err) == (2, True)

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from batchjobs.fanout import expected_seconds, make_tasks
+from batchjobs.fanout import expected_seconds, make_tasks, need_of, plan_files
 from batchjobs.pack import MOST_FILES_A_TASK, PlannedFile, pack
 from batchjobs.spec import FileSplit
 from engine import PoolTooSmall
@@ -207,3 +207,16 @@ def test_expected_time_is_that_of_the_fullest_slot():
     tasks = make_tasks(files, {}, slot_memory_bytes=1, slots_per_node=1)
     assert expected_seconds(tasks, 2) == 30.0
     assert expected_seconds(tasks, 3) == 15.0
+
+
+def test_what_passes_through_a_node_decides_its_network(tmp_path):
+    path = str(write_source(tmp_path / "a.parquet", 20_000))
+    settings = {"target_size": "100kB"}
+    (copied,) = plan_files([path], "memory://out", settings)
+    (passed,) = plan_files([path], "memory://out", settings | {"transfer": "client"})
+    assert 0 < copied.network_bytes < copied.parts_bytes
+    assert passed.network_bytes == passed.file.size_bytes + passed.parts_bytes
+    seconds = 5 + passed.file.size_bytes / 100_000_000
+    assert need_of([copied, passed]).network_bytes_per_second == int(passed.network_bytes / seconds)
+    (here,) = plan_files([path], str(tmp_path / "out"), settings)
+    assert (here.disk_bytes, here.network_bytes) == (here.parts_bytes, 0)
