@@ -27,7 +27,7 @@ def test_fifty_files_and_all_that_goes_wrong(tmp_path, azurite, monkeypatch):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         told = Scenario(
-            tmp_path, azurite, fake, package, total_bytes=60_000_000, target_size="1MB"
+            tmp_path, azurite, fake, package, total_bytes=40_000_000, target_size="1MB"
         ).play()
     assert told["num_parts"] >= NUM_FILES
     assert told["largest_bytes"] >= 0.99 * SPAN * told["smallest_bytes"]
