@@ -271,3 +271,13 @@ def test_a_new_file_starts_a_run_of_its_own(place):
     (ran,) = runner.trigger("new_file", body)
     assert (ran.status, ran.returned["num_done"]) == ("Succeeded", 1)
     assert verified(container, "out/a b.parquet")
+    put(container, "in/sub/a b.parquet", parquet(900, 5))
+    (other,) = runner.trigger("new_file", body)
+    assert (other.status, other.returned["done"]) == (
+        "Succeeded",
+        ["a b.parquet: 1 parts, 900 rows"],
+    )
+    put(container, "in/sub/a b.parquet", parquet(800, 6))
+    given = where(container, folder="in/sub", pattern="a*", skipDone=False)
+    kept = runner.run("split_folder", **given)
+    assert (kept.status, "source.changed" in kept.message) == ("Failed", True)
