@@ -57,6 +57,7 @@ class FakeBatch:
     ``storage``: a BlobServiceClient of Azurite, for packages and output files.
     ``environment``: variables of every process on a node.
     ``login``: variables that let the client in.
+    ``spans``: seconds of the last run of each task, by its id.
     ``applications``: zip archives by ``NAME:VERSION``.
     """
 
@@ -68,6 +69,7 @@ class FakeBatch:
         self.lock = threading.RLock()
         self.login = {"AZURE_BATCH_ACCOUNT": ACCOUNT, "AZURE_BATCH_ACCESS_KEY": KEY}
         self.shared = folder / "shared"
+        self.spans = {}
         self._held, self._names = {}, itertools.count()
 
     def install(self, package):

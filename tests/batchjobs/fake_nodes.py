@@ -29,6 +29,7 @@ class Work:
     job_id: str
     task: dict
     process: subprocess.Popen
+    began: float
     deadline: float
 
 
@@ -43,6 +44,7 @@ class Node:
         self.start_info = {}
         self.applications = {}
         self.works = []
+        self.idle_at = None
         self._starting = None
 
     @property
@@ -96,6 +98,7 @@ class Node:
             return
         self.start_info["state"] = "completed"
         self.state = "starttaskfailed" if code else "idle"
+        self.idle_at = time.monotonic()
         if code:
             self.start_info["failureInfo"] = failure()
 
@@ -129,7 +132,8 @@ class Node:
         more |= {"AZ_BATCH_JOB_ID": job_id, "AZ_BATCH_TASK_ID": task["id"]}
         process = self._process(task["commandLine"], place, more)
         limit = seconds_of(task.get("constraints", {}).get("maxWallClockTime"))
-        work = Work(job_id, task, process, time.monotonic() + limit)
+        now = time.monotonic()
+        work = Work(job_id, task, process, now, now + limit)
         task |= {"state": "running", "nodeInfo": {"nodeId": self.id, "poolId": self.pool_id}}
         self.state = "running"
         self.works.append(work)
@@ -163,6 +167,7 @@ class Node:
         if code is None:
             return
         self._leave(work)
+        self.fake.spans[work.task["id"]] = time.monotonic() - work.began
         info = work.task["executionInfo"]
         if code and info["retryCount"] < work.task["constraints"]["maxTaskRetryCount"]:
             info["retryCount"] += 1

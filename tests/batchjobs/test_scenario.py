@@ -12,7 +12,7 @@ from tests.batchjobs.scenario import NUM_FILES, SPAN, Scenario
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_fifty_files_and_all_that_goes_wrong(tmp_path, azurite, monkeypatch):
     (tmp_path / "package").mkdir()
     package = make_package(tmp_path / "package", delegating(BIN / "evensplit"))
