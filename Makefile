@@ -13,7 +13,7 @@ VERDICTS := build/matrix.jsonl
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix bench package clean
+.PHONY: help demo test lint unit matrix proof adf bench package clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -37,6 +37,19 @@ matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/read
 	@mkdir -p build && rm -f $(VERDICTS)
 	@EVENSPLIT_MATRIX=$(VERDICTS) $(BIN)/python -m pytest -q -n $(WORKERS) tests/matrix/test_matrix.py
 	@$(BIN)/python -m tests.matrix.table $(VERDICTS) docs/readers.md
+
+# Nodes of the emulator run this Python.
+proof: NODE_PYTHON = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+proof: PACKAGE = build/proof
+proof: $(VENV)/.azurite package ## 50 files, 2 GB, through the Batch emulator and Azurite: minutes
+	@$(BIN)/python -m tests.batchjobs.scenario --package $(PACKAGE)
+
+RECORD := build/adf.jsonl
+
+adf: $(VENV)/.azurite $(VENV)/adf/.made ## run Data Factory's pipelines, every expression by Microsoft's evaluator too
+	@mkdir -p build && rm -f $(RECORD)
+	@EVENSPLIT_ADF_RECORD=$(abspath $(RECORD)) $(BIN)/python -m pytest -q tests/adf
+	@$(BIN)/python -m tests.adf.crosscheck $(RECORD) $(VENV)/adf/bin/python
 
 bench: $(VENV)/.benches ## measure against the alternatives
 	@$(BIN)/python -m benchmarks
@@ -102,6 +115,13 @@ $(VENV)/.hosts: $(VENV)/.made
 		echo "installing iproute2" && apt-get -qq update && \
 		apt-get -qq install -y --no-install-recommends iproute2 util-linux >/dev/null; } || \
 		{ echo "tests of clusters need ip and nsenter: install iproute2 and util-linux" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/adf/.made: $(VENV)/.made tests/adf/requirements.txt
+	@echo "installing Microsoft's evaluator of expressions"
+	@$(PYTHON) -m venv --clear $(VENV)/adf
+	@$(VENV)/adf/bin/python -m pip install --quiet --disable-pip-version-check \
+		--only-binary :all: -r tests/adf/requirements.txt
 	@touch $@
 
 $(VENV)/.benches: $(VENV)/.made $(INPUTS)

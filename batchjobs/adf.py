@@ -1,61 +1,289 @@
-"""Azure Data Factory's Custom activity: ``activity.json`` in, ``outputs.json`` out.
+"""Azure Data Factory's Custom activity: what it leaves for a task, and what it takes back.
 
-Data Factory puts the activity into the task's working directory and reads the outputs from there as
-``@activity('…').output.customOutput``. A SecureString comes as plain text and is kept by Data
-Factory's own storage, so none is taken: nodes read data by their pool's identity.
+In, in the task's working directory:
+
+* ``activity.json``: ``typeProperties.extendedProperties`` say what to do (:class:`Activity`). An
+  empty text is what a pipeline's parameter has that nobody set, and counts as not given.
+* ``linkedServices.json``, ``datasets.json``: the ``referenceObjects``. A place without ``://`` is
+  ``container/path`` of the first of these linked services that is a storage account, and a place
+  may be the name of one of the datasets.
+
+Out: ``outputs.json``, which the pipeline sees as ``@activity('…').output.customOutput``. Data
+Factory takes 2 MB of it, and 896 KB for all that an activity has to say; ours is far below.
+
+A SecureString is plain text in ``activity.json`` and in Data Factory's container ``adfjobs``. Three
+names are taken, for storage that no identity can open; none is ever written anywhere by us. The
+contract is Microsoft's: learn.microsoft.com/azure/data-factory/transform-data-using-custom-activity
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from batchjobs.spec import FileSplit, TaskSpec, checked_settings
 from engine import BadSetting
 
 ACTIVITY, OUTPUTS = "activity.json", "outputs.json"
+LINKED_SERVICES, DATASETS = "linkedServices.json", "datasets.json"
+
+MOST_OUTPUT_BYTES = 256 << 10  # the rest of the 896 KB is for Data Factory's own
+MOST_PARTS_LISTED = 100
+_MOST_TEXT = 4_000  # characters of an error's message
+
+# SecureStrings that are taken, and the variable through which the engine takes a secret.
+SECRETS: Mapping[str, str] = {
+    "storage_connection_string": "AZURE_STORAGE_CONNECTION_STRING",
+    "storage_sas_token": "AZURE_STORAGE_SAS_TOKEN",
+    "storage_account_key": "AZURE_STORAGE_ACCOUNT_KEY",
+}
+_PLAIN: Mapping[str, type] = {
+    "action": str,
+    "source": str,
+    "destination": str,
+    "done_folder": str,
+    "report_errors": bool,
+    "slots_per_node": int,
+    "num_slots": int,
+    "identity_client_id": str,
+}
+# Of the action submit only, by the names of the options of `evensplit batch submit`.
+_SUBMIT: Mapping[str, type] = {
+    "pool": str,
+    "endpoint": str,
+    "pack_small": str,
+    "node_memory": str,
+    "retries": int,
+    "max_hours": float,
+}
+_TRUTHS = {"true": True, "false": False}
+_STORAGE_URLS = ("url", "serviceEndpoint")  # of ADLS Gen2, of Blob Storage
 
 
-def read_activity(folder: Path) -> TaskSpec | None:
-    """Return the task that Data Factory describes in a folder, None if it describes none.
+@dataclass(frozen=True)
+class Activity:
+    """What a Custom activity asks for.
 
-    ``extendedProperties`` has ``source``, ``destination`` and any setting of a split.
+    Attributes:
+        action: ``split`` one source, or ``submit`` a job with a task a file and wait for it.
+        source: URL of a file; for ``submit`` also of a folder or glob.
+        destination: URL of the folder of its parts; for ``submit`` of the folder of such folders.
+        settings: of the splits.
+        done_folder: where an empty file of the source's name says that it is done; empty for none.
+        report_errors: a failure that would last ends the activity well and is told in its outputs,
+            so that the pipeline decides, and Data Factory does not repeat it in vain.
+        slots_per_node: tasks that share the node.
+        num_slots: of them that this one takes.
+        submit: options of ``evensplit batch submit``.
+        environment: variables to set before any work; holds the secrets.
+    """
+
+    action: Literal["split", "submit"]
+    source: str
+    destination: str
+    settings: Mapping[str, Any]
+    done_folder: str = ""
+    report_errors: bool = False
+    slots_per_node: int = 1
+    num_slots: int = 1
+    submit: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def task(self) -> TaskSpec:
+        """Return the task of a split."""
+        file = FileSplit(self.source, self.destination)
+        return TaskSpec((file,), self.settings, self.num_slots)
+
+
+def read_activity(folder: Path) -> Activity:
+    """Return what Data Factory describes in a task's working directory.
 
     Raises:
-        BadSetting: the file is not what Data Factory writes, or a property is wrong.
+        BadSetting: there is no activity, or a property is unknown, missing or of another type.
     """
     try:
-        text = (folder / ACTIVITY).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return None
-    try:
-        given = dict(json.loads(text)["typeProperties"]["extendedProperties"])
+        content = _read(folder / ACTIVITY)
+        given = dict(content["typeProperties"]["extendedProperties"])
+    except FileNotFoundError as error:
+        raise BadSetting(f"no {ACTIVITY} here: this is no Custom activity's task") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadSetting(
             f"{ACTIVITY} has no typeProperties.extendedProperties; add them to the Custom activity"
         ) from error
-    return _task(given)
+    environment = _take_secrets(given)
+    given = {name: value for name, value in given.items() if value not in ("", None)}
+    plain = {name: _typed(name, given.pop(name), _PLAIN[name]) for name in _PLAIN if name in given}
+    submit = {
+        name: _typed(name, given.pop(name), _SUBMIT[name]) for name in _SUBMIT if name in given
+    }
+    if client_id := plain.pop("identity_client_id", ""):
+        environment["AZURE_CLIENT_ID"] = client_id
+    references = _References.read(folder)
+    for name in ("source", "destination", "done_folder"):
+        if name in plain:
+            plain[name] = references.url(plain[name], name)
+    activity = Activity(
+        action=plain.pop("action", "split"),
+        source=plain.pop("source", ""),
+        destination=plain.pop("destination", ""),
+        settings=checked_settings(given),
+        submit=submit,
+        environment=environment,
+        **plain,
+    )
+    _check(activity)
+    return activity
 
 
-def _task(given: dict[str, Any]) -> TaskSpec:
-    secret = [name for name, value in given.items() if _is_secure(value)]
-    if secret:
-        raise BadSetting(
-            f"{', '.join(secret)}: a SecureString is plain text on the node and in the container "
-            "adfjobs; leave it out and let the pool's managed identity read the data"
-        )
-    source, destination = given.pop("source", ""), given.pop("destination", "")
-    if not (isinstance(source, str) and isinstance(destination, str) and source and destination):
+def _check(activity: Activity) -> None:
+    if activity.action not in ("split", "submit"):
+        raise BadSetting(f"action is {activity.action!r}; it is split or submit")
+    if not (activity.source and activity.destination):
         raise BadSetting(f"{ACTIVITY} names no source or no destination in extendedProperties")
-    return TaskSpec((FileSplit(source, destination),), checked_settings(given))
+    if activity.action == "submit" and not {"pool", "endpoint"} <= activity.submit.keys():
+        raise BadSetting("the action submit needs the properties pool and endpoint")
+    if activity.action == "split" and activity.submit:
+        raise BadSetting(f"{', '.join(activity.submit)}: only of the action submit")
+    if not 1 <= activity.num_slots <= activity.slots_per_node:
+        raise BadSetting(
+            f"num_slots is {activity.num_slots}; it must be 1 to slots_per_node, "
+            f"{activity.slots_per_node}"
+        )
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def _take_secrets(given: dict[str, Any]) -> dict[str, str]:
+    """Take the SecureStrings out of the properties; no error repeats a value."""
+    environment = {}
+    for name in list(given):
+        is_secure = _is_secure(given[name])
+        if is_secure and name not in SECRETS:
+            raise BadSetting(
+                f"{name}: no secret of that name is known; leave it out and let the pool's managed "
+                f"identity read the data, or give {', '.join(SECRETS)}"
+            )
+        if name not in SECRETS:
+            continue
+        value = given.pop(name)
+        if value in ("", None):
+            continue
+        if not is_secure or not isinstance(value.get("value"), str):
+            raise BadSetting(
+                f"{name} is not a SecureString, so Data Factory shows it to whoever may look; give "
+                "it as one, or better leave it out"
+            )
+        environment[SECRETS[name]] = value["value"]
+    return environment
 
 
 def _is_secure(value: Any) -> bool:
     return isinstance(value, Mapping) and value.get("type") == "SecureString"
 
 
-def write_outputs(folder: Path, result: Mapping[str, Any]) -> None:
-    """Tell Data Factory the totals; it takes 2 MB at most, so parts are counted, not listed."""
-    (folder / OUTPUTS).write_text(json.dumps(result), encoding="utf-8")
+def _typed(name: str, value: Any, wanted: type) -> Any:
+    """Return a value with its type; the text of a number or truth is taken for it."""
+    found = value
+    if wanted is bool:
+        found = _TRUTHS.get(str(value).lower(), value)
+    elif wanted in (int, float) and isinstance(value, str | int | float):
+        try:
+            found = wanted(value) if not isinstance(value, bool) else value
+        except ValueError:
+            found = value
+    is_right = isinstance(found, wanted) and isinstance(found, bool) == (wanted is bool)
+    if not is_right or (wanted is int and isinstance(value, float) and value != found):
+        raise BadSetting(f"{name} is not {wanted.__name__}; change it in extendedProperties")
+    return found
+
+
+@dataclass(frozen=True)
+class _References:
+    """The linked services and datasets that an activity refers to, by name."""
+
+    services: Mapping[str, Mapping[str, Any]]
+    datasets: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> _References:
+        """Read both files; Data Factory writes them even if they are empty."""
+        return cls(_named(folder / LINKED_SERVICES), _named(folder / DATASETS))
+
+    def url(self, place: str, name: str) -> str:
+        """Return the URL of a place: a URL, a dataset's name, or ``container/path``."""
+        if "://" in place or place.startswith("/"):
+            return place
+        if place in self.datasets:
+            return self._of_dataset(self.datasets[place], place)
+        for service in self.services.values():
+            if any(key in service.get("typeProperties", {}) for key in _STORAGE_URLS):
+                return _joined(service, place)
+        raise BadSetting(
+            f"{name} is no URL, and the activity's referenceObjects hold no linked service of a "
+            "storage account that it could lie in; add one"
+        )
+
+    def _of_dataset(self, dataset: Mapping[str, Any], name: str) -> str:
+        location = dataset.get("typeProperties", {}).get("location", {})
+        container = location.get("fileSystem") or location.get("container")
+        words = [container, location.get("folderPath"), location.get("fileName")]
+        service = self.services.get(dataset.get("linkedServiceName", {}).get("referenceName", ""))
+        if not container or service is None or not all(isinstance(w, str) for w in words if w):
+            raise BadSetting(
+                f"dataset {name}: its location is no plain text, or its linked service is not "
+                "among the referenceObjects; give the place as container/path"
+            )
+        return _joined(service, "/".join(str(word).strip("/") for word in words if word))
+
+
+def _named(path: Path) -> dict[str, Mapping[str, Any]]:
+    try:
+        items = _read(path)
+        return {str(item["name"]): dict(item["properties"]) for item in items}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadSetting(f"{path.name} is not what Data Factory writes") from error
+
+
+def _joined(service: Mapping[str, Any], place: str) -> str:
+    properties = service.get("typeProperties", {})
+    text = next((properties[key] for key in _STORAGE_URLS if key in properties), "")
+    host = urlsplit(text).hostname if isinstance(text, str) else None
+    if not host:
+        raise BadSetting("the linked service of the storage account has no URL in plain text")
+    container, _, path = place.strip("/").partition("/")
+    return f"abfss://{container}@{host}/{path}"
+
+
+def split_outputs(activity: Activity, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a pipeline is told of a split: totals, the manifest's place, a page of parts."""
+    (file,) = result["files"]
+    totals = ("num_parts", "num_rows", "size_bytes", "num_resumed")
+    return {
+        "outcome": result["outcome"],
+        "source": activity.source,
+        "destination": activity.destination,
+        "manifest": file.get("manifest", ""),
+        **{name: result[name] for name in totals},
+        "error": file.get("error"),
+        "parts": file.get("parts", []),
+    }
+
+
+def write_outputs(folder: Path, outputs: Mapping[str, Any]) -> None:
+    """Write ``outputs.json``, with fewer parts or a shorter message where it would be too large."""
+    made = dict(outputs)
+    error = made.get("error")
+    if error:
+        made["error"] = {**error, "message": error["message"][:_MOST_TEXT]}
+    made["parts"] = made.get("parts", [])[:MOST_PARTS_LISTED]
+    while len(text := json.dumps(made)) > MOST_OUTPUT_BYTES and made["parts"]:
+        made["parts"] = made["parts"][: len(made["parts"]) // 2]
+    (folder / OUTPUTS).write_text(text, encoding="utf-8")

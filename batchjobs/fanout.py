@@ -7,13 +7,16 @@ known beforehand too. Nothing is remembered between calls but what the service h
 
 from __future__ import annotations
 
+import heapq
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import engine
 from batchjobs.pack import PlannedFile, pack
+from batchjobs.pool import TASK_DISK_BYTES, Need, could_hold
 from batchjobs.service import JobEnded, Service
 from batchjobs.spec import FileSplit, JobSpec, TaskSpec
 from engine import BadSetting, PoolTooSmall, SourceError
@@ -22,7 +25,7 @@ from engine import BadSetting, PoolTooSmall, SourceError
 BYTES_PER_SECOND = 100_000_000
 SECONDS_A_TASK = 5.0
 MOST_ATTEMPTS = 100
-TASKS_A_REQUEST = 100
+FOOTERS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Submission:
     num_added: int = 0
     num_run_again: int = 0
     num_found: int = 0
+    attempt: int = 0
 
 
 def plan_files(src: Sequence[str], dest: str, settings: Mapping[str, Any]) -> list[PlannedFile]:
@@ -46,10 +50,13 @@ def plan_files(src: Sequence[str], dest: str, settings: Mapping[str, Any]) -> li
     credential = settings.get("credential", "auto")
     found = engine.find_sources(src, credential=credential)
     names = _destinations([item.path for item in found], dest)
-    return [
-        _planned(FileSplit(item.path, name, item.version, item.size_bytes), settings)
+    files = [
+        FileSplit(item.path, name, item.version, item.size_bytes)
         for item, name in zip(found, names, strict=True)
     ]
+    # Footers of a store are a round trip each, in which others can be read.
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+        return list(pool.map(lambda file: _planned(file, settings), files))
 
 
 def _destinations(paths: Sequence[str], dest: str) -> Iterator[str]:
@@ -71,7 +78,36 @@ def _planned(file: FileSplit, settings: Mapping[str, Any]) -> PlannedFile:
     except SourceError as error:
         return PlannedFile(file, problem=f"{error.kind}: {error}")
     memory_bytes = engine.run_memory_bytes(plan, file.destination, **settings)
-    return PlannedFile(file, len(plan.parts), memory_bytes)
+    parts_bytes = plan.predicted_bytes
+    is_here = "://" not in file.destination or file.destination.startswith("file:")
+    network_bytes = 0 if is_here else 2 * sum(part.reencoded_bytes for part in plan.parts)
+    if settings.get("transfer") == "client":
+        network_bytes = file.size_bytes + parts_bytes
+    return PlannedFile(
+        file,
+        num_parts=len(plan.parts),
+        parts_bytes=parts_bytes,
+        memory_bytes=memory_bytes,
+        disk_bytes=parts_bytes if is_here else 0,
+        network_bytes=network_bytes,
+    )
+
+
+def need_of(files: Sequence[PlannedFile]) -> Need:
+    """Return what a slot needs that any of the files may come to.
+
+    The network is such that what passes through the node takes no longer than the store's copying
+    is expected to.
+    """
+    rates = [item.network_bytes / _copy_seconds(item.file.size_bytes) for item in files]
+    return Need(
+        memory_bytes=max((item.memory_bytes for item in files), default=0),
+        network_bytes_per_second=int(max(rates, default=0)),
+    )
+
+
+def _copy_seconds(size_bytes: int) -> float:
+    return SECONDS_A_TASK + size_bytes / BYTES_PER_SECOND
 
 
 def make_tasks(
@@ -81,6 +117,7 @@ def make_tasks(
     small_bytes: int = 0,
     slot_memory_bytes: int,
     slots_per_node: int,
+    slot_disk_bytes: int | None = None,
     package: str = "",
 ) -> list[TaskSpec]:
     """Return the tasks, largest first, each with the slots that its memory needs.
@@ -89,6 +126,11 @@ def make_tasks(
         PoolTooSmall: a whole node could not hold a file. The service would leave its task waiting
             for ever on idle nodes.
     """
+    if slot_disk_bytes is not None and slot_disk_bytes < TASK_DISK_BYTES:
+        raise PoolTooSmall(
+            f"a task slot has {slot_disk_bytes >> 20} MiB of its node's disk, and a task's files "
+            f"take up to {TASK_DISK_BYTES >> 20} MiB; take larger nodes, or fewer slots a node"
+        )
     tasks = []
     for group in pack(files, small_bytes):
         worst = max(group, key=lambda item: item.memory_bytes)
@@ -97,28 +139,24 @@ def make_tasks(
             raise PoolTooSmall(
                 f"{worst.file.source} needs about {worst.memory_bytes >> 20} MiB of memory, and a "
                 f"node has {(slot_memory_bytes * slots_per_node) >> 20} MiB for tasks; take larger "
-                "nodes, or a smaller --target-size"
+                f"nodes ({could_hold(need_of([worst]))}), or a smaller --target-size"
             )
         members = tuple(item.file for item in group)
         tasks.append(TaskSpec(members, dict(settings), num_slots, package))
     return tasks
 
 
+def task_seconds(task: TaskSpec) -> float:
+    """Return how long a task is expected to take (assumed rates)."""
+    return _copy_seconds(task.size_bytes)
+
+
 def expected_seconds(tasks: Sequence[TaskSpec], num_slots: int) -> float:
     """Return how long tasks take on so many slots, begun in this order (assumed rates)."""
     free_at = [0.0] * max(1, num_slots)
     for task in tasks:
-        first = min(range(len(free_at)), key=free_at.__getitem__)
-        free_at[first] += SECONDS_A_TASK + task.size_bytes / BYTES_PER_SECOND
+        heapq.heapreplace(free_at, free_at[0] + task_seconds(task))
     return max(free_at)
-
-
-def num_requests(tasks: Sequence[TaskSpec]) -> int:
-    """Return how many requests to Azure Batch a first submission takes, if all go well.
-
-    One looks for the job, one makes it, one lists its tasks, one lets it end.
-    """
-    return 4 + -(-len(tasks) // TASKS_A_REQUEST)
 
 
 def submit(service: Service, job: JobSpec, tasks: Sequence[TaskSpec]) -> Submission:
@@ -134,9 +172,11 @@ def submit(service: Service, job: JobSpec, tasks: Sequence[TaskSpec]) -> Submiss
         if found is not None and found.state == "ended":
             done |= {task.id for task in service.tasks(this.id) if task.state == "done"}
             if done.issuperset(task.id for task in tasks):
-                return Submission(this.id, num_found=len(tasks))
+                return Submission(this.id, num_found=len(tasks), attempt=attempt)
             continue
         try:
+            if found is None:
+                service.create_job(this)
             return _fill(service, this, [task for task in tasks if task.id not in done], len(done))
         except JobEnded:
             continue
@@ -147,7 +187,6 @@ def submit(service: Service, job: JobSpec, tasks: Sequence[TaskSpec]) -> Submiss
 
 
 def _fill(service: Service, job: JobSpec, wanted: Sequence[TaskSpec], num_done: int) -> Submission:
-    service.create_job(job)
     states = {task.id: task.state for task in service.tasks(job.id)}
     missing = [task for task in wanted if task.id not in states]
     failed = [task.id for task in wanted if states.get(task.id) == "failed"]
@@ -156,4 +195,4 @@ def _fill(service: Service, job: JobSpec, wanted: Sequence[TaskSpec], num_done: 
         service.run_again(job.id, task_id)
     service.close_job(job.id)
     num_found = num_done + len(wanted) - len(missing) - len(failed)
-    return Submission(job.id, len(missing), len(failed), num_found)
+    return Submission(job.id, len(missing), len(failed), num_found, job.attempt)

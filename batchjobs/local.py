@@ -35,7 +35,7 @@ from batchjobs.service import (
     is_transient,
 )
 from batchjobs.spec import JobSpec, TaskSpec
-from engine import NoJob, ServiceFailed
+from engine import EvensplitError, NoJob, RunnerLost, ServiceFailed
 
 PREFIX = "local"
 POLL_SECONDS = 0.05
@@ -70,7 +70,10 @@ class LocalService:
         data = _read(self._root / job_id / "job.json")
         if data is None:
             return None
-        return JobStatus(job_id, data["state"], "this machine", data["reason"])
+        ended_at = 0.0
+        if data["state"] == "ended":
+            ended_at = (self._root / job_id / "job.json").stat().st_mtime
+        return JobStatus(job_id, data["state"], "this machine", data["reason"], ended_at)
 
     def jobs(self) -> list[JobStatus]:
         """See the protocol."""
@@ -83,11 +86,12 @@ class LocalService:
         if not (folder / "job.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             data = {"spec": asdict(job), "state": "active", "closed": False, "reason": ""}
-            _write(folder / "job.json", data)
+            _write(folder / "job.json", data | {"filled_by": _this_process()})
 
     def add_tasks(self, job: JobSpec, tasks: Sequence[TaskSpec]) -> None:
         """See the protocol."""
         self._check_active(job.id)
+        self._change_job(job.id, filled_by=_this_process())
         position = len(self._task_folders(job.id))
         for task in tasks:
             folder = self._root / job.id / task.id
@@ -124,6 +128,22 @@ class LocalService:
         """See the protocol; a runner sees it at its next look and ends its processes."""
         self._change_job(job_id, state="ended", reason="cancelled")
 
+    def obstacle(self, job: JobStatus, tasks: Sequence[TaskStatus]) -> EvensplitError | None:
+        """See the protocol: nobody runs the job, or goes on filling it."""
+        state = self._state(job.id)
+        if not state["closed"] and _is_alive(state["filled_by"]):
+            return None
+        try:
+            with self._only_runner(job.id):
+                if self._state(job.id)["state"] == "ended":  # just now
+                    return None
+        except ServiceFailed:  # somebody does
+            return None
+        return RunnerLost(
+            f"the process that ran {job.id} has ended before it; run the same submit again, it "
+            "goes on where that stopped"
+        )
+
     def delete_job(self, job_id: str) -> None:
         """See the protocol."""
         shutil.rmtree(self._root / job_id, ignore_errors=True)
@@ -134,7 +154,7 @@ class LocalService:
         Raises:
             ServiceFailed: another process runs it already.
         """
-        with self._only_runner(job_id):
+        with self._only_runner(job_id, num_tries=20):
             runner = _Runner(self, job_id, self._task_folders(job_id), num_slots)
             try:
                 while self._state(job_id)["state"] == "active":
@@ -181,15 +201,17 @@ class LocalService:
             self._change_job(job_id, state="ended", reason="all tasks are complete")
 
     @contextmanager
-    def _only_runner(self, job_id: str) -> Iterator[None]:
+    def _only_runner(self, job_id: str, num_tries: int = 1) -> Iterator[None]:
+        """Hold a job's lock; whoever looks for an obstacle holds it for a moment too."""
         self._state(job_id)
         with (self._root / job_id / ".runner").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ServiceFailed(
-                    f"another process runs {job_id} already; `evensplit batch wait {job_id}`"
-                ) from error
+            while not _taken(lock):
+                num_tries -= 1
+                if not num_tries:
+                    raise ServiceFailed(
+                        f"another process runs {job_id} already; `evensplit batch wait {job_id}`"
+                    )
+                time.sleep(POLL_SECONDS)
             yield
 
 
@@ -280,6 +302,26 @@ class _Runner:
         else:
             why = reason or f"ended with exit code {code}"
             _change(folder, state="failed", exit_code=code, reason=why)
+
+
+def _this_process() -> dict[str, float]:
+    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def _is_alive(process: dict[str, float]) -> bool:
+    """Whether a process still is the one of this number; it may be another program's by now."""
+    try:
+        return psutil.Process(int(process["pid"])).create_time() == process["started"]
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _fresh() -> dict[str, Any]:

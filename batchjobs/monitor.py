@@ -32,7 +32,10 @@ ADVICE = {
     6: "do not use these parts; report it",
     70: "report a defect of evensplit, with the task's log",
 }
-_ADVICE_KILLED = "the process was ended from outside (memory, limits); submit again, it resumes"
+_ADVICE_KILLED = (
+    "the process was ended from outside (memory, --max-hours, --max-job-hours); submit again, it "
+    "resumes"
+)
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,11 @@ class TaskReport:
 
 @dataclass(frozen=True)
 class JobReport:
-    """A job with all its tasks at one moment."""
+    """A job with all its tasks at one moment, and what keeps those that wait from being run."""
 
     job: JobStatus
     tasks: tuple[TaskReport, ...]
+    obstacle: EvensplitError | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -69,7 +73,12 @@ class JobReport:
         return [item for item in self.tasks if item.task.state == "failed"]
 
     def error(self) -> EvensplitError | None:
-        """Return what a script should end with once the job has ended; None if all is done."""
+        """Return what a script should end with, None while there is nothing wrong.
+
+        Failed tasks of an active job may do better yet, so only what will not pass counts there.
+        """
+        if self.job.state == "active":
+            return self.obstacle
         not_done = [item for item in self.tasks if item.task.state != "done"]
         if not not_done:
             return None
@@ -83,7 +92,8 @@ class JobReport:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         tasks = [item.as_dict() for item in self.tasks]
-        return asdict(self.job) | {"counts": self.counts, "tasks": tasks}
+        obstacle = str(self.obstacle) if self.obstacle else ""
+        return asdict(self.job) | {"counts": self.counts, "obstacle": obstacle, "tasks": tasks}
 
 
 def look(service: Service, job_id: str) -> JobReport:
@@ -95,17 +105,26 @@ def look(service: Service, job_id: str) -> JobReport:
     job = service.find_job(job_id)
     if job is None:
         raise NoJob(f"there is no job {job_id}; see `evensplit batch list`")
-    return JobReport(job, tuple(_report(service, job_id, task) for task in service.tasks(job_id)))
+    tasks = tuple(_report(service, job_id, task) for task in service.tasks(job_id))
+    if job.state == "ended":
+        return JobReport(job, tasks)
+    return JobReport(job, tasks, service.obstacle(job, [item.task for item in tasks]))
 
 
 def wait(
     service: Service, job_id: str, on_look: Callable[[JobReport], None], *, poll_seconds: float
 ) -> JobReport:
-    """Look again and again until the job has ended; return the last report."""
+    """Look until the job has ended, or cannot; return the last report.
+
+    An obstacle counts when it is seen twice: the first nodes of a pool, or the process that runs
+    a job here, may be just about to begin.
+    """
+    num_stalled = 0
     while True:
         report = look(service, job_id)
         on_look(report)
-        if report.job.state == "ended":
+        num_stalled = num_stalled + 1 if report.obstacle else 0
+        if report.job.state == "ended" or num_stalled == 2:
             return report
         time.sleep(poll_seconds)
 

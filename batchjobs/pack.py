@@ -13,11 +13,24 @@ MOST_FILES_A_TASK = 64
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file with what its split is expected to take; ``problem`` if it could not be planned."""
+    """A file with what its split is expected to take.
+
+    Attributes:
+        file: source and destination.
+        num_parts: that it becomes.
+        parts_bytes: of all parts together.
+        memory_bytes: the least that the run takes.
+        disk_bytes: of the machine that runs it; 0 where parts go to a store.
+        network_bytes: that pass through that machine; a store copies the others by itself.
+        problem: why it could not be planned, empty if it could.
+    """
 
     file: FileSplit
     num_parts: int = 0
+    parts_bytes: int = 0
     memory_bytes: int = 0
+    disk_bytes: int = 0
+    network_bytes: int = 0
     problem: str = ""
 
 

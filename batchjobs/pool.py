@@ -6,7 +6,9 @@ Pure but for reading files; the requests are :mod:`batchjobs.client`'s.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,51 +33,91 @@ _PARAMETERS: Mapping[str, tuple[int, int]] = {
 }
 
 
+# What a node's own disk holds: the package as it came and as it is installed, and logs.
+NODE_DISK_BYTES = 4 * _GIB
+TASK_DISK_BYTES = _GIB >> 2
+
+
 @dataclass(frozen=True)
 class VmSize:
-    """A size of Azure's nodes."""
+    """A size of Azure's nodes: cores, memory, temporary disk, and network in bytes a second."""
 
     name: str
     num_cores: int
     memory_bytes: int
+    disk_bytes: int
+    network_bytes_per_second: int
 
 
-def _size(name: str, num_cores: int, memory_gib: int) -> VmSize:
-    return VmSize(name, num_cores, memory_gib * _GIB)
+@dataclass(frozen=True)
+class Need:
+    """What one task slot needs of its node."""
+
+    memory_bytes: int
+    disk_bytes: int = TASK_DISK_BYTES
+    network_bytes_per_second: int = 0
 
 
-# The smallest first; any other size may be named. Disks do not matter: parts go from the source to
-# the destination without touching the node's.
+def _size(name: str, num_cores: int, memory_gib: int, disk_gib: int, gigabits: float) -> VmSize:
+    network = int(gigabits * 1e9 / 8)
+    return VmSize(name, num_cores, memory_gib * _GIB, disk_gib * _GIB, network)
+
+
+# The cheapest first, by Microsoft's pages on the Ddsv5 and Edsv5 series; any other may be named.
 VM_SIZES = (
-    _size("standard_d2ds_v5", 2, 8),
-    _size("standard_e2ds_v5", 2, 16),
-    _size("standard_d4ds_v5", 4, 16),
-    _size("standard_e4ds_v5", 4, 32),
-    _size("standard_d8ds_v5", 8, 32),
-    _size("standard_e8ds_v5", 8, 64),
-    _size("standard_d16ds_v5", 16, 64),
-    _size("standard_e16ds_v5", 16, 128),
-    _size("standard_d32ds_v5", 32, 128),
-    _size("standard_e32ds_v5", 32, 256),
+    _size("standard_d2ds_v5", 2, 8, 75, 12.5),
+    _size("standard_e2ds_v5", 2, 16, 75, 12.5),
+    _size("standard_d4ds_v5", 4, 16, 150, 12.5),
+    _size("standard_e4ds_v5", 4, 32, 150, 12.5),
+    _size("standard_d8ds_v5", 8, 32, 300, 12.5),
+    _size("standard_e8ds_v5", 8, 64, 300, 12.5),
+    _size("standard_d16ds_v5", 16, 64, 600, 12.5),
+    _size("standard_e16ds_v5", 16, 128, 600, 12.5),
+    _size("standard_d32ds_v5", 32, 128, 1200, 16),
+    _size("standard_e32ds_v5", 32, 256, 1200, 16),
 )
 
 
-def choose_vm_size(task_memory_bytes: int, slots_per_node: int) -> VmSize:
-    """Return the smallest size whose every slot holds a task.
+def choose_vm_size(need: Need, slots_per_node: int) -> VmSize:
+    """Return the smallest size whose every slot holds a task and gets its network.
 
     Raises:
-        PoolTooSmall: none does.
+        PoolTooSmall: none does; the message says what falls short.
     """
     for size in VM_SIZES:
-        share = size.memory_bytes * NODE_MEMORY_MARGIN / slots_per_node
-        if share >= task_memory_bytes and size.num_cores >= slots_per_node:
+        if not _short_of(size, need, slots_per_node):
             return size
     largest = VM_SIZES[-1]
+    short = ", ".join(_short_of(largest, need, slots_per_node))
     raise PoolTooSmall(
-        f"{slots_per_node} tasks at once of {task_memory_bytes >> 20} MiB memory fit no known size "
-        f"(the largest is {largest.name}, {largest.memory_bytes >> 30} GiB); take fewer --slots or "
-        "a smaller --target-size, or name a --vm-size"
+        f"{slots_per_node} tasks at once of {need.memory_bytes >> 20} MiB memory fit no known size "
+        f"(the largest is {largest.name}, {largest.memory_bytes >> 30} GiB: too little {short}); "
+        "take fewer --slots or a smaller --target-size, or name a --vm-size"
     )
+
+
+def _short_of(size: VmSize, need: Need, slots: int) -> list[str]:
+    """Return what a size has too little of."""
+    checks = {
+        "memory": size.memory_bytes * NODE_MEMORY_MARGIN / slots >= need.memory_bytes,
+        "cores": size.num_cores >= slots,
+        "disk": size.disk_bytes >= NODE_DISK_BYTES + need.disk_bytes * slots,
+        "network": size.network_bytes_per_second >= need.network_bytes_per_second * slots,
+    }
+    return [name for name, is_enough in checks.items() if not is_enough]
+
+
+def could_hold(need: Need, slots_per_node: int = 1) -> str:
+    """Return words on which size could hold a task, for those who are told that theirs cannot."""
+    try:
+        return f"{choose_vm_size(need, slots_per_node).name} could"
+    except PoolTooSmall:
+        return f"no known size could, the largest has {VM_SIZES[-1].memory_bytes >> 30} GiB"
+
+
+def find_vm_size(name: str) -> VmSize | None:
+    """Return a size by its name, None if it is not known here."""
+    return next((size for size in VM_SIZES if size.name == name.lower()), None)
 
 
 def slot_memory_bytes(vm_size: str, slots_per_node: int, node_memory_bytes: int | None) -> int:
@@ -84,11 +126,19 @@ def slot_memory_bytes(vm_size: str, slots_per_node: int, node_memory_bytes: int 
     Raises:
         BadSetting: the size is unknown, and its memory is not given.
     """
-    known = {size.name: size.memory_bytes for size in VM_SIZES}
-    whole = node_memory_bytes or known.get(vm_size.lower())
+    known = find_vm_size(vm_size)
+    whole = node_memory_bytes or (known.memory_bytes if known else None)
     if whole is None:
         raise BadSetting(f"how much memory {vm_size} has is not known; give --node-memory")
     return int(whole * NODE_MEMORY_MARGIN / slots_per_node)
+
+
+def slot_disk_bytes(vm_size: str, slots_per_node: int) -> int | None:
+    """Return what one slot has of its node's temporary disk, None if that is not known."""
+    known = find_vm_size(vm_size)
+    if known is None:
+        return None
+    return max(0, known.disk_bytes - NODE_DISK_BYTES) // slots_per_node
 
 
 def check_name(name: str) -> str:
@@ -102,6 +152,21 @@ def check_name(name: str) -> str:
             f"{name!r} is no name for a pool: 1 to 64 letters, digits, hyphens and underscores"
         )
     return name
+
+
+def parse_container(text: str) -> str:
+    """Return a container's image.
+
+    Raises:
+        BadSetting: it has no tag or digest of its own.
+    """
+    tag = text.rpartition("/")[2].partition(":")[2]
+    if any(char.isspace() for char in text) or tag in ("", "latest"):
+        raise BadSetting(
+            f"container {text!r} is not SERVER/NAME:TAG or SERVER/NAME@sha256:DIGEST with a tag of "
+            "its own (not latest: nodes of one pool would differ)"
+        )
+    return text
 
 
 def parse_image(text: str) -> tuple[str, str, str, str]:
@@ -169,3 +234,12 @@ def read_package(folder: Path) -> tuple[str, dict[str, bytes]]:
         )
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     return id_of("package", digests), files
+
+
+def zip_package(files: Mapping[str, bytes]) -> bytes:
+    """Return a package as an archive, what an application package is uploaded as."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:  # wheels are compressed
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()

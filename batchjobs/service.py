@@ -17,13 +17,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from batchjobs.spec import JobSpec, TaskSpec
-from engine import RetryError
+from engine import EvensplitError, RetryError
 
 PROGRESS, RESULT = "progress.json", "result.json"
 STDOUT, STDERR = "stdout.txt", "stderr.txt"
 WORKING_FOLDER = "wd"
 SPEC_VARIABLE = "EVENSPLIT_TASK_SPEC"
 SLOTS_VARIABLE = "EVENSPLIT_SLOTS_PER_NODE"
+
+# Who asks Azure Batch; see batchjobs.client.credentials.
+CREDENTIALS = ("auto", "key", "service-principal", "cli", "identity")
 
 NODE_MEMORY_MARGIN = 0.8  # the node's system and agent live there too
 
@@ -64,12 +67,18 @@ class TaskStatus:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One job as the service sees it."""
+    """One job as the service sees it.
+
+    ``ended_at`` is seconds of the epoch, 0 if it has not ended; ``is_closed`` is False while it may
+    get more tasks, so that it does not end with its last one.
+    """
 
     id: str
     state: JobState
     pool_id: str = ""
     reason: str = ""
+    ended_at: float = 0.0
+    is_closed: bool = True
 
 
 class Service(Protocol):
@@ -101,6 +110,9 @@ class Service(Protocol):
 
     def cancel_job(self, job_id: str) -> None:
         """End a job and what runs of it."""
+
+    def obstacle(self, job: JobStatus, tasks: Sequence[TaskStatus]) -> EvensplitError | None:
+        """Return what keeps an active job's tasks from ever being run, None if they may be."""
 
     def delete_job(self, job_id: str) -> None:
         """Forget a job and its tasks."""

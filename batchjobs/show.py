@@ -6,14 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchjobs.fanout import BYTES_PER_SECOND, SECONDS_A_TASK, Submission
 from batchjobs.monitor import JobReport
-from batchjobs.pack import PlannedFile
-from batchjobs.spec import TaskSpec
+from batchjobs.simulate import Fleet, Forecast
+
+if TYPE_CHECKING:
+    from batchjobs.client import Noted
 
 _MOST_LINES = 40
 _LOG_LINE_SECONDS = 10.0
@@ -29,37 +31,81 @@ def task_result(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, f"{result['outcome']}: {result['num_parts']} parts"])
 
 
-def job_plan(
-    job_id: str, tasks: Sequence[TaskSpec], files: Sequence[PlannedFile], seconds: float
-) -> None:
+def job_plan(plan: Mapping[str, Any]) -> None:
     """Print what submit would do."""
-    planned = {item.file.source: item for item in files}
-    click.echo(f"job {job_id}: {len(files)} files in {len(tasks)} tasks; nothing is submitted")
-    for item in tasks[:_MOST_LINES]:
-        members = [planned[file.source] for file in item.files]
-        parts = sum(member.num_parts for member in members)
-        memory = max(member.memory_bytes for member in members) >> 20
+    tasks = plan["tasks"]
+    num_files = sum(len(task["files"]) for task in tasks)
+    click.echo(
+        f"job {plan['job']}: {num_files} files in {len(tasks)} tasks on {plan['pool']}; nothing is "
+        "submitted"
+    )
+    click.echo(f"  {'size':>12}  {'parts':>6}  {'memory':>10}  {'disk':>11}  slots  expected  file")
+    for task in tasks[:_MOST_LINES]:
         click.echo(
-            f"  {item.size_bytes / 1e6:12,.1f} MB  {parts:6,} parts  {memory:6,} MiB memory  "
-            f"{item.num_slots} slots  {item.title}"
+            f"  {task['size_bytes'] / 1e6:9,.1f} MB  {task['num_parts']:6,}  "
+            f"{task['memory_bytes'] >> 20:6,} MiB  {task['disk_bytes'] / 1e6:8,.1f} MB  "
+            f"{task['num_slots']:5}  {task['expected_seconds']:6,.0f} s  {task['title']}"
         )
     if len(tasks) > _MOST_LINES:
         click.echo(f"  and {len(tasks) - _MOST_LINES} smaller tasks (--json lists all)")
-    for file in files:
-        if file.problem:
-            click.secho(f"  ! will fail: {file.problem}", fg="yellow")
+    for problem in plan["problems"].values():
+        click.secho(f"  ! will fail: {problem}", fg="yellow")
     click.echo(
-        f"about {seconds:,.0f} s, if a task takes {SECONDS_A_TASK:.0f} s and "
-        f"{BYTES_PER_SECOND / 1e6:.0f} MB a second"
+        f"about {plan['expected_seconds']:,.0f} s on {plan['num_slots']} slots, if a task takes "
+        f"{SECONDS_A_TASK:.0f} s and {BYTES_PER_SECOND / 1e6:.0f} MB a second"
     )
 
 
-def submission(made: Submission) -> str:
-    """Return what submit did in a line."""
-    return (
+def requests(noted: Sequence[Noted], uploads: Mapping[str, int]) -> None:
+    """Print the requests that would change something, and the files that would be uploaded."""
+    if uploads:
+        place = next(iter(uploads)).rpartition("/")[0]
+        click.echo(
+            f"upload {len(uploads)} files, {sum(uploads.values()) / 1e6:,.1f} MB, to {place}"
+        )
+    for item in noted:
+        number = len(item.body["value"]) if "value" in (item.body or ()) else 0
+        what = f"{number} tasks, " if number else ""
+        click.echo(f"{item.method:6} {item.path}  {what}{item.num_bytes:,} bytes")
+
+
+def forecast(found: Forecast, num_files: int, fleet: Fleet, said: Sequence[str]) -> None:
+    """Print what a simulation came to, and all that it assumes."""
+    rows = {
+        "files": f"{num_files:,} in {found.num_tasks:,} tasks, {found.total_bytes / 1e9:,.1f} GB",
+        "pool": f"at most {fleet.most_dedicated:,} dedicated and {fleet.most_spot:,} Spot nodes of "
+        f"{fleet.slots_per_node} slots, {fleet.formula}; {found.most_nodes:,} at once",
+        "makespan": f"{duration(found.makespan_seconds)}, of which the longest task takes "
+        f"{duration(found.longest_task_seconds)}",
+        "node-hours": f"{found.dedicated_node_hours:,.1f} dedicated, {found.spot_node_hours:,.1f} "
+        f"Spot; slots busy {found.slots_busy_share:.0%} of them",
+        "cost": f"{found.cost:,.2f}, in the unit of the prices",
+        "preempted": f"{found.num_lost_nodes:,} nodes; {found.num_requeues:,} tasks begun again, "
+        f"{duration(found.repeated_seconds)} of work done twice",
+    }
+    for name, text in rows.items():
+        click.echo(f"{name:11} {text}")
+    click.echo("if")
+    for text in said:
+        click.echo(f"  - {text}")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    if seconds < 2 * 86400:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 86400:,.1f} days"
+
+
+def submission(made: Submission, new_pool: str = "") -> str:
+    """Return what submit did in a line, and the pool that it made in another."""
+    line = (
         f"job {made.job_id}: {made.num_added} tasks added, {made.num_run_again} to run again, "
         f"{made.num_found} found as they should be"
     )
+    return f"pool {new_pool} is made\n{line}" if new_pool else line
 
 
 def counts(report: JobReport) -> str:

@@ -36,6 +36,7 @@ _SETTING_TYPES: Mapping[str, type] = {
     "credential": str,
     "transfer": str,
 }
+CONTAINER_PREFIX = "container:"  # before an image, where a task names what runs it
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -93,7 +94,8 @@ class TaskSpec:
         files: usually one; several small ones may share a task.
         settings: of each split, by the façade's names.
         num_slots: of the node's task slots that it takes.
-        package: name of the package that runs it (version and hash); empty for what is installed.
+        package: name of the package that runs it (version and hash), ``container:IMAGE``, or empty
+            for what is installed.
     """
 
     files: tuple[FileSplit, ...]
@@ -159,8 +161,11 @@ class JobSpec:
         max_retries: of a task that ends with an error; a lost node is not counted.
         max_task_seconds: wall-clock limit of one task.
         retention_seconds: how long a node keeps a task's files.
+        max_job_seconds: wall-clock limit of the whole job, 0 for none.
         outputs_url: container for stdout, stderr and results, empty for none.
         identity: resource id of the pool's managed identity that may write there.
+        client_id: of the pool's managed identity that reads and writes data, where it has several.
+        labels: names and values for people and their bills, kept as the job's metadata.
         attempt: counts calls that found the job before ended, and tasks to do.
     """
 
@@ -172,8 +177,11 @@ class JobSpec:
     max_retries: int = 2
     max_task_seconds: int = 24 * 3600
     retention_seconds: int = 7 * 24 * 3600
+    max_job_seconds: int = 0
     outputs_url: str = ""
     identity: str = ""
+    client_id: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
     attempt: int = 0
     prefix: str = "evensplit"
 
@@ -195,8 +203,13 @@ class PoolSpec:
         num_dedicated: nodes; 0 while a formula decides.
         num_spot: nodes that may be taken away at any time; 0 while a formula decides.
         formula: autoscale formula as text, empty for fixed numbers.
-        package: name of the package that the start task installs.
-        package_container: container of the account's own storage that holds the package.
+        package: name of the package that the start task installs; empty for a container.
+        package_container: container of the account's own storage that holds the package, or with
+            ``identity`` its URL.
+        application: ``NAME:VERSION`` of the application package that holds the package, instead.
+        container: image that tasks run in, tag or digest pinned, instead of a package.
+        registry: server of the image, if it needs a login: that of ``identity``.
+        identity: resource id of the user-assigned managed identity of the nodes.
     """
 
     vm_size: str
@@ -208,8 +221,17 @@ class PoolSpec:
     formula: str = ""
     package: str = ""
     package_container: str = ""
+    application: str = ""
+    container: str = ""
+    registry: str = ""
+    identity: str = ""
 
     @property
     def id(self) -> str:
         """Its name, unless the user gives one."""
         return id_of("evensplit", asdict(self))
+
+    @property
+    def program(self) -> str:
+        """What :attr:`TaskSpec.package` says of tasks that run here."""
+        return f"{CONTAINER_PREFIX}{self.container}" if self.container else self.package

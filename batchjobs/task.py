@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,11 @@ def measure_slot(slots_per_node: int, num_slots: int) -> Slot:
 class TaskProgress(engine.Progress):
     """Writes how far a task is; sizes are of the parts, of files not begun yet of the source."""
 
-    def __init__(self, folder: Path, spec: TaskSpec) -> None:
+    def __init__(
+        self, folder: Path, spec: TaskSpec, say: Callable[[str], None] | None = None
+    ) -> None:
         self._path = folder / PROGRESS
+        self._say = say
         self._sizes = [file.size_bytes for file in spec.files]
         self._parts = [0, 0]
         self._done_bytes = 0
@@ -89,6 +92,9 @@ class TaskProgress(engine.Progress):
             "total_bytes": sum(self._sizes),
         }
         write_json(self._path, data)
+        if self._say is not None:
+            done, total = self._done_bytes / 1e6, sum(self._sizes) / 1e6
+            self._say(f"{self._parts[0]} of {self._parts[1]} parts, {done:.1f} of {total:.1f} MB")
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -98,19 +104,33 @@ def write_json(path: Path, data: Any) -> None:
     hidden.replace(path)
 
 
-def run_task(spec: TaskSpec, folder: Path, slot: Slot) -> dict[str, Any]:
+def run_task(
+    spec: TaskSpec,
+    folder: Path,
+    slot: Slot,
+    *,
+    num_parts_listed: int = 0,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
     """Split every file of a task and write ``result.json``; return what it holds.
 
     A file that fails does not keep the others from being split.
+
+    Args:
+        spec: the task.
+        folder: its working directory.
+        slot: what it may use.
+        num_parts_listed: of each file, parts that the result lists besides counting them.
+        say: is told how far it is, a line each time.
     """
     # An earlier attempt may have left its own, and this one may be killed.
     (folder / RESULT).unlink(missing_ok=True)
     settings = _fitted(spec.settings, slot)
-    progress = TaskProgress(folder, spec)
+    progress = TaskProgress(folder, spec, say)
     files: list[dict[str, Any]] = []
     for index, file in enumerate(spec.files):
         progress.begin(index)
-        files.append(_split(file, settings, progress))
+        files.append(_split(file, settings, progress, num_parts_listed))
     result = _summed(spec, files)
     write_json(folder / RESULT, result)
     return result
@@ -138,7 +158,9 @@ def _fitted(settings: Mapping[str, Any], slot: Slot) -> dict[str, Any]:
     return {**settings, "memory": memory_bytes, "workers": workers}
 
 
-def _split(file: FileSplit, settings: Mapping[str, Any], progress: TaskProgress) -> dict[str, Any]:
+def _split(
+    file: FileSplit, settings: Mapping[str, Any], progress: TaskProgress, num_listed: int
+) -> dict[str, Any]:
     about = {"source": file.source, "destination": file.destination}
     try:
         _check_version(file, settings)
@@ -149,16 +171,24 @@ def _split(file: FileSplit, settings: Mapping[str, Any], progress: TaskProgress)
         full = OverBudget("out of memory; give the task more slots, or the pool larger nodes")
         return about | {"error": full.as_dict()}
     parts = done.manifest.parts
-    return about | {
-        "num_parts": len(parts),
-        "num_rows": done.manifest.num_rows,
-        "size_bytes": done.manifest.size_bytes,
-        "reencoded_bytes": sum(part.reencoded_bytes for part in parts),
-        "num_resumed": done.num_resumed,
-        "elapsed_seconds": round(done.elapsed_seconds, 3),
-        "peak_memory_bytes": done.peak_memory_bytes,
-        "manifest": f"{done.destination}/_evensplit/manifest.json",
-    }
+    listed = [
+        {"name": part.name, "num_rows": part.num_rows, "size_bytes": part.size_bytes}
+        for part in parts[:num_listed]
+    ]
+    return (
+        about
+        | ({"parts": listed} if num_listed else {})
+        | {
+            "num_parts": len(parts),
+            "num_rows": done.manifest.num_rows,
+            "size_bytes": done.manifest.size_bytes,
+            "reencoded_bytes": sum(part.reencoded_bytes for part in parts),
+            "num_resumed": done.num_resumed,
+            "elapsed_seconds": round(done.elapsed_seconds, 3),
+            "peak_memory_bytes": done.peak_memory_bytes,
+            "manifest": f"{done.destination}/_evensplit/manifest.json",
+        }
+    )
 
 
 def _check_version(file: FileSplit, settings: Mapping[str, Any]) -> None:

@@ -119,6 +119,12 @@ class OverQuota(CallError):
     kind = "call.quota"
 
 
+class NoNodes(CallError):
+    """The pool has no node that could run tasks, and will get none by itself."""
+
+    kind = "call.no-nodes"
+
+
 class SourceError(EvensplitError):
     """The source is not a file that can be split without loss."""
 
@@ -219,6 +225,12 @@ class ServiceFailed(RetryError):
     """Azure Batch failed or refused in a way that may pass."""
 
     kind = "retry.batch"
+
+
+class RunnerLost(RetryError):
+    """The process that filled or ran a job has ended before the job."""
+
+    kind = "retry.runner-lost"
 
 
 class TasksInterrupted(RetryError):

@@ -144,6 +144,11 @@ class Settings:
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise BadSetting(f"{name} is {number}; it must be at least 1")
+        if self.scheduler and (self.memory_bytes or self.num_workers):
+            raise BadSetting(
+                "--memory and --workers are for this machine; with --scheduler the cluster's "
+                "workers say what they have: leave the two out"
+            )
         if self.cut not in ("row", "row-group"):
             raise BadSetting(f"cut is {self.cut!r}; choose row or row-group")
         self._check_name()

@@ -12,16 +12,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 from engine import memory
 from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarget
-from engine.format.footer import Footer
+from engine.format.footer import Footer, Range
+from engine.format.page_map import PageMap
+from engine.format.pages import PageType
 from engine.layout import OpenFile, open_file
 from engine.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
-from engine.page_maps import page_maps, read_header, read_headers
+from engine.page_maps import page_maps, read_each_header
 from engine.settings import Access
 from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using
@@ -213,22 +215,22 @@ class _ColumnBytes(NamedTuple):
 def _column_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> Iterator[_ColumnBytes]:
     """Yield, for each column, what opening its pages takes at once, and what stays of it."""
     columns = file.row_group(piece.row_group).columns
-    for chunk, pages in zip(columns, page_maps(file, piece.row_group), strict=True):
+    maps = page_maps(file, piece.row_group)
+    opened = [_opened_pages(pages, piece, kind) for pages in maps]
+    headers = iter(read_each_header(file, list(chain.from_iterable(opened))))
+    for chunk, pages, places in zip(columns, maps, opened, strict=True):
         ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
         dictionary_bytes, num_entries, value_bytes = 0, 0, 0.0
-        if pages.dictionary is not None and kind != "recode":
-            dictionary_bytes = round(ratio * pages.dictionary.length)
-            num_entries = read_header(file, pages.dictionary).num_values
-            value_bytes = dictionary_bytes / max(1, num_entries)
-        opened = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
-        if kind != "cut" and pages.num_pages:
-            opened.add(max(range(pages.num_pages), key=lambda page: pages.sizes[page]))
         most = 0
-        for page in opened:
-            header = read_headers(file, pages, page, page + 1)
+        for header in islice(headers, len(places)):
+            if header.type is PageType.DICTIONARY:
+                dictionary_bytes = round(ratio * (header.header_bytes + header.compressed_bytes))
+                num_entries = header.num_values
+                value_bytes = dictionary_bytes / max(1, num_entries)
+                continue
             page_bytes = memory.page_bytes(
-                page_bytes=header.uncompressed_bytes,
-                num_values=max(header.num_values),
+                page_bytes=header.uncompressed_bytes + header.header_bytes,
+                num_values=header.num_values,
                 value_bytes=value_bytes,
                 is_built=kind == "gather" or (kind == "build" and pages.dictionary is not None),
             )
@@ -237,6 +239,15 @@ def _column_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> Iterator
         kept = memory.kept_chunk_bytes(dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages)
         united = memory.united_bytes(dictionary_bytes=dictionary_bytes, num_entries=num_entries)
         yield _ColumnBytes(most, kept, united)
+
+
+def _opened_pages(pages: PageMap, piece: RowGroupSlice, kind: _Kind) -> list[Range]:
+    """Return the pages of a chunk that stand for all that are opened, the dictionary first."""
+    numbers = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
+    if kind != "cut" and pages.num_pages:
+        numbers.add(max(range(pages.num_pages), key=lambda page: pages.sizes[page]))
+    dictionary = [] if pages.dictionary is None or kind == "recode" else [pages.dictionary]
+    return [*dictionary, *(pages.page(number) for number in sorted(numbers))]
 
 
 def _forget_ended(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> None:

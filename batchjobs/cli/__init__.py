@@ -1,8 +1,8 @@
-"""``evensplit batch``: :mod:`batchjobs.cli.jobs` and :mod:`batchjobs.cli.pools`."""
+"""``evensplit batch``: commands on jobs, pools, plans, activities and all of Azure."""
 
 from __future__ import annotations
 
-from batchjobs.cli import jobs, pools
+from batchjobs.cli import activity, deploy, jobs, pools, simulate, submit
 from batchjobs.cli.group import batch
 
-__all__ = ["batch", "jobs", "pools"]
+__all__ = ["activity", "batch", "deploy", "jobs", "pools", "simulate", "submit"]

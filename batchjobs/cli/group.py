@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from batchjobs import client
-from batchjobs.client import AzureBatch
 from batchjobs.fanout import plan_files
 from batchjobs.local import PREFIX, LocalService, default_root
 from batchjobs.pack import PlannedFile
-from batchjobs.service import Service
+from batchjobs.service import CREDENTIALS, Service
 from batchjobs.spec import checked_settings
+
+if TYPE_CHECKING:
+    from batchjobs.client import AzureBatch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,7 +60,7 @@ def account(function: F) -> F:
     )
     login = click.option(
         "--login",
-        type=click.Choice(client.CREDENTIALS),
+        type=click.Choice(CREDENTIALS),
         default="auto",
         show_default=True,
         envvar="EVENSPLIT_BATCH_LOGIN",
@@ -72,6 +73,8 @@ def account(function: F) -> F:
 
 def azure(endpoint: str, login: str) -> AzureBatch:
     """Return the Batch account's service."""
+    from batchjobs import client  # a task on a node needs none of it
+
     return client.connect(endpoint, login, os.environ)
 
 

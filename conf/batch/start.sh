@@ -5,7 +5,8 @@
 #
 # Beside it: evensplit's wheel, constraints.txt, and the wheels of pip and of everything evensplit needs
 # for the node's Python (`make package` collects them). Nothing is fetched, so what works today works
-# next month. Runs again on every reboot; a stamp, made last, says that there is nothing to do.
+# next month. Runs again on every reboot; a stamp, made last, says that there is nothing to do. Data Factory's
+# command lines name no package: they take evensplit/current.
 set -euo pipefail
 
 package=${1:?name of the package}
@@ -28,4 +29,5 @@ fi
 "$target/bin/python" "${pips[0]}/pip" install --quiet --disable-pip-version-check --no-cache-dir \
     --no-index --find-links "$here" --constraint "$here/constraints.txt" evensplit
 "$target/bin/evensplit" --version
+ln -sfn "$package" "${target%/*}/current"
 touch "$target/.installed"

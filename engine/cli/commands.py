@@ -243,7 +243,7 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace another plan's parts in DEST.")
 @_json
 def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settings: Any) -> None:
-    r"""Split SRC into equal parts in the folder DEST.
+    """Split SRC into equal parts in the folder DEST.
 
     SRC is a file, a folder, a glob or a URL; several with one schema become one sequence of rows.
     Parts are at most --target-size large, as few and as equal as can be. Compressed bytes are
@@ -253,7 +253,7 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
       evensplit split big.parquet parts/
       evensplit split big.parquet parts/ --target-size 256MiB --cut row-group
       evensplit split 'daily/*.parquet' parts/ --parts 16
-    """
+    """  # noqa: D301 - click wants the backspace itself
     if resume and settings["overwrite"]:
         raise click.UsageError("--resume and --overwrite exclude each other")
     from engine.cli import show

@@ -7,6 +7,7 @@ the file. Pages themselves are not kept. How chunks are made of them is the busi
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from engine.format import statistics as st
 from engine.format import thrift
 from engine.format.chained import decode_chained
 from engine.format.codecs import decompress
-from engine.format.footer import ColumnChunk, Encoding, Leaf, Type, value
+from engine.format.footer import ColumnChunk, Encoding, Leaf, Range, Type, value
 from engine.format.one_page import as_ordered, decode_values
 from engine.format.page_index import ColumnIndex, OffsetIndex
 from engine.format.page_map import PageMap
@@ -47,6 +48,7 @@ class SourceChunk:
         self.value_bytes = self._value_bytes()
         self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
         self._dictionary: tuple[PageHeader, Any] | None = None
+        self._reading_dictionary = threading.Lock()
         self.is_chained = chains_pages(file.footer.created_by, self.chunk)
         self._last_values: dict[int, bytes] = {}  # by page, where pages continue each other
         self._evidence: dict[bool, st.Evidence] = {}
@@ -56,7 +58,7 @@ class SourceChunk:
         if where is None:
             return None
         try:
-            index = ColumnIndex.decode(self.file.source.read(where.offset, where.length))
+            index = ColumnIndex.decode(_index_bytes(self.file, self.row_group, where))
         except BadStructure:
             return None  # a damaged index proves nothing; the part goes without
         return index if index.num_pages == self.pages.num_pages else None
@@ -66,19 +68,20 @@ class SourceChunk:
         if where is None or self.leaf.physical is not Type.BYTE_ARRAY:
             return None
         try:
-            index = OffsetIndex.decode(self.file.source.read(where.offset, where.length))
+            index = OffsetIndex.decode(_index_bytes(self.file, self.row_group, where))
         except BadStructure:
             return None
         return index.unencoded_bytes if len(index.locations) == self.pages.num_pages else None
 
     def dictionary(self) -> tuple[PageHeader, Any]:
         """Return the dictionary page's header and its values as an Arrow array."""
-        if self._dictionary is None:
-            header, body = self.dictionary_page()
-            plain = decompress(self.chunk.codec, body, header.uncompressed_bytes)
-            values = decode_values(self.leaf, Encoding.PLAIN, plain, header.num_values)
-            self._dictionary = header, values
-        return self._dictionary
+        with self._reading_dictionary:  # parts on both sides of a cut may ask at once
+            if self._dictionary is None:
+                header, body = self.dictionary_page()
+                plain = decompress(self.chunk.codec, body, header.uncompressed_bytes)
+                values = decode_values(self.leaf, Encoding.PLAIN, plain, header.num_values)
+                self._dictionary = header, values
+            return self._dictionary
 
     def dictionary_page(self) -> tuple[PageHeader, bytes]:
         """Return the dictionary page's header and its body as it lies in the file."""
@@ -252,9 +255,26 @@ def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:
     """Return an opened chunk, kept with the file until it or its row group is dropped."""
     chunks: dict[int, SourceChunk] = file.notes.setdefault(("cut chunks", row_group), {})
     found = chunks.get(leaf.index)
+    return found or chunks.setdefault(leaf.index, SourceChunk(file, row_group, leaf))
+
+
+def _index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
+    """Return a page index, read with all others of its row group: they lie side by side."""
+    found: dict[Range, bytes] | None = file.notes.get(("indexes", row_group))
     if found is None:
-        found = chunks[leaf.index] = SourceChunk(file, row_group, leaf)
-    return found
+        places = [
+            place
+            for chunk in file.row_group(row_group).columns
+            for place in (chunk.column_index, chunk.offset_index)
+            if place is not None
+        ]
+        try:
+            found = dict(zip(places, file.source.read_many(places), strict=True))
+        except BadStructure:  # one of them lies behind the file's end
+            found = {}
+        file.notes["indexes", row_group] = found
+    kept = found.get(where)
+    return file.source.read(where.offset, where.length) if kept is None else kept
 
 
 def drop_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> None:

@@ -1,29 +1,37 @@
 """A Batch service on 127.0.0.1 for the unmodified SDK: the routes that evensplit uses.
 
 Written from the REST description of 2025-06-01. It checks what it is sent (version, SharedKey
-signature, content type, names, fields, limits) and answers as the service does: pages, 409 for what
-exists, errors a task in a bulk add, 413, 429 with Retry-After. Nodes run the command lines as real
-processes. Not here: VMs, start tasks, evaluation of formulas, time.
+signature, content type, bodies by the description, ids, limits) and answers as the service does:
+pages, 409 for what exists, errors a task in a bulk add, 413, 429 with Retry-After. Nodes run the
+command lines as real processes (:mod:`tests.batchjobs.fake_nodes`). Not here: VMs, evaluation of
+formulas.
+
+    with serving(folder, azurite.client()) as fake, fake.working():
+        …  # fake.url, fake.preempt_node(name), fake.refuse, fake.jobs, fake.tasks
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import datetime
 import hashlib
 import hmac
+import itertools
 import json
-import os
 import re
-import shlex
-import shutil
-import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from azure.batch import models
+
+from tests.batchjobs.fake_nodes import Node, complete
+from tests.batchjobs.request_check import problems
 
 ACCOUNT, KEY = "evensplit", base64.b64encode(b"no secret: for tests only").decode()
 API_VERSION = "2025-06-01"
@@ -31,20 +39,6 @@ PAGE = 100
 BODY_BYTES = 1 << 20
 LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 BIN = Path(sys.executable).parent
-
-# What a request may hold, by the official description; None: not looked into.
-TASK_FIELDS = {
-    "id", "displayName", "commandLine", "environmentSettings", "requiredSlots", "constraints",
-    "outputFiles",
-}  # fmt: skip
-JOB_FIELDS = {
-    "id", "poolInfo", "onAllTasksComplete", "constraints", "metadata", "commonEnvironmentSettings",
-}  # fmt: skip
-POOL_FIELDS = {
-    "id", "vmSize", "taskSlotsPerNode", "virtualMachineConfiguration", "taskSchedulingPolicy",
-    "startTask", "metadata", "targetDedicatedNodes", "targetLowPriorityNodes", "enableAutoScale",
-    "autoScaleFormula", "autoScaleEvaluationInterval",
-}  # fmt: skip
 
 
 class Refusal(Exception):
@@ -57,19 +51,29 @@ class FakeBatch:
     """State, and what the tests want to know or to go wrong.
 
     ``refuse``: (method, path pattern, refusal) taken off one by one, before anything else is done.
-    ``after``: the same, but the request takes effect and its answer is lost.
+    ``after``: the same, but the request takes effect and its answer is lost. Both also take a
+    function to call instead of a refusal.
+    ``resize_error``: what new nodes fail with, a dictionary of code and message.
+    ``storage``: a BlobServiceClient of Azurite, for packages and output files.
+    ``environment``: variables of every process on a node.
+    ``login``: variables that let the client in.
+    ``spans``: seconds of the last run of each task, by its id.
+    ``applications``: zip archives by ``NAME:VERSION``.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.jobs, self.tasks, self.pools, self.requests = {}, {}, {}, []
+    def __init__(self, folder: Path, storage=None):
+        self.folder, self.storage = folder, storage
+        self.jobs, self.tasks, self.pools, self.nodes, self.requests = {}, {}, {}, {}, []
         self.refuse, self.after, self.formulas = [], [], []
+        self.resize_error, self.environment, self.applications = None, {}, {}
         self.lock = threading.RLock()
+        self.login = {"AZURE_BATCH_ACCOUNT": ACCOUNT, "AZURE_BATCH_ACCESS_KEY": KEY}
         self.shared = folder / "shared"
-        self.running = {}
+        self.spans = {}
+        self._held, self._names = {}, itertools.count()
 
     def install(self, package):
-        """Put the command of this environment where a start task would."""
+        """Put the command of this environment where a start task would, for nodes without one."""
         place = self.shared / "evensplit" / package / "bin"
         place.mkdir(parents=True)
         (place / "evensplit").symlink_to(BIN / "evensplit")
@@ -77,88 +81,121 @@ class FakeBatch:
     def count(self, method, pattern):
         return sum(m == method and bool(re.fullmatch(pattern, p)) for m, p in self.requests)
 
-    # -- nodes
-
-    def run(self, job_id):
-        """Run what waits in a job, two at once."""
-        with ThreadPoolExecutor(2) as nodes:
-            list(nodes.map(lambda task: self.run_one(job_id, task), self._waiting(job_id)))
-        self._end_if_over(job_id)
-
-    def _waiting(self, job_id):
-        return [t for t in list(self.tasks[job_id].values()) if t["state"] == "active"]
-
-    def run_one(self, job_id, task):
-        retries = task["constraints"]["maxTaskRetryCount"]
-        info = task["executionInfo"]
-        while True:
-            code = self._process(job_id, task).wait()
-            if code == 0 or info["retryCount"] == retries:
-                break
-            info["retryCount"] += 1
-        self._complete(task, code)
-
-    def start(self, job_id, task):
-        """Begin a task that :meth:`preempt` will end."""
-        task["state"] = "running"
-        self.running[task["id"]] = self._process(job_id, task)
-
-    def preempt(self, job_id, task):
-        process = self.running.pop(task["id"])
-        os.killpg(process.pid, 9)
-        process.wait()
-        shutil.rmtree(self.directory(job_id, task["id"]))
-        task["state"] = "active"
-        task["executionInfo"]["requeueCount"] += 1
-
     def directory(self, job_id, task_id):
         return self.folder / "tasks" / job_id / task_id
 
-    def _process(self, job_id, task):
-        place = self.directory(job_id, task["id"])
-        (place / "wd").mkdir(parents=True, exist_ok=True)
-        settings = self.jobs[job_id].get("commonEnvironmentSettings", [])
-        settings = settings + task.get("environmentSettings", [])
-        environment = os.environ | {item["name"]: item["value"] for item in settings}
-        environment |= {
-            "AZ_BATCH_TASK_WORKING_DIR": str(place / "wd"),
-            "AZ_BATCH_TASK_DIR": str(place),
-            "AZ_BATCH_NODE_SHARED_DIR": str(self.shared),
-            "AZ_BATCH_JOB_ID": job_id,
-            "AZ_BATCH_TASK_ID": task["id"],
-        }
-        # As on a node there is no shell but the one that the command line names.
-        with (place / "stdout.txt").open("ab") as out, (place / "stderr.txt").open("ab") as err:
-            return subprocess.Popen(
-                shlex.split(task["commandLine"]),
-                env=environment,
-                stdout=out,
-                stderr=err,
-                cwd=place / "wd",
-                start_new_session=True,
-            )
+    # -- nodes
 
-    def _complete(self, task, code):
-        info = task["executionInfo"]
-        info |= {"exitCode": code, "result": "success" if code == 0 else "failure"}
-        if code:
-            message = "The task exited with an exit code representing a failure"
-            info["failureInfo"] = {
-                "category": "usererror", "code": "FailureExitCode", "message": message,
-            }  # fmt: skip
-        task["state"] = "completed"
+    @contextlib.contextmanager
+    def working(self):
+        """Meanwhile pools have their nodes, which run start tasks and tasks in the background."""
+        stop = threading.Event()
+
+        def work():
+            while not stop.wait(0.02):
+                with self.lock:
+                    for pool_id in list(self.pools):
+                        self._fit(pool_id)
+                    self._step(list(self.nodes.values()))
+
+        with ThreadPoolExecutor(1) as thread:
+            working = thread.submit(work)
+            try:
+                yield
+            finally:
+                stop.set()
+        working.result()
+
+    def preempt_node(self, name):
+        """Take a node away; what ran there begins anew, and a new node comes."""
+        with self.lock:
+            self.nodes.pop(name).preempt()
+
+    def set_nodes(self, pool_id, dedicated, spot=0):
+        """Do what the formula of a pool would."""
+        with self.lock:
+            self._allocate(self._pool(pool_id), dedicated, spot)
+
+    def run(self, job_id, num_nodes=2):
+        """Run what waits in a job on nodes that :meth:`install` made ready."""
+        pool_id = self.jobs[job_id]["poolInfo"]["poolId"]
+        nodes = [self._node(pool_id, is_ready=True) for _ in range(num_nodes)]
+        while any(task["state"] != "completed" for task in self.tasks[job_id].values()):
+            with self.lock:
+                self._step(nodes, job_id)
+            time.sleep(0.01)
+        self._end_if_over(job_id)
+
+    def start(self, job_id, task):
+        """Begin a task that :meth:`preempt` will end."""
+        node = self._node(self.jobs[job_id]["poolInfo"]["poolId"], is_ready=True)
+        node.begin(job_id, task)
+        self._held[task["id"]] = node
+
+    def preempt(self, job_id, task):
+        self._held.pop(task["id"]).preempt()
+
+    def end(self):
+        """Kill whatever still runs."""
+        for node in [*self.nodes.values(), *self._held.values()]:
+            node.end()
+
+    def _node(self, pool_id, **how):
+        return Node(self, pool_id, f"tvm-{next(self._names)}", **how)
+
+    def _allocate(self, pool, dedicated, spot):
+        pool["resizeErrors"] = [self.resize_error] if self.resize_error else []
+        if self.resize_error:
+            dedicated = spot = 0
+        pool |= {"currentDedicatedNodes": dedicated, "currentLowPriorityNodes": spot}
+        pool["allocationState"] = "steady"
+
+    def _fit(self, pool_id):
+        """Add the nodes that a pool lacks; those too many leave once they have nothing to do."""
+        pool = self.pools[pool_id]
+        for is_dedicated, name in ((True, "Dedicated"), (False, "LowPriority")):
+            wanted = pool[f"current{name}Nodes"]
+            here = [
+                node
+                for node in self.nodes.values()
+                if (node.pool_id, node.is_dedicated) == (pool_id, is_dedicated)
+            ]
+            for _ in range(wanted - len(here)):
+                node = self._node(pool_id, is_dedicated=is_dedicated)
+                self.nodes[node.id] = node
+            for node in [node for node in here if not node.works][: max(0, len(here) - wanted)]:
+                del self.nodes[node.id]
+
+    def _step(self, nodes, only_job=None):
+        for node in nodes:
+            node.step()
+        for job_id, job in self.jobs.items():
+            if job["state"] != "active" or only_job not in (None, job_id):
+                continue
+            fitting = [n for n in nodes if n.pool_id == job["poolInfo"]["poolId"]]
+            for task in self._waiting(job_id):
+                free = max(fitting, key=lambda node: node.free_slots, default=None)
+                if free is None or free.free_slots < 1:
+                    break
+                if free.free_slots >= task.get("requiredSlots", 1):
+                    free.begin(job_id, task)
+            self._end_if_over(job_id)
+
+    def _waiting(self, job_id):
+        return [t for t in list(self.tasks[job_id].values()) if t["state"] == "active"]
 
     def _end_if_over(self, job_id):
         job = self.jobs[job_id]
         over = all(task["state"] == "completed" for task in self.tasks[job_id].values())
         if over and job["onAllTasksComplete"] == "terminatejob" and job["state"] == "active":
             job["state"] = "completed"
-            job["executionInfo"]["terminateReason"] = "AllTasksCompleted"
+            reason = {"terminateReason": "AllTasksComplete", "endTime": now()}
+            job["executionInfo"] |= reason
 
     # -- routes
 
     def post_jobs(self, body, query):
-        only(body, JOB_FIELDS, needed={"id", "poolInfo"})
+        checked(models.BatchJobCreateOptions, body)
         legal(body["id"])
         if body["id"] in self.jobs:
             raise Refusal(409, "JobExists")
@@ -172,9 +209,18 @@ class FakeBatch:
     def get_job(self, body, query, job_id):
         return 200, self._job(job_id)
 
+    def get_taskcounts(self, body, query, job_id):
+        self._job(job_id)
+        states = [task["state"] for task in self.tasks[job_id].values()]
+        results = [task["executionInfo"].get("result") for task in self.tasks[job_id].values()]
+        names = ("active", "running", "completed")
+        counts = {name: states.count(name) for name in names}
+        counts |= {"succeeded": results.count("success"), "failed": results.count("failure")}
+        return 200, {"taskCounts": counts, "taskSlotCounts": counts}
+
     def patch_job(self, body, query, job_id):
         job = self._active(job_id)
-        job |= only(body, {"onAllTasksComplete"})
+        job |= checked(models.BatchJobUpdateOptions, body)
         self._end_if_over(job_id)
         return 200, None
 
@@ -185,9 +231,13 @@ class FakeBatch:
 
     def post_job_terminate(self, body, query, job_id):
         job = self._active(job_id)
-        job |= {"state": "completed", "executionInfo": {"terminateReason": body["terminateReason"]}}
-        for task in self._waiting(job_id):
-            self._complete(task, None)
+        reason = {"terminateReason": body["terminateReason"], "endTime": now()}
+        job |= {"state": "completed", "executionInfo": reason}
+        for node in self.nodes.values():
+            node.end(job_id)
+        for task in self.tasks[job_id].values():
+            if task["state"] != "completed":
+                complete(task, None)
         return 202, None
 
     def post_addtaskcollection(self, body, query, job_id):
@@ -200,7 +250,7 @@ class FakeBatch:
     def _add(self, job_id, task):
         about = {"taskId": task["id"], "status": "success"}
         try:
-            only(task, TASK_FIELDS, needed={"id", "commandLine"})
+            checked(models.BatchTaskCreateOptions, task)
             legal(task["id"])
             if task["commandLine"] != task["commandLine"].strip():
                 raise Refusal(400, "InvalidPropertyValue", "spaces around the command")
@@ -228,9 +278,23 @@ class FakeBatch:
             answer["odata.nextLink"] = f"{self.url}/jobs/{job_id}/tasks?{more}&{select}"
         return 200, answer
 
+    def get_task(self, body, query, job_id, task_id):
+        return 200, self._task(job_id, task_id)
+
+    def delete_task(self, body, query, job_id, task_id):
+        self._task(job_id, task_id)
+        del self.tasks[job_id][task_id]
+        return 200, None
+
+    def get_task_files(self, body, query, job_id, task_id):
+        self._task(job_id, task_id)
+        place = self.directory(job_id, task_id)
+        names = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+        return 200, {"value": [{"name": name, "isDirectory": False} for name in names]}
+
     def post_task_reactivate(self, body, query, job_id, task_id):
         self._active(job_id)
-        task = self.tasks[job_id][task_id]
+        task = self._task(job_id, task_id)
         if task["executionInfo"].get("result") != "failure":
             raise Refusal(409, "TaskCompleted")
         task["executionInfo"] = {"retryCount": 0, "requeueCount": 0}
@@ -245,14 +309,33 @@ class FakeBatch:
         return 200, file.read_bytes()
 
     def post_pools(self, body, query):
-        only(body, POOL_FIELDS, needed={"id", "vmSize"})
+        checked(models.BatchPoolCreateOptions, body)
         legal(body["id"])
         if body["id"] in self.pools:
             raise Refusal(409, "PoolExists")
         if body.get("enableAutoScale") and "targetDedicatedNodes" in body:
             raise Refusal(400, "InvalidPropertyValue", "a target and a formula")
-        self.pools[body["id"]] = {"state": "active"} | body
+        pool = self.pools[body["id"]] = {"state": "active"} | body
+        targets = (body.get(f"target{name}Nodes", 0) for name in ("Dedicated", "LowPriority"))
+        self._allocate(pool, *targets)
         return 201, None
+
+    def get_pools(self, body, query):
+        return 200, {"value": list(self.pools.values())}
+
+    def get_nodes(self, body, query, pool_id):
+        self._pool(pool_id)
+        every = [node for node in self.nodes.values() if node.pool_id == pool_id]
+        return 200, {"value": [node.as_json() for node in every]}
+
+    def post_pool_enableautoscale(self, body, query, pool_id):
+        pool = self._pool(pool_id)
+        pool |= checked(models.BatchPoolEnableAutoScaleOptions, body) | {"enableAutoScale": True}
+        return 200, None
+
+    def post_pool_disableautoscale(self, body, query, pool_id):
+        self._pool(pool_id)["enableAutoScale"] = False
+        return 200, None
 
     def get_pool(self, body, query, pool_id):
         return 200, self._pool(pool_id)
@@ -264,14 +347,15 @@ class FakeBatch:
 
     def post_pool_resize(self, body, query, pool_id):
         pool = self._pool(pool_id)
-        known = {"targetDedicatedNodes", "targetLowPriorityNodes", "nodeDeallocationOption"}
-        pool |= only(body, known)
-        pool |= {"currentDedicatedNodes": body["targetDedicatedNodes"], "state": "active"}
+        if pool.get("enableAutoScale"):
+            raise Refusal(409, "PoolHasAutoScaleEnabled", "The pool scales by a formula.")
+        pool |= checked(models.BatchPoolResizeOptions, body)
+        self._allocate(pool, body["targetDedicatedNodes"], body["targetLowPriorityNodes"])
         return 202, None
 
     def post_pool_evaluate(self, body, query, pool_id):
         self._pool(pool_id)
-        formula = only(body, {"autoScaleFormula"})["autoScaleFormula"]
+        formula = checked(models.BatchPoolEvaluateAutoScaleOptions, body)["autoScaleFormula"]
         self.formulas.append(formula)
         answer = {"timestamp": "2026-01-01T00:00:00Z", "results": "$TargetDedicatedNodes=0"}
         if "nonsense" in formula:
@@ -292,6 +376,12 @@ class FakeBatch:
             raise Refusal(409, "JobCompleted", "The specified job is already in a completed state.")
         return job
 
+    def _task(self, job_id, task_id):
+        self._job(job_id)
+        if task_id not in self.tasks[job_id]:
+            raise Refusal(404, "TaskNotFound", "The specified task does not exist.")
+        return self.tasks[job_id][task_id]
+
     def _pool(self, pool_id):
         if pool_id not in self.pools:
             raise Refusal(404, "PoolNotFound", "The specified pool does not exist.")
@@ -302,14 +392,22 @@ ROUTES = [
     ("POST", "/jobs", FakeBatch.post_jobs),
     ("GET", "/jobs", FakeBatch.get_jobs),
     ("GET", "/jobs/([^/]+)", FakeBatch.get_job),
+    ("GET", "/jobs/([^/]+)/taskcounts", FakeBatch.get_taskcounts),
     ("PATCH", "/jobs/([^/]+)", FakeBatch.patch_job),
     ("DELETE", "/jobs/([^/]+)", FakeBatch.delete_job),
     ("POST", "/jobs/([^/]+)/terminate", FakeBatch.post_job_terminate),
     ("POST", "/jobs/([^/]+)/addtaskcollection", FakeBatch.post_addtaskcollection),
     ("GET", "/jobs/([^/]+)/tasks", FakeBatch.get_tasks),
+    ("GET", "/jobs/([^/]+)/tasks/([^/]+)", FakeBatch.get_task),
+    ("DELETE", "/jobs/([^/]+)/tasks/([^/]+)", FakeBatch.delete_task),
+    ("GET", "/jobs/([^/]+)/tasks/([^/]+)/files", FakeBatch.get_task_files),
     ("POST", "/jobs/([^/]+)/tasks/([^/]+)/reactivate", FakeBatch.post_task_reactivate),
     ("GET", "/jobs/([^/]+)/tasks/([^/]+)/files/(.+)", FakeBatch.get_task_file),
     ("POST", "/pools", FakeBatch.post_pools),
+    ("GET", "/pools", FakeBatch.get_pools),
+    ("GET", "/pools/([^/]+)/nodes", FakeBatch.get_nodes),
+    ("POST", "/pools/([^/]+)/enableautoscale", FakeBatch.post_pool_enableautoscale),
+    ("POST", "/pools/([^/]+)/disableautoscale", FakeBatch.post_pool_disableautoscale),
     ("GET", "/pools/([^/]+)", FakeBatch.get_pool),
     ("DELETE", "/pools/([^/]+)", FakeBatch.delete_pool),
     ("POST", "/pools/([^/]+)/resize", FakeBatch.post_pool_resize),
@@ -317,10 +415,14 @@ ROUTES = [
 ]
 
 
-def only(body, known, needed=frozenset()):
-    wrong = (set(body) - set(known)) | (set(needed) - set(body))
+def now():
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def checked(model, body):
+    wrong = problems(model, body)
     if wrong:
-        raise Refusal(400, "InvalidPropertyValue", f"unknown or missing: {sorted(wrong)}")
+        raise Refusal(400, "InvalidPropertyValue", "; ".join(wrong))
     return body
 
 
@@ -419,12 +521,16 @@ def refuse(planned, method, path):
     for item in planned:
         if item[0] == method and re.fullmatch(item[1], path):
             planned.remove(item)
-            raise item[2]
+            if isinstance(item[2], Refusal):
+                raise item[2]
+            item[2]()
+            return
 
 
 @contextlib.contextmanager
-def serving(folder):
-    fake = FakeBatch(folder)
+def serving(folder, storage=None):
+    """Serve an empty account on ``fake.url``; its nodes keep their disks in a folder."""
+    fake = FakeBatch(folder, storage)
     server = Server(("127.0.0.1", 0), Handler)
     server.fake = fake
     fake.url = f"http://127.0.0.1:{server.server_port}"
@@ -433,6 +539,7 @@ def serving(folder):
     try:
         yield fake
     finally:
+        fake.end()
         server.shutdown()
         thread.join()
         server.server_close()

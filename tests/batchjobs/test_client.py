@@ -9,10 +9,12 @@ from dataclasses import replace
 import pytest
 
 from batchjobs.client import connect
-from batchjobs.fanout import num_requests, submit
+from batchjobs.fanout import submit
+from batchjobs.monitor import look, wait
 from batchjobs.spec import FileSplit, JobSpec, PoolSpec, TaskSpec
-from engine import BadSetting, NoJob, NoPermission, OverQuota, PoolDiffers, ServiceFailed
+from engine import BadSetting, NoJob, NoNodes, NoPermission, OverQuota, PoolDiffers, ServiceFailed
 from tests.batchjobs.fake_batch import KEY, Refusal
+from tests.batchjobs.fake_nodes import Node, failure
 
 POOL = PoolSpec("standard_d2ds_v5", ("a", "b", "c", "1.0"), "agent", package="p", num_spot=3)
 ADD = "/jobs/[^/]+/addtaskcollection"
@@ -39,7 +41,7 @@ def test_a_thousand_tasks_take_no_more_than_15_requests_and_keep_their_order(fak
     job = job_of(tasks)
     made = submit(service, job, tasks)
     assert made.num_added == 1000
-    assert len(fake.requests) == num_requests(tasks) == 14
+    assert len(fake.requests) == 14
     assert list(fake.tasks[job.id]) == [task.id for task in tasks]
     assert [task.id for task in service.tasks(job.id)] == [task.id for task in tasks]
     assert fake.count("GET", f"/jobs/{job.id}/tasks") == 1 + 10  # pages of 100
@@ -129,7 +131,7 @@ def test_a_task_that_is_refused_is_told_and_the_others_are_added(fake, service):
     ("code", "advice"),
     [
         ("ActiveJobAndScheduleQuotaReached", "clean.*raise"),
-        ("AccountCoreQuotaReached", "fewer.*raise"),
+        ("AccountCoreQuotaReached", "--dedicated or --vm-size.*dedicatedCoreQuota"),
     ],
 )
 def test_a_quota_names_the_two_ways_out(fake, service, code, advice):
@@ -234,8 +236,9 @@ def test_what_keeps_a_pool_from_its_nodes_is_shown(fake, service):
     service.create_pool("nodes", POOL)
     error = {"code": "AccountCoreQuotaReached", "message": "The core quota is reached."}
     fake.pools["nodes"]["resizeErrors"] = [error]
-    assert (
-        service.find_pool("nodes").problem == "AccountCoreQuotaReached: The core quota is reached."
+    told = service.find_pool("nodes").problem
+    assert told.startswith(
+        "AccountCoreQuotaReached: The core quota is reached.; change --dedicated"
     )
 
 
@@ -251,3 +254,48 @@ def test_a_preempted_task_begins_again_under_its_id(fake, service):
     found = service.tasks(job.id)[0]
     assert (found.id, found.state, found.num_requeues) == (tasks[0].id, "waiting", 1)
     assert service.read_file(job.id, found.id, "stdout.txt") is None
+
+
+def begin_one(fake, service, **more):
+    """A job of one task that has a pool."""
+    service.create_pool("nodes", POOL)
+    tasks = tasks_of(1)
+    job = job_of(tasks, **more)
+    submit(service, job, tasks)
+    (task,) = fake.tasks[job.id].values()
+    return job, task
+
+
+def test_a_task_that_takes_too_long_is_ended(fake, service):
+    job, task = begin_one(fake, service, max_retries=0, max_task_seconds=1)
+    task["commandLine"] = "/bin/bash -c 'sleep 60'"
+    fake.run(job.id)
+    report = look(service, job.id)
+    (found,) = report.failed
+    assert found.task.exit_code == -9
+    assert "--max-hours" in found.advice
+    assert report.job.ended_at > 0
+
+
+def test_what_keeps_tasks_waiting_for_ever_is_told(fake, service):
+    job, task = begin_one(fake, service)
+    node = Node(fake, "nodes", "tvm-9")
+    fake.nodes["tvm-9"] = node
+    assert look(service, job.id).error() is None  # it has yet to begin
+    node.state = "starttaskfailed"
+    node.start_info = {"state": "completed", "exitCode": 2, "failureInfo": failure()}
+    node.start_info |= {"retryCount": 3, "startTime": "2026-01-01T00:00:00Z"}
+    with pytest.raises(NoNodes, match=r"its start task failed .*exit code 2"):
+        raise look(service, job.id).error()
+    task["state"] = "running"
+    assert look(service, job.id).error() is None
+    task["state"] = "active"
+    service.resize_pool("nodes", 0, 0)
+    seen = []
+    report = wait(service, job.id, seen.append, poll_seconds=0.01)
+    assert isinstance(report.error(), NoNodes)
+    assert len(seen) == 2
+    assert "pool resize nodes" in str(report.error())
+    service.delete_pool("nodes")
+    with pytest.raises(NoNodes, match="not there any more"):
+        raise look(service, job.id).error()

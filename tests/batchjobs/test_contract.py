@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from batchjobs.client import connect
 from batchjobs.fanout import submit
 from batchjobs.local import LocalService
-from batchjobs.monitor import look
+from batchjobs.monitor import look, wait
 from batchjobs.service import JobEnded
 from batchjobs.spec import FileSplit, JobSpec, TaskSpec
-from engine import NoJob, TasksFailed, TasksInterrupted
+from engine import NoJob, RunnerLost, TasksFailed, TasksInterrupted
 from tests.batchjobs.fake_batch import ACCOUNT, KEY, serving
 from tests.engine.running import write_source
 
@@ -118,6 +119,20 @@ def test_a_cancelled_job_has_ended_and_its_tasks_may_be_submitted_again(world, s
     assert isinstance(look(service, job.id).error(), TasksInterrupted)
     again = submit(service, job, tasks)
     assert (again.num_added, again.job_id) == (2, replace(job, attempt=1).id)
+
+
+def test_a_job_that_nobody_goes_on_filling_is_not_waited_for(world, spec, monkeypatch):
+    service, run = world
+    job, tasks = spec
+    service.create_job(job)
+    service.add_tasks(job, tasks[:1])
+    if isinstance(service, LocalService):
+        assert look(service, job.id).obstacle is None
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: 1.0)
+    else:
+        run(job.id)
+    report = wait(service, job.id, lambda report: None, poll_seconds=0.01)
+    assert isinstance(report.error(), RunnerLost)
 
 
 def test_a_submit_cut_short_anywhere_is_finished_by_the_next(world, spec):

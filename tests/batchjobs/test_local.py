@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from batchjobs.fanout import expected_seconds, make_tasks
+from batchjobs.fanout import expected_seconds, make_tasks, need_of, plan_files
 from batchjobs.pack import MOST_FILES_A_TASK, PlannedFile, pack
 from batchjobs.spec import FileSplit
 from engine import PoolTooSmall
@@ -84,6 +84,12 @@ def test_a_submit_that_was_killed_is_finished_by_the_same_command(sources, tmp_p
     left = [json.loads(p.read_text()) for p in tmp_path.glob("jobs/*/*/state.json")]
     pids = [state["pid"] for state in left if state["state"] == "running"]
     assert pids
+    # Nobody waits for ever: the one who would go on with it is told how.
+    (job,) = [path.name for path in (tmp_path / "jobs").iterdir()]
+    waited = run("batch", "wait", job, "--poll-seconds", 0.1)
+    assert (waited.code, "retry.runner-lost" in waited.err) == (5, True)
+    assert "run the same submit again" in waited.err
+    assert json.loads(run("batch", "status", job, "--json").out.splitlines()[0])["obstacle"]
     ended = run(*submit(sources))
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["counts"]["done"] == 1
@@ -146,7 +152,7 @@ def test_a_dry_run_shows_the_tasks_and_makes_nothing(sources, tmp_path):
     assert not (tmp_path / "jobs").exists()
     assert not (tmp_path / "out").exists()
     for_people = run(*submit(sources, "--dry-run")[:-1])
-    assert "3 files in 3 tasks; nothing is submitted" in for_people.out
+    assert "3 files in 3 tasks on this machine; nothing is submitted" in for_people.out
 
 
 def test_small_files_share_a_task(sources):
@@ -192,6 +198,8 @@ def test_a_task_takes_the_slots_that_its_memory_needs_or_is_refused():
     assert task.num_slots == 3
     with pytest.raises(PoolTooSmall, match="larger nodes"):
         make_tasks(files, {}, slot_memory_bytes=100, slots_per_node=2)
+    with pytest.raises(PoolTooSmall, match="0 MiB of its node's disk"):
+        make_tasks(files, {}, slot_memory_bytes=250, slots_per_node=2, slot_disk_bytes=10)
 
 
 def test_expected_time_is_that_of_the_fullest_slot():
@@ -199,3 +207,16 @@ def test_expected_time_is_that_of_the_fullest_slot():
     tasks = make_tasks(files, {}, slot_memory_bytes=1, slots_per_node=1)
     assert expected_seconds(tasks, 2) == 30.0
     assert expected_seconds(tasks, 3) == 15.0
+
+
+def test_what_passes_through_a_node_decides_its_network(tmp_path):
+    path = str(write_source(tmp_path / "a.parquet", 20_000))
+    settings = {"target_size": "100kB"}
+    (copied,) = plan_files([path], "memory://out", settings)
+    (passed,) = plan_files([path], "memory://out", settings | {"transfer": "client"})
+    assert 0 < copied.network_bytes < copied.parts_bytes
+    assert passed.network_bytes == passed.file.size_bytes + passed.parts_bytes
+    seconds = 5 + passed.file.size_bytes / 100_000_000
+    assert need_of([copied, passed]).network_bytes_per_second == int(passed.network_bytes / seconds)
+    (here,) = plan_files([path], str(tmp_path / "out"), settings)
+    assert (here.disk_bytes, here.network_bytes) == (here.parts_bytes, 0)

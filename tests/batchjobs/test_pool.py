@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from batchjobs.pool import (
     VM_SIZES,
+    Need,
     check_name,
     choose_vm_size,
+    could_hold,
     fill_formula,
+    parse_container,
     parse_image,
     read_formula,
     read_package,
+    slot_disk_bytes,
     slot_memory_bytes,
 )
 from engine import BadSetting, PoolTooSmall
+from tests.batchjobs.packages import START, make_package
 
 CONF = Path(__file__).parents[2] / "conf/batch"
-START = CONF / "start.sh"
 SHELLCHECK = Path(sys.executable).parent / "shellcheck"
 PARAMETERS = {
     "most_dedicated": 7,
@@ -52,12 +55,50 @@ def test_sizes_come_smallest_first():
     ],
 )
 def test_the_smallest_size_that_holds_a_task_in_every_slot(memory_gib, slots, name):
-    assert choose_vm_size(memory_gib * GIB, slots).name == name
+    assert choose_vm_size(Need(memory_gib * GIB), slots).name == name
+
+
+@pytest.mark.parametrize(
+    ("need", "slots", "name"),
+    [
+        (Need(GIB, disk_bytes=100 * GIB), 1, "standard_d4ds_v5"),
+        (Need(GIB, disk_bytes=100 * GIB), 4, "standard_d16ds_v5"),
+        (Need(GIB, network_bytes_per_second=10**8), 15, "standard_d16ds_v5"),
+        (Need(GIB, network_bytes_per_second=10**8), 17, "standard_d32ds_v5"),
+    ],
+)
+def test_disk_and_network_are_shared_by_the_slots_too(need, slots, name):
+    assert choose_vm_size(need, slots).name == name
+
+
+def test_who_is_told_that_a_node_is_too_small_is_told_which_is_not():
+    assert could_hold(Need(20 * GIB)) == "standard_e4ds_v5 could"
+    assert could_hold(Need(300 * GIB)) == "no known size could, the largest has 256 GiB"
+    with pytest.raises(PoolTooSmall, match="too little disk, network"):
+        choose_vm_size(Need(GIB, 2000 * GIB, 10**10), 1)
+
+
+def test_what_of_a_disk_a_slot_has_is_known_or_not():
+    assert slot_disk_bytes("standard_d2ds_v5", 2) == 71 * GIB // 2
+    assert slot_disk_bytes("standard_x", 2) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "evensplit", "server/evensplit:latest", "server:5000/evensplit"]
+)
+def test_a_container_without_a_tag_of_its_own_is_refused(text):
+    with pytest.raises(BadSetting, match="NAME:TAG"):
+        parse_container(text)
+
+
+@pytest.mark.parametrize("text", ["evensplit:1", "s:5000/a/b:1.2", "s.io/b@sha256:0a"])
+def test_a_container_is_named_with_its_tag_or_digest(text):
+    assert parse_container(text) == text
 
 
 def test_a_task_that_no_size_holds_is_refused():
     with pytest.raises(PoolTooSmall, match="standard_e32ds_v5, 256 GiB"):
-        choose_vm_size(300 * GIB, 1)
+        choose_vm_size(Need(300 * GIB), 1)
 
 
 def test_what_a_slot_has_is_known_or_given():
@@ -137,36 +178,9 @@ def test_the_start_task_passes_shellcheck():
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
-# A wheel that installs in no time: the start task does not look into it.
-PROGRAM = "def main():\n    print('evensplit, version 9')\n"
-
-
-def make_wheel(folder, name, needs=""):
-    info = f"{name}-9.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 9\n{needs}"
-    with zipfile.ZipFile(folder / f"{name}-9-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}_9.py", PROGRAM)
-        wheel.writestr(f"{info}/METADATA", metadata)
-        about = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        wheel.writestr(f"{info}/WHEEL", about)
-        entry = f"[console_scripts]\n{name} = {name}_9:main\n"
-        wheel.writestr(f"{info}/entry_points.txt", entry)
-        wheel.writestr(f"{info}/RECORD", "")
-
-
 @pytest.fixture(scope="session")
 def package(tmp_path_factory):
-    """A package with the pip of this environment as a wheel."""
-    import ensurepip
-
-    folder = tmp_path_factory.mktemp("package")
-    bundled = next((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
-    (folder / bundled.name).write_bytes(bundled.read_bytes())
-    (folder / "start.sh").write_bytes(START.read_bytes())
-    (folder / "constraints.txt").write_text("needed==9\n")
-    make_wheel(folder, "evensplit", "Requires-Dist: needed\n")
-    make_wheel(folder, "needed")
-    return folder
+    return make_package(tmp_path_factory.mktemp("package"), "print('evensplit, version 9')")
 
 
 def start(package, shared):
@@ -189,6 +203,7 @@ def test_the_start_task_installs_offline_once_and_over_what_was_cut_short(packag
     ended = start(package, tmp_path)
     assert (ended.returncode, ended.stdout) == (0, "evensplit, version 9\n"), ended.stderr
     program = target / "bin/evensplit"
+    assert (tmp_path / "evensplit/current/bin/evensplit").samefile(program)
     written = program.stat().st_mtime_ns
     again = start(package, tmp_path)
     assert (again.returncode, again.stdout) == (0, "package-1 is installed\n")

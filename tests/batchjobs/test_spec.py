@@ -23,6 +23,9 @@ OTHER_JOBS = {
     "max_retries": 0,
     "max_task_seconds": 1,
     "retention_seconds": 1,
+    "max_job_seconds": 1,
+    "client_id": "c",
+    "labels": (("a", "b"),),
     "outputs_url": "https://x",
     "identity": "/subscriptions/x",
     "attempt": 1,
@@ -39,6 +42,10 @@ OTHER_POOLS = {
     "formula": "$TargetDedicatedNodes = 0;",
     "package": "p",
     "package_container": "c",
+    "application": "evensplit:1",
+    "container": "server/evensplit:1",
+    "registry": "server",
+    "identity": "/subscriptions/x",
 }
 
 

@@ -29,11 +29,6 @@ def spec_of(tmp_path, *names, **more):
     return TaskSpec(tuple(files), SETTINGS, **more)
 
 
-def activity(folder, **properties):
-    content = {"typeProperties": {"command": "x", "extendedProperties": properties}}
-    (folder / "activity.json").write_text(json.dumps(content), encoding="utf-8-sig")
-
-
 def test_a_spec_from_the_environment_is_split_and_told(tmp_path, work, monkeypatch):
     source = write_source(tmp_path / "a.parquet")
     spec = spec_of(tmp_path, "a.parquet")
@@ -47,7 +42,6 @@ def test_a_spec_from_the_environment_is_split_and_told(tmp_path, work, monkeypat
     assert progress["parts_done"] == progress["num_parts"] == result["num_parts"]
     assert progress["bytes_done"] == result["size_bytes"]
     assert source.exists()
-    assert not (work / "outputs.json").exists()
 
 
 def test_arguments_come_before_the_environment(tmp_path, work, monkeypatch):
@@ -56,35 +50,6 @@ def test_arguments_come_before_the_environment(tmp_path, work, monkeypatch):
     ended = run("batch", "task", "--source", tmp_path / "a.parquet", "--dest", tmp_path / "p")
     assert ended.code == 0
     assert (tmp_path / "p/_evensplit/manifest.json").exists()
-
-
-def test_data_factory_gives_an_activity_and_gets_totals(tmp_path, work):
-    write_source(tmp_path / "a.parquet", 3_000)
-    destination = str(tmp_path / "p")
-    activity(work, source=str(tmp_path / "a.parquet"), destination=destination, parts="3")
-    assert run("batch", "task").code == 0
-    outputs = json.loads((work / "outputs.json").read_text())
-    assert (outputs["num_parts"], outputs["num_rows"]) == (3, 3_000)
-    assert outputs["files"][0]["manifest"] == f"{destination}/_evensplit/manifest.json"
-
-
-def test_a_secure_string_is_refused_and_not_repeated(work):
-    activity(work, source="a", destination="b", key={"type": "SecureString", "value": "hidden!"})
-    ended = run("batch", "task")
-    assert (ended.code, "key" in ended.err) == (2, True)
-    assert "hidden!" not in ended.err + ended.out
-
-
-@pytest.mark.parametrize("text", ["", "{}", '{"typeProperties": {}}'])
-def test_an_activity_without_properties_is_refused(work, text):
-    (work / "activity.json").write_text(text)
-    ended = run("batch", "task")
-    assert (ended.code, "extendedProperties" in ended.err) == (2, True)
-
-
-def test_an_activity_without_destination_is_refused(work):
-    activity(work, source="a")
-    assert "no destination" in run("batch", "task").err
 
 
 def test_no_task_at_all_is_refused(work):

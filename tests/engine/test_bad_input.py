@@ -483,6 +483,7 @@ def test_too_little_memory_is_refused_before_any_work(source: Path, dest: Path):
         (("--parts", "x"), "--parts"),
         (("--rows-per-part", "-3"), "at least 1"),
         (("--parts", "2", "--rows-per-part", "3"), "exclude"),
+        (("--scheduler", "tcp://127.0.0.1:1", "--memory", "1GB"), "cluster"),
         (("--cut", "page"), "row-group"),
         (("--name", "part.parquet"), "{index}"),
         (("--name", "a/{index}.parquet"), "slash"),

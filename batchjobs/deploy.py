@@ -1,0 +1,205 @@
+"""What is deployed to Azure: the template of ``conf/azure``, and the objects of ``conf/adf`` in it.
+
+Pure but for reading files; the requests are :mod:`batchjobs.client.deployments`'s. Names that must
+be the only ones in the world end in a hash of subscription, group and prefix: they are known before
+anything exists, and the same call always means the same resources. The objects of ``conf/adf`` have
+``<batch>``, ``<vault>`` and the like where a name belongs. No key is a parameter or an output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchjobs.spec import id_of
+from engine import BadSetting
+
+CONF = Path("conf")
+MOST_BATCH_COUNT = 50  # of Data Factory's ForEach
+_TEMPLATE, _OBJECTS = Path("azure/main.json"), Path("adf")
+_FACTORY_API = "2018-06-01"
+# The folders of Data Factory's Git layout, and the types of resources in them.
+_KINDS = {
+    "linkedService": "linkedservices",
+    "dataset": "datasets",
+    "pipeline": "pipelines",
+    "trigger": "triggers",
+}
+_REFERENCES = {
+    "LinkedServiceReference": "linkedService",
+    "DatasetReference": "dataset",
+    "PipelineReference": "pipeline",
+}
+_PREFIX = re.compile(r"[a-z][a-z0-9]{2,9}")
+_PLACE = re.compile(r"<([a-z-]+)>")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is wanted.
+
+    Attributes:
+        subscription: its id.
+        group: the resource group, which is there.
+        location: Azure's name of the region.
+        prefix: begins all names: 3 to 10 small letters and digits.
+        package: name of what nodes install.
+        image: publisher, offer, SKU and version of the nodes' system.
+        agent: SKU of the Batch agent that belongs to it.
+        vm_size: of every node.
+        slots_per_node: tasks at once on a node.
+        formula: autoscale formula, empty for a fixed size (none, until a pipeline resizes it).
+        target_size: of a part, where a pipeline names none.
+        batch_count: files that a pipeline has in work at once; Data Factory takes no expression.
+        operator_id: object id of who uploads packages, empty for nobody.
+    """
+
+    subscription: str
+    group: str
+    location: str
+    prefix: str
+    package: str
+    image: tuple[str, str, str, str]
+    agent: str
+    vm_size: str = "standard_d4ds_v5"
+    slots_per_node: int = 4
+    formula: str = ""
+    target_size: str = "100MB"
+    batch_count: int = 20
+    operator_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not _PREFIX.fullmatch(self.prefix):
+            raise BadSetting(
+                f"prefix {self.prefix!r}: 3 to 10 small letters and digits, a letter first"
+            )
+        if not 1 <= self.batch_count <= MOST_BATCH_COUNT:
+            raise BadSetting(f"batch count {self.batch_count}: 1 to {MOST_BATCH_COUNT}")
+
+    @property
+    def suffix(self) -> str:
+        """Ends the names that must be the only ones in the world."""
+        text = f"{self.subscription}/{self.group}/{self.prefix}".lower()
+        return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+    @property
+    def id(self) -> str:
+        """The deployment's name: the same for the same call."""
+        return id_of("evensplit", [self.subscription, self.group, self.prefix])
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What stands for ``<batch>`` and the like in the objects of ``conf/adf``."""
+        lake = f"{self.prefix}lake{self.suffix}"
+        group_id = f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
+        return {
+            "lake": lake,
+            "work": f"{self.prefix}work{self.suffix}",
+            "vault": f"{self.prefix}-vault-{self.suffix}",
+            "batch": f"{self.prefix}batch{self.suffix}",
+            "factory": f"{self.prefix}-factory-{self.suffix}",
+            "pool": "evensplit",
+            "region": self.location,
+            "lake-id": f"{group_id}/providers/Microsoft.Storage/storageAccounts/{lake}",
+        }
+
+    @property
+    def packages_url(self) -> str:
+        """Container that nodes fetch packages from."""
+        return f"https://{self.names['work']}.blob.core.windows.net/packages"
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the template's parameters, as Azure Resource Manager takes them."""
+        publisher, offer, sku, version = self.image
+        values = {
+            "prefix": self.prefix,
+            "suffix": self.suffix,
+            "location": self.location,
+            "package": self.package,
+            "vmSize": self.vm_size,
+            "slotsPerNode": self.slots_per_node,
+            "image": {"publisher": publisher, "offer": offer, "sku": sku, "version": version},
+            "nodeAgent": self.agent,
+            "formula": self.formula,
+            "targetSize": self.target_size,
+            "operatorId": self.operator_id,
+        }
+        return {name: {"value": value} for name, value in values.items()}
+
+
+def template(wanted: Deployment, conf: Path = CONF) -> dict[str, Any]:
+    """Return the whole template: what ``conf/azure`` has, and the objects of ``conf/adf``.
+
+    Raises:
+        BadSetting: the files are not there, or name what nobody knows.
+    """
+    try:
+        made: dict[str, Any] = json.loads((conf / _TEMPLATE).read_text(encoding="utf-8"))
+        made["resources"] += _objects(conf / _OBJECTS, wanted)
+    except (OSError, ValueError) as error:
+        raise BadSetting(
+            f"{conf} does not hold azure/main.json and adf/ ({error}); run this in the repository, "
+            "or name the folder with --conf"
+        ) from error
+    return made
+
+
+def _objects(folder: Path, wanted: Deployment) -> Iterator[dict[str, Any]]:
+    for kind, plural in _KINDS.items():
+        for path in sorted((folder / kind).glob("*.json")):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            properties = _filled(content["properties"], wanted.names)
+            _set_batch_count(properties, wanted.batch_count)
+            needed = sorted({_resource_id(*item) for item in _references(properties)})
+            yield {
+                "type": f"Microsoft.DataFactory/factories/{plural}",
+                "apiVersion": _FACTORY_API,
+                "name": f"[concat(variables('factory'), '/{content['name']}')]",
+                "dependsOn": ["[variables('factoryId')]", *needed],
+                "properties": properties,
+            }
+
+
+def _resource_id(kind: str, name: str) -> str:
+    type_ = f"Microsoft.DataFactory/factories/{_KINDS[kind]}"
+    return f"[resourceId('{type_}', variables('factory'), '{name}')]"
+
+
+def _walk(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        yield from _walk(item)
+
+
+def _references(properties: Any) -> Iterator[tuple[str, str]]:
+    for item in _walk(properties):
+        if item.get("type") in _REFERENCES:
+            yield _REFERENCES[item["type"]], item["referenceName"]
+
+
+def _set_batch_count(properties: Any, batch_count: int) -> None:
+    for item in _walk(properties):
+        if "batchCount" in item:
+            item["batchCount"] = batch_count
+
+
+def _filled(value: Any, names: Mapping[str, str]) -> Any:
+    """Put names in, and keep Azure Resource Manager from taking a text for an expression of its."""
+    if isinstance(value, dict):
+        return {key: _filled(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, names) for item in value]
+    if not isinstance(value, str):
+        return value
+    unknown = [name for name in _PLACE.findall(value) if name not in names]
+    if unknown:
+        raise BadSetting(f"nothing is known of <{unknown[0]}> in {value!r}")
+    text = _PLACE.sub(lambda found: names[found[1]], value)
+    return f"[{text}" if text.startswith("[") else text
