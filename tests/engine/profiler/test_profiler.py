@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
@@ -248,6 +248,7 @@ def test_what_the_writer_declares(tmp_path: Path) -> None:
 SIZES = st.lists(st.integers(0, 10**12), min_size=1, max_size=50)
 
 
+@settings(deadline=None)
 @given(SIZES)
 def test_figures_of_skew(sizes: list[int]) -> None:
     found = skew_of(sizes)
