@@ -294,9 +294,16 @@ def _have_memory_offered(client: Client, fixed_bytes: int) -> None:
     if not silent:
         return
     try:
-        client.run(_offer_memory, fixed_bytes, workers=silent, on_error="ignore")
+        asked = client.run(_offer_memory, fixed_bytes, workers=silent, on_error="ignore")
     except (OSError, TimeoutError) as error:
         raise _connection_lost() from error
+    # Another run may have been faster, and its worker's word still be on the way to the scheduler.
+    deadline = time.monotonic() + RESULT_SECONDS
+    while time.monotonic() < deadline:
+        known = _workers(client)
+        if all(RESOURCE in known[who]["resources"] for who in asked if who in known):
+            break
+        time.sleep(_POLL_SECONDS)
 
 
 async def _offer_memory(fixed_bytes: int, dask_worker: Worker) -> None:
