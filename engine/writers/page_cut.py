@@ -15,15 +15,17 @@ Where another codec or page version is wanted, whole pages are not copied but co
 one; their values stay encoded as they are.
 
 Statistics of the new chunk are exact or absent: they are put together from the column index or the
-page headers (whole pages) and from the values of rewritten pages. Source: parquet.thrift and
+page headers (whole pages) and from the values of rewritten pages. Where the index shows that a
+rewritten page reaches beyond no other, its dictionary is not even read. Source: parquet.thrift and
 PageIndex.md of apache/parquet-format; :mod:`engine.format.statistics` says when a bound is exact.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,7 @@ from engine.writers.source_chunk import (
     source_chunk,
 )
 
+_NAN_COUNT = 9  # field of ``Statistics``
 _MOST_DECODED_PAGES = 8  # of a chunk, for its exact bounds; mostly two are enough
 
 
@@ -76,20 +79,26 @@ def cut_by_pages(
 
 @dataclass
 class _Rewritten:
-    """A rewritten page, the source's that it was, and what is true of the rows that it keeps."""
+    """A rewritten page, the source's that it was, and what is true of the rows that it keeps.
+
+    While ``unread`` is set, nobody has looked the values up in the dictionary: ``bounds`` are those
+    of the whole page by the index, and ``value_bytes`` is not known.
+    """
 
     page: int
     new: NewPage
     num_values: int
+    num_nulls: int
     bounds: st.Bounds
-    value_bytes: int | None
+    value_bytes: int
     repetition_histogram: tuple[int, ...]
     definition_histogram: tuple[int, ...]
+    unread: OpenPage | None
 
     @property
     def has_values(self) -> bool:
         """Whether any entry is not null."""
-        return self.num_values != self.bounds.null_count
+        return self.num_values != self.num_nulls
 
 
 class _Cut:
@@ -154,12 +163,12 @@ class _Cut:
     def _rewrite(self, number: int) -> _Rewritten:
         source, leaf = self.source, self.source.leaf
         page = source.open_page(number, self.start_row, self.stop_row)
-        header, levels, kept = page.header, page.levels, page.kept
-        array = page.values()
+        levels, kept = page.levels, page.kept
+        array = None if page.header.is_dictionary_encoded else page.values()
         with at_page(source.file, source.row_group, leaf, number):
             encoding, section = _encoded(page, array)
             new = build_page(
-                header,
+                page.header,
                 levels,
                 kept,
                 section,
@@ -169,18 +178,37 @@ class _Cut:
                 level=self.level,
                 version=self.page_version,
             )
-        value_bytes = None
-        if leaf.physical is Type.BYTE_ARRAY:
-            value_bytes = pc.sum(pc.binary_length(array)).as_py() or 0
+        bounds, value_bytes = st.UNKNOWN, 0
+        if array is not None:
+            bounds, value_bytes = self._facts(page, array)
+        elif source.column_index is not None:
+            whole = source.bounds_by_index(number, number + 1)
+            bounds = st.Bounds(whole.min, whole.max, is_empty=whole.is_empty)
         return _Rewritten(
             page=number,
             new=new,
             num_values=kept.num_entries,
-            bounds=replace(source.bounds_of(array), null_count=kept.num_nulls),
+            num_nulls=kept.num_nulls,
+            bounds=replace(bounds, null_count=kept.num_nulls),
             value_bytes=value_bytes,
             repetition_histogram=_histogram(levels.repetition, kept, leaf.max_repetition),
             definition_histogram=_histogram(levels.definition, kept, leaf.max_definition),
+            unread=page if array is None else None,
         )
+
+    def _facts(self, page: OpenPage, array: Any) -> tuple[st.Bounds, int]:
+        """Return exact bounds of the values kept of a page, and their bytes without lengths."""
+        num_bytes = 0
+        if self.source.leaf.physical is Type.BYTE_ARRAY:
+            num_bytes = pc.sum(pc.binary_length(array)).as_py() or 0
+        return replace(self.source.bounds_of(array), null_count=page.kept.num_nulls), num_bytes
+
+    def _known(self, page: _Rewritten) -> _Rewritten:
+        """Return a rewritten page of which all is known."""
+        if page.unread is not None:
+            page.bounds, page.value_bytes = self._facts(page.unread, page.unread.values())
+            page.unread = None
+        return page
 
     # -- the chunk -------------------------------------------------------------------------------
 
@@ -232,7 +260,7 @@ class _Cut:
         where = source.pages.dictionary
         assert where is not None
         if self.keeps_pages:
-            header, _ = source.dictionary()
+            header = source.dictionary_header()
             self.out.copy(source.file, where)
             self._uncompressed_bytes += header.uncompressed_bytes + header.header_bytes
             return header.encoding
@@ -306,10 +334,13 @@ class _Cut:
             return None
         if whole == (0, source.pages.num_pages):
             return source.statistics
-        bounds = [page.bounds for page in (*left, *right)]
-        if whole[0] < whole[1]:
-            bounds.append(self._whole_bounds(whole, encodings))
-        return st.chunk_statistics(source.statistics, st.merge(bounds, source.order), source.order)
+        bounds = [self._whole_bounds(whole, encodings)] if whole[0] < whole[1] else []
+        cut = [*left, *right]
+        merged = st.merge([*bounds, *(page.bounds for page in cut)], source.order)
+        if not merged.is_known or _NAN_COUNT in source.statistics:
+            bounds += [self._known(page).bounds for page in cut]
+            merged = st.merge(bounds, source.order)
+        return st.chunk_statistics(source.statistics, merged, source.order)
 
     def _whole_bounds(
         self, whole: tuple[int, int], encodings: Counter[tuple[int, int]]
@@ -317,7 +348,9 @@ class _Cut:
         source = self.source
         all_dictionary = all(encoding in DICTIONARY_ENCODINGS for _, encoding in encodings)
         if source.column_index is not None:
-            found = source.bounds_by_index(*whole, all_dictionary=all_dictionary)
+            found = source.bounds_by_index(*whole)
+            if all_dictionary and not found.is_known:
+                found = source.bounds_by_index(*whole, all_dictionary=True)
         else:
             found = self._bounds_by_headers(whole)
         if not found.is_known and source.order is not st.Order.UNDEFINED:
@@ -337,24 +370,33 @@ class _Cut:
         the least of all.
         """
         source = self.source
-        pages = {
-            page: source.bounds_by_index(page, page + 1, all_dictionary=all_dictionary)
-            for page in range(*whole)
-        }
-        found = st.merge(pages.values(), self.source.order)
-        for _ in range(_MOST_DECODED_PAGES):
-            if found.is_known or found.min is None or found.max is None:
-                break
-            at_edge = (
-                page
-                for page, bounds in pages.items()
-                if (bounds.min == found.min and not found.is_min_exact)
-                or (bounds.max == found.max and not found.is_max_exact)
+        decoded: dict[int, st.Bounds] = {}
+        while True:
+            ends = [whole[0] - 1, *sorted(decoded), whole[1]]
+            others = [
+                source.bounds_by_index(before + 1, page, all_dictionary=all_dictionary)
+                for before, page in pairwise(ends)
+            ]
+            found = st.merge([*others, *decoded.values()], source.order)
+            is_lost = found.min is None or found.max is None
+            if found.is_known or is_lost or len(decoded) == _MOST_DECODED_PAGES:
+                return found
+            page = self._furthest(found, set(range(*whole)) - set(decoded))
+            decoded[page] = self._decoded_bounds(page)
+
+    def _furthest(self, found: st.Bounds, pages: Iterable[int]) -> int:
+        """Return the first page whose bound in the index makes one that is not known."""
+        index = self.source.column_index
+        assert index is not None
+        return min(
+            page
+            for page in pages
+            if not index.null_pages[page]
+            and (
+                (index.min_values[page] == found.min and not found.is_min_exact)
+                or (index.max_values[page] == found.max and not found.is_max_exact)
             )
-            page = next(at_edge)
-            pages[page] = self._decoded_bounds(page)
-            found = st.merge(pages.values(), self.source.order)
-        return found
+        )
 
     def _bounds_by_headers(self, whole: tuple[int, int]) -> st.Bounds:
         """Return the bounds of whole pages by their own statistics, as far as all have them."""
@@ -379,6 +421,9 @@ class _Cut:
         index = self.source.column_index
         if index is None:
             return None
+        if index.nan_counts is not None:
+            for page in (*left, *right):
+                self._known(page)
         # Bounds of a cut page stay those of the whole page, so the order of pages stays too.
         before = [_cut_entry(index, page) for page in left]
         after = [_cut_entry(index, page) for page in right]
@@ -391,9 +436,9 @@ class _Cut:
         if sizes is None:
             return None
         return [
-            *(page.value_bytes or 0 for page in left),
+            *(self._known(page).value_bytes for page in left),
             *sizes[whole[0] : whole[1]],
-            *(page.value_bytes or 0 for page in right),
+            *(self._known(page).value_bytes for page in right),
         ]
 
     def _size_statistics(
@@ -420,10 +465,13 @@ class _Cut:
         return struct or None
 
 
-def _encoded(page: OpenPage, array: Any) -> tuple[int, bytes]:
-    """Return the encoding and the values section of what is kept of a page."""
+def _encoded(page: OpenPage, array: Any | None) -> tuple[int, bytes]:
+    """Return the encoding and the values section of what is kept of a page.
+
+    ``array`` has the values, unless a dictionary has them.
+    """
     encoding, kept = page.header.encoding, page.kept
-    if page.header.is_dictionary_encoded:
+    if array is None:
         return encoding, lv.slice_dictionary_indices(
             page.section, page.levels.num_values, kept.first_value, kept.last_value
         )
@@ -435,12 +483,12 @@ def _encoded(page: OpenPage, array: Any) -> tuple[int, bytes]:
 def _cut_entry(index: ColumnIndex, page: _Rewritten) -> PageEntry:
     """Return the column index entry of a rewritten page: bounds as before, counts as now."""
     (entry,) = index.entries(page.page, page.page + 1)
-    is_null = entry.is_null or page.bounds.null_count == page.num_values
+    is_null = entry.is_null or not page.has_values
     return PageEntry(
         is_null=is_null,
         min=b"" if is_null else entry.min,
         max=b"" if is_null else entry.max,
-        null_count=page.bounds.null_count,
+        null_count=page.num_nulls,
         repetition_histogram=page.repetition_histogram or None,
         definition_histogram=page.definition_histogram or None,
         nan_count=page.bounds.nan_count,

@@ -27,7 +27,7 @@ from engine.format.page_map import PageMap
 from engine.format.pages import PageHeader, PageType, check_crc, page_statistics
 from engine.format.thrift import Struct
 from engine.layout import OpenFile
-from engine.page_maps import at_page, chains_pages, page_maps, read_page
+from engine.page_maps import at_page, chains_pages, page_maps, read_header, read_page
 
 DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
 
@@ -83,16 +83,22 @@ class SourceChunk:
                 self._dictionary = header, values
             return self._dictionary
 
+    def dictionary_header(self) -> PageHeader:
+        """Return the dictionary page's header, without reading the values."""
+        if self._dictionary is not None:
+            return self._dictionary[0]
+        return _checked_dictionary(read_header(self.file, self._where_dictionary()))
+
     def dictionary_page(self) -> tuple[PageHeader, bytes]:
         """Return the dictionary page's header and its body as it lies in the file."""
-        where = self.pages.dictionary
-        if where is None:
-            raise BadStructure("a page uses a dictionary, and there is none")
-        header, body = read_page(self.file, where)
-        if header.type is not PageType.DICTIONARY:
-            raise BadStructure("the first page is not the dictionary page it should be")
-        check_crc(header, body)
+        header, body = read_page(self.file, self._where_dictionary())
+        check_crc(_checked_dictionary(header), body)
         return header, body
+
+    def _where_dictionary(self) -> Range:
+        if self.pages.dictionary is None:
+            raise BadStructure("a page uses a dictionary, and there is none")
+        return self.pages.dictionary
 
     def open_page(self, number: int, start_row: int, stop_row: int) -> OpenPage:
         """Return what rows ``[start_row, stop_row)`` of the row group have of a page.
@@ -249,6 +255,12 @@ def take(dictionary: Any, indices: Any) -> Any:
     wanted = np.ascontiguousarray(indices, np.uint32)
     array = pa.Array.from_buffers(pa.uint32(), len(wanted), [None, pa.py_buffer(wanted)])
     return dictionary.take(array)
+
+
+def _checked_dictionary(header: PageHeader) -> PageHeader:
+    if header.type is not PageType.DICTIONARY:
+        raise BadStructure("the first page is not the dictionary page it should be")
+    return header
 
 
 def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:

@@ -19,6 +19,8 @@ from distributed import Client
 from engine.executors import dask as executor
 from tests.engine.running import REPOSITORY
 
+NUM_PARTS = 12  # of the split that the suites here look at
+
 # A worker that loads this writes slowly, so that something can happen to it meanwhile. Dask runs
 # it more than once.
 SLOW = """

@@ -42,7 +42,7 @@ from engine.model import Receipt
 from engine.settings import Settings
 from engine.storage import open_storage
 from engine.work import PartTask
-from tests.engine.executors.clusters import SLOW, Cluster, kill, wait_until
+from tests.engine.executors.clusters import NUM_PARTS, SLOW, Cluster, kill, wait_until
 from tests.engine.running import (
     REPOSITORY,
     end,
@@ -56,7 +56,6 @@ from tests.engine.running import (
 
 pytestmark = pytest.mark.slow
 
-NUM_PARTS = 12
 MIB = 1 << 20
 
 # A worker that loads this takes far more memory than its part was projected to: the first time it
@@ -93,18 +92,6 @@ engine.version.__version__ = "0.0.1"
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path / "cluster") as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_source(tmp_path_factory.mktemp("dask") / "source.parquet", num_rows=60_000)
-
-
-@pytest.fixture(scope="module")
-def reference(source: Path) -> dict[str, bytes]:
-    dest = source.parent / "reference"
-    assert run("split", source, dest, "--parts", str(NUM_PARTS)).code == 0
-    return parts_contents(dest)
 
 
 def is_worker(process: psutil.Process) -> bool:

@@ -12,20 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.executors.clusters import SLOW, Cluster, Host, kill, wait_until
+from tests.engine.executors.clusters import NUM_PARTS, SLOW, Cluster, Host, kill, wait_until
 from tests.engine.executors.hosts import cut_off, hosts
 from tests.engine.running import (
     end,
     leftovers,
     parts_contents,
-    run,
     start,
-    write_source,
 )
 
 pytestmark = pytest.mark.slow
 
-NUM_PARTS = 12
 PORT = 8786
 
 
@@ -45,19 +42,6 @@ def cluster(
     with Cluster(tmp_path / "cluster", network[0], PORT) as made:
         assert made.address == f"tcp://10.99.0.1:{PORT}"
         yield made
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_source(tmp_path_factory.mktemp("hosts") / "source.parquet", num_rows=60_000)
-
-
-@pytest.fixture(scope="module")
-def reference(source: Path) -> dict[str, bytes]:
-    """What a split on this machine alone writes."""
-    dest = source.parent / "reference"
-    assert run("split", source, dest, "--parts", str(NUM_PARTS)).code == 0
-    return parts_contents(dest)
 
 
 def split(cluster: Cluster, client: Host, source: Path, dest: Path) -> subprocess.Popen[str]:

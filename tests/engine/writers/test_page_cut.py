@@ -18,6 +18,7 @@ import engine
 from engine.errors import EvensplitError, SourceError, Unsupported
 from engine.format.footer import Encoding, Footer, footer_range
 from engine.page_maps import chains_pages
+from engine.writers.source_chunk import SourceChunk
 from tests.engine.format.chained_file import read_chained, write_chained
 from tests.witness import wrong_statistics
 
@@ -187,6 +188,26 @@ def test_bounds_come_from_page_headers_where_there_is_no_column_index(tmp_path: 
         assert [each.null_count for each in columns] == [
             pq.read_table(path)[name].null_count for name in table.column_names
         ]
+
+
+def test_a_dictionary_is_read_only_where_the_cut_page_may_reach_furthest(tmp_path, monkeypatch):
+    source = tmp_path / "source.parquet"
+    inner = [2 + i * 7919 % 996 for i in range(5000)]
+    numbers = [1000 * (i % 500) if i % 500 < 2 else n for i, n in enumerate(inner)]  # 0 and 1000
+    table = pa.table({"even": numbers, "sorted": sorted(numbers)})
+    pq.write_table(table, source, max_rows_per_page=500, write_page_index=True)
+    read = []
+    dictionary = SourceChunk.dictionary
+    monkeypatch.setattr(
+        SourceChunk, "dictionary", lambda chunk: read.append(chunk.leaf.name) or dictionary(chunk)
+    )
+    engine.split(str(source), str(tmp_path / "parts"), rows_per_part=1700, workers=1)
+    assert set(read) == {"sorted"}
+    for path in sorted((tmp_path / "parts").glob("*.parquet")):
+        assert not wrong_statistics(str(path))
+        even = pq.read_metadata(path).row_group(0).column(0)
+        assert even.has_dictionary_page
+        assert (even.statistics.min, even.statistics.max) == (0, 1000)
 
 
 def _check_indexes(path: Path) -> None:
