@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 
 from engine.even_runs import even_runs
 from engine.model import spread
@@ -229,7 +230,7 @@ def walk(ruler: Ruler, num_parts: int, low: float, high: float, budget: Budget) 
     for others in range(num_parts - 1, 0, -1):
         budget.steps -= len(layers[-1])
         window = _window(ruler, others, low, high)
-        layers.append(_thinned(_following(ruler, layers[-1], low, high, window)))
+        layers.append(_following(ruler, layers[-1], low, high, window))
         if not layers[-1]:
             return None
     cuts = [ruler.num_rows]
@@ -252,7 +253,7 @@ def _window(ruler: Ruler, others: int, low: float, high: float) -> tuple[int, in
 def _following(
     ruler: Ruler, ends: Iterable[_Ends], low: float, high: float, window: tuple[int, int]
 ) -> list[_Ends]:
-    """Return where the next part may end, given where the one before may."""
+    """Return where the next part may end, given where the one before may; at most some."""
     found = []
     for here in ends:
         first = max(ruler.first_row(here.least + low), here.first + 1, window[0])
@@ -268,7 +269,7 @@ def _following(
             merged.append((start, stop, num_inside))
     return [
         _Ends(start, stop, ruler.since(start), ruler.since(stop), num_inside)
-        for start, stop, num_inside in merged
+        for start, stop, num_inside in _thinned(merged)
     ]
 
 
@@ -300,13 +301,13 @@ def _ranges(ruler: Ruler, first: int, last: int, width: float) -> Iterator[tuple
             yield start, stop, True
 
 
-def _thinned(ends: list[_Ends]) -> list[_Ends]:
-    """Keep a few, spread over the rows; of neighbours the one with fewer cuts inside."""
+def _thinned(ends: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Keep a few, spread over the rows; of neighbours the one with fewer cuts inside, the last."""
     if len(ends) <= _MOST_RANGES:
         return ends
     step = len(ends) / _MOST_RANGES
     bounds = [round(number * step) for number in range(_MOST_RANGES + 1)]
-    return [min(ends[a:b], key=lambda end: end.num_inside) for a, b in pairwise(bounds)]
+    return [min(ends[a:b], key=itemgetter(2)) for a, b in pairwise(bounds)]
 
 
 def _before(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -39,7 +40,7 @@ _CACHED_CHUNKS = 20_000
 
 
 class OpenFile:
-    """An opened source with its footer; row groups are decoded once and kept while they are few."""
+    """An opened source with its footer; the row groups decoded last are kept."""
 
     def __init__(self, file: SourceFile) -> None:
         store, path = open_storage(file.path)
@@ -54,16 +55,31 @@ class OpenFile:
             raise
         self.notes: dict[tuple[str, int], Any] = {}  # what others keep with the file, by row group
         self._groups: OrderedDict[int, RowGroup] = OrderedDict()
+        self._index_bytes: dict[int, tuple[int, int]] = {}
         self._most_groups = max(1, _CACHED_CHUNKS // max(1, len(self.footer.leaves)))
 
     def row_group(self, index: int) -> RowGroup:
         """Return a decoded row group."""
         group = self._groups.get(index)
         if group is None:
-            group = self.footer.row_group(index)
-            if len(self._groups) < self._most_groups:
-                self._groups[index] = group
+            group = self._groups[index] = self.footer.row_group(index)
+            if len(self._groups) > self._most_groups:
+                with suppress(KeyError):  # another thread has dropped them all
+                    self._groups.popitem(last=False)
         return group
+
+    def index_bytes(self, row_group: int) -> tuple[int, int]:
+        """Return the bytes of a row group's page indexes, and of the largest one; kept for good."""
+        found = self._index_bytes.get(row_group)
+        if found is None:
+            sizes = [
+                place.length
+                for chunk in self.row_group(row_group).columns
+                for place in (chunk.offset_index, chunk.column_index)
+                if place is not None
+            ]
+            found = self._index_bytes[row_group] = sum(sizes), max(sizes, default=0)
+        return found
 
     def forget(self, row_group: int) -> None:
         """Drop what is kept of a row group; it is read again if it is asked for again."""
@@ -262,7 +278,8 @@ def _groups(file: OpenFile, number: int, scales: Sequence[Scale]) -> Iterable[Gr
         if group.num_rows < 0:
             raise BadStructure(f"row group {index} claims {group.num_rows} rows")
         num_rows += group.num_rows
-        index_bytes, filter_bytes = _check_chunks(file, index, group)
+        filter_bytes = _check_chunks(file, index, group)
+        index_bytes, _ = file.index_bytes(index)
         if group.num_rows:
             data_bytes, dictionary_bytes = _scaled(group, scales)
             found.append(
@@ -301,10 +318,10 @@ def _dictionary_bytes(chunk: ColumnChunk) -> int:
     return length if 0 < length < chunk.compressed_bytes else 0
 
 
-def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> tuple[int, int]:
-    """Check every chunk of a row group; return the bytes of page indexes and of Bloom filters."""
+def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> int:
+    """Check every chunk of a row group; return the bytes of Bloom filters."""
     end = file.footer_offset
-    index_bytes = filter_bytes = 0
+    filter_bytes = 0
     for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
         where = chunk.range
         if chunk.is_encrypted:
@@ -321,16 +338,13 @@ def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> tuple[int, int
                 f"{where.end}, outside the file's data (4 to {end})"
             )
         for place in (chunk.offset_index, chunk.column_index):
-            if place is not None:
-                if not _inside(place, end):
-                    raise BadStructure(
-                        f"a page index of column {leaf.name}, row group {index}, lies outside "
-                        "the file"
-                    )
-                index_bytes += place.length
+            if place is not None and not _inside(place, end):
+                raise BadStructure(
+                    f"a page index of column {leaf.name}, row group {index}, lies outside the file"
+                )
         place = bloom_filter_range(file, chunk)
         filter_bytes += place.length if place else 0
-    return index_bytes, filter_bytes
+    return filter_bytes
 
 
 def _inside(place: Range, end: int) -> bool:

@@ -26,6 +26,7 @@ from engine.settings import Settings
 
 _MANY_CUT = 0.25
 _REGROUPED_ROOM = 0.995  # what new row groups take besides is not in proportion
+_ROOM_FOR_GUESSES = 0.005
 _MOST_ROUNDS = 8  # of searching, each with the pages of more row groups known
 _WORSE, _EVEN_ANYWAY = 1.5, 0.001  # parts not much less even than expected need no other round
 
@@ -135,7 +136,7 @@ def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
     """
     limit = target
     best: list[int] = []
-    for _ in range(_MOST_ROUNDS):
+    for number in range(_MOST_ROUNDS):
         _check_fits(ruler, limit, target)
         cuts = fewest_even_cuts(ruler, limit)
         expected = spread(ruler.sizes(cuts))
@@ -147,8 +148,14 @@ def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
             is_fewest = len(cuts) <= len(fill(ruler, limit)[0])
             if is_proved or (is_even and is_fewest):
                 return best
-        elif is_proved:
-            limit -= over
+        else:  # a guess may be wrong by chance, so little room is left for that
+            lower = limit - min(over, round(_ROOM_FOR_GUESSES * target))
+            if number >= _MOST_ROUNDS // 2:  # patience ends: room for the most uncertain part
+                lower = min(lower, target - max(ruler.uncertain(a, b) for a, b in pairwise(cuts)))
+            if fill(ruler, lower)[1]:
+                limit = lower
+            elif is_proved:
+                limit -= over
     return best or _filled_row_cuts(ruler, target, limit)
 
 

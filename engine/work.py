@@ -129,17 +129,11 @@ def _check_unchanged(task: PartTask, files: Sequence[OpenFile]) -> None:
 def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Recoding) -> int:
     """Return the projected peak memory of :func:`write_part`, without the process itself."""
     numbers = sorted({piece.file for piece in part.slices})
-    indexes = [
-        place.length
-        for piece in part.slices
-        for chunk in files[piece.file].row_group(piece.row_group).columns
-        for place in (chunk.offset_index, chunk.column_index)
-        if place is not None
-    ]
+    indexes = [files[piece.file].index_bytes(piece.row_group) for piece in part.slices]
     row_groups = part.row_groups
     return memory.splice_bytes(
-        index_bytes=sum(indexes),
-        largest_index_bytes=max(indexes, default=0),
+        index_bytes=sum(every for every, _ in indexes),
+        largest_index_bytes=max((largest for _, largest in indexes), default=0),
         footer_bytes=sum(files[number].footer.size_bytes for number in numbers),
         num_columns=len(files[0].footer.leaves),
         num_row_groups=len(row_groups),

@@ -129,6 +129,38 @@ def test_dictionaries_cost_parts_and_not_evenness(dictionary, num_parts):
     assert max(part.predicted_bytes for part in plan.parts) <= 50_000_000
 
 
+class UncertainCurve(Curve):
+    """A row group of which a cut makes one knows not quite what."""
+
+    def uncertain(self, start_row, stop_row):
+        return 200_000 if start_row > 0 or stop_row < self.rows[-1] else 0
+
+
+def test_hundreds_of_uncertain_cuts_are_even():
+    rng = random.Random(0)
+    curves = []
+    for index in range(6000):
+        num_rows = rng.randrange(109_000, 111_000)
+        plain = curve(
+            index,
+            num_rows,
+            3_800_000 + rng.randrange(40_000),
+            [(num_rows, 700_000)],
+            5_000,
+            [(0.5, 0.49 + 0.02 * rng.random())],
+        )
+        curves.append(UncertainCurve(**vars(plain)))
+    plan = plan_of(curves, target_bytes=100_000_000)
+    assert plan.spread <= 0.02
+    assert len(plan.parts) <= 1.01 * sum(part.predicted_bytes for part in plan.parts) / 1e8 + 1
+    ruler = Ruler(layout_of(curves), curves.__getitem__)
+    for part in plan.parts:
+        size = part.predicted_bytes + ruler.uncertain(
+            part.first_row, part.first_row + part.num_rows
+        )
+        assert size <= 100_000_000
+
+
 def test_whole_row_groups_are_preferred_where_they_are_even():
     curves = [curve(i, 1000, 100_000, [(1000, 20_000)]) for i in range(400)]
     plan = plan_of(curves, target_bytes=5_000_000)
