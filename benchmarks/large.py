@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import engine
@@ -70,4 +71,13 @@ def _measure(what: str, command: Sequence[str], out: Path) -> float:
         print("\n".join((done.stderr if done.returncode else done.stdout).splitlines()[-3:]))
         return seconds
     finally:
-        group.rmdir()
+        _remove(group)
+
+
+def _remove(group: Path) -> None:
+    """Remove a control group as soon as its last process, which may be just ending, has gone."""
+    for _ in range(50):
+        with suppress(OSError):
+            group.rmdir()
+            return
+        time.sleep(0.1)

@@ -37,6 +37,7 @@ from engine.storage.base import naming, redacted
 FIRST_READ_BYTES = 256 << 10
 PROVENANCE_BYTES = 512  # key-value entries of ours, and a little for longer numbers
 _CACHED_CHUNKS = 20_000
+_LEAVING_GROUPS = 2  # the part behind may be another process's, and never ask for them
 
 
 class OpenFile:
@@ -56,6 +57,8 @@ class OpenFile:
         self.notes: dict[tuple[str, int], Any] = {}  # what others keep with the file, by row group
         self._groups: OrderedDict[int, RowGroup] = OrderedDict()
         self._index_bytes: dict[int, tuple[int, int]] = {}
+        self._leaving: dict[int, None] = {}  # in the order of their coming
+        self._leaving_lock = threading.Lock()
         self._most_groups = max(1, _CACHED_CHUNKS // max(1, len(self.footer.leaves)))
 
     def row_group(self, index: int) -> RowGroup:
@@ -80,6 +83,17 @@ class OpenFile:
             ]
             found = self._index_bytes[row_group] = sum(sizes), max(sizes, default=0)
         return found
+
+    def forget_soon(self, row_group: int) -> None:
+        """Keep what is kept of a row group until this process has left some more behind."""
+        with self._leaving_lock:
+            self._leaving.pop(row_group, None)
+            self._leaving[row_group] = None
+            if len(self._leaving) <= _LEAVING_GROUPS:
+                return
+            oldest = next(iter(self._leaving))
+            self._leaving.pop(oldest)
+        self.forget(oldest)
 
     def forget(self, row_group: int) -> None:
         """Drop what is kept of a row group; it is read again if it is asked for again."""

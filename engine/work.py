@@ -245,10 +245,12 @@ def _opened_pages(pages: PageMap, piece: RowGroupSlice, kind: _Kind) -> list[Ran
 
 
 def _forget_ended(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> None:
-    """Drop what is kept of row groups that no later part needs."""
+    """Drop what is kept of row groups that no later part needs, at once or a little later."""
     for piece in slices:
         if piece.stop_row == piece.num_rows_in_group:
             files[piece.file].forget(piece.row_group)
+        else:
+            files[piece.file].forget_soon(piece.row_group)
 
 
 def _maker(task: PartTask) -> ChunkMaker:

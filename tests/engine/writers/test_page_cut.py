@@ -15,9 +15,12 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import engine
+from engine import splitter
 from engine.errors import EvensplitError, SourceError, Unsupported
 from engine.format.footer import Encoding, Footer, footer_range
+from engine.layout import open_file
 from engine.page_maps import chains_pages
+from engine.work import write_part
 from engine.writers.source_chunk import SourceChunk
 from tests.engine.format.chained_file import read_chained, write_chained
 from tests.witness import wrong_statistics
@@ -208,6 +211,27 @@ def test_a_dictionary_is_read_only_where_the_cut_page_may_reach_furthest(tmp_pat
         even = pq.read_metadata(path).row_group(0).column(0)
         assert even.has_dictionary_page
         assert (even.statistics.min, even.statistics.max) == (0, 1000)
+
+
+def test_a_worker_keeps_little_of_row_groups_that_other_workers_go_on_with(tmp_path, monkeypatch):
+    source = tmp_path / "source.parquet"
+    table = pa.table({"number": range(8000), "text": [f"text {i}" for i in range(8000)]})
+    pq.write_table(table, source, row_group_size=200, write_page_index=True)
+    kept = []
+
+    def every_other_part(tasks, resources, *, on_receipt, on_dashboard):
+        notes = open_file(tasks[0].sources[0]).notes
+        notes.clear()  # what the plan has read
+        for task in tasks[::2]:
+            on_receipt(write_part(task))
+            kept.append(len({row_group for _, row_group in notes}))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(splitter, "run_parts", every_other_part)
+    with pytest.raises(KeyboardInterrupt):
+        engine.split(str(source), str(tmp_path / "parts"), rows_per_part=300)
+    assert len(kept) == 14
+    assert 0 < max(kept) <= 2
 
 
 def _check_indexes(path: Path) -> None:
