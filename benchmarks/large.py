@@ -34,9 +34,10 @@ def main(folder: Path, scale: float, repeats: int) -> None:
     out = folder / "out"
     print(f"{source.stat().st_size / 1e9:.1f} GB inside {LIMIT_BYTES >> 20} MiB:")
     copied_seconds = _measure("cp", ["cp", str(source), str(out / "copy.parquet")], out)
-    split = [tool, "split", str(source), str(out / "parts"), "--no-fsync", "--target-size"]
-    seconds = _measure("split --target-size 100MB", [*split, "100MB"], out)
-    print(f"ratio {seconds / copied_seconds:.2f}")
+    split = [tool, "split", str(source), str(out / "parts"), "--no-fsync", "--target-size", "100MB"]
+    for cut in ("row-group", "row"):
+        seconds = _measure(f"split --cut {cut}", [*split, "--cut", cut], out)
+        print(f"ratio {seconds / copied_seconds:.2f}", flush=True)
     one = lineitem(folder, "one", scale)
     transcode = [tool, "split", str(one), str(out / "parts"), "--no-fsync", "--codec", "zstd"]
     _measure("one giant row group to zstd", [*transcode, "--row-group-size", "128MB"], out)
