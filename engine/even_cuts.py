@@ -302,7 +302,7 @@ def _ranges(ruler: Ruler, first: int, last: int, width: float) -> Iterator[tuple
 
 
 def _thinned(ends: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Keep a few, spread over the rows; of neighbours the one with fewer cuts inside, the last."""
+    """Keep some of (first row, last row, cuts inside); of neighbours that with fewest cuts."""
     if len(ends) <= _MOST_RANGES:
         return ends
     step = len(ends) / _MOST_RANGES
