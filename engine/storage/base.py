@@ -29,6 +29,7 @@ PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 COPY_STEP_BYTES = 8 << 20
 GAP_BYTES = 1 << 20  # a request to a store costs about as much time as reading this much
 SPARSE_GAP_BYTES = 16 << 10  # where several requests wait at once, and bytes are to be spared
+PASSING_GAP_BYTES = 128 << 10  # the same where all bytes pass through this machine anyway
 
 
 class Entry(NamedTuple):

@@ -31,7 +31,7 @@ from engine.model import SourceFile
 from engine.storage.base import (
     GAP_BYTES,
     PARQUET_SUFFIXES,
-    SPARSE_GAP_BYTES,
+    PASSING_GAP_BYTES,
     Entry,
     RangeFile,
     Source,
@@ -87,7 +87,7 @@ class RemoteSource:
 
     def read_many(self, ranges: Iterable[Range], *, sparse: bool = False) -> list[bytes]:
         """Return the bytes of several ranges, near ones in one request."""
-        gap_bytes = SPARSE_GAP_BYTES if sparse else GAP_BYTES
+        gap_bytes = PASSING_GAP_BYTES if sparse else GAP_BYTES
         return read_coalesced(self.read, ranges, gap_bytes=gap_bytes)
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ from engine.storage.azure.lanes import BLOCK_BYTES, lanes
 from engine.storage.azure.requests import asked
 from engine.storage.base import (
     GAP_BYTES,
+    PASSING_GAP_BYTES,
     SPARSE_GAP_BYTES,
     RangeFile,
     check_inside,
@@ -41,8 +42,18 @@ _STORAGE_SCOPE = "https://storage.azure.com/.default"
 class AzureSource:
     """A described blob; see :class:`engine.storage.base.Source`."""
 
-    def __init__(self, login: Login, blob: BlobClient, file: SourceFile, found: SourceFile) -> None:
+    def __init__(
+        self,
+        login: Login,
+        blob: BlobClient,
+        file: SourceFile,
+        found: SourceFile,
+        *,
+        passes: bool = False,
+    ) -> None:
+        """``passes``: the bytes of the parts pass through this machine."""
         self.file = file
+        self._sparse_gap_bytes = PASSING_GAP_BYTES if passes else SPARSE_GAP_BYTES
         self.etag = file.version.partition(":")[2]
         self.endpoint = login.endpoint
         self._login = login
@@ -72,7 +83,7 @@ class AzureSource:
 
     def read_many(self, ranges: Iterable[Range], *, sparse: bool = False) -> list[bytes]:
         """Return the bytes of several ranges, near ones in one request."""
-        gap_bytes = SPARSE_GAP_BYTES if sparse else GAP_BYTES
+        gap_bytes = self._sparse_gap_bytes if sparse else GAP_BYTES
         return read_coalesced(self.read, ranges, gap_bytes=gap_bytes, in_order=lanes.in_order)
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes]:

@@ -87,7 +87,9 @@ class AzureStorage:
 
     def open(self, file: SourceFile) -> AzureSource:
         """Open a described blob."""
-        return AzureSource(self._login, self._blob(file.path), file, self.stat(file.path))
+        passes = self._access.transfer == "client"
+        found = self.stat(file.path)
+        return AzureSource(self._login, self._blob(file.path), file, found, passes=passes)
 
     def create(self, path: str, *, durable: bool) -> AzureSink:
         """Begin a part; what the service has acknowledged is durable."""
