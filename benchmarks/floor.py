@@ -1,0 +1,42 @@
+"""The least that a change of codec can take: ``python -m benchmarks.floor SOURCE CODEC LEVEL``.
+
+Every page is read, decompressed and compressed again, by two processes. Nothing is planned, checked
+or written.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+from engine.format.codecs import compress, decompress
+from engine.layout import open_file
+from engine.page_maps import page_maps, read_pages, split_page
+from engine.settings import CODECS
+from engine.splitter import find_sources
+
+NUM_PROCESSES = 2
+
+
+def compress_again(path: str, codec: int, level: int | None, first: int) -> int:
+    """Do it to every second row group; return the bytes there would be to write."""
+    (source,) = find_sources([path])
+    file = open_file(source)
+    num_bytes = 0
+    for row_group in range(first, file.footer.num_row_groups, NUM_PROCESSES):
+        columns = file.row_group(row_group).columns
+        for chunk, pages in zip(columns, page_maps(file, row_group), strict=True):
+            for _, data in read_pages(file, pages, 0, pages.num_pages):
+                header, body = split_page(data)
+                plain = decompress(chunk.codec, body, header.uncompressed_bytes)
+                num_bytes += len(compress(codec, plain, level))
+        file.forget(row_group)
+    return num_bytes
+
+
+if __name__ == "__main__":
+    path, codec, level = sys.argv[1:]
+    again = partial(compress_again, path, CODECS[codec], int(level) if level else None)
+    with ProcessPoolExecutor(NUM_PROCESSES) as pool:
+        print(sum(pool.map(again, range(NUM_PROCESSES))))
