@@ -11,12 +11,20 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from engine.format.codecs import compress, decompress
+from engine.format.footer import Range
+from engine.format.page_map import PageMap
 from engine.layout import open_file
-from engine.page_maps import page_maps, read_pages, split_page
+from engine.page_maps import page_maps, split_page
 from engine.settings import CODECS
 from engine.splitter import find_sources
 
 NUM_PROCESSES = 2
+
+
+def pages_of(pages: PageMap) -> list[Range]:
+    """Return where all pages of a chunk lie, the dictionary's too."""
+    dictionary = [] if pages.dictionary is None else [pages.dictionary]
+    return [*dictionary, *(pages.page(number) for number in range(pages.num_pages))]
 
 
 def compress_again(path: str, codec: int, level: int | None, first: int) -> int:
@@ -27,8 +35,10 @@ def compress_again(path: str, codec: int, level: int | None, first: int) -> int:
     for row_group in range(first, file.footer.num_row_groups, NUM_PROCESSES):
         columns = file.row_group(row_group).columns
         for chunk, pages in zip(columns, page_maps(file, row_group), strict=True):
-            for _, data in read_pages(file, pages, 0, pages.num_pages):
-                header, body = split_page(data)
+            whole = memoryview(file.source.read(*chunk.range))
+            for where in pages_of(pages):
+                begin = where.offset - chunk.range.offset
+                header, body = split_page(whole[begin : begin + where.length])
                 plain = decompress(chunk.codec, body, header.uncompressed_bytes)
                 num_bytes += len(compress(codec, plain, level))
         file.forget(row_group)

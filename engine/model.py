@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Verb = Literal["splice", "page-cut", "re-encode"]
+Buffer = Any  # bytes in a row, with a length: bytes, memory views, Arrow's buffers
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from engine.format.page_map import (
     walk_pages,
     with_row_starts,
 )
-from engine.format.pages import PageHeader, PageType, read_page_header
+from engine.format.pages import PageHeader, PageType, read_page_header, skim_header
 from engine.format.thrift import decode
 from engine.layout import OpenFile
 from engine.storage.base import COPY_STEP_BYTES
@@ -134,20 +134,20 @@ def read_page(file: OpenFile, where: Range) -> tuple[PageHeader, bytes]:
     return header, bytes(body)
 
 
-def read_pages(
-    file: OpenFile, pages: PageMap, start: int, stop: int
-) -> Iterator[tuple[int, memoryview]]:
-    """Yield number and bytes of data pages ``[start, stop)``, many read at once."""
-    first = start
-    while first < stop:
+def read_pages(file: OpenFile, places: Sequence[Range]) -> Iterator[memoryview]:
+    """Yield the bytes of pages, in the order given; those that lie in a row are read at once."""
+    first = 0
+    while first < len(places):
+        start, end = places[first].offset, places[first].end
         last = first + 1
-        while last < stop and pages.pages(first, last + 1).length <= COPY_STEP_BYTES:
+        while last < len(places) and places[last].offset == end:
+            if places[last].end - start > COPY_STEP_BYTES:
+                break
+            end = places[last].end
             last += 1
-        run = pages.pages(first, last)
-        data = memoryview(file.source.read(run.offset, run.length))
-        for number in range(first, last):
-            begin = pages.offsets[number] - run.offset
-            yield number, data[begin : begin + pages.sizes[number]]
+        data = memoryview(file.source.read(start, end - start))
+        for place in places[first:last]:
+            yield data[place.offset - start : place.end - start]
         first = last
 
 
@@ -195,23 +195,14 @@ def read_headers(file: OpenFile, pages: PageMap, start: int, stop: int) -> Heade
     # All at once: a store answers few large requests sooner than many small ones.
     contents = file.source.read_many(heads, sparse=True)
     for number, where, data in zip(range(start, stop), places, contents, strict=True):
-        found = _quick_header(data)
-        if found is None:
-            header = read_header(file, where)
-            found = (
-                header.type,
-                header.uncompressed_bytes,
-                header.compressed_bytes,
-                header.num_values,
-                header.encoding,
-            )
-        kind, plain, compressed, count, encoding = found
+        header = skim_header(data) or read_header(file, where)
+        kind, compressed = header.type, header.compressed_bytes
         if kind not in (PageType.DATA, PageType.DATA_V2) or not where.length - compressed > 0:
             raise BadPage(f"page {number} at byte {where.offset} is not the data page it should be")
         types.append(kind)
-        encodings.append(encoding)
-        counts.append(count)
-        uncompressed_bytes += plain + where.length - compressed
+        encodings.append(header.encoding)
+        counts.append(header.num_values)
+        uncompressed_bytes += header.uncompressed_bytes + where.length - compressed
     return Headers(encodings, counts, uncompressed_bytes, types)
 
 
@@ -242,61 +233,6 @@ def read_each_header(file: OpenFile, places: Sequence[Range]) -> list[PageHeader
         except BadStructure:  # a longer header
             found.append(read_header(file, where))
     return found
-
-
-def _quick_header(data: bytes) -> tuple[int, int, int, int, int] | None:
-    """Read type, sizes, values and encoding of a header in the form that every writer emits.
-
-    A file may have tens of thousands of pages, and the generic codec takes ten times as long. None
-    for any other form: the generic codec decides.
-    """
-    numbers = []
-    pos = 0
-    try:
-        for _ in range(3):
-            if data[pos] != 0x15:
-                return None
-            number, pos = _zigzag(data, pos + 1)
-            numbers.append(number)
-        if data[pos] == 0x15:  # the checksum
-            _, pos = _zigzag(data, pos + 1)
-            head = 0x1C
-        else:
-            head = 0x2C
-        if numbers[0] == PageType.DATA_V2:
-            head += 0x30
-        elif numbers[0] != PageType.DATA:
-            return None
-        if data[pos] != head or data[pos + 1] != 0x15:
-            return None
-        num_values, pos = _zigzag(data, pos + 2)
-        if numbers[0] == PageType.DATA_V2:  # nulls and rows stand before the encoding
-            for _ in range(2):
-                if data[pos] != 0x15:
-                    return None
-                _, pos = _zigzag(data, pos + 1)
-        if data[pos] != 0x15:
-            return None
-        encoding, _ = _zigzag(data, pos + 1)
-    except IndexError:
-        return None
-    return numbers[0], numbers[1], numbers[2], num_values, encoding
-
-
-def _zigzag(data: bytes, pos: int) -> tuple[int, int]:
-    number = data[pos]
-    pos += 1
-    if number > 127:
-        number &= 127
-        shift = 7
-        while True:
-            byte = data[pos]
-            pos += 1
-            number |= (byte & 127) << shift
-            if byte < 128:
-                break
-            shift += 7
-    return (number >> 1) ^ -(number & 1), pos
 
 
 def dictionary_pages(file: OpenFile, row_group: int, leaf: Leaf) -> int:

@@ -17,19 +17,25 @@ import pyarrow as pa
 
 from engine.errors import BadPage, Unsupported
 from engine.format.footer import Codec
+from engine.model import Buffer
 
-_ARROW_NAMES = {
+_ARROW_NAMES: dict[int, str] = {
     Codec.SNAPPY: "snappy",
     Codec.BROTLI: "brotli",
     Codec.ZSTD: "zstd",
     Codec.LZ4_RAW: "lz4_raw",
 }
-_of_thread = threading.local()
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.codecs: dict[tuple[str, int | None], Any] = {}
+
+
+_of_thread = _OfThread()
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _GZIP = zlib.MAX_WBITS | 16
 _LZ4_FRAME_MAGIC = b"\x04\x22\x4d\x18"
-
-Buffer = bytes | memoryview
 
 
 def decompress(codec: int, data: Buffer, uncompressed_bytes: int) -> bytes:
@@ -47,7 +53,7 @@ def decompress(codec: int, data: Buffer, uncompressed_bytes: int) -> bytes:
     try:
         return _exactly(_decompress(name, data, uncompressed_bytes), uncompressed_bytes)
     except (OSError, pa.ArrowException, zlib.error, IndexError) as error:
-        raise BadPage(f"damaged {name.name} data of {len(data)} bytes: {error}") from error
+        raise _damaged(name, data, error) from error
 
 
 def compress(codec: int, data: Buffer, level: int | None = None) -> bytes:
@@ -69,6 +75,39 @@ def compress(codec: int, data: Buffer, level: int | None = None) -> bytes:
         return len(data).to_bytes(4, "big") + len(block).to_bytes(4, "big") + block
     packed: bytes = _made(_ARROW_NAMES[name], level).compress(data, asbytes=True)
     return packed
+
+
+def recompress(
+    source_codec: int, data: Buffer, uncompressed_bytes: int, codec: int, level: int | None = None
+) -> Buffer:
+    """Return what :func:`decompress` and then :func:`compress` would, with fewer copies.
+
+    What lies between stays in Arrow's memory, which is used again page after page; ``bytes`` of
+    this size would have the system clear new memory for each.
+    """
+    plain: Buffer
+    if source_codec in (Codec.SNAPPY, Codec.ZSTD) and uncompressed_bytes:
+        try:
+            if source_codec == Codec.SNAPPY:
+                _check_snappy(data, uncompressed_bytes)
+            plain = _made(_ARROW_NAMES[source_codec], None).decompress(data, uncompressed_bytes)
+        except (OSError, pa.ArrowException, IndexError) as error:
+            raise _damaged(Codec(source_codec), data, error) from error
+    elif source_codec == Codec.UNCOMPRESSED and len(data) == uncompressed_bytes:
+        plain = data
+    else:
+        plain = decompress(source_codec, data, uncompressed_bytes)
+    if codec == Codec.UNCOMPRESSED:
+        return plain
+    name = _ARROW_NAMES.get(codec)
+    if name is not None:
+        # A view of what compress returns is as long as the memory it took at first (pyarrow 26).
+        return _made(name, level).compress(plain).slice(0)
+    return compress(codec, memoryview(plain), level)
+
+
+def _damaged(name: Codec, data: Buffer, error: Exception) -> BadPage:
+    return BadPage(f"damaged {name.name} data of {len(data)} bytes: {error}")
 
 
 def _checked(codec: int) -> Codec:
@@ -99,10 +138,8 @@ def _decompress(codec: Codec, data: Buffer, uncompressed_bytes: int) -> bytes:
         return whole
     if codec is Codec.LZ4_RAW:
         return _lz4_block(data, uncompressed_bytes)
-    if codec is Codec.SNAPPY and _snappy_bytes(data) != uncompressed_bytes:
-        raise BadPage(
-            f"a page is {_snappy_bytes(data)} bytes, its header says {uncompressed_bytes}"
-        )
+    if codec is Codec.SNAPPY:
+        _check_snappy(data, uncompressed_bytes)
     return _arrow(_ARROW_NAMES[codec], data, uncompressed_bytes)
 
 
@@ -113,17 +150,23 @@ def _arrow(name: str, data: Buffer, size: int) -> bytes:
 
 def _made(name: str, level: int | None) -> Any:
     """Return a codec of this thread's own: making one takes as long as compressing a small page."""
-    made = _of_thread.__dict__
-    key = f"{name} {level}"
+    made = _of_thread.codecs
+    key = name, level
     if key not in made:
         made[key] = pa.Codec(name, level)
     return made[key]
 
 
+def _check_snappy(data: Buffer, uncompressed_bytes: int) -> None:
+    found = _snappy_bytes(data)
+    if found != uncompressed_bytes:
+        raise BadPage(f"a page is {found} bytes, its header says {uncompressed_bytes}")
+
+
 def _snappy_bytes(data: Buffer) -> int:
     # The stream begins with its uncompressed length as a varint.
     number = shift = 0
-    for byte in data[:5]:
+    for byte in bytes(data[:5]):
         number |= (byte & 127) << shift
         if byte < 128:
             return number

@@ -68,11 +68,11 @@ class OffsetIndex:
         thrift.put_list_header(out, STRUCT, len(self.locations))
         for offset, compressed_bytes, first_row in self.locations:
             out.append(_OFFSET)
-            _put_zigzag(out, offset)
+            thrift.put_zigzag(out, offset)
             out.append(_SIZE)
-            _put_zigzag(out, compressed_bytes)
+            thrift.put_zigzag(out, compressed_bytes)
             out.append(_ROW)
-            _put_zigzag(out, first_row)
+            thrift.put_zigzag(out, first_row)
             out.append(_STOP)
         struct: Struct = {}
         if self.unencoded_bytes is not None:
@@ -142,14 +142,6 @@ def _any_offset_index(data: bytes) -> tuple[list[PageLocation], Struct]:
     except (KeyError, AttributeError) as error:
         raise BadStructure("the offset index lacks a required field") from error
     return places, struct
-
-
-def _put_zigzag(out: bytearray, number: int) -> None:
-    number = number << 1 if number >= 0 else (-number << 1) - 1
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
 
 
 class PageEntry(NamedTuple):

@@ -108,6 +108,15 @@ def encode(value: Struct | Raw) -> bytes:
     return bytes(out)
 
 
+def put_zigzag(out: bytearray, number: int) -> None:
+    """Append a signed number."""
+    number = number << 1 if number >= 0 else (-number << 1) - 1
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+
+
 def read_list_header(data: bytes, pos: int) -> tuple[int, int, int]:
     """Return (element wire type, number of elements, position of the first) of a list."""
     head = data[pos]

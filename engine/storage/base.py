@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from engine.errors import BadStructure, SourceError
-from engine.model import SourceFile
+from engine.model import Buffer, SourceFile
 
 if TYPE_CHECKING:
     from engine.format.footer import Range
@@ -77,8 +77,8 @@ class PartSink(Protocol):
     size_bytes: int
     notes: tuple[str, ...]
 
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
+    def write(self, data: Buffer) -> None:
+        """Append bytes; they may be kept for a while, so nobody must change them."""
 
     def copy(self, source: Source, offset: int, length: int) -> None:
         """Append bytes of a source, without passing them through Python where that can be."""

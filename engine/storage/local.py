@@ -29,7 +29,7 @@ from engine.errors import (
     SourceChanged,
     StorageFailed,
 )
-from engine.model import SourceFile
+from engine.model import Buffer, SourceFile
 from engine.storage.base import (
     COPY_STEP_BYTES,
     PARQUET_SUFFIXES,
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from engine.format.footer import Range
 
 WRITE_BACK_STEP_BYTES = 8 << 20
+_GATHERED_BYTES = 1 << 20  # of small pieces, written by one call
+_MOST_GATHERED = 512  # half of what the kernel takes at once
 _SYNC_FILE_RANGE_WRITE = 2
 _NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 _LOCK_NAME = ".lock"
@@ -157,6 +159,8 @@ class LocalSink:
         self._path = path
         self._durable = durable
         self._written_back = 0
+        self._gathered: list[Buffer] = []
+        self._gathered_bytes = 0
         folder, name = os.path.split(path)
         self._temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         with os_errors(path):
@@ -165,19 +169,34 @@ class LocalSink:
             self._descriptor = os.open(self._temporary, flags, 0o666)
         self._is_open = True
 
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
-        view = memoryview(data)
+    def write(self, data: Buffer) -> None:
+        """Append bytes: small pieces are gathered before they are written."""
+        num_bytes = len(data)
+        if not num_bytes:
+            return
+        self._gathered.append(data)
+        self._gathered_bytes += num_bytes
+        self.size_bytes += num_bytes
+        if self._gathered_bytes >= _GATHERED_BYTES or len(self._gathered) == _MOST_GATHERED:
+            self._write_gathered()
+
+    def _write_gathered(self) -> None:
+        views = [memoryview(data) for data in self._gathered]
+        self._gathered.clear()
+        self._gathered_bytes = 0
         with os_errors(self._path):
-            while view:
-                written = os.write(self._descriptor, view)
-                self.size_bytes += written
-                view = view[written:]
+            while views:
+                written = os.writev(self._descriptor, views)
+                while views and written >= len(views[0]):
+                    written -= len(views.pop(0))
+                if written:
+                    views[0] = views[0][written:]
         self._start_write_back()
 
     def copy(self, source: Source, offset: int, length: int) -> None:
         """Append bytes of a source; inside the kernel if it is a local file."""
         end = offset + length
+        self._write_gathered()
         if isinstance(source, LocalSource):
             offset = self._kernel_copy(source, offset, end)
         for data in source.chunks(offset, end - offset):
@@ -212,6 +231,7 @@ class LocalSink:
 
     def commit(self) -> None:
         """Sync, rename, sync the folder."""
+        self._write_gathered()
         with os_errors(self._path):
             if self._durable:
                 os.fsync(self._descriptor)

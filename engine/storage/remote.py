@@ -27,7 +27,7 @@ from engine.errors import (
     SourceChanged,
     StorageFailed,
 )
-from engine.model import SourceFile
+from engine.model import Buffer, SourceFile
 from engine.storage.base import (
     GAP_BYTES,
     PARQUET_SUFFIXES,
@@ -128,10 +128,10 @@ class RemoteSink:
             self._file = store.fs.open(self._temporary, "wb")
         self._is_open = True
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Buffer) -> None:
         """Append bytes."""
         with store_errors(self._path):
-            self._file.write(data)
+            self._file.write(bytes(data))
         self.size_bytes += len(data)
 
     def copy(self, source: Source, offset: int, length: int) -> None:

@@ -13,8 +13,9 @@ from typing import NamedTuple, Protocol
 
 from engine.format.footer import Range
 from engine.format.page_index import PageLocation
-from engine.format.thrift import Struct
+from engine.format.thrift import Raw, Struct
 from engine.layout import OpenFile
+from engine.model import Buffer
 
 
 class Piece(NamedTuple):
@@ -41,7 +42,7 @@ class ChunkOut(Protocol):
 
     num_bytes: int
 
-    def write(self, *data: bytes) -> None:
+    def write(self, *data: Buffer) -> None:
         """Append new bytes."""
 
     def copy(self, file: OpenFile, where: Range) -> None:
@@ -75,11 +76,11 @@ class NewChunk:
     has_dictionary: bool
     encodings: list[int]
     encoding_stats: list[tuple[int, int, int]]
-    statistics: Struct | None = None
+    statistics: Struct | Raw | None = None
     pages: list[PageLocation] | None = None
     column_index: bytes | None = None
     page_value_bytes: list[int] | None = None
-    size_statistics: Struct | None = None
+    size_statistics: Struct | Raw | None = None
 
 
 class ChunkMaker(Protocol):

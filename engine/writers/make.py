@@ -1,4 +1,4 @@
-"""Which way a chunk is made: by cutting one chunk of a source, or by building it from several."""
+"""Which way a chunk is made: by its codec only, by cutting it, or by building it from several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from engine.model import Recoding
 from engine.writers.build import build_chunk, must_build
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.page_cut import cut_by_pages
+from engine.writers.recode import only_recodes, recode_chunk
 from engine.writers.source_chunk import drop_chunk
 
 
@@ -20,7 +21,9 @@ def make_chunk(
     most_decoded_bytes: int = 0,
 ) -> NewChunk:
     """Make one column's chunk; see :class:`engine.writers.chunk.ChunkMaker`."""
-    if must_build(pieces, column, recoding):
+    if only_recodes(pieces, recoding):
+        made = recode_chunk(pieces[0], column, out, recoding=recoding)
+    elif must_build(pieces, column, recoding):
         made = build_chunk(pieces, column, out, recoding=recoding)
     else:
         made = cut_by_pages(

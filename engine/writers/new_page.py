@@ -7,23 +7,32 @@ together again. Header fields that nobody here knows are carried over. Source: p
 
 from __future__ import annotations
 
+import zlib
 from typing import NamedTuple
 
 import numpy as np
 
+from engine.errors import BadStructure
 from engine.format import levels as lv
-from engine.format.codecs import Buffer, compress, decompress
+from engine.format import thrift
+from engine.format.codecs import compress, decompress, recompress
 from engine.format.footer import Codec, Encoding, Leaf
 from engine.format.pages import (
     PageHeader,
     PageType,
+    SkimmedHeader,
+    check_crc,
     of_version,
     page_statistics,
     page_version,
     resized_header,
+    resized_skimmed,
     rewritten_header,
+    skim_header,
 )
 from engine.format.thrift import Struct
+from engine.model import Buffer
+from engine.page_maps import HEADER_BYTES, split_page
 from engine.writers.source_chunk import open_page
 
 
@@ -31,10 +40,10 @@ class NewPage(NamedTuple):
     """A page as it will lie in the file, and what its header says."""
 
     head: bytes
-    body: bytes
+    body: Buffer
     uncompressed_bytes: int
     encoding: int
-    type: PageType
+    type: int
 
     @property
     def num_bytes(self) -> int:
@@ -63,6 +72,52 @@ def resized_page(
     head = resized_header(header, packed, is_compressed=is_compressed)
     size = len(head) + header.uncompressed_bytes
     return NewPage(head, packed, size, header.encoding, header.type)
+
+
+def recompressed_page(
+    data: memoryview, source_codec: int, codec: int, level: int | None
+) -> NewPage:
+    """Return a page with another codec, nothing else changed; ``data`` is all of the old one.
+
+    Files have tens of thousands of pages, so headers in the usual form are changed as bytes.
+
+    Raises:
+        BadPage: the page is damaged.
+        BadStructure: it is no page.
+    """
+    head = bytes(data[:HEADER_BYTES])
+    skimmed = skim_header(head)
+    if skimmed is not None and skimmed.type != PageType.DATA_V2:
+        new = _recompressed_skimmed(data, head, skimmed, source_codec, codec, level)
+        if new is not None:
+            return new
+    header, body = split_page(data)
+    check_crc(header, body)
+    return resized_page(header, body, source_codec, codec, level)
+
+
+def _recompressed_skimmed(
+    data: memoryview,
+    head: bytes,
+    header: SkimmedHeader,
+    source_codec: int,
+    codec: int,
+    level: int | None,
+) -> NewPage | None:
+    """Return the new page; None where anything is not as it should be."""
+    try:
+        start = thrift.skip(head)
+    except BadStructure:  # a longer header
+        return None
+    plain_bytes, num_bytes = header.uncompressed_bytes, header.compressed_bytes
+    body = data[start : start + num_bytes]
+    if plain_bytes < 0 or header.num_values < 0 or len(body) != num_bytes:
+        return None
+    if header.crc is not None and zlib.crc32(body) != header.crc & 0xFFFFFFFF:
+        return None
+    packed = recompress(source_codec, body, plain_bytes, codec, level)
+    new = resized_skimmed(head[:start], header, packed)
+    return NewPage(new, packed, len(new) + plain_bytes, header.encoding, header.type)
 
 
 def recoded_page(

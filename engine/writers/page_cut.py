@@ -38,11 +38,17 @@ from engine.format.footer import Encoding, Type, value
 from engine.format.one_page import encode_values
 from engine.format.page_index import ColumnIndex, PageEntry, PageLocation
 from engine.format.pages import PageType, check_crc
-from engine.format.thrift import I64, LIST, Struct
+from engine.format.thrift import I64, LIST, Raw, Struct
 from engine.model import Recoding
 from engine.page_maps import Headers, at_page, read_header, read_headers, read_pages, split_page
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
-from engine.writers.new_page import NewPage, build_page, recoded_page, resized_page
+from engine.writers.new_page import (
+    NewPage,
+    build_page,
+    recoded_page,
+    recompressed_page,
+    resized_page,
+)
 from engine.writers.source_chunk import (
     DICTIONARY_ENCODINGS,
     OpenPage,
@@ -281,20 +287,27 @@ class _Cut:
     def _recode_whole(self, whole: tuple[int, int]) -> None:
         """Write whole pages with another codec or version, their values encoded as they are."""
         source = self.source
-        for number, data in read_pages(source.file, source.pages, *whole):
+        places = [source.pages.page(number) for number in range(*whole)]
+        for number, data in enumerate(read_pages(source.file, places), whole[0]):
             with at_page(source.file, source.row_group, source.leaf, number):
-                header, body = split_page(data)
-                check_crc(header, body)
-                page = recoded_page(
-                    header,
-                    body,
-                    leaf=source.leaf,
-                    source_codec=source.chunk.codec,
-                    codec=self.codec,
-                    level=self.level,
-                    version=self.page_version,
-                )
+                page = self._recoded(data)
             self._put(number, page)
+
+    def _recoded(self, data: memoryview) -> NewPage:
+        codec = self.source.chunk.codec
+        if self.page_version is None:
+            return recompressed_page(data, codec, self.codec, self.level)
+        header, body = split_page(data)
+        check_crc(header, body)
+        return recoded_page(
+            header,
+            body,
+            leaf=self.source.leaf,
+            source_codec=codec,
+            codec=self.codec,
+            level=self.level,
+            version=self.page_version,
+        )
 
     def _copy_whole(self, whole: tuple[int, int], headers: Headers) -> None:
         if whole[0] == whole[1]:
@@ -443,10 +456,10 @@ class _Cut:
 
     def _size_statistics(
         self, left: Sequence[_Rewritten], whole: tuple[int, int], right: Sequence[_Rewritten]
-    ) -> Struct | None:
-        raw = value(self.source.chunk.meta, 16)
-        if raw is None:
-            return None
+    ) -> Struct | Raw | None:
+        raw: Raw | None = value(self.source.chunk.meta, 16)
+        if raw is None or whole == (0, self.source.pages.num_pages):
+            return raw
         fields = thrift.decode(raw)[0]
         struct: Struct = {}
         sizes = self._page_value_bytes(left, whole, right)

@@ -45,7 +45,7 @@ class SourceChunk:
         raw = value(self.chunk.meta, 12)
         self.statistics: Struct | None = thrift.decode(raw)[0] if raw is not None else None
         self.column_index = self._column_index()
-        self.value_bytes = self._value_bytes()
+        self.value_bytes = value_bytes(file, row_group, leaf, self.pages.num_pages)
         self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
         self._dictionary: tuple[PageHeader, Any] | None = None
         self._reading_dictionary = threading.Lock()
@@ -58,20 +58,10 @@ class SourceChunk:
         if where is None:
             return None
         try:
-            index = ColumnIndex.decode(_index_bytes(self.file, self.row_group, where))
+            index = ColumnIndex.decode(index_bytes(self.file, self.row_group, where))
         except BadStructure:
             return None  # a damaged index proves nothing; the part goes without
         return index if index.num_pages == self.pages.num_pages else None
-
-    def _value_bytes(self) -> tuple[int, ...] | None:
-        where = self.chunk.offset_index
-        if where is None or self.leaf.physical is not Type.BYTE_ARRAY:
-            return None
-        try:
-            index = OffsetIndex.decode(_index_bytes(self.file, self.row_group, where))
-        except BadStructure:
-            return None
-        return index.unencoded_bytes if len(index.locations) == self.pages.num_pages else None
 
     def dictionary(self) -> tuple[PageHeader, Any]:
         """Return the dictionary page's header and its values as an Arrow array."""
@@ -270,7 +260,21 @@ def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:
     return found or chunks.setdefault(leaf.index, SourceChunk(file, row_group, leaf))
 
 
-def _index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
+def value_bytes(
+    file: OpenFile, row_group: int, leaf: Leaf, num_pages: int
+) -> tuple[int, ...] | None:
+    """Return ``unencoded_byte_array_data_bytes`` of every page of a chunk, where known."""
+    where = file.row_group(row_group).columns[leaf.index].offset_index
+    if where is None or leaf.physical is not Type.BYTE_ARRAY:
+        return None
+    try:
+        index = OffsetIndex.decode(index_bytes(file, row_group, where))
+    except BadStructure:
+        return None
+    return index.unencoded_bytes if len(index.locations) == num_pages else None
+
+
+def index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
     """Return a page index, read with all others of its row group: they lie side by side."""
     found: dict[Range, bytes] | None = file.notes.get(("indexes", row_group))
     if found is None:

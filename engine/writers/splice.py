@@ -33,6 +33,7 @@ from engine.format.footer import (
 from engine.format.page_index import OffsetIndex
 from engine.format.thrift import I32, I64, LIST, STRUCT, Raw, Struct
 from engine.layout import OpenFile, bloom_filter_range
+from engine.model import Buffer
 from engine.storage import PartSink
 from engine.writers.chunk import ChunkMaker, NewChunk, Piece
 
@@ -78,7 +79,7 @@ class _Out:
         self._writer = writer
         self.num_bytes = 0
 
-    def write(self, *data: bytes) -> None:
+    def write(self, *data: Buffer) -> None:
         for each in data:
             self._writer.put_new(each)
             self.num_bytes += len(each)
@@ -123,7 +124,7 @@ class PartWriter:
         self._groups.append(struct)
         self._num_rows += sum(piece.num_rows for piece in pieces)
 
-    def put_new(self, data: bytes) -> None:
+    def put_new(self, data: Buffer) -> None:
         """Append bytes that were encoded anew."""
         self._sink.write(data)
         self._reencoded_bytes += len(data)

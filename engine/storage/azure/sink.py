@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import Conflict, EvensplitError, InternalError, NoSource, StorageFailed
+from engine.model import Buffer
 from engine.settings import Access
 from engine.storage.azure.blocks import (
     MOST_BLOCKS,
@@ -59,7 +60,7 @@ class AzureSink:
         self._any_copied = False
         self._stop = threading.Event()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Buffer) -> None:
         """Append bytes."""
         self._add(bytes(data))
 

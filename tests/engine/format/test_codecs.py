@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import BadPage, Unsupported
-from engine.format.codecs import compress, decompress
+from engine.format.codecs import compress, decompress, recompress
 from engine.format.footer import Codec
 from tests.engine.format.parquet_file import ParquetFile, undamaged_files
 
@@ -31,6 +31,25 @@ def test_every_codec_survives_the_round_trip(codec, data):
     packed = compress(codec, data)
     assert decompress(codec, packed, len(data)) == data
     assert compress(codec, data) == packed
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("source", CODECS)
+@given(st.binary(max_size=2_000) | st.integers(0, 300_000).map(bytes))
+def test_a_page_in_another_codec_is_what_both_steps_make(source, codec, data):
+    packed = recompress(source, compress(source, data), len(data), codec)
+    assert bytes(packed) == compress(codec, data)
+    assert len(memoryview(packed)) == len(packed)  # or whoever writes it writes more
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("wrong_bytes", [-len(TEXT), -100, 1, 100_000])
+def test_another_codec_for_a_damaged_page_is_refused(codec, wrong_bytes):
+    packed = compress(codec, TEXT)
+    with pytest.raises(BadPage):
+        recompress(codec, packed, len(TEXT) + wrong_bytes, Codec.GZIP)
+    with pytest.raises(BadPage):
+        recompress(codec, packed[:-5], len(TEXT), Codec.UNCOMPRESSED)
 
 
 @pytest.mark.parametrize("codec", CODECS)

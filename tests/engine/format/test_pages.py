@@ -2,6 +2,7 @@ import subprocess
 import sys
 import zlib
 from array import array
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,10 @@ from engine.format.pages import (
     check_crc,
     page_statistics,
     read_page_header,
+    resized_header,
+    resized_skimmed,
     rewritten_header,
+    skim_header,
 )
 from engine.format.thrift import BINARY, I32, STRUCT, TRUE
 from tests.engine.format.parquet_file import ParquetFile, shared_files
@@ -303,6 +307,43 @@ def test_checksums_of_a_writer_hold(version):
                 check_crc(header, bytes((body[0] ^ 1,)) + body[1:])
             with pytest.raises(BadPage, match="body of"):
                 check_crc(header, body[:-1])
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("crc", [True, False])
+@pytest.mark.parametrize("statistics", [True, False])
+def test_a_skimmed_header_says_the_same_and_changes_the_same(version, crc, statistics):
+    file = written(
+        lineitem_like(),
+        write_page_checksum=crc,
+        data_page_version=version,
+        write_page_index=not statistics,  # statistics are in the page headers without an index
+    )
+    for chunk in file.chunks():
+        pages = file.walked(*chunk)
+        for where in (pages.dictionary, *map(pages.page, range(pages.num_pages))):
+            if where is None:
+                continue
+            data = file.data[where.offset : where.end]
+            header, skimmed = read_page_header(data), skim_header(data)
+            assert skimmed is not None
+            for name in ("type", "uncompressed_bytes", "compressed_bytes", "num_values"):
+                assert getattr(skimmed, name) == getattr(header, name)
+            assert skimmed.encoding == header.encoding
+            assert (skimmed.crc is not None) == crc
+            for body in (b"", b"body" * 50_000):
+                again = resized_header(header, body, is_compressed=header.is_compressed)
+                assert resized_skimmed(data[: header.header_bytes], skimmed, body) == again
+
+
+@given(st.binary(max_size=60))
+def test_what_is_skimmed_is_what_the_whole_header_says(data):
+    skimmed = skim_header(b"\x15\x00\x15" + data)
+    if skimmed is not None:
+        with suppress(BadStructure):
+            header = read_page_header(b"\x15\x00\x15" + data)
+            assert (header.type, header.encoding) == (skimmed.type, skimmed.encoding)
+            assert header.compressed_bytes == skimmed.compressed_bytes
 
 
 def test_a_rewritten_v1_header_says_what_changed_and_keeps_the_rest():

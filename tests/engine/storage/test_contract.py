@@ -510,6 +510,7 @@ def test_a_file_size_limit_is_no_disk_space(local: Place) -> None:
         sink = local.store.create(local.path("part.parquet"), durable=False)
         try:
             sink.write(CONTENT)
+            sink.commit()  # small pieces are gathered until then
         finally:
             sink.abort()
 
@@ -536,11 +537,12 @@ def test_a_full_disk_is_no_disk_space(tiny_disk: Place, local: Place) -> None:
     source = local.store.open(local.store.stat(local.write("a.parquet")))
     sink = tiny_disk.store.create(tiny_disk.path("part.parquet"), durable=True)
     with pytest.raises(NoDiskSpace):
-        sink.write(CONTENT)
+        sink.write(bytes(2 << 20))
     sink.abort()
     sink = tiny_disk.store.create(tiny_disk.path("part.parquet"), durable=True)
+    sink.copy(source, 0, len(CONTENT))
     with pytest.raises(NoDiskSpace):
-        sink.copy(source, 0, len(CONTENT))
+        sink.commit()  # small pieces are gathered until then
     sink.abort()
     with pytest.raises(NoDiskSpace):
         tiny_disk.store.put(tiny_disk.path("plan.json"), CONTENT)
@@ -601,12 +603,37 @@ def test_a_part_where_a_folder_stands(local: Place) -> None:
     assert local.names() == []
 
 
+def test_many_pieces_come_out_in_order_however_they_are_gathered(
+    local: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.storage.local._GATHERED_BYTES", 3000)
+    writev = os.writev
+    # The kernel may take less than all; here it takes 700 bytes, which end inside some piece.
+    monkeypatch.setattr(
+        "os.writev", lambda file, views: writev(file, [b"".join(map(bytes, views))[:700]])
+    )
+    source = local.store.open(local.store.stat(local.write("a.parquet")))
+    sink = local.store.create(local.path("part.parquet"), durable=False)
+    pieces = [bytes([i % 251]) * (i % 97) for i in range(1500)]
+    for piece in pieces[:1000]:
+        sink.write(memoryview(piece))
+    sink.copy(source, 5, 100)
+    for piece in pieces[1000:]:
+        sink.write(piece)
+    whole = b"".join([*pieces[:1000], CONTENT[5:105], *pieces[1000:]])
+    assert sink.size_bytes == len(whole)
+    sink.commit()
+    source.close()
+    assert Path(local.path("part.parquet")).read_bytes() == whole
+
+
 def test_durable_parts_start_write_back_early(
     local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[int, ...]] = []
     monkeypatch.setattr("engine.storage.local._sync_file_range", lambda *a: calls.append(a))
     monkeypatch.setattr("engine.storage.local.WRITE_BACK_STEP_BYTES", 1000)
+    monkeypatch.setattr("engine.storage.local._GATHERED_BYTES", 500)
     sink = local.store.create(local.path("part.parquet"), durable=True)
     assert isinstance(sink, LocalSink)
     sink.write(b"x" * 600)

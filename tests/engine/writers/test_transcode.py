@@ -70,6 +70,21 @@ def test_values_order_and_statistics_stay(name, wish, source_file, tmp_path: Pat
     _check_is_as_wished(parts, WISHES[wish])
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("codec", ["none", "zstd", "gzip"])
+def test_whole_chunks_come_out_as_pages_one_by_one_would(
+    name, codec, source_file, tmp_path: Path, monkeypatch
+):
+    source = str(source_file(name))
+    wish: dict[str, Any] = {"codec": codec, "parts": 1, "fsync": False}
+    engine.split(source, str(tmp_path / "whole"), **wish)
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.writers.make.only_recodes", lambda *_: False)
+        engine.split(source, str(tmp_path / "pages"), **wish)
+    whole, pages = (tmp_path / way / "part-00000.parquet" for way in ("whole", "pages"))
+    assert whole.read_bytes() == pages.read_bytes()
+
+
 def _check_is_as_wished(parts: list[str], wish: dict[str, Any]) -> None:
     for path in parts:
         metadata = pq.read_metadata(path)
