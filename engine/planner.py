@@ -20,6 +20,7 @@ from engine.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.even_runs import even_runs, fewest_runs
 from engine.layout import Layout
 from engine.model import PartPlan, SplitPlan, spread
+from engine.page_starts import at_page_starts
 from engine.row_groups import slices
 from engine.ruler import CurveOf, Ruler
 from engine.settings import Settings
@@ -92,9 +93,15 @@ def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
         cuts = _numbered_row_cuts(ruler, settings.num_parts)
     else:
         assert settings.target_bytes is not None
-        return _fewest_row_cuts(ruler, settings.target_bytes)
+        return _moved(ruler, _fewest_row_cuts(ruler, settings.target_bytes), settings)
     _check_target(ruler, cuts, settings.target_bytes)
-    return cuts
+    return cuts if settings.rows_per_part is not None else _moved(ruler, cuts, settings)
+
+
+def _moved(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
+    if settings.regroups:  # row groups have their own cuts then
+        return cuts
+    return at_page_starts(ruler, cuts, settings.target_bytes)
 
 
 def _check_target(ruler: Ruler, cuts: Sequence[int], target: int | None) -> None:
