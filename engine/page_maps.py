@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from engine.storage.base import COPY_STEP_BYTES
 
 HEADER_BYTES = 96  # most data page headers without statistics are shorter
 _MOST_HEADER_BYTES = 1 << 20
+_MOST_KEPT_PAGE_BYTES = 1 << 20
 _CODECS = set(Codec) - {Codec.LZO}
 _ENCODINGS = set(Encoding)
 
@@ -134,6 +136,11 @@ def read_page(file: OpenFile, where: Range) -> tuple[PageHeader, bytes]:
     return header, bytes(body)
 
 
+def keeps_cut_page(file: OpenFile, num_bytes: int) -> bool:
+    """Whether a page that a cut passes through is kept for the other part, once read."""
+    return file.source.is_far and num_bytes <= _MOST_KEPT_PAGE_BYTES
+
+
 def read_pages(file: OpenFile, places: Sequence[Range]) -> Iterator[memoryview]:
     """Yield the bytes of pages, in the order given; those that lie in a row are read at once."""
     first = 0
@@ -168,42 +175,42 @@ def split_page(data: memoryview) -> tuple[PageHeader, memoryview]:
 
 @dataclass(frozen=True)
 class Headers:
-    """What the headers of some successive data pages say.
+    """What the headers of some data pages say; one entry a page.
 
-    ``uncompressed_bytes`` counts bodies before compression and headers.
+    ``uncompressed_bytes``: header, and body before compression.
     """
 
     encodings: array[int]
     num_values: array[int]
-    uncompressed_bytes: int
+    uncompressed_bytes: array[int]
     page_types: array[int]
 
 
-def read_headers(file: OpenFile, pages: PageMap, start: int, stop: int) -> Headers:
-    """Read the headers of data pages ``[start, stop)``, nothing else of them."""
-    if pages.headers is not None:
-        return Headers(
-            pages.headers.encodings[start:stop],
-            pages.num_values[start:stop],
-            sum(pages.headers.uncompressed_bytes[start:stop]),
-            pages.headers.types[start:stop],
-        )
-    encodings, counts, types = array("b"), array("q"), array("b")
-    uncompressed_bytes = 0
-    places = [pages.page(number) for number in range(start, stop)]
+def read_headers(file: OpenFile, pages: PageMap, numbers: Sequence[int]) -> Headers:
+    """Read the headers of some data pages, nothing else of them."""
+    found = Headers(array("b"), array("q"), array("q"), array("b"))
+    walked = pages.headers
+    if walked is not None:
+        for number in numbers:
+            found.encodings.append(walked.encodings[number])
+            found.num_values.append(pages.num_values[number])
+            found.uncompressed_bytes.append(walked.uncompressed_bytes[number])
+            found.page_types.append(walked.types[number])
+        return found
+    places = [pages.page(number) for number in numbers]
     heads = [Range(where.offset, min(HEADER_BYTES, where.length)) for where in places]
     # All at once: a store answers few large requests sooner than many small ones.
     contents = file.source.read_many(heads, sparse=True)
-    for number, where, data in zip(range(start, stop), places, contents, strict=True):
+    for number, where, data in zip(numbers, places, contents, strict=True):
         header = skim_header(data) or read_header(file, where)
         kind, compressed = header.type, header.compressed_bytes
         if kind not in (PageType.DATA, PageType.DATA_V2) or not where.length - compressed > 0:
             raise BadPage(f"page {number} at byte {where.offset} is not the data page it should be")
-        types.append(kind)
-        encodings.append(header.encoding)
-        counts.append(header.num_values)
-        uncompressed_bytes += header.uncompressed_bytes + where.length - compressed
-    return Headers(encodings, counts, uncompressed_bytes, types)
+        found.encodings.append(header.encoding)
+        found.num_values.append(header.num_values)
+        found.uncompressed_bytes.append(header.uncompressed_bytes + where.length - compressed)
+        found.page_types.append(kind)
+    return found
 
 
 def read_header(file: OpenFile, where: Range) -> PageHeader:
@@ -245,15 +252,19 @@ def dictionary_pages(file: OpenFile, row_group: int, leaf: Leaf) -> int:
     if pages.dictionary is None or not pages.num_pages:
         return 0
     chunk = file.row_group(row_group).columns[leaf.index]
-    stats = value(chunk.meta, 13)
-    if stats is not None:
-        entries = [entry if isinstance(entry, dict) else decode(entry)[0] for entry in stats.items]
-        counted = [
-            (value(entry, 2), value(entry, 3, 0))
-            for entry in entries
-            if value(entry, 1) in (PageType.DATA, PageType.DATA_V2)
-        ]
-        if sum(count for _, count in counted) == pages.num_pages:
-            return sum(count for encoding, count in counted if encoding in (2, 8))
-    encodings = read_headers(file, pages, 0, pages.num_pages).encodings
+    counted = counted_pages(chunk)
+    if sum(counted.values()) == pages.num_pages:
+        return sum(count for (_, encoding), count in counted.items() if encoding in (2, 8))
+    encodings = read_headers(file, pages, range(pages.num_pages)).encodings
     return max((i + 1 for i, encoding in enumerate(encodings) if encoding in (2, 8)), default=0)
+
+
+def counted_pages(chunk: ColumnChunk) -> Counter[tuple[int, int]]:
+    """Return how many data pages the footer says there are, by type and encoding; empty if none."""
+    counted: Counter[tuple[int, int]] = Counter()
+    stats = value(chunk.meta, 13)
+    for item in () if stats is None else stats.items:
+        entry = item if isinstance(item, dict) else decode(item)[0]
+        if value(entry, 1) in (PageType.DATA, PageType.DATA_V2):
+            counted[value(entry, 1), value(entry, 2)] += value(entry, 3, 0)
+    return counted

@@ -23,7 +23,7 @@ from engine.format.pages import PageType
 from engine.layout import OpenFile, open_file
 from engine.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
-from engine.page_maps import page_maps, read_each_header
+from engine.page_maps import keeps_cut_page, page_maps, read_each_header
 from engine.settings import Access
 from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using
@@ -231,6 +231,10 @@ def _column_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> Iterator
             most = max(most, page_bytes)
         most += memory.dictionary_bytes(dictionary_bytes)
         kept = memory.kept_chunk_bytes(dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages)
+        if not piece.is_whole:
+            cut = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
+            sizes = [pages.sizes[number] for number in cut if pages.num_pages]
+            kept += sum(size for size in sizes if keeps_cut_page(file, size))
         united = memory.united_bytes(dictionary_bytes=dictionary_bytes, num_entries=num_entries)
         yield _ColumnBytes(most, kept, united)
 

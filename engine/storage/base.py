@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 COPY_STEP_BYTES = 8 << 20
 GAP_BYTES = 1 << 20  # a request to a store costs about as much time as reading this much
-SPARSE_GAP_BYTES = 16 << 10  # where several requests wait at once, and bytes are to be spared
+SPARSE_GAP_BYTES = 1 << 10  # where several requests wait at once, and bytes are to be spared
 PASSING_GAP_BYTES = 128 << 10  # the same where all bytes pass through this machine anyway
 
 
@@ -40,9 +40,13 @@ class Entry(NamedTuple):
 
 
 class Source(Protocol):
-    """A source file, opened and pinned to the version that was described."""
+    """A source file, opened and pinned to the version that was described.
+
+    ``is_far``: a read is a request to a store.
+    """
 
     file: SourceFile
+    is_far: bool
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset``."""

@@ -93,6 +93,8 @@ def translated(error: OSError, path: str) -> EvensplitError:
 class LocalSource:
     """A local file held open; see :class:`engine.storage.base.Source`."""
 
+    is_far = False
+
     def __init__(self, file: SourceFile) -> None:
         self.file = file
         with os_errors(file.path):

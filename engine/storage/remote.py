@@ -69,6 +69,8 @@ def store_errors(path: str) -> Iterator[None]:
 class RemoteSource:
     """A file of an fsspec file system; see :class:`engine.storage.base.Source`."""
 
+    is_far = True
+
     def __init__(self, store: FsspecStorage, file: SourceFile) -> None:
         self.file = file
         self._store = store

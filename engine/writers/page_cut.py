@@ -40,7 +40,8 @@ from engine.format.page_index import ColumnIndex, PageEntry, PageLocation
 from engine.format.pages import PageType, check_crc
 from engine.format.thrift import I64, LIST, Raw, Struct
 from engine.model import Recoding
-from engine.page_maps import Headers, at_page, read_header, read_headers, read_pages, split_page
+from engine.page_headers import WholePages, whole_pages
+from engine.page_maps import at_page, read_header, read_pages, split_page
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.new_page import (
     NewPage,
@@ -129,7 +130,6 @@ class _Cut:
         self.keeps_pages = recoding.is_nothing
 
     def make(self) -> NewChunk:
-        pages = self.source.pages
         left, first = self._left_page()
         right, last = self._right_page()
         left_pages = [] if left is None else [self._rewrite(left)]
@@ -142,7 +142,8 @@ class _Cut:
         right_pages = [] if right is None else [self._rewrite(right)]
         left_pages = [page for page in left_pages if page.num_values]
         right_pages = [page for page in right_pages if page.num_values]
-        headers = read_headers(self.source.file, pages, first, last)
+        source = self.source
+        headers = whole_pages(source.file, source.row_group, source.leaf, first, last)
         return self._assemble(left_pages, (first, last), headers, right_pages)
 
     def _left_page(self) -> tuple[int | None, int]:
@@ -222,11 +223,11 @@ class _Cut:
         self,
         left: Sequence[_Rewritten],
         whole: tuple[int, int],
-        headers: Headers,
+        headers: WholePages,
         right: Sequence[_Rewritten],
     ) -> NewChunk:
         source = self.source
-        before = Counter(zip(headers.page_types, headers.encodings, strict=True))
+        before = Counter(headers.kinds)
         before.update((page.new.type, page.new.encoding) for page in (*left, *right))
         uses_dictionary = any(encoding in DICTIONARY_ENCODINGS for _, encoding in before)
         self._locations: list[PageLocation] = []
@@ -247,7 +248,7 @@ class _Cut:
             stats.insert(0, (int(PageType.DICTIONARY), dictionary_encoding, 1))
         return NewChunk(
             codec=self.codec,
-            num_values=sum(headers.num_values) + sum(page.num_values for page in (*left, *right)),
+            num_values=headers.num_values + sum(page.num_values for page in (*left, *right)),
             uncompressed_bytes=self._uncompressed_bytes,
             first_data_page=first_data_page,
             has_dictionary=uses_dictionary,
@@ -309,7 +310,7 @@ class _Cut:
             version=self.page_version,
         )
 
-    def _copy_whole(self, whole: tuple[int, int], headers: Headers) -> None:
+    def _copy_whole(self, whole: tuple[int, int], headers: WholePages) -> None:
         if whole[0] == whole[1]:
             return
         pages = self.source.pages
@@ -322,7 +323,7 @@ class _Cut:
             )
             for number in range(*whole)
         ]
-        self._used.update(zip(headers.page_types, headers.encodings, strict=True))
+        self._used.update(headers.kinds)
         self._uncompressed_bytes += headers.uncompressed_bytes
         self.out.copy(self.source.file, pages.pages(*whole))
 

@@ -27,7 +27,14 @@ from engine.format.page_map import PageMap
 from engine.format.pages import PageHeader, PageType, check_crc, page_statistics
 from engine.format.thrift import Struct
 from engine.layout import OpenFile
-from engine.page_maps import at_page, chains_pages, page_maps, read_header, read_page
+from engine.page_maps import (
+    at_page,
+    chains_pages,
+    keeps_cut_page,
+    page_maps,
+    read_header,
+    read_page,
+)
 
 DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
 
@@ -49,6 +56,8 @@ class SourceChunk:
         self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
         self._dictionary: tuple[PageHeader, Any] | None = None
         self._reading_dictionary = threading.Lock()
+        self._shared: dict[int, tuple[PageHeader, bytes]] = {}
+        self._reading_shared = threading.Lock()
         self.is_chained = chains_pages(file.footer.created_by, self.chunk)
         self._last_values: dict[int, bytes] = {}  # by page, where pages continue each other
         self._evidence: dict[bool, st.Evidence] = {}
@@ -97,12 +106,12 @@ class SourceChunk:
             BadPage: the page is damaged; the message names column, row group and page.
         """
         with at_page(self.file, self.row_group, self.leaf, number):
-            header, body = read_page(self.file, self.pages.page(number))
+            base, end = self.pages.rows(number)
+            header, body = self._read(number, is_cut=base < start_row or end > stop_row)
             if not header.is_data:
                 raise BadStructure("not a data page")
             check_crc(header, body)
             levels, section = open_page(header, body, self.chunk.codec, self.leaf)
-            base, end = self.pages.rows(number)
             kept = lv.slice_rows(
                 levels,
                 # Entries that continue a row from the page before belong to an earlier row.
@@ -110,6 +119,17 @@ class SourceChunk:
                 max(0, min(stop_row, end) - base),
             )
         return OpenPage(self, number, header, body, levels, section, kept)
+
+    def _read(self, number: int, *, is_cut: bool) -> tuple[PageHeader, bytes]:
+        """Read a page; one that is cut is read once for both parts, from a store."""
+        where = self.pages.page(number)
+        if not is_cut or not keeps_cut_page(self.file, where.length):
+            return read_page(self.file, where)
+        with self._reading_shared:
+            found = self._shared.pop(number, None)
+            if found is None:
+                found = self._shared[number] = read_page(self.file, where)
+            return found
 
     def open_whole_page(self, number: int) -> OpenPage:
         """Return all of a page; raises as :meth:`open_page`."""
@@ -285,7 +305,8 @@ def index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
             if place is not None
         ]
         try:
-            found = dict(zip(places, file.source.read_many(places), strict=True))
+            # Those of one kind lie side by side; between the kinds lie all other row groups'.
+            found = dict(zip(places, file.source.read_many(places, sparse=True), strict=True))
         except BadStructure:  # one of them lies behind the file's end
             found = {}
         file.notes["indexes", row_group] = found

@@ -24,7 +24,7 @@ from engine.storage.base import Source
 
 MOST_BLOCKS = 50_000
 LARGEST_PART_BYTES = 100 << 30
-SHORT_COPY_BYTES = 128 << 10  # below this, a request of its own costs more than the bytes
+SHORT_COPY_BYTES = 32 << 10  # below this, a request of its own costs more than the bytes
 COPY_BYTES = 64 << 20  # long enough to make requests few, short enough to repeat one
 _DIGITS = 40
 

@@ -42,6 +42,8 @@ _STORAGE_SCOPE = "https://storage.azure.com/.default"
 class AzureSource:
     """A described blob; see :class:`engine.storage.base.Source`."""
 
+    is_far = True
+
     def __init__(
         self,
         login: Login,
