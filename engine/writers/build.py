@@ -255,26 +255,27 @@ class _Build:
         return page.number + 1 < pages.num_pages and pages.continues(page.number + 1)
 
     def _carry(self, page: OpenPage) -> None:
-        source = page.source
-        new = recoded_page(
-            page.header,
-            page.body,
-            leaf=self.leaf,
-            source_codec=source.chunk.codec,
-            codec=self.codec,
-            level=self.recoding.level,
-            version=self.recoding.page_version,
-        )
-        bounds = self.model.bounds_of(page.values())
-        if (
-            self.codec == source.chunk.codec
-            and self.recoding.level is None
-            and not (self.recoding.page_version not in (None, page_version(page.header)))
-        ):
+        source, header = page.source, page.header
+        bounds = source.bounds_by_writer(page.number, header)
+        if not bounds.is_known:
+            bounds = self.model.bounds_of(page.values())
+        is_same_codec = self.codec == source.chunk.codec and self.recoding.level is None
+        if is_same_codec and self.recoding.page_version in (None, page_version(header)):
             where = source.pages.page(page.number)
-            self._note(where.length, new, page.levels, page.kept, bounds)
+            size = header.header_bytes + header.uncompressed_bytes
+            copied = NewPage(b"", b"", size, header.encoding, header.type)
+            self._note(where.length, copied, page.levels, page.kept, bounds)
             self.out.copy(source.file, where)
         else:
+            new = recoded_page(
+                header,
+                page.body,
+                leaf=self.leaf,
+                source_codec=source.chunk.codec,
+                codec=self.codec,
+                level=self.recoding.level,
+                version=self.recoding.page_version,
+            )
             self._note(new.num_bytes, new, page.levels, page.kept, bounds)
             self.out.write(new.head, new.body)
         self.is_plain = True
