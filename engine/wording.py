@@ -29,3 +29,8 @@ def count(number: int) -> str:
         if number >= 10 * factor:
             return f"{number / factor:.0f}{unit}"
     return f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 part``, ``1,000 parts``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

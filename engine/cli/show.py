@@ -19,6 +19,7 @@ from dask.utils import format_bytes
 from engine.model import Manifest, Receipt, SplitPlan, SplitResult, Verification
 from engine.splitter import Progress
 from engine.wording import amount as size
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -252,10 +253,17 @@ def _summary(found: SplitPlan) -> str:
     share = encoded / (found.predicted_bytes or 1)
     return (
         f"{names}: {size(total)}, {found.num_rows:,} rows\n"
-        f"{len(found.parts)} parts of {size(min(p.predicted_bytes for p in found.parts))} to "
-        f"{size(max(p.predicted_bytes for p in found.parts))} (spread {found.spread:.2%}), "
+        f"{_parts_of([part.predicted_bytes for part in found.parts], found.spread)}, "
         f"{1 - share:.1%} spliced, {share:.1%} re-encoded"
     )
+
+
+def _parts_of(sizes: Sequence[int], spread: float, resumed: str = "") -> str:
+    """Return how many parts there are, and how large."""
+    number = counted(len(sizes), "part")
+    if len(sizes) == 1:
+        return f"{number}{resumed} of {size(sizes[0])}"
+    return f"{number}{resumed} of {size(min(sizes))} to {size(max(sizes))} (spread {spread:.2%})"
 
 
 def split_result(result: SplitResult) -> None:
@@ -266,8 +274,8 @@ def split_result(result: SplitResult) -> None:
     resumed = f" ({result.num_resumed} were there already)" if result.num_resumed else ""
     rate = manifest.size_bytes / max(result.elapsed_seconds, 1e-9)
     click.echo(
-        f"{len(sizes)} parts{resumed} of {size(min(sizes))} to {size(max(sizes))} (spread "
-        f"{manifest.spread:.2%}), {manifest.num_rows:,} rows, in {result.elapsed_seconds:.1f} s"
+        f"{_parts_of(sizes, manifest.spread, resumed)}, {manifest.num_rows:,} rows, "
+        f"in {result.elapsed_seconds:.1f} s"
         + (f" ({size(int(rate))}/s)" if not result.num_resumed else "")
         + f"\n{1 - encoded / (manifest.size_bytes or 1):.2%} of the bytes copied as they were, "
         f"{size(encoded)} re-encoded; peak memory {format_bytes(result.peak_memory_bytes)}"
@@ -283,7 +291,8 @@ def verification(result: Verification) -> None:
     """Print what was proved."""
     click.secho("equal: ", fg="green", bold=True, nl=False)
     click.echo(
-        f"{result.num_parts} parts hold all {result.num_rows:,} rows of the source in order; "
+        f"{counted(result.num_parts, 'part')} hold{'s' if result.num_parts == 1 else ''} all "
+        f"{result.num_rows:,} rows of the source in order; "
         f"{result.num_values:,} values of {result.num_columns} columns, schema and metadata "
         f"compared in {result.elapsed_seconds:.1f} s"
     )
@@ -315,7 +324,8 @@ class _LineProgress(Progress):
         self._started = self._last = time.monotonic()
         click.echo(_summary(plan), err=True)
         if num_resumed:
-            click.echo(f"{num_resumed} parts are committed already", err=True)
+            are = "is" if num_resumed == 1 else "are"
+            click.echo(f"{counted(num_resumed, 'part')} {are} committed already", err=True)
 
     def dashboard(self, link: str) -> None:
         click.echo(f"Dask dashboard: {link}", err=True)
@@ -329,7 +339,8 @@ class _LineProgress(Progress):
         self._last = now
         rate = self._bytes / (now - self._started)
         click.echo(
-            f"{self._done}/{self._num_parts} parts, {size(self._bytes)}, {size(int(rate))}/s",
+            f"{self._done}/{counted(self._num_parts, 'part')}, {size(self._bytes)}, "
+            f"{size(int(rate))}/s",
             err=True,
         )
 
@@ -370,7 +381,7 @@ class _BarProgress(Progress):
             self._bar.stop()
 
     def _text(self) -> str:
-        return f"{self._done}/{self._num_parts} parts"
+        return f"{self._done}/{counted(self._num_parts, 'part')}"
 
 
 @contextmanager
