@@ -151,45 +151,29 @@ def skim_header(data: bytes) -> SkimmedHeader | None:
             if data[pos] != _FIELD_I32:
                 return None
             sizes_end = pos
-            number, pos = _zigzag(data, pos + 1)
+            number, pos = thrift.read_zigzag(data, pos + 1)
             numbers.append(number)
         heads = _DETAIL_HEADS.get(numbers[0])  # type: ignore[call-overload]
         if heads is None:
             return None
         if data[pos] == _FIELD_I32:
-            crc, pos = _zigzag(data, pos + 1)
+            crc, pos = thrift.read_zigzag(data, pos + 1)
         rest = pos
         if data[pos] != heads[crc is not None] or data[pos + 1] != _FIELD_I32:
             return None
-        num_values, pos = _zigzag(data, pos + 2)
+        num_values, pos = thrift.read_zigzag(data, pos + 2)
         if numbers[0] == PageType.DATA_V2:  # nulls and rows stand before the encoding
             for _ in range(2):
                 if data[pos] != _FIELD_I32:
                     return None
-                _, pos = _zigzag(data, pos + 1)
+                _, pos = thrift.read_zigzag(data, pos + 1)
         if data[pos] != _FIELD_I32:
             return None
-        encoding, _ = _zigzag(data, pos + 1)
-    except IndexError:
+        encoding, _ = thrift.read_zigzag(data, pos + 1)
+    except (IndexError, BadStructure):
         return None
     kind, plain, compressed = numbers
     return SkimmedHeader(kind, plain, compressed, num_values, encoding, crc, sizes_end, rest)
-
-
-def _zigzag(data: bytes, pos: int) -> tuple[int, int]:
-    number = data[pos]
-    pos += 1
-    if number > 127:
-        number &= 127
-        shift = 7
-        while True:
-            byte = data[pos]
-            pos += 1
-            number |= (byte & 127) << shift
-            if byte < 128:
-                break
-            shift += 7
-    return (number >> 1) ^ -(number & 1), pos
 
 
 def _header(struct: Struct, header_bytes: int) -> PageHeader:

@@ -162,6 +162,15 @@ def read_varint(data: bytes, pos: int) -> tuple[int, int]:
             raise BadStructure(f"varint of more than ten bytes at byte {pos}")
 
 
+def read_zigzag(data: bytes, pos: int) -> tuple[int, int]:
+    """Return the signed number that begins at ``pos``, and the position behind it.
+
+    Raises: as :func:`read_varint`.
+    """
+    number, pos = read_varint(data, pos)
+    return (number >> 1) ^ -(number & 1), pos
+
+
 def _binary(data: bytes, pos: int) -> tuple[bytes, int]:
     size, pos = read_varint(data, pos)
     end = pos + size
@@ -215,8 +224,7 @@ def _value(data: bytes, pos: int, kind: int, depth: int) -> tuple[Any, int]:
             return Raw(data[pos:end]), end
         return _struct(data, pos, depth - 1)
     if I16 <= kind <= I64:
-        number, pos = read_varint(data, pos)
-        return (number >> 1) ^ -(number & 1), pos
+        return read_zigzag(data, pos)
     if kind == BINARY:
         return _binary(data, pos)
     if kind in (LIST, SET):
