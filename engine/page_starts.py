@@ -2,10 +2,10 @@
 
 Many writers begin a page of every column at the same rows (parquet-mr, Arrow for Rust and others
 end a page after 20,000 rows). A cut at such a row passes through no page: everything is copied.
-Parts stay as even as is promised: a cut moves only where both parts beside it keep to a band around
-the mean, and under the cap.
+Parts stay as even as is promised: a cut moves only where both parts beside it keep to a band of
+sizes, and under the cap.
 
-Not covered: cuts that must be at certain rows, and row groups that are encoded anew.
+Not covered: cuts that must be at certain rows, and parts whose pages are all made anew.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engine.curves import Curve
 from engine.even_cuts import PROMISED_SPREAD
 from engine.ruler import Ruler
 
-_BAND = 0.45 * PROMISED_SPREAD  # on both sides of the mean: a little of the promise is left
+_MOST_SPREAD = 0.9 * PROMISED_SPREAD  # a little of the promise is left to errors
 _MOST_SHIFT = 0.5 * PROMISED_SPREAD  # of a part's size
 _MOST_BEGUN = 8  # rows that are looked at, for each cut
 _MOST_CANDIDATES = 4
@@ -89,8 +89,8 @@ class _Band:
         sizes = ruler.sizes(cuts)
         self.ruler = ruler
         self.mean = sum(sizes) / len(sizes)
-        self._low = min(*sizes, self.mean * (1 - _BAND))
-        self._high = max(*sizes, self.mean * (1 + _BAND))
+        room = max(0.0, _MOST_SPREAD * self.mean - (max(sizes) - min(sizes)))
+        self._low, self._high = min(sizes) - room / 2, max(sizes) + room / 2
         self._cap = cap
         self._given = set(pairwise(cuts))
 

@@ -126,7 +126,9 @@ def test_parts_stay_even_and_never_cut_more(found, num_parts):
     assert all(a < b for a, b in pairwise(cuts))
     assert (cuts[0], cuts[-1]) == (0, ruler.num_rows)
     assert cut_bytes(ruler, cuts) <= cut_bytes(ruler, before)
-    assert spread(ruler.sizes(cuts)) <= max(0.02, 2 * spread(ruler.sizes(before)) + 0.02)
+    # Sizes are rounded, and their mean moves a little.
+    most = max(0.018, spread(ruler.sizes(before)))
+    assert spread(ruler.sizes(cuts)) <= most * 1.02 + 2 / min(ruler.sizes(cuts))
 
 
 def test_a_real_file_of_aligned_pages_is_only_copied(tmp_path: Path):
