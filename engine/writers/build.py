@@ -34,7 +34,7 @@ from engine.format.page_index import PageEntry, PageLocation
 from engine.format.pages import PageHeader, PageType, new_dictionary_header, page_version
 from engine.format.thrift import Struct
 from engine.model import Recoding
-from engine.page_maps import at_page, page_maps, read_header
+from engine.page_maps import at_page, dictionary_pages, page_maps, read_header
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.new_page import NewPage, build_page, recoded_page
 from engine.writers.source_chunk import (
@@ -85,6 +85,13 @@ class _Place:
         self.leaf = piece.file.footer.leaves[column]
         with at_page(piece.file, piece.row_group, self.leaf):
             self.source: SourceChunk = source_chunk(piece.file, piece.row_group, self.leaf)
+
+    def dictionary_share(self) -> tuple[int, int]:
+        """Return how many of the pages kept use the dictionary, and how many are kept."""
+        pages, piece = self.source.pages, self.piece
+        first, last = pages.page_of_row(piece.start_row), pages.page_of_row(piece.stop_row - 1)
+        used = dictionary_pages(piece.file, piece.row_group, self.leaf)
+        return max(0, min(used, last + 1) - first), last + 1 - first
 
     def pages(self) -> Iterator[OpenPage]:
         """Yield what the piece has of each page."""
@@ -384,12 +391,14 @@ class _Dictionary:
         self._last: tuple[int, int] | None = None  # place and page behind which it is given up
         self.values: Any = pa.nulls(0)
         if recoding.dictionary is not False:
+            gathers = recoding.dictionary and places[0].leaf.physical is not Type.BOOLEAN
             own = _MOST_DICTIONARY_BYTES if recoding.dictionary else _MOST_UNITED_BYTES
-            self._limit = max([own, *(_dictionary_bytes(place.source) for place in places)])
-            if recoding.dictionary and places[0].leaf.physical is not Type.BOOLEAN:
+            useful = places if gathers else _useful(places)
+            self._limit = max([own, *(_dictionary_bytes(place.source) for place in useful)])
+            if gathers:
                 self._gather(places)
             else:
-                self._unite(places)
+                self._unite(useful)
 
     @property
     def bit_width(self) -> int:
@@ -434,8 +443,6 @@ class _Dictionary:
         batch: list[Any] = []
         first = 0
         for number, place in enumerate(places):
-            if place.source.pages.dictionary is None:
-                break  # its pages have none, so those behind it must have none
             batch.append(place.source.dictionary()[1])
             held = sum(entries.nbytes for entries in batch)
             if held >= max(_UNITED_AT_ONCE_BYTES, self.values.nbytes):
@@ -495,6 +502,18 @@ class _Dictionary:
             return False
         self.values = united
         return True
+
+
+def _useful(places: Sequence[_Place]) -> list[_Place]:
+    """Return the places of which some pages can use a dictionary: behind one without, none can."""
+    found = []
+    for place in places:
+        num_using, num_pages = place.dictionary_share()
+        if num_using:
+            found.append(place)
+        if num_using < num_pages:
+            break
+    return found
 
 
 def _positions(values: Any, among: Any) -> Any:

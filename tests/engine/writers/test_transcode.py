@@ -229,3 +229,39 @@ def test_a_damaged_page_is_named_and_nothing_is_published(table, tmp_path: Path)
         with pytest.raises(engine.EvensplitError, match="column text, row group 0, page 0"):
             engine.split(str(source), str(tmp_path / str(number)), parts=2, **wish)
         assert not list((tmp_path / str(number)).glob("*.parquet"))
+
+
+def test_a_dictionary_that_no_page_can_use_is_not_written(tmp_path: Path):
+    """Row groups end without a dictionary: behind the first of them, no page can have one."""
+    rows = 40_000
+    table = pa.table({"text": [f"value {i * 7919 % rows} of many" for i in range(4 * rows)]})
+    source = tmp_path / "a.parquet"
+    pq.write_table(
+        table,
+        source,
+        row_group_size=rows,
+        data_page_size=20_000,
+        dictionary_pagesize_limit=200_000,
+        write_page_index=True,
+    )
+    (path,) = (
+        tmp_path / "parts" / part.name
+        for part in engine.split(
+            str(source), str(tmp_path / "parts"), parts=1, row_group_size="1GB", fsync=False
+        ).manifest.parts
+    )
+    engine.verify(str(tmp_path / "parts"))
+    own = pq.read_metadata(source).row_group(0).column(0)
+    new = pq.read_metadata(path).row_group(0).column(0)
+    assert new.has_dictionary_page
+    own_bytes, new_bytes = (x.data_page_offset - x.dictionary_page_offset for x in (own, new))
+    assert new_bytes <= 1.1 * own_bytes
+    # The rest of the row groups, cut off behind their dictionary pages, have none at all.
+    result = engine.split(
+        str(source), str(tmp_path / "rest"), rows_per_part=rows - 2_000, row_group_size="1GB"
+    )
+    engine.verify(str(tmp_path / "rest"))
+    for part in result.manifest.parts[1:]:
+        chunk = pq.read_metadata(tmp_path / "rest" / part.name).row_group(0).column(0)
+        assert not chunk.has_dictionary_page
+        assert part.size_bytes <= 1.1 * result.manifest.parts[0].size_bytes
