@@ -386,7 +386,8 @@ def _leaves(schema: list[Struct]) -> Iterator[Leaf]:
                 physical = Type(element[1][1])
             except ValueError as error:
                 raise BadStructure(f"column {'.'.join(path)} has an unknown type") from error
-            length = value(element, 2, 0)
+            # Some writers (fastparquet) give other types a length too: it says nothing.
+            length = value(element, 2, 0) if physical is Type.FIXED_LEN_BYTE_ARRAY else 0
             yield Leaf(count, path, nodes, physical, length, definition, repetition)
             count += 1
 
