@@ -99,7 +99,7 @@ def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
 
 
 def _moved(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
-    if settings.regroups or not settings.recoding.is_nothing:  # all pages are made anyway
+    if settings.regroups:  # row groups have their own cuts then
         return cuts
     return at_page_starts(ruler, cuts, settings.target_bytes)
 
