@@ -12,14 +12,19 @@ apache/parquet-format.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from engine.errors import BadPage, Unsupported
 from engine.format import thrift
 from engine.format.footer import MAGIC, Codec, Encoding, Leaf, Type, seal
+from engine.format.levels import Indices
 from engine.format.one_column import declared_type
 from engine.format.pages import read_page_header
 from engine.format.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
@@ -32,6 +37,7 @@ _ARROW_TYPES = {
     Type.INT64: pa.int64(),
     Type.BYTE_ARRAY: pa.binary(),
 }
+_PLAIN_WIDTHS = {Type.INT32: 4, Type.INT64: 8}  # little-endian, as Arrow's on every usual machine
 _ENCODING_NAMES = {
     Encoding.PLAIN: "PLAIN",
     Encoding.RLE: "RLE",
@@ -58,20 +64,60 @@ def decode_values(leaf: Leaf, encoding: int, values: bytes, num_values: int) -> 
     """
     if not num_values:
         return pa.array([], _arrow_type(leaf))
+    width = _plain_width(leaf, encoding)
+    if width:
+        if len(values) < num_values * width:
+            raise BadPage(f"{num_values} values of {width} bytes in a section of {len(values)}")
+        return pa.Array.from_buffers(_arrow_type(leaf), num_values, [None, pa.py_buffer(values)])
+    page = _page(encoding, values, num_values)
     try:
-        table = pq.ParquetFile(
-            pa.BufferReader(_file(leaf, encoding, values, num_values)), pre_buffer=False
-        ).read(use_threads=False)
+        column = _read(_file(*declared_type(leaf), [encoding], num_values, pages=page))
     except (NotImplementedError, pa.ArrowNotImplementedError) as error:
         raise Unsupported(f"column {leaf.name}: encoding {encoding} cannot be decoded") from error
     except (OSError, pa.ArrowException) as error:
         raise BadPage(f"{num_values} values in encoding {encoding} are damaged: {error}") from error
-    column = table.column(0).combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # more bytes than one array's offsets can count
         raise Unsupported(f"column {leaf.name}: a page holds more than 2 GiB of values")
     if len(column) != num_values:
         raise BadPage(f"a page holds {len(column)} values instead of {num_values}")
     return column
+
+
+def mapped_indices(mapping: NDArray[np.uint32], sections: Sequence[tuple[bytes, int]]) -> Indices:
+    """Return the numbers that a mapping has at the dictionary indices of pages, one after another.
+
+    Arrow reads the pages of a column whose dictionary is the mapping. For a page or two,
+    :func:`engine.format.levels.decode_dictionary_indices` takes less time.
+
+    Args:
+        mapping: what stands for each index.
+        sections: of each page its values section, decompressed, and its number of values.
+
+    Raises:
+        BadPage: one of the sections is damaged, or an index is behind the mapping's end.
+    """
+    num_values = sum(number for _, number in sections)
+    encoding = int(Encoding.RLE_DICTIONARY)
+    # Arrow takes a page without values for the end.
+    pages = [_page(encoding, section, number) for section, number in sections if number]
+    if not pages:
+        return np.zeros(0, np.uint32)
+    file = _file(
+        Type.INT32,
+        0,
+        [int(Encoding.PLAIN), encoding],
+        num_values,
+        pages=list(chain.from_iterable(pages)),
+        dictionary=_dictionary_page(mapping.astype("<u4", copy=False).tobytes(), len(mapping)),
+    )
+    try:
+        column = _read(file)
+    except (OSError, pa.ArrowException) as error:
+        raise BadPage(f"dictionary indices are damaged: {error}") from error
+    if len(column) != num_values or column.null_count:
+        raise BadPage(f"{len(column)} dictionary indices where {num_values} are due")
+    found: Indices = np.frombuffer(column.buffers()[1], np.uint32, num_values, 4 * column.offset)
+    return found
 
 
 def encode_values(leaf: Leaf, encoding: int, array: Any) -> bytes:
@@ -80,6 +126,10 @@ def encode_values(leaf: Leaf, encoding: int, array: Any) -> bytes:
     Raises:
         Unsupported: Arrow cannot write the encoding for this type.
     """
+    width = _plain_width(leaf, encoding)
+    if width and len(array):
+        start = array.offset * width
+        return array.buffers()[1].slice(start, len(array) * width).to_pybytes()  # type: ignore[no-any-return]
     try:
         name = _ENCODING_NAMES[Encoding(encoding)]
     except (KeyError, ValueError) as error:
@@ -120,28 +170,63 @@ def as_ordered(leaf: Leaf, array: Any) -> Any:
     return array
 
 
+def _plain_width(leaf: Leaf, encoding: int) -> int:
+    """Return the bytes of a value if the section is an array of them, as Arrow has it; else 0."""
+    if encoding != Encoding.PLAIN:
+        return 0
+    physical, length = declared_type(leaf)
+    return length or _PLAIN_WIDTHS.get(physical, 0)
+
+
 def _arrow_type(leaf: Leaf) -> Any:
     physical, length = declared_type(leaf)
     return pa.binary(length) if length else _ARROW_TYPES[physical]
 
 
-def _file(leaf: Leaf, encoding: int, values: bytes, num_values: int) -> bytes:
-    physical, length = declared_type(leaf)
-    size = (I32, len(values))
+def _read(file: bytes) -> Any:
+    """Return the only column of a file that was made here."""
+    reader = pq.ParquetFile(pa.BufferReader(file), pre_buffer=False)
+    return reader.read(use_threads=False).column(0).combine_chunks()
+
+
+def _page(encoding: int, values: bytes, num_values: int) -> list[bytes]:
+    """Return header and body of an uncompressed data page without levels."""
     rle = (I32, int(Encoding.RLE))
     detail: Struct = {1: (I32, num_values), 2: (I32, encoding), 3: rle, 4: rle}
-    header = thrift.encode({1: (I32, 0), 2: size, 3: size, 5: (STRUCT, detail)})
-    total = (I64, len(header) + len(values))
+    size = (I32, len(values))
+    return [thrift.encode({1: (I32, 0), 2: size, 3: size, 5: (STRUCT, detail)}), values]
+
+
+def _dictionary_page(values: bytes, num_values: int) -> list[bytes]:
+    detail: Struct = {1: (I32, num_values), 2: (I32, int(Encoding.PLAIN))}
+    size = (I32, len(values))
+    return [thrift.encode({1: (I32, 2), 2: size, 3: size, 7: (STRUCT, detail)}), values]
+
+
+def _file(
+    physical: Type,
+    length: int,
+    encodings: Sequence[int],
+    num_values: int,
+    *,
+    pages: Sequence[bytes],
+    dictionary: Sequence[bytes] = (),
+) -> bytes:
+    """Return a file of one required column that has these pages."""
+    dictionary_bytes = sum(map(len, dictionary))
+    total = (I64, dictionary_bytes + sum(map(len, pages)))
     meta: Struct = {
         1: (I32, int(physical)),
-        2: (LIST, thrift.Sequence(I32, [encoding])),
+        2: (LIST, thrift.Sequence(I32, list(encodings))),
         3: (LIST, thrift.Sequence(BINARY, [_NAME.encode()])),
         4: (I32, int(Codec.UNCOMPRESSED)),
         5: (I64, num_values),
         6: total,
         7: total,
-        9: (I64, len(MAGIC)),
+        9: (I64, len(MAGIC) + dictionary_bytes),
     }
+    if dictionary:
+        meta[11] = (I64, len(MAGIC))
     column: Struct = {1: (I32, int(physical))}
     if length:
         column[2] = (I32, length)
@@ -159,4 +244,4 @@ def _file(leaf: Leaf, encoding: int, values: bytes, num_values: int) -> bytes:
         3: (I64, num_values),
         4: (LIST, thrift.Sequence(STRUCT, [group])),
     }
-    return b"".join((MAGIC, header, values, seal(thrift.encode(footer))))
+    return b"".join((MAGIC, *dictionary, *pages, seal(thrift.encode(footer))))

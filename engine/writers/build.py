@@ -16,7 +16,8 @@ covered: chunks of one row group whose pages keep their encoding (:mod:`engine.w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,12 +25,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.errors import BadStructure
+from engine.errors import BadPage, BadStructure
 from engine.format import levels as lv
 from engine.format import statistics as st
 from engine.format.codecs import compress
 from engine.format.footer import Encoding, Type
-from engine.format.one_page import encode_values
+from engine.format.one_page import encode_values, mapped_indices
 from engine.format.page_index import PageEntry, PageLocation
 from engine.format.pages import PageHeader, PageType, new_dictionary_header, page_version
 from engine.format.thrift import Struct
@@ -49,9 +50,10 @@ from engine.writers.source_chunk import (
 # what they save is known from the sources, and plans count on it; readers keep them in memory.
 _MOST_DICTIONARY_BYTES = 1 << 20
 _MOST_UNITED_BYTES = 16 << 20
-_UNITED_AT_ONCE_BYTES = 2 << 20
+_UNITED_AT_ONCE_BYTES = 32 << 20
 _PAGE_ENTRIES = 20_000
 _PAGE_BYTES = 1 << 20
+_ENTRIES_AT_ONCE = 200_000
 
 
 def must_build(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bool:
@@ -148,8 +150,10 @@ class _Build:
             self._put_dictionary()
         first_data_page = self.out.num_bytes
         for number, place in enumerate(self.places):
-            for page in place.pages():
-                self._add(page, None if self.is_plain else self.dictionary.indices(number, page))
+            for pages in _some_at_once(place.pages()):
+                found = self.dictionary.indices(number, pages)
+                for page, indices in zip(pages, found, strict=True):
+                    self._add(page, None if self.is_plain else indices)
         self._flush()
         encodings = [encoding for _, encoding in self.used]
         if has_dictionary:
@@ -405,25 +409,30 @@ class _Dictionary:
         """Bits of an index."""
         return max(1, (len(self.values) - 1).bit_length())
 
-    def indices(self, number: int, page: OpenPage) -> Any | None:
-        """Return the indices in the new dictionary of a page of place ``number``.
+    def indices(self, number: int, pages: Sequence[OpenPage]) -> list[Any | None]:
+        """Return the indices in the new dictionary of pages of place ``number``, one after another.
 
-        None if the page is not to use it.
+        None for a page that is not to use it.
         """
+        mapping = self._maps.get(number)
+        mapped = [page for page in pages if mapping is not None and self._maps_page(number, page)]
+        found = dict(zip((page.number for page in mapped), _mapped(mapped, mapping), strict=True))
+        return [
+            found[page.number] if page.number in found else self._looked_up(number, page)
+            for page in pages
+        ]
+
+    def _maps_page(self, number: int, page: OpenPage) -> bool:
+        return page.header.is_dictionary_encoded and self._has(number, page)
+
+    def _has(self, number: int, page: OpenPage) -> bool:
+        """Whether the values of a page are all in the dictionary."""
         given_up = self._last is not None and (number, page.number) >= self._last
-        if given_up or not len(self.values):
-            return None
-        if page.header.is_dictionary_encoded:
-            mapping = self._maps.get(number)
-            if mapping is None:
-                return None
-            old = page.indices()
-            if len(old) and int(old.max()) >= len(mapping):
-                raise BadStructure(
-                    f"index {int(old.max())} into a dictionary of {len(mapping)} values"
-                )
-            return mapping[old]
-        if not self._gathers:
+        return not given_up and len(self.values) > 0
+
+    def _looked_up(self, number: int, page: OpenPage) -> Any | None:
+        """Return the indices of a page by its values."""
+        if page.header.is_dictionary_encoded or not self._gathers or not self._has(number, page):
             return None
         return _positions(page.values(), self.values)
 
@@ -513,6 +522,45 @@ def _useful(places: Sequence[_Place]) -> list[_Place]:
             found.append(place)
         if num_using < num_pages:
             break
+    return found
+
+
+def _some_at_once(pages: Iterable[OpenPage]) -> Iterator[list[OpenPage]]:
+    """Yield pages, a few at once: Arrow takes as long to begin as to decode some of them."""
+    some: list[OpenPage] = []
+    num_bytes = num_entries = 0
+    for page in pages:
+        some.append(page)
+        num_bytes += len(page.section)
+        num_entries += page.levels.num_entries
+        if num_bytes >= _PAGE_BYTES or num_entries >= _ENTRIES_AT_ONCE:
+            yield some
+            some, num_bytes, num_entries = [], 0, 0
+    if some:
+        yield some
+
+
+def _mapped(pages: Sequence[OpenPage], mapping: Any) -> list[Any]:
+    """Return what a mapping has at the indices that are kept of pages."""
+    sections = [(page.section, page.levels.num_values) for page in pages]
+    every = None
+    if len(pages) > 1 and 4 * sum(number for _, number in sections) >= len(mapping):
+        with suppress(BadPage):  # one by one, the page that is damaged can be told
+            every = mapped_indices(mapping, sections)
+    found = []
+    start = 0
+    for page in pages:
+        end = start + page.levels.num_values
+        if every is None:
+            indices = page.indices()
+            if len(indices) and int(indices.max()) >= len(mapping):
+                raise BadStructure(
+                    f"index {int(indices.max())} into a dictionary of {len(mapping)} values"
+                )
+            found.append(mapping[indices])
+        else:
+            found.append(every[start:end][page.kept.first_value : page.kept.last_value])
+        start = end
     return found
 
 
