@@ -53,9 +53,9 @@ elif verb == "verify":
     measured = memory.own_peak_bytes()
     projected = verify_memory_bytes(folder, workers=1)
 else:
-    settings = engine.make_settings(workers=1, fsync=False, **options)
+    settings = engine.make_settings(fsync=False, **options)
     projected = choose_resources(engine.plan(source, **options), settings).run_bytes
-    result = engine.split(source, folder, workers=1, fsync=False, **options)
+    result = engine.split(source, folder, fsync=False, **options)
     measured = result.peak_memory_bytes
 print(json.dumps([projected, measured]))
 """
@@ -102,6 +102,10 @@ def _lists(num_rows: int) -> pa.Table:
     return pa.table({"pairs": pa.ListArray.from_arrays(pa.array(offsets), pairs)})
 
 
+def _narrow(num_rows: int) -> pa.Table:
+    return pa.table({f"c{i}": np.arange(num_rows) * i for i in range(20)})
+
+
 def _wide(num_rows: int) -> pa.Table:
     return pa.table({f"c{i}": np.arange(num_rows) * i for i in range(1000)})
 
@@ -133,6 +137,7 @@ SHAPES: dict[str, tuple[Callable[[], pa.Table], dict[str, Any]]] = {
         {"row_group_size": 250_000, "dictionary_pagesize_limit": 1 << 26},
     ),
     "lists of structs": (lambda: _lists(300_000), {"row_group_size": 100_000}),
+    "400 row groups of 20 columns": (lambda: _narrow(200_000), {"row_group_size": 500}),
     "1,000 columns": (lambda: _wide(10_000), {"row_group_size": 5_000}),
 }
 
@@ -148,11 +153,12 @@ def rows(folder: Path, shapes: Sequence[str] = tuple(SHAPES)) -> Iterator[Row]:
                 continue
             verb = path if path in ("verify", "profile") else "split"
             parts = folder / f"{number}-{1 if verb == 'verify' else at}"
-            yield Row(shape, path, *_measured(verb, str(source), str(parts), wish))
+            yield Row(shape, path, *measured(verb, source, parts, {"workers": 1, **wish}))
 
 
-def _measured(verb: str, source: str, parts: str, options: dict[str, Any]) -> tuple[int, int]:
-    argument = json.dumps([verb, source, parts, options])
+def measured(verb: str, source: Path, parts: Path, options: dict[str, Any]) -> tuple[int, int]:
+    """Return projected and measured bytes of one run, with these options of its verb."""
+    argument = json.dumps([verb, str(source), str(parts), options])
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, argument], capture_output=True, text=True, check=False
     )

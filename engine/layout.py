@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from engine.storage.base import naming, redacted
 
 FIRST_READ_BYTES = 256 << 10
 PROVENANCE_BYTES = 512  # key-value entries of ours, and a little for longer numbers
-_CACHED_CHUNKS = 20_000
+CACHED_CHUNKS = 20_000  # of all open files together
 _LEAVING_GROUPS = 2  # the part behind may be another process's, and never ask for them
 
 
@@ -59,14 +59,14 @@ class OpenFile:
         self._index_bytes: dict[int, tuple[int, int]] = {}
         self._leaving: dict[int, None] = {}  # in the order of their coming
         self._leaving_lock = threading.Lock()
-        self._most_groups = max(1, _CACHED_CHUNKS // max(1, len(self.footer.leaves)))
 
     def row_group(self, index: int) -> RowGroup:
         """Return a decoded row group."""
         group = self._groups.get(index)
         if group is None:
             group = self._groups[index] = self.footer.row_group(index)
-            if len(self._groups) > self._most_groups:
+            most_chunks = CACHED_CHUNKS // max(1, len(_open))
+            if len(self._groups) > max(1, most_chunks // max(1, len(self.footer.leaves))):
                 with suppress(KeyError):  # another thread has dropped them all
                     self._groups.popitem(last=False)
         return group
@@ -190,6 +190,8 @@ class Layout:
         offsets: bytes of all groups before each, and behind the last the sum.
         part_bytes: what every part spends on magic, schema and metadata.
         num_columns: leaves of the schema.
+        footer_bytes: footers of all sources.
+        num_chunks: column chunks of all sources.
         lost: metadata that parts of several sources cannot keep, with the reason.
         uncertain_share: by which anything may turn out larger, where bytes are estimates.
     """
@@ -202,6 +204,8 @@ class Layout:
     num_columns: int
     lost: tuple[str, ...] = ()
     uncertain_share: float = 0.0
+    footer_bytes: int = 0
+    num_chunks: int = 0
 
     @cached_property
     def _positions(self) -> dict[tuple[int, int], int]:
@@ -273,13 +277,19 @@ def read_layout(
             lost += _differing_metadata(opened[0], file)
     entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
     part_bytes = len(MAGIC) + TAIL_BYTES + PROVENANCE_BYTES + first.size_bytes - entries
-    return make_layout(
+    made = make_layout(
         tuple(files),
         tuple(groups),
         part_bytes,
         len(first.leaves),
         tuple(dict.fromkeys(lost)),
         uncertain_share,
+    )
+    footers = [file.footer for file in opened]
+    return replace(
+        made,
+        footer_bytes=sum(footer.size_bytes for footer in footers),
+        num_chunks=sum(footer.num_row_groups for footer in footers) * len(first.leaves),
     )
 
 

@@ -28,7 +28,7 @@ _SPLICE_PROCESS_BYTES = 36 * MIB  # interpreter, engine.work, numpy: 30
 _DASK_PROCESS_BYTES = 76 * MIB  # and Dask: 62
 _ARROW_PROCESS_BYTES = 134 * MIB  # and pyarrow, with what it keeps after its first work: 112
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
-FURTHER_PROCESS_BYTES = 80 * MIB  # a worker process beside another, which shares its libraries: 66
+FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80
 _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
 _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
 _DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
@@ -91,6 +91,16 @@ def splice_bytes(
         + _DECODED_PER_THRIFT_BYTE * largest_index_bytes
         + _DECODED_PER_CHUNK_BYTES * num_columns * num_row_groups
     )
+
+
+def footers_bytes(*, footer_bytes: int, num_chunks: int) -> int:
+    """Return what the footers of all sources take while parts are planned and written.
+
+    Args:
+        footer_bytes: all of them, which are held as bytes.
+        num_chunks: column chunks that are kept decoded.
+    """
+    return 2 * footer_bytes + _DECODED_PER_CHUNK_BYTES * num_chunks
 
 
 def decode_bytes(*, page_bytes: int, dictionary_bytes: int, batch_bytes: int) -> int:

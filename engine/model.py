@@ -128,6 +128,7 @@ class SplitPlan:
 
     ``plan_id`` is a hash of the sources' identity and of every setting that shapes the parts.
     ``lost`` lists what of the source's metadata the parts cannot keep, with the reason.
+    ``footers_memory_bytes`` is what footers take in the process that plans and hands parts over.
     """
 
     plan_id: str
@@ -136,6 +137,7 @@ class SplitPlan:
     num_rows: int
     parts: tuple[PartPlan, ...]
     lost: tuple[str, ...] = ()
+    footers_memory_bytes: int = 0
 
     @property
     def predicted_bytes(self) -> int:

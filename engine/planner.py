@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 
+from engine import memory
 from engine.errors import BadSetting, TargetTooSmall
 from engine.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.even_runs import even_runs, fewest_runs
-from engine.layout import Layout
+from engine.layout import CACHED_CHUNKS, Layout
 from engine.model import PartPlan, SplitPlan, spread
 from engine.page_starts import at_page_starts
 from engine.row_groups import slices
@@ -62,6 +63,9 @@ def make_plan(
         num_rows=layout.num_rows,
         parts=tuple(parts),
         lost=layout.lost,
+        footers_memory_bytes=memory.footers_bytes(
+            footer_bytes=layout.footer_bytes, num_chunks=min(layout.num_chunks, CACHED_CHUNKS)
+        ),
     )
 
 

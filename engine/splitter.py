@@ -230,6 +230,7 @@ def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> t
     """Return what this process takes before any part, and what a worker process does."""
     arrow = not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
     base_bytes = memory.process_base_bytes(arrow=arrow, dask=True) + store_bytes
+    base_bytes += plan.footers_memory_bytes
     worker_bytes = 0 if _takes_threads(plan) else memory.FURTHER_PROCESS_BYTES + store_bytes
     return base_bytes, worker_bytes
 

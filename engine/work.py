@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
@@ -90,7 +90,8 @@ def write_part(task: PartTask) -> Receipt:
 def _write_part(task: PartTask) -> Receipt:
     store, folder = open_storage(task.destination)
     path = store.join(folder, task.part.name)
-    files = [open_file(source) for source in task.sources]
+    numbers = {0, *(piece.file for piece in task.part.slices)}  # the first lends its schema
+    files = {number: open_file(task.sources[number]) for number in numbers}
     sink = store.create(path, durable=task.durable)
     try:
         row_groups = task.part.row_groups
@@ -121,7 +122,7 @@ def _write_part(task: PartTask) -> Receipt:
     return _acknowledge(task, store, folder, assembled, sink)
 
 
-def _check_unchanged(task: PartTask, files: Sequence[OpenFile]) -> None:
+def _check_unchanged(task: PartTask, files: Mapping[int, OpenFile]) -> None:
     for number in {piece.file for piece in task.part.slices}:
         files[number].source.check_unchanged()
 
@@ -248,7 +249,7 @@ def _opened_pages(pages: PageMap, piece: RowGroupSlice, kind: _Kind) -> list[Ran
     return [*dictionary, *(pages.page(number) for number in sorted(numbers))]
 
 
-def _forget_ended(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> None:
+def _forget_ended(files: Mapping[int, OpenFile], slices: Sequence[RowGroupSlice]) -> None:
     """Drop what is kept of row groups that no later part needs, at once or a little later."""
     for piece in slices:
         if piece.stop_row == piece.num_rows_in_group:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.projection import SHAPES, rows
+from benchmarks.projection import SHAPES, measured, rows
 
 DOCS = Path(__file__).parents[2] / "docs" / "memory.md"
 
@@ -20,6 +23,18 @@ def test_measured_is_at_most_projected_and_projected_at_most_twice_measured(shap
         f"{row.measured_bytes >> 20} MiB measured"
         for row in off
     )
+
+
+@pytest.mark.slow
+def test_worker_processes_and_the_one_that_planned_stay_below_together(tmp_path: Path):
+    """Footers of many row groups stay with the process that planned."""
+    source = tmp_path / "source.parquet"
+    columns = np.random.default_rng(1).integers(0, 1 << 60, (20, 800_000))
+    table = pa.table({f"c{number}": column for number, column in enumerate(columns)})
+    pq.write_table(table, source, row_group_size=2000, use_dictionary=False)
+    wish = {"workers": 2, "codec": "none", "target_size": "10MB"}
+    projected_bytes, measured_bytes = measured("split", source, tmp_path / "parts", wish)
+    assert 1 <= projected_bytes / measured_bytes <= 2
 
 
 def test_the_table_in_the_docs_has_every_shape():
