@@ -150,17 +150,20 @@ def _unpack(data: bytes, width: int) -> Indices:
 def _pack(values: NDArray[Any], width: int) -> bytes:
     """Return values as bit-packed groups, the last filled up with zeros."""
     groups = -(-len(values) // 8)
-    lanes = np.zeros((groups, 8), np.uint64)
-    lanes.reshape(-1)[: len(values)] = values
-    if width <= 8:
-        words = np.zeros(groups, np.dtype("<u8"))
-        for lane in range(8):
-            words |= lanes[:, lane] << np.uint64(lane * width)
+    words = np.zeros(8 * groups, np.dtype("<u8"))
+    words[: len(values)] = values
+    lanes, bits = 8, width
+    # Neighbours go into one word as long as it has room for them, wherever in a byte they begin.
+    while lanes > 1 and (width <= 8 or 2 * bits <= 64 - 7):
+        words = words[0::2] | words[1::2] << np.uint64(bits)
+        lanes, bits = lanes // 2, 2 * bits
+    if lanes == 1:
         return words.view(np.uint8).reshape(groups, 8)[:, :width].tobytes()
     out = bytearray(groups * width + 8)
-    for lane, (offset, shift) in enumerate(_lanes(width)):
+    for lane in range(lanes):
+        offset, shift = divmod(lane * bits, 8)
         window = _window(out, groups, offset, width)
-        window |= lanes[:, lane] << np.uint64(shift)
+        window |= words[lane::lanes] << np.uint64(shift)
     return bytes(out[: groups * width])
 
 
@@ -217,6 +220,8 @@ def _sections(values: NDArray[Any], width: int) -> list[_Section]:
     """Cut the values into repeated runs and bit-packed sections between them."""
     size = len(values)
     least = _worthwhile_run(width)
+    if not _may_repeat(values, least):
+        return [(0, size, False)]
     edges = np.flatnonzero(values[1:] != values[:-1]) + 1
     starts = np.concatenate(([0], edges))
     stops = np.concatenate((edges, [size]))
@@ -235,6 +240,16 @@ def _sections(values: NDArray[Any], width: int) -> list[_Section]:
     if done < size:
         sections.append((done, size, False))
     return sections
+
+
+def _may_repeat(values: NDArray[Any], least: int) -> bool:
+    """Whether some value may come ``least`` times in a row; in most pages none does."""
+    if len(values) < least:
+        return True
+    starts = np.flatnonzero(values[least - 1 :] == values[: len(values) - least + 1])
+    for step in (1, least // 2):
+        starts = starts[values[starts + step] == values[starts]]
+    return len(starts) > 0
 
 
 def decode_bit_packed(data: bytes, width: int, num_values: int, pos: int = 0) -> Indices:
