@@ -16,44 +16,31 @@ covered: chunks of one row group whose pages keep their encoding (:mod:`engine.w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from engine.errors import BadPage, BadStructure
 from engine.format import levels as lv
 from engine.format import statistics as st
 from engine.format.codecs import compress
-from engine.format.footer import Encoding, Type
-from engine.format.one_page import encode_values, mapped_indices
+from engine.format.footer import Encoding
+from engine.format.one_page import encode_values
 from engine.format.page_index import PageEntry, PageLocation
 from engine.format.pages import PageHeader, PageType, new_dictionary_header, page_version
 from engine.format.thrift import Struct
 from engine.model import Recoding
-from engine.page_maps import at_page, dictionary_pages, page_maps, read_header
+from engine.page_maps import page_maps, read_header
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
+from engine.writers.new_dictionary import NewDictionary
 from engine.writers.new_page import NewPage, build_page, recoded_page
-from engine.writers.source_chunk import (
-    DICTIONARY_ENCODINGS,
-    OpenPage,
-    SourceChunk,
-    source_chunk,
-    take,
-)
+from engine.writers.places import Place
+from engine.writers.source_chunk import DICTIONARY_ENCODINGS, OpenPage, take
 
-# As common writers have it: they do not know what comes. United dictionaries may be larger, since
-# what they save is known from the sources, and plans count on it; readers keep them in memory.
-_MOST_DICTIONARY_BYTES = 1 << 20
-_MOST_UNITED_BYTES = 16 << 20
-_UNITED_AT_ONCE_BYTES = 32 << 20
 _PAGE_ENTRIES = 20_000
 _PAGE_BYTES = 1 << 20
-_ENTRIES_AT_ONCE = 200_000
 
 
 def must_build(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bool:
@@ -76,38 +63,7 @@ def build_chunk(
         BadPage: a page is damaged; the message names column, row group and page.
         Unsupported: a page uses a codec or encoding that Arrow does not have.
     """
-    return _Build([_Place(piece, column) for piece in pieces], out, recoding).make()
-
-
-class _Place:
-    """A piece of a source chunk."""
-
-    def __init__(self, piece: Piece, column: int) -> None:
-        self.piece = piece
-        self.leaf = piece.file.footer.leaves[column]
-        with at_page(piece.file, piece.row_group, self.leaf):
-            self.source: SourceChunk = source_chunk(piece.file, piece.row_group, self.leaf)
-
-    def dictionary_share(self) -> tuple[int, int]:
-        """Return how many of the pages kept use the dictionary, and how many are kept."""
-        pages, piece = self.source.pages, self.piece
-        first, last = pages.page_of_row(piece.start_row), pages.page_of_row(piece.stop_row - 1)
-        used = dictionary_pages(piece.file, piece.row_group, self.leaf)
-        return max(0, min(used, last + 1) - first), last + 1 - first
-
-    def pages(self) -> Iterator[OpenPage]:
-        """Yield what the piece has of each page."""
-        pages, piece = self.source.pages, self.piece
-        for number in range(pages.page_of_row(piece.start_row), pages.num_pages):
-            first_row = pages.first_rows[number]
-            # A page that begins behind the last row may still hold the rest of it.
-            if first_row > piece.stop_row or (
-                first_row == piece.stop_row and not pages.continues(number)
-            ):
-                return
-            page = self.source.open_page(number, piece.start_row, piece.stop_row)
-            if page.kept.num_entries:
-                yield page
+    return _Build([Place(piece, column) for piece in pieces], out, recoding).make()
 
 
 @dataclass
@@ -126,7 +82,7 @@ class _Pending:
 
 
 class _Build:
-    def __init__(self, places: Sequence[_Place], out: ChunkOut, recoding: Recoding) -> None:
+    def __init__(self, places: Sequence[Place], out: ChunkOut, recoding: Recoding) -> None:
         self.places = places
         self.leaf = places[0].leaf
         self.out = out
@@ -135,7 +91,7 @@ class _Build:
         self.order = model.order
         self.codec = model.chunk.codec if recoding.codec is None else recoding.codec
         self.model = model
-        self.dictionary = _Dictionary(places, recoding)
+        self.dictionary = NewDictionary(places, recoding)
         self.pending: _Pending | None = None
         self.used: Counter[tuple[int, int]] = Counter()
         self.locations: list[PageLocation] = []
@@ -150,7 +106,7 @@ class _Build:
             self._put_dictionary()
         first_data_page = self.out.num_bytes
         for number, place in enumerate(self.places):
-            for pages in _some_at_once(place.pages()):
+            for pages in place.pages_at_once():
                 found = self.dictionary.indices(number, pages)
                 for page, indices in zip(pages, found, strict=True):
                     self._add(page, None if self.is_plain else indices)
@@ -381,195 +337,3 @@ def _entry(bounds: st.Bounds, num_entries: int, order: st.Order) -> PageEntry | 
         null_count=bounds.null_count,
         nan_count=bounds.nan_count,
     )
-
-
-class _Dictionary:
-    """The dictionary of the new chunk, and where the old ones' entries are in it.
-
-    Attributes:
-        values: an Arrow array; empty if there is to be none.
-    """
-
-    def __init__(self, places: Sequence[_Place], recoding: Recoding) -> None:
-        self._maps: dict[int, Any] = {}  # by place: old index → new index
-        self._last: tuple[int, int] | None = None  # place and page behind which it is given up
-        self.values: Any = pa.nulls(0)
-        if recoding.dictionary is not False:
-            gathers = recoding.dictionary and places[0].leaf.physical is not Type.BOOLEAN
-            own = _MOST_DICTIONARY_BYTES if recoding.dictionary else _MOST_UNITED_BYTES
-            useful = places if gathers else _useful(places)
-            self._limit = max([own, *(_dictionary_bytes(place.source) for place in useful)])
-            if gathers:
-                self._gather(places)
-            else:
-                self._unite(useful)
-
-    @property
-    def bit_width(self) -> int:
-        """Bits of an index."""
-        return max(1, (len(self.values) - 1).bit_length())
-
-    def indices(self, number: int, pages: Sequence[OpenPage]) -> list[Any | None]:
-        """Return the indices in the new dictionary of pages of place ``number``, one after another.
-
-        None for a page that is not to use it.
-        """
-        mapping = self._maps.get(number)
-        mapped = [page for page in pages if mapping is not None and self._maps_page(number, page)]
-        found = dict(zip((page.number for page in mapped), _mapped(mapped, mapping), strict=True))
-        return [
-            found[page.number] if page.number in found else self._looked_up(number, page)
-            for page in pages
-        ]
-
-    def _maps_page(self, number: int, page: OpenPage) -> bool:
-        return page.header.is_dictionary_encoded and self._has(number, page)
-
-    def _has(self, number: int, page: OpenPage) -> bool:
-        """Whether the values of a page are all in the dictionary."""
-        given_up = self._last is not None and (number, page.number) >= self._last
-        return not given_up and len(self.values) > 0
-
-    def _looked_up(self, number: int, page: OpenPage) -> Any | None:
-        """Return the indices of a page by its values."""
-        if page.header.is_dictionary_encoded or not self._gathers or not self._has(number, page):
-            return None
-        return _positions(page.values(), self.values)
-
-    def distinct(self, indices: Any) -> Any:
-        """Return each value at some indices once."""
-        is_used = np.zeros(len(self.values), np.bool_)
-        is_used[indices] = True
-        return take(self.values, np.flatnonzero(is_used))
-
-    _gathers = False
-
-    def _unite(self, places: Sequence[_Place]) -> None:
-        """Take in the dictionaries of the sources, in order, up to the limit.
-
-        Several at once, as many as are taken in already, so that each is hashed a few times only.
-        """
-        batch: list[Any] = []
-        first = 0
-        for number, place in enumerate(places):
-            batch.append(place.source.dictionary()[1])
-            held = sum(entries.nbytes for entries in batch)
-            if held >= max(_UNITED_AT_ONCE_BYTES, self.values.nbytes):
-                if not self._take_in(batch, first):
-                    return
-                batch, first = [], number + 1
-        self._take_in(batch, first)
-
-    def _take_in(self, batch: Sequence[Any], first: int) -> bool:
-        """Unite dictionaries of places from ``first`` on; say whether all are under the limit."""
-        if not batch:
-            return True
-        known = [self.values] if len(self.values) else []
-        united = pa.concat_arrays([*known, *batch]).dictionary_encode()  # by first appearance
-        positions = st.as_numpy(united.indices)
-        start = num_entries = len(self.values)
-        for number, entries in enumerate(batch, first):
-            mapping = positions[start : start + len(entries)]
-            start += len(entries)
-            more = max(num_entries, int(mapping.max(initial=-1)) + 1)
-            if united.dictionary.slice(0, more).nbytes > self._limit:
-                self.values = united.dictionary.slice(0, num_entries)
-                return False
-            num_entries = more
-            self._maps[number] = mapping.astype(np.uint32)
-        self.values = united.dictionary
-        return True
-
-    def _gather(self, places: Sequence[_Place]) -> None:
-        """Take in the values of all pages, in order, up to the limit."""
-        self._gathers = True
-        for number, place in enumerate(places):
-            for page in place.pages():
-                distinct = pc.unique(page.values()) if page.kept.num_values else pa.nulls(0)
-                if not self._add(distinct):
-                    self._last = (number, page.number)
-                    self._map_all(places[: number + 1])
-                    return
-        self._map_all(places)
-
-    def _map_all(self, places: Sequence[_Place]) -> None:
-        for number, place in enumerate(places):
-            if place.source.pages.dictionary is not None:
-                # Entries that no page kept uses are not in it; nothing asks for them.
-                self._maps[number] = _positions(place.source.dictionary()[1], self.values)
-
-    def _add(self, values: Any) -> bool:
-        """Add what is new of some distinct values; say whether it stays under the limit."""
-        if not len(values):
-            return True
-        if len(self.values):
-            values = values.filter(pc.invert(pc.is_in(values, value_set=self.values)))
-            united = pa.concat_arrays([self.values, values])
-        else:
-            united = values
-        if united.nbytes > self._limit:
-            return False
-        self.values = united
-        return True
-
-
-def _useful(places: Sequence[_Place]) -> list[_Place]:
-    """Return the places of which some pages can use a dictionary: behind one without, none can."""
-    found = []
-    for place in places:
-        num_using, num_pages = place.dictionary_share()
-        if num_using:
-            found.append(place)
-        if num_using < num_pages:
-            break
-    return found
-
-
-def _some_at_once(pages: Iterable[OpenPage]) -> Iterator[list[OpenPage]]:
-    """Yield pages, a few at once: Arrow takes as long to begin as to decode some of them."""
-    some: list[OpenPage] = []
-    num_bytes = num_entries = 0
-    for page in pages:
-        some.append(page)
-        num_bytes += len(page.section)
-        num_entries += page.levels.num_entries
-        if num_bytes >= _PAGE_BYTES or num_entries >= _ENTRIES_AT_ONCE:
-            yield some
-            some, num_bytes, num_entries = [], 0, 0
-    if some:
-        yield some
-
-
-def _mapped(pages: Sequence[OpenPage], mapping: Any) -> list[Any]:
-    """Return what a mapping has at the indices that are kept of pages."""
-    sections = [(page.section, page.levels.num_values) for page in pages]
-    every = None
-    if len(pages) > 1 and 4 * sum(number for _, number in sections) >= len(mapping):
-        with suppress(BadPage):  # one by one, the page that is damaged can be told
-            every = mapped_indices(mapping, sections)
-    found = []
-    start = 0
-    for page in pages:
-        end = start + page.levels.num_values
-        if every is None:
-            indices = page.indices()
-            if len(indices) and int(indices.max()) >= len(mapping):
-                raise BadStructure(
-                    f"index {int(indices.max())} into a dictionary of {len(mapping)} values"
-                )
-            found.append(mapping[indices])
-        else:
-            found.append(every[start:end][page.kept.first_value : page.kept.last_value])
-        start = end
-    return found
-
-
-def _positions(values: Any, among: Any) -> Any:
-    """Return where values are in a dictionary; 2^32 - 1 for those that are not."""
-    if not len(values):
-        return np.zeros(0, np.uint32)
-    return st.as_numpy(pc.index_in(values, value_set=among).fill_null(-1)).astype(np.uint32)
-
-
-def _dictionary_bytes(source: SourceChunk) -> int:
-    return 0 if source.pages.dictionary is None else int(source.dictionary()[1].nbytes)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import engine
-from engine.errors import BadSetting, Unsupported
+from engine.errors import BadSetting, SourceError, Unsupported
 from tests.witness import all_witnesses, judge, wrong_statistics
 
 WISHES: dict[str, dict[str, Any]] = {
@@ -229,6 +229,26 @@ def test_a_damaged_page_is_named_and_nothing_is_published(table, tmp_path: Path)
         with pytest.raises(engine.EvensplitError, match="column text, row group 0, page 0"):
             engine.split(str(source), str(tmp_path / str(number)), parts=2, **wish)
         assert not list((tmp_path / str(number)).glob("*.parquet"))
+
+
+@pytest.mark.parametrize("num_pages", [1, 4])
+def test_an_index_into_nothing_is_named_where_row_groups_are_put_together(
+    num_pages, tmp_path: Path
+):
+    source = tmp_path / "a.parquet"
+    rows = 4000
+    table = pa.table({"few": [i % 3 for i in range(2 * rows)]})
+    pq.write_table(
+        table, source, row_group_size=rows, compression="none", max_rows_per_page=rows // num_pages
+    )
+    chunk = pq.read_metadata(source).row_group(1).column(0)
+    last_page_ends = chunk.dictionary_page_offset + chunk.total_compressed_size
+    data = bytearray(source.read_bytes())
+    data[last_page_ends - 8] = 0xFF  # indices of two bits, of which 3 is too large
+    source.write_bytes(data)
+    with pytest.raises(SourceError, match=f"column few, row group 1, page {num_pages - 1}: "):
+        engine.split(str(source), str(tmp_path / "parts"), parts=1, row_group_size="1GB")
+    assert not list((tmp_path / "parts").glob("*.parquet"))
 
 
 def test_a_dictionary_that_no_page_can_use_is_not_written(tmp_path: Path):
