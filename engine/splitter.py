@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from engine import memory
 from engine.curves import Curve, read_curve
 from engine.errors import BadSetting, DestinationInSource, OverBudget
-from engine.executors import Resources, run_parts
+from engine.executors import LocalProcesses, Resources, run_parts
 from engine.layout import Scale, close_files, open_file, read_layout
 from engine.manifest import Ledger
 from engine.model import PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
@@ -122,10 +122,14 @@ def split_files(
     _check_transfer(places, settings)
     ledger = Ledger(store, folder)
     ledger.check_free()
-    try:
+    with ExitStack() as stack:
+        stack.callback(close_files)
+        budget = memory.budget(settings.memory_bytes)
+        ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
+        stack.enter_context(ahead or nullcontext())
         plan = _plan(files, settings)
         _check_part_sizes(plan, store)
-        resources = choose_resources(plan, settings, store_bytes=buffer_bytes(places))
+        resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
         meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
         with meter or nullcontext(), ledger.lock():
             receipts = ledger.claim(plan, overwrite=settings.overwrite)
@@ -142,6 +146,7 @@ def split_files(
                 resources,
                 on_receipt=on_receipt,
                 on_dashboard=progress.dashboard,
+                ahead=ahead,
             )
             manifest = ledger.finish(plan, receipts, __version__)
             elapsed = time.monotonic() - started
@@ -149,8 +154,6 @@ def split_files(
             if tasks:
                 took = (len(tasks), elapsed, resources.run_bytes, peak_bytes)
                 ledger.note_run(Run(plan.plan_id, *took))
-    finally:
-        close_files()
     return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes)
 
 
@@ -180,18 +183,25 @@ def _tasks(
     ]
 
 
-def choose_resources(plan: SplitPlan, settings: Settings, *, store_bytes: int = 0) -> Resources:
+def choose_resources(
+    plan: SplitPlan,
+    settings: Settings,
+    budget: memory.Budget | None = None,
+    *,
+    store_bytes: int = 0,
+) -> Resources:
     """Decide where parts run, and how many at once, so that they fit the memory budget.
 
-    A cluster's memory is its workers', not this machine's: the executor asks them. Each process
-    takes ``store_bytes`` for requests to stores.
+    The budget is what there was before the run began; None for what there is now. A cluster's
+    memory is its workers', not this machine's: the executor asks them. Each process takes
+    ``store_bytes`` for requests to stores.
 
     Raises:
         OverBudget: one part alone needs more memory than there is.
     """
     if settings.scheduler:
         return Resources("cluster", 0, 0, settings.scheduler)
-    budget = memory.budget(settings.memory_bytes)
+    budget = budget or memory.budget(settings.memory_bytes)
     threads = _takes_threads(plan)
     base_bytes, worker_bytes = _processes_bytes(plan, settings, store_bytes)
     fixed_bytes = base_bytes + worker_bytes
@@ -213,6 +223,23 @@ def choose_resources(plan: SplitPlan, settings: Settings, *, store_bytes: int = 
         run_bytes=base_bytes + num_workers * each,
         limit_bytes=settings.memory_bytes,
     )
+
+
+def _processes_ahead(
+    files: Sequence[SourceFile], settings: Settings, budget: memory.Budget
+) -> LocalProcesses | None:
+    """Return processes that a plan is likely to want, to start them while it is made."""
+    size_bytes = sum(file.size_bytes for file in files)
+    copies = settings.recoding.is_nothing or settings.columns is not None
+    if settings.scheduler or copies or size_bytes < 2 * _REENCODED_BYTES_WORTH_PROCESSES:
+        return None
+    wanted = settings.num_workers or _default_workers(threads=False)
+    number = min(wanted, settings.num_parts or wanted)
+    base_bytes = memory.process_base_bytes(arrow=True, dask=True)
+    if budget.bytes < base_bytes + 2 * number * memory.FURTHER_PROCESS_BYTES:
+        return None
+    # What they offer is more than the plan will leave them; but each has one part at a time.
+    return LocalProcesses(number, budget.bytes)
 
 
 def least_run_bytes(plan: SplitPlan, destination: str, settings: Settings) -> int:

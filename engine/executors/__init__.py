@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from engine.executors.dask import Resources, run_parts
+from engine.executors.dask import LocalProcesses, Resources, run_parts
 
-__all__ = ["Resources", "run_parts"]
+__all__ = ["LocalProcesses", "Resources", "run_parts"]

@@ -20,6 +20,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -42,7 +43,7 @@ from engine.version import __version__
 from engine.work import PartTask, write_part
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, Worker
+    from distributed import Client, Future, SpecCluster, Worker
 
 RESOURCE = "evensplit_memory_bytes"
 MOST_TRIES = 3
@@ -53,12 +54,13 @@ RESULT_SECONDS = 10  # a receipt is small; its worker may be gone
 INTERRUPTED_SECONDS = 2  # to close in, after Ctrl-C
 _POLL_SECONDS = 0.02
 _WATCH_SECONDS = 1.0
-# Dask has its workers give every 64 KiB back at once. Ours free and take megabytes with each page,
-# and the system clears what it gives: a third of the time of a change of codec. They are projected
-# to hold their peak for as long as they live, so nothing is gained by giving any of it back.
-_MALLOC_KEEPS = {
+_OF_OUR_WORKERS = {
+    # Dask has its workers give every 64 KiB back at once. Ours free and take megabytes with each
+    # page, and the system clears what it gives: a third of the time of a change of codec. They are
+    # projected to hold their peak as long as they live: nothing is gained by giving any of it back.
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 8 * memory.MIB,
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 16 * memory.MIB,
+    "distributed.worker.profile.enabled": False,  # its pages, which show it, are not loaded
 }
 
 
@@ -89,8 +91,11 @@ def run_parts(
     *,
     on_receipt: Callable[[Receipt], None],
     on_dashboard: Callable[[str], None] = lambda link: None,
+    ahead: LocalProcesses | None = None,
 ) -> None:
     """Write all parts; call ``on_receipt`` for each, in this thread, as it is committed.
+
+    ``ahead`` are processes that were started before; they are ended if others are wanted.
 
     Raises:
         ClusterMismatch: a worker has another version of evensplit, or does not see the files.
@@ -100,7 +105,7 @@ def run_parts(
     """
     if not tasks:
         return
-    with _client(resources) as client:
+    with _client(resources, ahead) as client:
         if resources.kind == "cluster":
             _check_workers(client, tasks)
             link = client.dashboard_link
@@ -334,62 +339,128 @@ async def _offer_memory(fixed_bytes: int, dask_worker: Worker) -> None:
         dask_worker.status = Status.running
 
 
+class LocalProcesses:
+    """Worker processes of this machine that start while others work, each for a part at a time.
+
+    To start takes half a second, most of it imports in the new processes: a plan can be made
+    meanwhile. They end when this is closed.
+
+    Args:
+        num_workers: how many.
+        memory_bytes: for the parts of all of them; each offers its share.
+    """
+
+    def __init__(self, num_workers: int, memory_bytes: int) -> None:
+        self.num_workers = num_workers
+        self._memory_bytes = memory_bytes
+        self._stack = ExitStack()
+
+    def __enter__(self) -> LocalProcesses:
+        # Its start unblocks the signals of whichever thread needs it first.
+        resource_tracker.ensure_running()
+        self._stack.enter_context(_script_not_run_again())
+        starter = self._stack.enter_context(ThreadPoolExecutor(1))
+        with _interrupts_held():
+            self._starting = starter.submit(self._start)
+        self._stack.callback(self._end)
+        return self
+
+    def _start(self) -> SpecCluster:
+        import dask
+        import distributed  # noqa: F401 (its defaults come with it, and must be there before)
+
+        with dask.config.set(_OF_OUR_WORKERS):
+            return _local_cluster("processes", self.num_workers, self._memory_bytes)
+
+    def _end(self) -> None:
+        if self._starting.exception() is None:
+            self._starting.result().close()
+
+    def cluster(self) -> SpecCluster:
+        """Return the scheduler and workers, once they are there."""
+        return self._starting.result()
+
+    def serves(self, resources: Resources) -> bool:
+        """Whether these are the processes that are wanted."""
+        return resources.kind == "processes" and resources.num_workers == self.num_workers
+
+    def close(self) -> None:
+        """End the processes."""
+        self._stack.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 @contextmanager
-def _client(resources: Resources) -> Iterator[Client]:
-    import dask
-    from distributed import Client, SpecCluster
+def _client(resources: Resources, ahead: LocalProcesses | None = None) -> Iterator[Client]:
+    from distributed import Client
     from distributed.utils import silence_logging_cmgr
 
+    if ahead is not None and not ahead.serves(resources):
+        ahead.close()
+        ahead = None
     if resources.kind == "cluster":
         with silence_logging_cmgr(logging.CRITICAL), _remote(resources) as client:
             yield client
-        return
+    elif resources.kind == "threads":
+        with _threads(resources) as client:
+            yield client
+    else:
+        with ExitStack() as stack:
+            number, memory_bytes = resources.num_workers, resources.memory_bytes
+            processes = ahead or stack.enter_context(LocalProcesses(number, memory_bytes))
+            yield stack.enter_context(Client(processes.cluster()))
 
-    if resources.kind == "processes":
-        # Its start unblocks the signals of whichever thread needs it first.
-        resource_tracker.ensure_running()
-    with _script_not_run_again(), ExitStack() as stack:
-        with _interrupts_held(), dask.config.set(_MALLOC_KEEPS):
-            local = SpecCluster(**_local_cluster(resources), silence_logs=logging.CRITICAL)
-            cluster = stack.enter_context(local)
+
+@contextmanager
+def _threads(resources: Resources) -> Iterator[Client]:
+    from distributed import Client
+
+    with ExitStack() as stack:
+        with _interrupts_held():
+            cluster = _local_cluster("threads", resources.num_workers, resources.memory_bytes)
+            stack.enter_context(cluster)
         try:
             yield stack.enter_context(Client(cluster))
         except KeyboardInterrupt:
-            if resources.kind == "threads":
-                # Closing waits for parts that threads are writing; it goes on without us.
-                stack.pop_all()
-                with suppress(TimeoutError):
-                    cluster.close(timeout=INTERRUPTED_SECONDS)
+            # Closing waits for parts that threads are writing; it goes on without us.
+            stack.pop_all()
+            with suppress(TimeoutError):
+                cluster.close(timeout=INTERRUPTED_SECONDS)
             raise
 
 
-def _local_cluster(resources: Resources) -> dict[str, Any]:
-    """Return the specification of a scheduler and workers of this machine alone.
+def _local_cluster(
+    kind: Literal["threads", "processes"], num_workers: int, memory_bytes: int
+) -> SpecCluster:
+    """Start a scheduler and workers of this machine alone.
 
     Dask's ``LocalCluster`` always opens web servers at addresses of its own choice; here all of
     them are on the loopback interface, and the pages of the dashboard are not loaded.
     """
-    from distributed import Nanny, Scheduler, Worker
+    from distributed import Nanny, Scheduler, SpecCluster, Worker
 
     quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    threads = resources.kind == "threads"
-    number = 1 if threads else resources.num_workers
+    threads = kind == "threads"
+    number = 1 if threads else num_workers
     place = {"protocol": "inproc"} if threads else {"protocol": "tcp", "host": "127.0.0.1"}
     options = {
         **quiet,
         **place,
-        "nthreads": resources.num_workers if threads else 1,
-        "resources": {RESOURCE: resources.memory_bytes // number},
+        "nthreads": num_workers if threads else 1,
+        "resources": {RESOURCE: memory_bytes // number},
         # The budget is kept by resources; Dask's own limit would pause or kill a worker on memory
         # that belongs to the rest of this process.
         "memory_limit": None,
         "silence_logs": logging.CRITICAL,
     }
     worker = {"cls": Worker if threads else Nanny, "options": options}
-    return {
-        "workers": dict.fromkeys(range(number), worker),
-        "scheduler": {"cls": Scheduler, "options": {**quiet, **place, "port": 0}},
-    }
+    return SpecCluster(
+        workers=dict.fromkeys(range(number), worker),
+        scheduler={"cls": Scheduler, "options": {**quiet, **place, "port": 0}},
+        silence_logs=logging.CRITICAL,
+    )
 
 
 @contextmanager

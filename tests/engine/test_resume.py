@@ -206,7 +206,7 @@ class Mortal:
 
 @pytest.fixture
 def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mortal]:
-    def run_here(tasks: Any, resources: Any, *, on_receipt: Any, on_dashboard: Any) -> None:
+    def run_here(tasks: Any, resources: Any, *, on_receipt: Any, **_: Any) -> None:
         for task in tasks:
             on_receipt(work.write_part(task))
 

@@ -219,7 +219,7 @@ def test_a_worker_keeps_little_of_row_groups_that_other_workers_go_on_with(tmp_p
     pq.write_table(table, source, row_group_size=200, write_page_index=True)
     kept = []
 
-    def every_other_part(tasks, resources, *, on_receipt, on_dashboard):
+    def every_other_part(tasks, resources, *, on_receipt, **_):
         notes = open_file(tasks[0].sources[0]).notes
         notes.clear()  # what the plan has read
         for task in tasks[::2]:
