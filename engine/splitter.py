@@ -229,9 +229,11 @@ def _processes_ahead(
     files: Sequence[SourceFile], settings: Settings, budget: memory.Budget
 ) -> LocalProcesses | None:
     """Return processes that a plan is likely to want, to start them while it is made."""
+    if settings.scheduler or settings.recoding.is_nothing:
+        return None
     size_bytes = sum(file.size_bytes for file in files)
-    copies = settings.recoding.is_nothing or settings.columns is not None
-    if settings.scheduler or copies or size_bytes < 2 * _REENCODED_BYTES_WORTH_PROCESSES:
+    # How much chosen columns are is not known yet.
+    if settings.columns is not None or size_bytes < 2 * _REENCODED_BYTES_WORTH_PROCESSES:
         return None
     wanted = settings.num_workers or _default_workers(threads=False)
     number = min(wanted, settings.num_parts or wanted)
