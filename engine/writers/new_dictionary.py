@@ -111,7 +111,7 @@ class NewDictionary:
 
     def _take_in(self, batch: Sequence[Any], first: int) -> bool:
         """Unite dictionaries of places from ``first`` on; say whether all are under the limit."""
-        if not batch:
+        if not batch or (not len(self.values) and self._sort_in(batch, first)):
             return True
         known = [self.values] if len(self.values) else []
         united = pa.concat_arrays([*known, *batch]).dictionary_encode()  # by first appearance
@@ -127,6 +127,30 @@ class NewDictionary:
             num_entries = more
             self._maps[number] = mapping.astype(np.uint32)
         self.values = united.dictionary
+        return True
+
+    def _sort_in(self, batch: Sequence[Any], first: int) -> bool:
+        """Unite dictionaries of numbers; say whether they are such, and all under the limit.
+
+        Hash tables of a million numbers are larger than a processor's caches: to sort them takes
+        half the time and memory.
+        """
+        kind = batch[0].type
+        if not pa.types.is_integer(kind):
+            return False
+        numbers = np.concatenate([st.as_numpy(entries) for entries in batch])
+        order = np.argsort(numbers)
+        ordered = numbers[order]
+        is_new = np.ones(len(numbers), np.bool_)
+        is_new[1:] = ordered[1:] != ordered[:-1]
+        distinct = ordered[is_new]
+        if distinct.nbytes > self._limit:
+            return False
+        positions = np.empty(len(numbers), np.uint32)
+        positions[order] = np.cumsum(is_new, dtype=np.uint32) - 1
+        ends = np.cumsum([len(entries) for entries in batch])
+        self._maps.update(enumerate(np.split(positions, ends[:-1]), first))
+        self.values = pa.Array.from_buffers(kind, len(distinct), [None, pa.py_buffer(distinct)])
         return True
 
     def _gather(self, places: Sequence[Place]) -> None:

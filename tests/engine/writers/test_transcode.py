@@ -11,6 +11,7 @@ import pytest
 
 import engine
 from engine.errors import BadSetting, SourceError, Unsupported
+from engine.writers import new_dictionary
 from tests.witness import all_witnesses, judge, wrong_statistics
 
 WISHES: dict[str, dict[str, Any]] = {
@@ -52,7 +53,7 @@ CASES = [
 
 
 def _split(source: Path, folder: Path, **wish: Any) -> list[str]:
-    result = engine.split(str(source), str(folder), fsync=False, parts=3, **wish)
+    result = engine.split(str(source), str(folder), fsync=False, **{"parts": 3} | wish)
     return [str(folder / part.name) for part in result.manifest.parts]
 
 
@@ -229,6 +230,29 @@ def test_a_damaged_page_is_named_and_nothing_is_published(table, tmp_path: Path)
         with pytest.raises(engine.EvensplitError, match="column text, row group 0, page 0"):
             engine.split(str(source), str(tmp_path / str(number)), parts=2, **wish)
         assert not list((tmp_path / str(number)).glob("*.parquet"))
+
+
+@pytest.mark.parametrize("kind", [pa.int32(), pa.int64(), pa.float64(), pa.string()])
+@pytest.mark.parametrize(("room", "num_united"), [(10, 4), (1.5, 2), (0.1, 1)])
+def test_dictionaries_are_united_as_far_as_there_is_room(
+    room, num_united, kind, tmp_path: Path, monkeypatch
+):
+    """Four row groups, each with 50 values of its own and 100 that all have."""
+    values = [i * 7919 % 200 if i % 2 else i // 1000 * 1000 + i % 100 for i in range(4000)]
+    source = tmp_path / "a.parquet"
+    column = pa.array([float(value) for value in values]).cast(kind)
+    wish = {"compression": "none", "row_group_size": 1000, "write_page_index": True}
+    pq.write_table(pa.table({"v": column}), source, **wish)
+    groups = [column.slice(start, 1000).unique() for start in range(0, 4000, 1000)]
+    dictionary_bytes = [group.nbytes for group in groups]
+    united = [pa.concat_arrays(groups[: number + 1]).unique() for number in range(4)]
+    monkeypatch.setattr(new_dictionary, "_MOST_UNITED_BYTES", int(room * dictionary_bytes[0]))
+    (path,) = _split(source, tmp_path / "parts", row_group_size="1GB", parts=1)
+    engine.verify(str(tmp_path / "parts"))
+    chunk = pq.read_metadata(path).row_group(0).column(0)
+    page_bytes = chunk.data_page_offset - chunk.dictionary_page_offset
+    plain_bytes = [each.nbytes for each in united]  # of texts: a length each, of four bytes too
+    assert abs(page_bytes - plain_bytes[num_united - 1]) < 40
 
 
 @pytest.mark.parametrize("num_pages", [1, 4])
