@@ -455,6 +455,8 @@ def _local_cluster(
         "memory_limit": None,
         "silence_logs": logging.CRITICAL,
     }
+    if not threads:
+        options["preload"] = ["engine.writers.make"]  # imported before there is a part to wait
     worker = {"cls": Worker if threads else Nanny, "options": options}
     return SpecCluster(
         workers=dict.fromkeys(range(number), worker),
