@@ -5,7 +5,8 @@ end a page after 20,000 rows). A cut at such a row passes through no page: every
 Parts stay as even as is promised: a cut moves only where both parts beside it keep to a band of
 sizes, and under the cap.
 
-Not covered: cuts that must be at certain rows, and new row groups, which have cuts of their own.
+Not covered: cuts that must be at certain rows, and parts whose pages are all made anew: their sizes
+are estimates, and new row groups have cuts of their own.
 """
 
 from __future__ import annotations

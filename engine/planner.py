@@ -103,7 +103,8 @@ def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
 
 
 def _moved(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
-    if settings.regroups:  # row groups have their own cuts then
+    # Where sizes are estimates, all of the promise is left to their errors.
+    if settings.regroups or not settings.recoding.is_nothing:
         return cuts
     return at_page_starts(ruler, cuts, settings.target_bytes)
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
+from engine import planner
 from engine.curves import Curve, CutColumn
 from engine.format.footer import Leaf, Type
 from engine.format.page_map import PageMap
@@ -129,6 +130,18 @@ def test_parts_stay_even_and_never_cut_more(found, num_parts):
     # Sizes are rounded, and their mean moves a little.
     most = max(0.018, spread(ruler.sizes(before)))
     assert spread(ruler.sizes(cuts)) <= most * 1.02 + 2 / min(ruler.sizes(cuts))
+
+
+@pytest.mark.parametrize("wish", [{"codec": "zstd"}, {"row_group_size": "1000rows"}])
+def test_no_cut_moves_where_sizes_are_estimates(wish, tmp_path: Path, monkeypatch):
+    source = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"v": range(10_000)}), source, max_rows_per_page=500)
+    moved = []
+    monkeypatch.setattr(planner, "at_page_starts", lambda ruler, cuts, cap: moved.append(1) or cuts)
+    assert len(engine.plan(str(source), parts=3, **wish).parts) == 3
+    assert not moved
+    engine.plan(str(source), parts=3)
+    assert moved
 
 
 def test_a_real_file_of_aligned_pages_is_only_copied(tmp_path: Path):
