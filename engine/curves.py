@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from engine.format.footer import Leaf
 from engine.format.page_map import PageMap
-from engine.layout import GroupLayout, OpenFile, Scale
+from engine.layout import GroupLayout, OpenFile
 from engine.page_maps import chains_pages, dictionary_pages, page_maps
+from engine.sizes import Sizes
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
 # pages that compress by repetition were seen 11 % over it.
@@ -29,13 +30,13 @@ _MOST_ROUGH_KNOTS = 16
 class CutColumn(NamedTuple):
     """A column of a row group that may be cut.
 
-    ``is_chained``: its pages continue each other. ``scale``: bytes in a part for one of the source.
+    ``new_sizes``: bytes of each page in a part. ``is_chained``: its pages continue each other.
     """
 
     leaf: Leaf
     pages: PageMap
+    new_sizes: Sequence[float]
     is_chained: bool = False
-    scale: Scale = Scale(1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Curve:
                 kept = min(high, stop_row) - max(low, start_row)
                 is_cut = kept < high - low or (column.is_chained and page == first and page)
                 if low < high and kept > 0 and is_cut:
-                    size = column.scale.data * pages.sizes[page]
+                    size = column.new_sizes[page]
                     found.append((column, page, size * kept / (high - low)))
         return found
 
@@ -193,47 +194,43 @@ def _stretched(
     return tuple(found)
 
 
-def read_curve(file: OpenFile, group: GroupLayout, scales: Sequence[Scale] = ()) -> Curve:
-    """Read the page positions of a row group and sum them up.
-
-    ``scales``: by column, where pages will be encoded anew.
+def read_curve(file: OpenFile, group: GroupLayout, sizes: Sizes) -> Curve:
+    """Read the page positions of a row group and sum up what they will be in the parts.
 
     Raises:
         BadPage: a page header is damaged.
     """
-    columns = tuple(
-        CutColumn(leaf, pages, chains_pages(file.footer.created_by, chunk), scale)
-        for leaf, pages, chunk, scale in zip(
-            file.footer.leaves,
-            page_maps(file, group.index),
-            file.row_group(group.index).columns,
-            scales or [Scale(1.0, 1.0)] * len(file.footer.leaves),
-            strict=True,
-        )
-    )
-    rows, sums = _summed(columns, group)
+    columns = []
     dictionaries: dict[int, int] = {}
-    for leaf, pages, _, scale in columns:
+    chunks = file.row_group(group.index).columns
+    for leaf, pages, chunk in zip(
+        file.footer.leaves, page_maps(file, group.index), chunks, strict=True
+    ):
+        new = sizes.pages(file, group.index, leaf)
+        is_chained = chains_pages(file.footer.created_by, chunk)
+        columns.append(CutColumn(leaf, pages, new.data, is_chained))
         if pages.dictionary is not None and pages.num_pages:
             used = dictionary_pages(file, group.index, leaf)
             row = group.num_rows if used >= pages.num_pages else pages.first_rows[used]
-            size = round(scale.dictionary * pages.dictionary.length)
-            dictionaries[row] = dictionaries.get(row, 0) + size
-    return Curve(group.index, rows, sums, group.extra_bytes, tuple(dictionaries.items()), columns)
+            dictionaries[row] = dictionaries.get(row, 0) + round(new.dictionary)
+    rows, sums = _summed(columns, group)
+    return Curve(
+        group.index, rows, sums, group.extra_bytes, tuple(dictionaries.items()), tuple(columns)
+    )
 
 
 def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int], list[float]]:
     """Return the knots of a curve and the bytes before each, by sweeping over all pages' ends."""
     per_row = group.index_bytes / group.num_rows
     changes = {0: per_row, group.num_rows: -per_row}  # of the bytes a row has
-    for _, pages, _, scale in columns:
+    for column in columns:
         for size, (start, stop) in zip(
-            pages.sizes, pairwise([*pages.first_rows, group.num_rows]), strict=True
+            column.new_sizes, pairwise([*column.pages.first_rows, group.num_rows]), strict=True
         ):
             if start == stop:  # only the rest of the row before
                 start = max(0, start - 1)
                 stop = start + 1
-            density = scale.data * size / (stop - start)
+            density = size / (stop - start)
             changes[start] = changes.get(start, 0.0) + density
             changes[stop] = changes.get(stop, 0.0) - density
     rows = sorted(changes)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 from engine.errors import BadStructure, Encrypted, NotParquet, SchemaMismatch, Unsupported
 from engine.format import thrift
@@ -232,32 +232,24 @@ def make_layout(
     part_bytes: int,
     num_columns: int,
     lost: tuple[str, ...] = (),
-    uncertain_share: float = 0.0,
 ) -> Layout:
     """Build a layout and its running sums."""
     first_rows = tuple(accumulate((group.num_rows for group in groups), initial=0))
-    offsets = tuple(accumulate((group.num_bytes for group in groups), initial=0))
-    return Layout(
-        files, groups, first_rows, offsets, part_bytes, num_columns, lost, uncertain_share
-    )
+    return Layout(files, groups, first_rows, _offsets(groups), part_bytes, num_columns, lost)
 
 
-class Scale(NamedTuple):
-    """Bytes of a column in the parts for one in the source: of data pages, of dictionaries."""
+def with_groups(layout: Layout, groups: tuple[GroupLayout, ...], uncertain_share: float) -> Layout:
+    """Return a layout of the same rows in other bytes."""
+    offsets = _offsets(groups)
+    return replace(layout, groups=groups, offsets=offsets, uncertain_share=uncertain_share)
 
-    data: float
-    dictionary: float
+
+def _offsets(groups: Sequence[GroupLayout]) -> tuple[int, ...]:
+    return tuple(accumulate((group.num_bytes for group in groups), initial=0))
 
 
-def read_layout(
-    files: Sequence[SourceFile], scales: Sequence[Scale] = (), uncertain_share: float = 0.0
-) -> Layout:
-    """Read and check the footers of all sources.
-
-    Args:
-        files: the sources.
-        scales: by column, where pages will be encoded anew; bytes are of the parts then.
-        uncertain_share: of these scales.
+def read_layout(files: Sequence[SourceFile]) -> Layout:
+    """Read and check the footers of all sources; bytes are as they lie there.
 
     Raises:
         SourceError: a source is damaged, encrypted, changed, or has another schema than the first.
@@ -271,7 +263,7 @@ def read_layout(
     lost: list[str] = []
     for number, file in enumerate(opened):
         with naming(file.file.path):
-            groups += _groups(file, number, scales)
+            groups += _groups(file, number)
         if number:
             _check_same_schema(opened[0], file)
             lost += _differing_metadata(opened[0], file)
@@ -283,7 +275,6 @@ def read_layout(
         part_bytes,
         len(first.leaves),
         tuple(dict.fromkeys(lost)),
-        uncertain_share,
     )
     footers = [file.footer for file in opened]
     return replace(
@@ -293,7 +284,7 @@ def read_layout(
     )
 
 
-def _groups(file: OpenFile, number: int, scales: Sequence[Scale]) -> Iterable[GroupLayout]:
+def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
     footer = file.footer
     num_rows = 0
     found = []
@@ -305,14 +296,13 @@ def _groups(file: OpenFile, number: int, scales: Sequence[Scale]) -> Iterable[Gr
         filter_bytes = _check_chunks(file, index, group)
         index_bytes, _ = file.index_bytes(index)
         if group.num_rows:
-            data_bytes, dictionary_bytes = _scaled(group, scales)
             found.append(
                 GroupLayout(
                     file=number,
                     index=index,
                     num_rows=group.num_rows,
-                    data_bytes=data_bytes,
-                    dictionary_bytes=dictionary_bytes,
+                    data_bytes=group.compressed_bytes,
+                    dictionary_bytes=sum(map(dictionary_bytes, group.columns)),
                     index_bytes=index_bytes,
                     extra_bytes=filter_bytes + footer.row_group_bytes(index),
                 )
@@ -324,19 +314,8 @@ def _groups(file: OpenFile, number: int, scales: Sequence[Scale]) -> Iterable[Gr
     return found
 
 
-def _scaled(group: RowGroup, scales: Sequence[Scale]) -> tuple[int, int]:
-    """Return the bytes of all chunks, and of the dictionaries among these."""
-    dictionaries = [_dictionary_bytes(chunk) for chunk in group.columns]
-    if not scales:
-        return group.compressed_bytes, sum(dictionaries)
-    data_bytes = dictionary_bytes = 0.0
-    for chunk, size, scale in zip(group.columns, dictionaries, scales, strict=True):
-        dictionary_bytes += size * scale.dictionary
-        data_bytes += (chunk.compressed_bytes - size) * scale.data
-    return round(data_bytes + dictionary_bytes), round(dictionary_bytes)
-
-
-def _dictionary_bytes(chunk: ColumnChunk) -> int:
+def dictionary_bytes(chunk: ColumnChunk) -> int:
+    """Return the bytes of a chunk's dictionary page, as far as the footer tells."""
     offset = chunk.dictionary_page_offset
     length = chunk.data_page_offset - offset if offset is not None else 0
     return length if 0 < length < chunk.compressed_bytes else 0

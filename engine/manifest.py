@@ -19,6 +19,7 @@ from typing import Any
 from engine.errors import (
     DestinationInUse,
     InternalError,
+    Locked,
     NoSource,
     NotASplit,
     OtherPlan,
@@ -65,6 +66,14 @@ class Ledger:
         """Return whether the folder holds a plan."""
         return self._get("plan.json") is not None
 
+    def revision(self, plan_id: str) -> int:
+        """Return the revision of the plan that holds the folder; 0 if it is another plan's."""
+        try:
+            found = self._load("plan.json")
+        except NotASplit:
+            return 0
+        return int(found.get("revision", 0)) if found["plan_id"] == plan_id else 0
+
     def check_free(self) -> None:
         """Raise DestinationInUse if the folder holds anything while it holds no plan of ours."""
         if self.is_claimed():
@@ -86,8 +95,11 @@ class Ledger:
     def claim(self, plan: SplitPlan, *, overwrite: bool) -> list[Receipt]:
         """Claim the destination for a plan; return the receipts of parts that already stand.
 
+        An earlier revision of the plan is replaced, and its parts with it.
+
         Raises:
             DestinationInUse: the folder holds files that are not ours.
+            Locked: it holds a later revision, which another run has come to meanwhile.
             OtherPlan: it holds another plan, and ``overwrite`` is not given.
             SourceChanged: it holds this very plan for an earlier version of the source.
         """
@@ -95,9 +107,16 @@ class Ledger:
         text = json.dumps(plan.as_dict(), indent=1).encode()
         if not self._store.put_if_absent(self._path("plan.json"), text):
             found = self._load("plan.json")
-            if found["plan_id"] != plan.plan_id:
-                if not overwrite:
-                    raise self._conflict(found, plan)
+            is_same = found["plan_id"] == plan.plan_id
+            revision = found.get("revision", 0)
+            if is_same and revision > plan.revision:
+                raise Locked(
+                    f"another run has planned the split in {redacted(self._folder)} again; run "
+                    "the same command again"
+                )
+            if not is_same and not overwrite:
+                raise self._conflict(found, plan)
+            if not is_same or revision < plan.revision:
                 self._replace(found, plan, text)
         self._remove_leftovers()
         return self.receipts(plan)

@@ -129,6 +129,8 @@ class SplitPlan:
     ``plan_id`` is a hash of the sources' identity and of every setting that shapes the parts.
     ``lost`` lists what of the source's metadata the parts cannot keep, with the reason.
     ``footers_memory_bytes`` is what footers take in the process that plans and hands parts over.
+    ``revision`` counts the plans before this one, of the same id: each had a part that came out
+    over the target, so this one leaves more room.
     """
 
     plan_id: str
@@ -138,6 +140,7 @@ class SplitPlan:
     parts: tuple[PartPlan, ...]
     lost: tuple[str, ...] = ()
     footers_memory_bytes: int = 0
+    revision: int = 0
 
     @property
     def predicted_bytes(self) -> int:

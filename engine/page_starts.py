@@ -5,8 +5,9 @@ end a page after 20,000 rows). A cut at such a row passes through no page: every
 Parts stay as even as is promised: a cut moves only where both parts beside it keep to a band of
 sizes, and under the cap.
 
-Not covered: cuts that must be at certain rows, and parts whose pages are all made anew: their sizes
-are estimates, and new row groups have cuts of their own.
+Where sizes are estimates, the band is narrower by as much as these are uncertain.
+
+Not covered: cuts that must be at certain rows, and new row groups, which have cuts of their own.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class _Band:
         sizes = ruler.sizes(cuts)
         self.ruler = ruler
         self.mean = sum(sizes) / len(sizes)
-        room = max(0.0, _MOST_SPREAD * self.mean - (max(sizes) - min(sizes)))
+        most_spread = _MOST_SPREAD - ruler.layout.uncertain_share
+        room = max(0.0, most_spread * self.mean - (max(sizes) - min(sizes)))
         self._low, self._high = min(sizes) - room / 2, max(sizes) + room / 2
         self._cap = cap
         self._given = set(pairwise(cuts))

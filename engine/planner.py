@@ -20,7 +20,7 @@ from engine.errors import BadSetting, TargetTooSmall
 from engine.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.even_runs import even_runs, fewest_runs
 from engine.layout import CACHED_CHUNKS, Layout
-from engine.model import PartPlan, SplitPlan, spread
+from engine.model import PartPlan, SourceFile, SplitPlan, spread
 from engine.page_starts import at_page_starts
 from engine.row_groups import slices
 from engine.ruler import CurveOf, Ruler
@@ -40,15 +40,17 @@ def make_plan(
     version: str,
     curve_of: CurveOf,
     memory_of: Callable[[PartPlan], int] = lambda part: 0,
+    revision: int = 0,
 ) -> SplitPlan:
     """Decide all parts.
 
     Args:
-        layout: the sources.
+        layout: the sources, in bytes of the parts.
         settings: what is wanted.
         version: evensplit's own, part of the plan's identity.
         curve_of: the inside of a row group, by its position in ``layout.groups``.
         memory_of: projected peak memory of writing a part.
+        revision: of the plan; see :class:`engine.model.SplitPlan`.
 
     Raises:
         TargetTooSmall: a row, or with ``cut="row-group"`` a row group, is over the target.
@@ -57,7 +59,7 @@ def make_plan(
     parts = _parts(Ruler(layout, curve_of), settings)
     parts = [replace(part, memory_bytes=memory_of(part)) for part in parts]
     return SplitPlan(
-        plan_id=plan_id(layout, settings, version),
+        plan_id=plan_id(layout.files, settings, version),
         sources=layout.files,
         settings=settings.shaping(),
         num_rows=layout.num_rows,
@@ -66,13 +68,14 @@ def make_plan(
         footers_memory_bytes=memory.footers_bytes(
             footer_bytes=layout.footer_bytes, num_chunks=min(layout.num_chunks, CACHED_CHUNKS)
         ),
+        revision=revision,
     )
 
 
-def plan_id(layout: Layout, settings: Settings, version: str) -> str:
+def plan_id(files: Sequence[SourceFile], settings: Settings, version: str) -> str:
     """Return the hash of the sources' identity and of every setting that shapes the parts."""
     identity = {
-        "sources": [asdict(file) for file in layout.files],
+        "sources": [asdict(file) for file in files],
         "settings": settings.shaping(),
         "version": version,
     }
@@ -96,17 +99,24 @@ def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
     elif settings.num_parts is not None:
         cuts = _numbered_row_cuts(ruler, settings.num_parts)
     else:
-        assert settings.target_bytes is not None
-        return _moved(ruler, _fewest_row_cuts(ruler, settings.target_bytes), settings)
+        cap = _cap(ruler.layout, settings)
+        assert cap is not None
+        return _moved(ruler, _fewest_row_cuts(ruler, cap), settings)
     _check_target(ruler, cuts, settings.target_bytes)
     return cuts if settings.rows_per_part is not None else _moved(ruler, cuts, settings)
 
 
+def _cap(layout: Layout, settings: Settings) -> int | None:
+    """Return the most that a part may be expected to have, so that it keeps the target surely."""
+    if settings.target_bytes is None:
+        return None
+    return int(settings.target_bytes / (1 + layout.uncertain_share))
+
+
 def _moved(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
-    # Where sizes are estimates, all of the promise is left to their errors.
-    if settings.regroups or not settings.recoding.is_nothing:
+    if settings.regroups:
         return cuts
-    return at_page_starts(ruler, cuts, settings.target_bytes)
+    return at_page_starts(ruler, cuts, _cap(ruler.layout, settings))
 
 
 def _check_target(ruler: Ruler, cuts: Sequence[int], target: int | None) -> None:
@@ -218,7 +228,7 @@ def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
             need = ruler.size(cuts[-1], cuts[-1] + 1)
             raise TargetTooSmall(
                 f"a part that holds only row {cuts[-1]} takes about {need} bytes (schema and "
-                f"dictionaries included), the target is {target}; raise --target-size"
+                f"dictionaries included), over the {target} that it may have; raise --target-size"
             )
         ruler.read(position)
 
@@ -236,8 +246,9 @@ def _group_cuts(layout: Layout, settings: Settings) -> list[int]:
         raise BadSetting(
             f"{num_parts} parts of {len(sizes)} row groups; use --cut row to cut inside"
         )
-    if settings.target_bytes is not None:
-        fewest = _fewest_group_runs(layout, sizes, settings.target_bytes)
+    cap = _cap(layout, settings)
+    if cap is not None:
+        fewest = _fewest_group_runs(layout, sizes, cap)
         if num_parts and num_parts < fewest:
             raise TargetTooSmall(
                 f"{num_parts} parts of at most {settings.target_bytes} bytes cannot hold "
@@ -263,7 +274,7 @@ def _fewest_group_runs(layout: Layout, sizes: Sequence[int], target: int) -> int
         group = max(layout.groups, key=lambda group: group.num_bytes)
         raise TargetTooSmall(
             f"row group {group.index} of {layout.files[group.file].path} takes "
-            f"{group.num_bytes + layout.part_bytes} bytes, over the target of {target}; "
+            f"{group.num_bytes + layout.part_bytes} bytes, over the {target} that a part may have; "
             "use --cut row or raise --target-size"
         )
     return len(runs) - 1
@@ -280,13 +291,11 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
         parts = [_part(ruler, settings, index, a, b) for index, (a, b) in enumerate(pairwise(cuts))]
         if limit is None or settings.target_bytes is None or not settings.regroups:
             return parts
-        largest = max(
-            part.predicted_bytes + round(ruler.layout.uncertain_share * part.predicted_bytes)
-            for part in parts
-        )
-        if largest <= settings.target_bytes:
+        cap = _cap(ruler.layout, settings) or 0
+        largest = max(part.predicted_bytes for part in parts)
+        if largest <= cap:
             return parts
-        limit = int(limit * settings.target_bytes / largest * _REGROUPED_ROOM)
+        limit = int(limit * cap / largest * _REGROUPED_ROOM)
     raise TargetTooSmall(
         f"no parts of at most {settings.target_bytes} bytes were found with row groups of "
         f"{settings.row_group_bytes or settings.row_group_rows}; raise one of the two"

@@ -118,11 +118,11 @@ class Ruler:
         return [self.size(start, stop) for start, stop in pairwise(cuts)]
 
     def uncertain(self, start: int, stop: int) -> int:
-        """Return the bytes by which a part may turn out larger than expected; reads pages."""
-        found = self.layout.uncertain_share * self.size(start, stop)
-        for position, first, last in self.edges(start, stop):
-            found += self.read(position).uncertain(first, last)
-        return round(found)
+        """Return the bytes by which cuts may make a part larger than expected; reads pages."""
+        return sum(
+            self.read(position).uncertain(first, last)
+            for position, first, last in self.edges(start, stop)
+        )
 
     def edges(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Yield the row groups that a part takes only some rows of: position, start and stop."""

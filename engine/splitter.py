@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Literal
 
 from engine import memory
 from engine.curves import Curve, read_curve
-from engine.errors import BadSetting, DestinationInSource, OverBudget
+from engine.errors import BadSetting, DestinationInSource, OverBudget, OverTarget
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.layout import Scale, close_files, open_file, read_layout
+from engine.layout import close_files, open_file, read_layout
 from engine.manifest import Ledger
 from engine.model import PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
-from engine.planner import make_plan
+from engine.planner import make_plan, plan_id
 from engine.settings import Settings
+from engine.sizes import MOST_REVISIONS, Sizes
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
 from engine.storage.access import current
 from engine.storage.base import redacted
@@ -41,6 +42,9 @@ class Progress:
 
     def planned(self, plan: SplitPlan, num_resumed: int) -> None:
         """The plan stands; ``num_resumed`` parts are already committed."""
+
+    def planned_again(self, reason: str) -> None:
+        """A part did not keep the target: another plan follows, and all parts are written anew."""
 
     def dashboard(self, link: str) -> None:
         """Dask has a dashboard at this address."""
@@ -69,25 +73,30 @@ def _chosen(files: tuple[SourceFile, ...], settings: Settings) -> tuple[SourceFi
     return tuple(replace(file, columns=settings.columns) for file in files)
 
 
-def _plan(files: tuple[SourceFile, ...], settings: Settings) -> SplitPlan:
-    scales: Sequence[Scale] = ()
-    uncertain_share = 0.0
-    if not settings.recoding.is_nothing:
-        from engine import sampling  # imports pyarrow
+def _plan(files: tuple[SourceFile, ...], settings: Settings, revision: int = 0) -> SplitPlan:
+    layout = read_layout(files)
+    sizes = Sizes(revision)
+    if not settings.recoding.is_nothing and layout.groups:
+        from engine.sampling import new_sizes  # imports pyarrow
 
-        read_layout(files)  # what it refuses is better refused before pages are looked at
-        scales = sampling.scales(files, settings.recoding)
-        uncertain_share = sampling.uncertain_share(settings.recoding)
-    layout = read_layout(files, scales, uncertain_share)
+        sizes = new_sizes(layout, settings.recoding, revision)
+    layout = sizes.resized(layout)
 
     def curve_of(position: int) -> Curve:
         group = layout.groups[position]
-        return read_curve(open_file(files[group.file]), group, scales)
+        return read_curve(open_file(files[group.file]), group, sizes)
 
     def memory_of(part: PartPlan) -> int:
         return part_memory_bytes(part, [open_file(file) for file in files], settings.recoding)
 
-    return make_plan(layout, settings, version=__version__, curve_of=curve_of, memory_of=memory_of)
+    return make_plan(
+        layout,
+        settings,
+        version=__version__,
+        curve_of=curve_of,
+        memory_of=memory_of,
+        revision=revision,
+    )
 
 
 def profile_key_of(
@@ -127,33 +136,73 @@ def split_files(
         budget = memory.budget(settings.memory_bytes)
         ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
         stack.enter_context(ahead or nullcontext())
-        plan = _plan(files, settings)
-        _check_part_sizes(plan, store)
-        resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
-        meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
-        with meter or nullcontext(), ledger.lock():
-            receipts = ledger.claim(plan, overwrite=settings.overwrite)
-            num_resumed = len(receipts)
-            progress.planned(plan, num_resumed)
+        plan = _plan(files, settings, ledger.revision(plan_id(files, settings, __version__)))
+        while True:
+            _check_part_sizes(plan, store)
+            resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
+            try:
+                return _carry_out(
+                    plan, settings, ledger, folder, resources, progress, started, ahead
+                )
+            except OverTarget as error:
+                plan = _plan_again(plan, files, settings, error)
+                progress.planned_again(str(error).partition(";")[0])
+            if ahead is not None:  # ended, so that no memory is counted twice
+                ahead.close()
+                ahead = None
 
-            def on_receipt(receipt: Receipt) -> None:
-                receipts.append(receipt)
-                progress.committed(receipt)
 
-            tasks = _tasks(plan, receipts, ledger.claim_file(), folder, settings)
-            run_parts(
-                tasks,
-                resources,
-                on_receipt=on_receipt,
-                on_dashboard=progress.dashboard,
-                ahead=ahead,
-            )
-            manifest = ledger.finish(plan, receipts, __version__)
-            elapsed = time.monotonic() - started
-            peak_bytes = max(memory.own_peak_bytes(), meter.peak_bytes if meter else 0)
-            if tasks:
-                took = (len(tasks), elapsed, resources.run_bytes, peak_bytes)
-                ledger.note_run(Run(plan.plan_id, *took))
+def _plan_again(
+    plan: SplitPlan, files: tuple[SourceFile, ...], settings: Settings, error: OverTarget
+) -> SplitPlan:
+    """Return the next revision of a plan whose part came out over the target.
+
+    Raises:
+        OverTarget: there is none, or it has the same parts.
+    """
+    if plan.revision == MOST_REVISIONS:
+        raise error
+    revised = _plan(files, settings, plan.revision + 1)
+    if [part.num_rows for part in revised.parts] == [part.num_rows for part in plan.parts]:
+        raise error
+    return revised
+
+
+def _carry_out(
+    plan: SplitPlan,
+    settings: Settings,
+    ledger: Ledger,
+    folder: str,
+    resources: Resources,
+    progress: Progress,
+    started: float,
+    ahead: LocalProcesses | None,
+) -> SplitResult:
+    """Write the parts that are not there yet, and the manifest."""
+    meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
+    with meter or nullcontext(), ledger.lock():
+        receipts = ledger.claim(plan, overwrite=settings.overwrite)
+        num_resumed = len(receipts)
+        progress.planned(plan, num_resumed)
+
+        def on_receipt(receipt: Receipt) -> None:
+            receipts.append(receipt)
+            progress.committed(receipt)
+
+        tasks = _tasks(plan, receipts, ledger.claim_file(), folder, settings)
+        run_parts(
+            tasks,
+            resources,
+            on_receipt=on_receipt,
+            on_dashboard=progress.dashboard,
+            ahead=ahead,
+        )
+        manifest = ledger.finish(plan, receipts, __version__)
+        elapsed = time.monotonic() - started
+        peak_bytes = max(memory.own_peak_bytes(), meter.peak_bytes if meter else 0)
+        if tasks:
+            took = (len(tasks), elapsed, resources.run_bytes, peak_bytes)
+            ledger.note_run(Run(plan.plan_id, *took))
     return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes)
 
 

@@ -327,6 +327,9 @@ class _LineProgress(Progress):
             are = "is" if num_resumed == 1 else "are"
             click.echo(f"{counted(num_resumed, 'part')} {are} committed already", err=True)
 
+    def planned_again(self, reason: str) -> None:
+        click.echo(f"{reason}: planned again, with more room", err=True)
+
     def dashboard(self, link: str) -> None:
         click.echo(f"Dask dashboard: {link}", err=True)
 
@@ -369,6 +372,10 @@ class _BarProgress(Progress):
         )
         if self._done < self._num_parts:
             self._bar.start()
+
+    def planned_again(self, reason: str) -> None:
+        self._bar.stop()
+        click.echo(f"{reason}: planned again, with more room", err=True)
 
     def dashboard(self, link: str) -> None:
         # Above the bar; a terminal finds no link in broken lines.

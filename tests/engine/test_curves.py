@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from engine.curves import Curve, read_curve, rough_curve
 from engine.layout import GroupLayout, close_files, open_file, read_layout
+from engine.sizes import Sizes
 from engine.splitter import find_sources
 
 
@@ -66,7 +67,7 @@ def _measure(path, table, **how):
     pq.write_table(table, path, **how)
     (file,) = find_sources([str(path)])
     layout = read_layout([file])
-    return [(group, read_curve(open_file(file), group)) for group in layout.groups]
+    return [(group, read_curve(open_file(file), group, Sizes())) for group in layout.groups]
 
 
 def table(num_rows):
