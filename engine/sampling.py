@@ -32,8 +32,6 @@ from engine.page_maps import (
 )
 from engine.sizes import PagesBytes, Sizes
 from engine.writers.chunk import Piece
-from engine.writers.make import make_chunk
-from engine.writers.new_page import recompressed_page
 
 # By revision. Where values are encoded anew, a few pages tell less.
 _UNCERTAIN_SHARES = (0.01, 0.04, 0.2)
@@ -282,6 +280,8 @@ class _Look:
         if self._recoding.page_version is None and self._recoding.dictionary is None:
             return self._recompressed(self._pages.page(number), number)
         piece = Piece(self._file, self._row_group, *self._pages.rows(number))
+        from engine.writers.make import make_chunk
+
         counter = _Counter()
         made = make_chunk([piece], self._leaf.index, counter, recoding=self._recoding)
         is_begun = self._recoding.dictionary and number >= self._num_indices
@@ -291,6 +291,12 @@ class _Look:
         source_codec = self._file.row_group(self._row_group).columns[self._leaf.index].codec
         codec = source_codec if self._recoding.codec is None else self._recoding.codec
         with at_page(self._file, self._row_group, self._leaf, number):
+            if codec == Codec.UNCOMPRESSED:
+                header = read_header(self._file, where)
+                return header.header_bytes + header.uncompressed_bytes
+            # These import pyarrow, which takes longer than all headers.
+            from engine.writers.new_page import recompressed_page
+
             data = memoryview(self._file.source.read(where.offset, where.length))
             return recompressed_page(data, source_codec, codec, self._recoding.level).num_bytes
 

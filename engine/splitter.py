@@ -77,7 +77,7 @@ def _plan(files: tuple[SourceFile, ...], settings: Settings, revision: int = 0) 
     layout = read_layout(files)
     sizes = Sizes(revision)
     if not settings.recoding.is_nothing and layout.groups:
-        from engine.sampling import new_sizes  # imports pyarrow
+        from engine.sampling import new_sizes
 
         sizes = new_sizes(layout, settings.recoding, revision)
     layout = sizes.resized(layout)

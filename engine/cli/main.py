@@ -109,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         defect = InternalError(_one_line(f"{type(error).__name__}: {error}; please report this"))
         sys.exit(_tell(defect, as_json=as_json))
     else:
+        gc.freeze()  # what is left goes with the process: nobody need look for cycles in it
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from engine.errors import BadStructure
 from engine.format import levels as lv
 from engine.format import statistics as st
 from engine.format import thrift
@@ -48,7 +49,6 @@ from engine.writers.new_page import (
     build_page,
     recoded_page,
     recompressed_page,
-    resized_page,
 )
 from engine.writers.source_chunk import (
     DICTIONARY_ENCODINGS,
@@ -271,11 +271,13 @@ class _Cut:
             self.out.copy(source.file, where)
             self._uncompressed_bytes += header.uncompressed_bytes + header.header_bytes
             return header.encoding
-        header, body = source.dictionary_page()
-        data = resized_page(header, body, source.chunk.codec, self.codec, self.level)
-        self.out.write(data.head, data.body)
-        self._uncompressed_bytes += data.uncompressed_bytes
-        return header.encoding
+        data = memoryview(source.file.source.read(where.offset, where.length))
+        page = recompressed_page(data, source.chunk.codec, self.codec, self.level)
+        if page.type != PageType.DICTIONARY:
+            raise BadStructure("the first page is not the dictionary page it should be")
+        self.out.write(page.head, page.body)
+        self._uncompressed_bytes += page.uncompressed_bytes
+        return page.encoding
 
     def _put(self, number: int, page: NewPage) -> None:
         """Write a page made of page ``number``."""

@@ -76,7 +76,8 @@ class SourceChunk:
         """Return the dictionary page's header and its values as an Arrow array."""
         with self._reading_dictionary:  # parts on both sides of a cut may ask at once
             if self._dictionary is None:
-                header, body = self.dictionary_page()
+                header, body = read_page(self.file, self._where_dictionary())
+                check_crc(_checked_dictionary(header), body)
                 plain = decompress(self.chunk.codec, body, header.uncompressed_bytes)
                 values = decode_values(self.leaf, Encoding.PLAIN, plain, header.num_values)
                 self._dictionary = header, values
@@ -87,12 +88,6 @@ class SourceChunk:
         if self._dictionary is not None:
             return self._dictionary[0]
         return _checked_dictionary(read_header(self.file, self._where_dictionary()))
-
-    def dictionary_page(self) -> tuple[PageHeader, bytes]:
-        """Return the dictionary page's header and its body as it lies in the file."""
-        header, body = read_page(self.file, self._where_dictionary())
-        check_crc(_checked_dictionary(header), body)
-        return header, body
 
     def _where_dictionary(self) -> Range:
         if self.pages.dictionary is None:
