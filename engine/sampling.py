@@ -12,6 +12,7 @@ its target all the same is made again, from more samples and with more room (``r
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -193,10 +194,15 @@ class _Sampled(Sizes):
         pages = page_maps(file, row_group)[leaf.index]
         num_indices = dictionary_pages(file, row_group, leaf)
         base = self._first_rows[file.file.path, row_group]
-        data = [
-            size * column.ratio(number >= num_indices, base + row)
-            for number, (size, row) in enumerate(zip(pages.sizes, pages.first_rows, strict=True))
-        ]
+        data = array(
+            "d",
+            (
+                size * column.ratio(number >= num_indices, base + row)
+                for number, (size, row) in enumerate(
+                    zip(pages.sizes, pages.first_rows, strict=True)
+                )
+            ),
+        )
         size = pages.dictionary.length if pages.dictionary else 0
         return PagesBytes(data, column.dictionary_ratio * size)
 
@@ -227,7 +233,7 @@ class _Plain(_Sampled):
         data, dictionary = super().pages(file, row_group, leaf)
         whole = file.row_group(row_group).columns[leaf.index].uncompressed_bytes
         scale = max(0, whole - dictionary) / (sum(data) or 1)
-        return PagesBytes([scale * size for size in data], dictionary)
+        return PagesBytes(array("d", (scale * size for size in data)), dictionary)
 
 
 def _points(layout: Layout, revision: int) -> Iterator[tuple[int, tuple[float, float]]]:
