@@ -109,7 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         defect = InternalError(_one_line(f"{type(error).__name__}: {error}; please report this"))
         sys.exit(_tell(defect, as_json=as_json))
     else:
-        gc.freeze()  # what is left goes with the process: nobody need look for cycles in it
+        if arguments is None:  # what is left goes with the process: no need to look for cycles
+            gc.freeze()
         sys.exit(code if isinstance(code, int) else 0)
 
 
