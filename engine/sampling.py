@@ -112,7 +112,7 @@ class _Column:
         if recoding.dictionary is not None:
             self.dictionary_ratio = float(recoding.dictionary)
 
-    def ratio(self, is_values: bool, row: float) -> float:
+    def ratio(self, row: float, *, is_values: bool) -> float:
         """Return the bytes of a page in the parts for one in the source."""
         return self._lines[is_values].at(row)
 
@@ -185,7 +185,8 @@ class _Sampled(Sizes):
         size = dictionary_bytes(chunk)
         middle = self._first_rows[file.file.path, row_group] + group.num_rows / 2
         share = column.indices_share(chunk)
-        ratio = share * column.ratio(False, middle) + (1 - share) * column.ratio(True, middle)
+        ratio = share * column.ratio(middle, is_values=False)
+        ratio += (1 - share) * column.ratio(middle, is_values=True)
         return ratio * (chunk.compressed_bytes - size), column.dictionary_ratio * size
 
     def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
@@ -197,7 +198,7 @@ class _Sampled(Sizes):
         data = array(
             "d",
             (
-                size * column.ratio(number >= num_indices, base + row)
+                size * column.ratio(base + row, is_values=number >= num_indices)
                 for number, (size, row) in enumerate(
                     zip(pages.sizes, pages.first_rows, strict=True)
                 )
@@ -277,7 +278,8 @@ class _Look:
             old_bytes = sum(pages.sizes[number] for number in numbers)
             samples.append(_Sample(row, old_bytes, sum(map(self._made, numbers))))
             column.num_pages[kind] += len(numbers)
-        if dictionary and pages.dictionary is not None and self._num_indices:
+        keeps_dictionaries = self._recoding.dictionary is None
+        if dictionary and keeps_dictionaries and pages.dictionary is not None and self._num_indices:
             new_bytes = self._recompressed(pages.dictionary)
             column.dictionaries.append(_Sample(self._first_row, pages.dictionary.length, new_bytes))
 
@@ -285,9 +287,9 @@ class _Look:
         """Return the bytes that a page becomes."""
         if self._recoding.page_version is None and self._recoding.dictionary is None:
             return self._recompressed(self._pages.page(number), number)
-        piece = Piece(self._file, self._row_group, *self._pages.rows(number))
-        from engine.writers.make import make_chunk
+        from engine.writers.make import make_chunk  # imports pyarrow
 
+        piece = Piece(self._file, self._row_group, *self._pages.rows(number))
         counter = _Counter()
         made = make_chunk([piece], self._leaf.index, counter, recoding=self._recoding)
         is_begun = self._recoding.dictionary and number >= self._num_indices
@@ -300,8 +302,7 @@ class _Look:
             if codec == Codec.UNCOMPRESSED:
                 header = read_header(self._file, where)
                 return header.header_bytes + header.uncompressed_bytes
-            # These import pyarrow, which takes longer than all headers.
-            from engine.writers.new_page import recompressed_page
+            from engine.writers.new_page import recompressed_page  # imports pyarrow
 
             data = memoryview(self._file.source.read(where.offset, where.length))
             return recompressed_page(data, source_codec, codec, self._recoding.level).num_bytes

@@ -63,6 +63,22 @@ def write_source(
     return path
 
 
+def write_trap(path: Path, *, num_honest: int = 0) -> Path:
+    """Write 40 row groups of noise, but where a plan of another codec looks at first: zeros there.
+
+    So parts come out larger than that plan expects, but for those of the first ``num_honest``.
+    """
+    rng = np.random.default_rng(3)
+    looked_at = {int((i + 0.5) / 7 * 40) for i in range(7)}
+    schema = pa.schema([("noise", pa.binary())])
+    with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
+        for group in range(40):
+            is_noise = group < num_honest or group not in looked_at
+            values = [rng.bytes(100) if is_noise else bytes(100) for _ in range(500)]
+            writer.write_table(pa.table([values], schema))
+    return path
+
+
 def run(*words: str | Path) -> Ended:
     """Run the command line in this process."""
     out, err = io.StringIO(), io.StringIO()

@@ -30,6 +30,7 @@ from tests.engine.running import (
     run,
     start,
     write_source,
+    write_trap,
 )
 
 SETTINGS = ("--parts", "20")
@@ -272,6 +273,29 @@ def test_dying_at_any_step_of_an_overwrite_is_safe(
         assert leftovers(dest) == []
         step += 1
     assert step > 10
+
+
+@pytest.mark.parametrize("dies_before", [True, False], ids=["before", "after"])
+def test_dying_at_any_step_of_a_plan_made_again_is_safe(
+    tmp_path: Path, mortal: Mortal, dies_before: bool
+):
+    source = write_trap(tmp_path / "source.parquet", num_honest=20)
+    wish: dict[str, Any] = {"target_size": 400_000, "codec": "zstd", "fsync": False}
+    first = engine.plan(str(source), target_size=400_000, codec="zstd")
+    assert lives(source, tmp_path / "reference", **wish)
+    num_steps, reference = mortal.step, contents(tmp_path / "reference")
+    num_parts = len(parts_of(tmp_path / "reference"))
+    assert num_parts > len(first.parts) > 2  # of which some were there, and were removed
+    assert num_steps > 3 * num_parts + len(first.parts)
+    mortal.dies_before = dies_before
+    for step in range(num_steps):
+        dest = tmp_path / f"dest-{step}"
+        mortal.step, mortal.dies_at = 0, step
+        assert lives(source, dest, **wish) is None
+        mortal.dies_at = None
+        assert lives(source, dest, **wish)
+        assert contents(dest) == reference
+        assert leftovers(dest) == []
 
 
 # -- two runs at once ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from engine.format import thrift
 from engine.format.footer import MAGIC, TAIL_BYTES, Footer, part_footer, seal
 from engine.format.thrift import I64
 from engine.model import Receipt, SplitPlan
-from tests.engine.running import leftovers, parts_of, read_parts, run
+from tests.engine.running import leftovers, parts_of, read_parts, run, write_trap
 
 # -- foreseen --------------------------------------------------------------------------------------
 
@@ -96,8 +97,7 @@ def test_what_is_encoded_anew_otherwise_keeps_the_target(source: Path, tmp_path:
 
 # -- planned again ---------------------------------------------------------------------------------
 
-NUM_GROUPS, GROUP_BYTES = 40, 50_000
-TARGET = {"target_size": 400_000, "codec": "zstd"}
+TARGET: dict[str, Any] = {"target_size": 400_000, "codec": "zstd"}
 
 
 class Told(engine.Progress):
@@ -120,17 +120,7 @@ class Told(engine.Progress):
 
 @pytest.fixture
 def trap(tmp_path: Path) -> Path:
-    """Row groups of noise, but for those at which a first plan looks: these are all zeros."""
-    rng = np.random.default_rng(3)
-    path = tmp_path / "trap.parquet"
-    looked_at = {int((i + 0.5) / 7 * NUM_GROUPS) for i in range(7)}
-    schema = pa.schema([("noise", pa.binary())])
-    how: dict[str, Any] = {"compression": "none", "use_dictionary": False}
-    with pq.ParquetWriter(path, schema, **how) as writer:
-        for group in range(NUM_GROUPS):
-            noise = [bytes(100) if group in looked_at else rng.bytes(100) for _ in range(500)]
-            writer.write_table(pa.table([noise], schema))
-    return path
+    return write_trap(tmp_path / "trap.parquet")
 
 
 def test_a_part_over_the_target_is_planned_again_with_all_others(trap: Path, tmp_path: Path):
@@ -146,11 +136,33 @@ def test_a_part_over_the_target_is_planned_again_with_all_others(trap: Path, tmp
     assert 200_000 < max(sizes) <= 400_000
     assert not leftovers(dest)
     assert read_parts(dest).equals(pq.read_table(trap))
-    assert engine.verify(str(dest)).num_rows == NUM_GROUPS * 500
+    assert engine.verify(str(dest)).num_rows == pq.read_metadata(trap).num_rows
     again = Told()
     result = engine.split(str(trap), str(dest), progress=again, fsync=False, **TARGET)
     assert result.num_resumed == len(sizes)
     assert not again.committed_parts
+
+
+def test_processes_of_the_first_plan_end_before_those_of_the_next(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(splitter, "_REENCODED_BYTES_WORTH_PROCESSES", 1)
+    source, dest = write_trap(tmp_path / "trap.parquet", num_honest=20), tmp_path / "parts"
+    run_parts, begun = splitter.run_parts, []
+
+    def counted(tasks: Any, resources: Any, *, ahead: Any, **options: Any) -> None:
+        begun.append((resources.kind, ahead is not None, len(multiprocessing.active_children())))
+        run_parts(tasks, resources, ahead=ahead, **options)
+
+    monkeypatch.setattr(splitter, "run_parts", counted)
+    told = Told()
+    engine.split(str(source), str(dest), progress=told, fsync=False, workers=2, **TARGET)
+    assert [plan.revision for plan in told.plans] == [0, 1]
+    assert [(kind, was_ahead) for kind, was_ahead, _ in begun] == [
+        ("processes", True),
+        ("processes", False),
+    ]
+    assert begun[1][2] == 0
+    assert max(path.stat().st_size for path in parts_of(dest)) <= TARGET["target_size"]
+    assert read_parts(dest).equals(pq.read_table(source))
 
 
 def test_a_plan_made_again_is_resumed_as_it_is(trap: Path, tmp_path: Path):
