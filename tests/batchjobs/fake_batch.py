@@ -107,9 +107,12 @@ class FakeBatch:
         working.result()
 
     def preempt_node(self, name):
-        """Take a node away; what ran there begins anew, and a new node comes."""
+        """Take a node away; a new one comes. Return the tasks that ran there, which begin anew."""
         with self.lock:
-            self.nodes.pop(name).preempt()
+            node = self.nodes.pop(name)
+            lost = [work.task["id"] for work in node.works]
+            node.preempt()
+        return lost
 
     def set_nodes(self, pool_id, dedicated, spot=0):
         """Do what the formula of a pool would."""

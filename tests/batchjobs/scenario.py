@@ -150,8 +150,7 @@ class Scenario:
             assert time.monotonic() < deadline, self.fake.nodes
             time.sleep(0.01)
         (node,) = self.fake.nodes.values()
-        self.lost_tasks = [work.task["id"] for work in node.works]
-        self.fake.preempt_node(node.id)
+        self.lost_tasks = self.fake.preempt_node(node.id)
 
     def wait(self):
         began = time.monotonic()
