@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from engine.errors import BadPage, BadStructure, Unsupported
+from engine.format import spec
 from engine.format.footer import Codec, ColumnChunk, Encoding, Leaf, Range, value
 from engine.format.page_index import OffsetIndex
 from engine.format.page_map import (
@@ -26,7 +27,6 @@ from engine.format.page_map import (
     with_row_starts,
 )
 from engine.format.pages import PageHeader, PageType, read_page_header, skim_header
-from engine.format.thrift import decode
 from engine.layout import OpenFile
 from engine.storage.base import COPY_STEP_BYTES
 
@@ -262,9 +262,11 @@ def dictionary_pages(file: OpenFile, row_group: int, leaf: Leaf) -> int:
 def counted_pages(chunk: ColumnChunk) -> Counter[tuple[int, int]]:
     """Return how many data pages the footer says there are, by type and encoding; empty if none."""
     counted: Counter[tuple[int, int]] = Counter()
-    stats = value(chunk.meta, 13)
-    for item in () if stats is None else stats.items:
-        entry = item if isinstance(item, dict) else decode(item)[0]
-        if value(entry, 1) in (PageType.DATA, PageType.DATA_V2):
-            counted[value(entry, 1), value(entry, 2)] += value(entry, 3, 0)
+    stats = spec.PageEncodingStats
+    listed = value(chunk.meta, spec.ColumnMetaData.ENCODING_STATS)
+    for item in () if listed is None else listed.items:
+        entry = item if isinstance(item, dict) else spec.read(stats, item)
+        kind = value(entry, stats.PAGE_TYPE)
+        if kind in (PageType.DATA, PageType.DATA_V2):
+            counted[kind, value(entry, stats.ENCODING)] += value(entry, stats.COUNT, 0)
     return counted

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import BadStructure
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import Encoding, Footer, RowGroup, value
 from engine.format.pages import PageType
 from engine.format.thrift import BINARY, LIST, STRUCT, Raw, Struct
@@ -45,7 +45,8 @@ _ENCODING_STATS = re.compile(rb"(?:\x15" + _V + rb"\x15" + _V + rb"\x15" + _V + 
 _INDEXES = re.compile(
     rb"\x00(?:\x16" + _N + rb"\x15" + _N + rb")?(?:[\x16\x36]" + _N + rb"\x15" + _N + rb")?\x00",
 )
-_STATISTICS, _PAGE_ENCODINGS = 12, 13
+_STATISTICS = spec.ColumnMetaData.STATISTICS
+_PAGE_ENCODINGS = spec.ColumnMetaData.ENCODING_STATS
 _NUMBERS = 9
 
 
@@ -161,7 +162,11 @@ class _Reader:
             if sizes is None:
                 raise _Odd
             pos = sizes.end()
-            field = 9 if sizes.end(5) < 0 else 11
+            field = (
+                spec.ColumnMetaData.DATA_PAGE_OFFSET
+                if sizes.end(5) < 0
+                else spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET
+            ).real
             bounds, counted = b"", (-1, -1)
             while data[pos]:
                 step, kind = data[pos] >> 4, data[pos] & 15
@@ -186,11 +191,14 @@ class _Reader:
             spans.append(sizes.regs[1:] + indexes.regs[1:])
             pages.append(counted)
             statistics.append(bounds)
-        rest = thrift.decode(b"\x11" + data[pos:])[0]  # a field 1, from which the next counts
-        if 3 not in rest:
-            raise _Odd
+        # A boolean as the first field, from which the next one counts.
+        rest = thrift.decode(b"\x11" + data[pos:], max_depth=2)[0]
+        columns = spec.RowGroup.COLUMNS
+        spec.check(spec.RowGroup, {**rest, columns: spec.entry(columns, [])})
         numbers = _varints(data, np.array(spans, np.int64).reshape(-1, _NUMBERS, 2))
-        return _Group(rest[3][1], numbers, heads, pages, statistics, _sorting(rest))
+        return _Group(
+            rest[spec.RowGroup.NUM_ROWS][1], numbers, heads, pages, statistics, _sorting(rest)
+        )
 
     def _read_head(self, data: bytes, start: int, column: int) -> int:
         """Read type, encodings, path and codec; remember the bytes for the next row group."""
@@ -311,17 +319,18 @@ def _listed_pages(entries: thrift.Sequence | None) -> tuple[int, int]:
     if entries is None:
         return -1, -1
     data, dictionary = 0, 0
+    stats = spec.PageEncodingStats
     for item in entries.items:
-        entry = _struct(item)
-        if value(entry, 1) in _DATA_PAGES:
-            data += value(entry, 3, 0)
-            if value(entry, 2) in DICTIONARY_ENCODINGS:
-                dictionary += value(entry, 3, 0)
+        entry = _struct(item, stats)
+        if value(entry, stats.PAGE_TYPE) in _DATA_PAGES:
+            data += value(entry, stats.COUNT, 0)
+            if value(entry, stats.ENCODING) in DICTIONARY_ENCODINGS:
+                dictionary += value(entry, stats.COUNT, 0)
     return data, dictionary
 
 
-def _struct(item: Struct | Raw) -> Struct:
-    return thrift.decode(item)[0] if isinstance(item, bytes) else item
+def _struct(item: Struct | Raw, structure: type[spec.Structure]) -> Struct:
+    return spec.read(structure, item) if isinstance(item, bytes) else item
 
 
 def _encoded(struct: Struct | Raw | None) -> bytes:
@@ -330,8 +339,12 @@ def _encoded(struct: Struct | Raw | None) -> bytes:
 
 def _sorting(group: Struct) -> tuple[tuple[int, bool], ...]:
     """Return the columns that a row group says it is sorted by: index, whether descending."""
-    entries = value(group, 4)
+    entries = value(group, spec.RowGroup.SORTING_COLUMNS)
     if entries is None:
         return ()
-    decoded = [_struct(item) for item in entries.items]
-    return tuple((value(entry, 1, 0), bool(value(entry, 2, False))) for entry in decoded)
+    column = spec.SortingColumn
+    decoded = [_struct(item, column) for item in entries.items]
+    return tuple(
+        (value(entry, column.COLUMN_IDX, 0), bool(value(entry, column.DESCENDING, False)))
+        for entry in decoded
+    )

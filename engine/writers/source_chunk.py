@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from engine.errors import BadStructure
 from engine.format import levels as lv
+from engine.format import spec
 from engine.format import statistics as st
-from engine.format import thrift
 from engine.format.chained import decode_chained
 from engine.format.codecs import decompress
 from engine.format.footer import ColumnChunk, Encoding, Leaf, Range, Type, value
@@ -48,9 +48,10 @@ class SourceChunk:
         self.leaf = leaf
         self.chunk: ColumnChunk = file.row_group(row_group).columns[leaf.index]
         self.pages: PageMap = page_maps(file, row_group)[leaf.index]
-        self.order = st.order_of(leaf, value(file.footer.struct, 7))
-        raw = value(self.chunk.meta, 12)
-        self.statistics: Struct | None = thrift.decode(raw)[0] if raw is not None else None
+        orders = value(file.footer.struct, spec.FileMetaData.COLUMN_ORDERS)
+        self.order = st.order_of(leaf, orders)
+        raw = value(self.chunk.meta, spec.ColumnMetaData.STATISTICS)
+        self.statistics: Struct | None = None if raw is None else spec.read(spec.Statistics, raw)
         self.column_index = self._column_index()
         self.value_bytes = value_bytes(file, row_group, leaf, self.pages.num_pages)
         self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
