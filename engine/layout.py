@@ -54,7 +54,7 @@ class OpenFile:
         except BaseException:
             self.source.close()
             raise
-        self.notes: dict[tuple[str, int], Any] = {}  # what others keep with the file, by row group
+        self._notes: dict[int | None, dict[str, Any]] = {}
         self._groups: OrderedDict[int, RowGroup] = OrderedDict()
         self._index_bytes: dict[int, tuple[int, int]] = {}
         self._leaving: dict[int, None] = {}  # in the order of their coming
@@ -98,9 +98,11 @@ class OpenFile:
     def forget(self, row_group: int) -> None:
         """Drop what is kept of a row group; it is read again if it is asked for again."""
         self._groups.pop(row_group, None)
-        for key in list(self.notes):
-            if key[1] == row_group:
-                self.notes.pop(key, None)
+        self._notes.pop(row_group, None)
+
+    def notes(self, row_group: int | None) -> dict[str, Any]:
+        """Return what others keep with a row group, or (None) with the whole file, by name."""
+        return self._notes.setdefault(row_group, {})
 
 
 _open: dict[SourceFile, OpenFile] = {}

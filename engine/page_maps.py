@@ -44,7 +44,7 @@ def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
         BadPage: a page header is damaged; the message names column and row group.
         Unsupported: a column cannot be cut inside this row group.
     """
-    found: list[PageMap] | None = file.notes.get(("page maps", row_group))
+    found: list[PageMap] | None = file.notes(row_group).get("page maps")
     if found is None:
         group = file.row_group(row_group)
         for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
@@ -56,7 +56,7 @@ def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
             _page_map(file, row_group, leaf, data)
             for leaf, data in zip(file.footer.leaves, indexes, strict=True)
         ]
-        file.notes["page maps", row_group] = found
+        file.notes(row_group)["page maps"] = found
     return found
 
 

@@ -96,13 +96,13 @@ class ChunkTable:
         return np.where((dictionaries > 0) & (dictionaries < data), dictionaries, data)
 
 
-def read_chunk_table(footer: Footer) -> ChunkTable:
-    """Read every row group of a footer.
+def read_chunk_table(footer: Footer, num_columns: int | None = None) -> ChunkTable:
+    """Read every row group of a footer; ``num_columns`` spares it a look at the schema.
 
     Raises:
         BadStructure, Encrypted: as :meth:`engine.format.footer.Footer.row_group`.
     """
-    reader = _Reader(footer)
+    reader = _Reader(footer, num_columns or len(footer.leaves))
     for index in range(footer.num_row_groups):
         reader.read(index)
     return reader.table()
@@ -125,11 +125,11 @@ class _Odd(Exception):
 
 
 class _Reader:
-    def __init__(self, footer: Footer) -> None:
+    def __init__(self, footer: Footer, num_columns: int) -> None:
         self._footer = footer
-        self._leaves = footer.leaves
-        self._prefixes = [b"\xff"] * len(footer.leaves)  # what no chunk begins with
-        self._heads = [(0, 0)] * len(footer.leaves)
+        self._num_columns = num_columns
+        self._prefixes = [b"\xff"] * num_columns  # what no chunk begins with
+        self._heads = [(0, 0)] * num_columns
         self._sets: dict[tuple[int, ...], int] = {}
         self._groups: list[_Group] = []
 
@@ -144,7 +144,7 @@ class _Reader:
         if data[0] != 0x10 + LIST:
             raise _Odd
         kind, count, pos = thrift.read_list_header(data, 1)
-        if kind != STRUCT or count != len(self._leaves):
+        if kind != STRUCT or count != self._num_columns:
             raise _Odd
         spans = []
         heads, pages, statistics = [], [], []
@@ -254,7 +254,7 @@ class _Reader:
         )
 
     def table(self) -> ChunkTable:
-        groups, columns = self._groups, len(self._leaves)
+        groups, columns = self._groups, self._num_columns
         shape = (len(groups), columns)
         numbers = np.array([group.numbers for group in groups], np.int64)
         numbers = numbers.reshape(*shape, _NUMBERS)

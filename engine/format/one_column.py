@@ -143,6 +143,62 @@ def one_column_footer(
     return MAGIC + seal(thrift.encode(with_fields(struct, spec.struct_of(made))))
 
 
+def flat_columns_footer(
+    leaves: Sequence[Leaf], groups: Sequence[tuple[int, Sequence[ColumnChunk]]], start: int
+) -> bytes:
+    """Return a tiny file that describes all columns of some row groups, as bits; none has groups.
+
+    Columns are called ``c0``, ``c1`` and so on, as names may occur twice.
+
+    Args:
+        leaves: the columns.
+        groups: of each row group the number of rows and the chunks.
+        start: place in the described file from which the reader's file begins.
+    """
+    element = spec.SchemaElement
+    schema = [spec.struct_of({element.NAME: b"schema", element.NUM_CHILDREN: len(leaves)})]
+    types = [declared_type(leaf) for leaf in leaves]
+    for leaf, (physical, length) in zip(leaves, types, strict=True):
+        last = spec.struct_of({element.TYPE: int(physical), element.TYPE_LENGTH: length})
+        named = spec.struct_of(_place(leaf.element) | {element.NAME: b"c%d" % leaf.index})
+        schema.append(last | named)
+    made = {
+        spec.FileMetaData.VERSION: 2,
+        spec.FileMetaData.SCHEMA: schema,
+        spec.FileMetaData.NUM_ROWS: sum(num_rows for num_rows, _ in groups),
+        spec.FileMetaData.ROW_GROUPS: [
+            _flat_group(num_rows, chunks, types, start) for num_rows, chunks in groups
+        ],
+    }
+    return MAGIC + seal(thrift.encode(spec.struct_of(made)))
+
+
+_PLACES = (spec.ColumnMetaData.DATA_PAGE_OFFSET, spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET)
+
+
+def _flat_group(
+    num_rows: int, chunks: Sequence[ColumnChunk], types: Sequence[tuple[Type, int]], start: int
+) -> Struct:
+    columns = []
+    for index, (chunk, (physical, _)) in enumerate(zip(chunks, types, strict=True)):
+        meta = spec.struct_of({spec.ColumnMetaData.TYPE: int(physical)})
+        meta |= {field: chunk.meta[field] for field in _META_FIELDS if field in chunk.meta}
+        path = spec.ColumnMetaData.PATH_IN_SCHEMA
+        meta[path] = spec.entry(path, [b"c%d" % index])
+        for place in _PLACES:
+            if value(meta, place):
+                meta[place] = spec.entry(place, value(meta, place) - start)
+        place = spec.ColumnChunk.FILE_OFFSET
+        columns.append(spec.struct_of({place: 0, spec.ColumnChunk.META_DATA: meta}))
+    return spec.struct_of(
+        {
+            spec.RowGroup.COLUMNS: columns,
+            spec.RowGroup.TOTAL_BYTE_SIZE: sum(chunk.uncompressed_bytes for chunk in chunks),
+            spec.RowGroup.NUM_ROWS: num_rows,
+        }
+    )
+
+
 def declared_type(leaf: Leaf, *, as_bits: bool = True) -> tuple[Type, int]:
     """Return the physical type that a leaf is declared as, and the length of a fixed one."""
     if leaf.physical == Type.INT96:

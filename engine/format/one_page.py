@@ -37,7 +37,7 @@ _ARROW_TYPES = {
     Type.BYTE_ARRAY: pa.binary(),
 }
 _PLAIN_WIDTHS = {Type.INT32: 4, Type.INT64: 8}  # little-endian, as Arrow's on every usual machine
-_ENCODING_NAMES = {
+ENCODING_NAMES = {
     Encoding.PLAIN: "PLAIN",
     Encoding.RLE: "RLE",
     Encoding.DELTA_BINARY_PACKED: "DELTA_BINARY_PACKED",
@@ -130,7 +130,7 @@ def encode_values(leaf: Leaf, encoding: int, array: Any) -> bytes:
         start = array.offset * width
         return array.buffers()[1].slice(start, len(array) * width).to_pybytes()  # type: ignore[no-any-return]
     try:
-        name = _ENCODING_NAMES[Encoding(encoding)]
+        name = ENCODING_NAMES[Encoding(encoding)]
     except (KeyError, ValueError) as error:
         raise Unsupported(f"column {leaf.name}: encoding {encoding} cannot be written") from error
     field = pa.field(_NAME, array.type, nullable=False)

@@ -271,7 +271,7 @@ def _checked_dictionary(header: PageHeader) -> PageHeader:
 
 def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:
     """Return an opened chunk, kept with the file until it or its row group is dropped."""
-    chunks: dict[int, SourceChunk] = file.notes.setdefault(("cut chunks", row_group), {})
+    chunks: dict[int, SourceChunk] = file.notes(row_group).setdefault("cut chunks", {})
     found = chunks.get(leaf.index)
     return found or chunks.setdefault(leaf.index, SourceChunk(file, row_group, leaf))
 
@@ -292,7 +292,7 @@ def value_bytes(
 
 def index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
     """Return a page index, read with all others of its row group: they lie side by side."""
-    found: dict[Range, bytes] | None = file.notes.get(("indexes", row_group))
+    found: dict[Range, bytes] | None = file.notes(row_group).get("indexes")
     if found is None:
         places = [
             place
@@ -305,14 +305,14 @@ def index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
             found = dict(zip(places, file.source.read_many(places, sparse=True), strict=True))
         except BadStructure:  # one of them lies behind the file's end
             found = {}
-        file.notes["indexes", row_group] = found
+        file.notes(row_group)["indexes"] = found
     kept = found.get(where)
     return file.source.read(where.offset, where.length) if kept is None else kept
 
 
 def drop_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> None:
     """Forget an opened chunk that no other part needs."""
-    file.notes.get(("cut chunks", row_group), {}).pop(leaf.index, None)
+    file.notes(row_group).get("cut chunks", {}).pop(leaf.index, None)
 
 
 def open_page(

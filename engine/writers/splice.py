@@ -16,6 +16,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from engine.format import spec
@@ -308,11 +309,7 @@ def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int)
     if new.statistics is not None:
         changes[names.STATISTICS] = new.statistics
     if names.ENCODING_STATS in meta:
-        fields = spec.PageEncodingStats.fields.values()
-        changes[names.ENCODING_STATS] = [
-            spec.struct_of(dict(zip(fields, counted, strict=True)))
-            for counted in new.encoding_stats
-        ]
+        changes[names.ENCODING_STATS] = map(_encoding_stats, new.encoding_stats)
     if new.size_statistics is not None and names.SIZE_STATISTICS in chunk.meta:
         changes[names.SIZE_STATISTICS] = new.size_statistics
     gone = (*_OFFSET_INDEX, *_COLUMN_INDEX)
@@ -323,6 +320,12 @@ def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int)
         struct[place] = spec.entry(place, position + (num_bytes if at_end else 0))
     made = with_fields(meta, spec.struct_of(changes))
     return with_fields(struct, spec.struct_of({spec.ColumnChunk.META_DATA: made}))
+
+
+@lru_cache(1024)
+def _encoding_stats(counted: tuple[int, int, int]) -> Struct:
+    fields = spec.PageEncodingStats.fields.values()
+    return spec.struct_of(dict(zip(fields, counted, strict=True)))
 
 
 def drop_bloom_filter(chunk: Struct) -> None:
