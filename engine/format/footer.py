@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from engine.errors import BadStructure, Encrypted, NotParquet, Unsupported
 from engine.format import spec, thrift
 from engine.format.spec import ColumnMetaData, FileMetaData, SchemaElement
-from engine.format.thrift import BINARY, I16, I32, I64, LIST, STRUCT, Raw, Sequence, Struct
+from engine.format.thrift import BINARY, I16, I32, I64, Raw, Struct
 
 MAGIC = b"PAR1"
 MAGIC_ENCRYPTED = b"PARE"
@@ -410,7 +410,7 @@ def key_value_struct(key: bytes, content: bytes | None) -> Struct:
 
 
 def part_footer(
-    model: Footer,
+    model: Struct,
     row_groups: list[Struct],
     num_rows: int,
     key_values: list[tuple[bytes, bytes | None]],
@@ -420,13 +420,12 @@ def part_footer(
     Everything that is not row groups, row count or key-value metadata is the model's, byte for byte
     and in its order.
     """
-    pairs = Sequence(STRUCT, [key_value_struct(*pair) for pair in key_values])
-    changed: Struct = {
-        FileMetaData.NUM_ROWS: (I64, num_rows),
-        FileMetaData.ROW_GROUPS: (LIST, Sequence(STRUCT, row_groups)),
-        FileMetaData.KEY_VALUE_METADATA: (LIST, pairs),
+    changes = {
+        FileMetaData.NUM_ROWS: num_rows,
+        FileMetaData.ROW_GROUPS: row_groups,
+        FileMetaData.KEY_VALUE_METADATA: [key_value_struct(*pair) for pair in key_values],
     }
-    return thrift.encode(with_fields(model.struct, changed))
+    return thrift.encode(with_fields(model, spec.struct_of(changes)))
 
 
 def with_fields(struct: Struct, changes: Struct) -> Struct:
@@ -442,6 +441,4 @@ def set_ordinal(group: Struct, ordinal: int, first_offset: int) -> None:
     if spec.RowGroup.FILE_OFFSET in group:
         group[spec.RowGroup.FILE_OFFSET] = (I64, first_offset)
     if spec.RowGroup.ORDINAL in group:
-        if ordinal >= 1 << 15:
-            raise Unsupported("a part of more than 32,767 row groups")
         group[spec.RowGroup.ORDINAL] = (I16, ordinal)

@@ -217,7 +217,7 @@ def test_a_footer_that_does_not_tell_sizes_before_compression_costs_a_plan(tmp_p
         for chunk in group.columns:
             chunk.meta[6] = (I64, chunk.compressed_bytes)
     entries = [group.struct for group in groups]
-    wrong = part_footer(footer, entries, footer.num_rows, list(footer.key_values))
+    wrong = part_footer(footer.struct, entries, footer.num_rows, list(footer.key_values))
     path.write_bytes(data[: -TAIL_BYTES - length] + seal(wrong))
     assert thrift.decode(wrong)
     told = Told()

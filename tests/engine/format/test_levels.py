@@ -280,7 +280,7 @@ def cut_to_rows(file, start, stop):
     column = {2: (I64, 0), 3: (STRUCT, dict(sorted(meta.items())))}
     columns = (LIST, Sequence(STRUCT, [column]))
     group = {1: columns, 2: (I64, len(new)), 3: (I64, stop - start)}
-    return MAGIC + new + seal(part_footer(file.footer, [group], stop - start, []))
+    return MAGIC + new + seal(part_footer(file.footer.struct, [group], stop - start, []))
 
 
 def levels_of(repetition, definition, max_definition):

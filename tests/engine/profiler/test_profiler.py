@@ -326,7 +326,7 @@ def multiplied(path: Path, times: int) -> Path:
     data = path.read_bytes()
     end = len(data) - footer.size_bytes - 8
     num_rows = times * footer.num_rows
-    more = part_footer(footer, [group] * times, num_rows, footer.key_values)
+    more = part_footer(footer.struct, [group] * times, num_rows, footer.key_values)
     target = path.with_name("many.parquet")
     target.write_bytes(data[:end] + seal(more))
     return target
