@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.format import spec
+from engine.format import spec, thrift
 from engine.format.footer import (
     MAGIC,
     ColumnChunk,
@@ -36,6 +36,7 @@ from engine.format.thrift import STRUCT, Raw, Struct
 from engine.layout import OpenFile, bloom_filter_range
 from engine.model import Buffer
 from engine.storage import PartSink
+from engine.writers.check import Written, check_part
 from engine.writers.chunk import ChunkMaker, NewChunk, Piece
 
 PANDAS_KEY = b"pandas"
@@ -68,8 +69,9 @@ _NOT_KEPT = (  # of a chunk that is made, unless made anew
 
 @dataclass(frozen=True)
 class Assembled:
-    """What became of a part: bytes copied, bytes encoded anew, and its footer."""
+    """What became of a part: rows, bytes copied, bytes encoded anew, and its footer."""
 
+    num_rows: int
     spliced_bytes: int
     reencoded_bytes: int
     footer: bytes
@@ -132,6 +134,9 @@ class PartWriter:
         self._keeps_chunks = keeps_chunks
         self._groups: list[Struct] = []
         self._extras: list[_Extras] = []
+        self._pieces: list[Sequence[Piece]] = []
+        self._is_copied: list[bool] = []
+        self._indexes: dict[int, bytes] = {}
         self._num_rows = 0
         self._spliced_bytes = 0
         self._reencoded_bytes = 0
@@ -140,11 +145,14 @@ class PartWriter:
     def add(self, pieces: Sequence[Piece]) -> None:
         """Append a row group that holds the rows of all pieces."""
         first = pieces[0]
-        if self._keeps_chunks and len(pieces) == 1 and first.is_whole:
+        is_copied = self._keeps_chunks and len(pieces) == 1 and first.is_whole
+        if is_copied:
             struct = self._whole(first.file, first.file.row_group(first.row_group))
         else:
             struct = self._made(pieces)
         self._groups.append(struct)
+        self._pieces.append(pieces)
+        self._is_copied.append(is_copied)
         self._num_rows += sum(piece.num_rows for piece in pieces)
 
     def put_new(self, data: Buffer) -> None:
@@ -159,7 +167,12 @@ class PartWriter:
             self._spliced_bytes += where.length
 
     def finish(self, model: Footer, key_values: list[tuple[bytes, bytes | None]]) -> Assembled:
-        """Write indexes and footer; ``model`` lends schema and all other metadata."""
+        """Write indexes and footer; ``model`` lends schema and all other metadata.
+
+        Raises:
+            BadPage, InternalError: the part does not add up, see :func:`check_part`.
+        """
+        data_end = self._sink.size_bytes
         for extra in self._extras:
             self._put_bloom_filter(extra)
         for extra in self._extras:
@@ -169,9 +182,20 @@ class PartWriter:
             if extra.offset_index is not None:
                 self._put_index(extra.chunk, *_OFFSET_INDEX, extra.offset_index)
         drop_half_known_bounds(self._groups)
-        footer = part_footer(model, self._groups, self._num_rows, key_values)
+        groups = [Raw(thrift.encode(group)) for group in self._groups]
+        head = part_footer(model, [], self._num_rows, key_values)
+        lying = check_part(
+            Written(
+                self._sink, head, groups, data_end, self._pieces, self._is_copied, self._indexes
+            )
+        )
+        if lying:  # what stays of these indexes in the file is nothing that anybody looks for
+            for number in lying:
+                drop_indexes(self._extras[number].chunk)
+            groups = [Raw(thrift.encode(group)) for group in self._groups]
+        footer = part_footer(model, groups, self._num_rows, key_values)
         self._sink.write(seal(footer))
-        return Assembled(self._spliced_bytes, self._reencoded_bytes, footer)
+        return Assembled(self._num_rows, self._spliced_bytes, self._reencoded_bytes, footer)
 
     # -- whole row groups ----------------------------------------------------------------------
 
@@ -270,6 +294,7 @@ class PartWriter:
         ordered = with_fields(chunk, place)  # some readers want ascending field ids
         chunk.clear()
         chunk.update(ordered)
+        self._indexes[self._sink.size_bytes] = data
         self._sink.write(data)
 
 
@@ -330,6 +355,12 @@ def drop_bloom_filter(chunk: Struct) -> None:
     meta: Struct = value(chunk, spec.ColumnChunk.META_DATA)
     meta.pop(spec.ColumnMetaData.BLOOM_FILTER_OFFSET, None)
     meta.pop(spec.ColumnMetaData.BLOOM_FILTER_LENGTH, None)
+
+
+def drop_indexes(chunk: Struct) -> None:
+    """Take both page indexes from a ``ColumnChunk``."""
+    for field in (*_OFFSET_INDEX, *_COLUMN_INDEX):
+        chunk.pop(field, None)
 
 
 def drop_half_known_bounds(groups: Sequence[Struct]) -> None:
