@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from engine import memory
 from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarget
-from engine.format.footer import Footer, Range
+from engine.format.footer import Range
 from engine.format.one_column import group_rows
 from engine.format.page_map import PageMap
 from engine.format.pages import PageType
@@ -121,7 +121,7 @@ def _write_part(task: PartTask) -> Receipt:
         _check_unchanged(task, files)
         Ledger(store, folder).check_claim(task.claim)
         sink.commit()
-    except BadStructure:
+    except (BadStructure, InternalError):
         _check_unchanged(task, files)  # what looks like damage may be a file written anew
         raise
     finally:
@@ -342,9 +342,10 @@ def _check(task: PartTask, assembled: Assembled, size_bytes: int) -> None:
             f"over the target of {task.target_bytes}; it was not published; ask for --parts "
             f"{task.num_parts + 1} instead of a size, and please report this file's layout"
         )
-    num_rows = Footer(assembled.footer).num_rows
-    if num_rows != part.num_rows:
-        raise InternalError(f"{part.name} holds {num_rows} rows instead of {part.num_rows}")
+    if assembled.num_rows != part.num_rows:
+        raise InternalError(
+            f"{part.name} holds {assembled.num_rows} rows instead of {part.num_rows}"
+        )
 
 
 def _acknowledge(

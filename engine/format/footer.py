@@ -9,7 +9,8 @@ for. Not covered: page headers (:mod:`engine.format.pages`) and both page indexe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -350,6 +351,12 @@ class Footer:
             )
         return group
 
+    def holding(self, groups: list[Raw]) -> Footer:
+        """Return a footer of other row groups, all else the same."""
+        other = copy(self)
+        other._groups = groups
+        return other
+
     def row_group_data(self, index: int) -> bytes:
         """Return the bytes of one row group's structure."""
         return self._groups[index]
@@ -411,7 +418,7 @@ def key_value_struct(key: bytes, content: bytes | None) -> Struct:
 
 def part_footer(
     model: Struct,
-    row_groups: list[Struct],
+    row_groups: Iterable[Struct | Raw],
     num_rows: int,
     key_values: list[tuple[bytes, bytes | None]],
 ) -> bytes:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -86,6 +86,12 @@ class PartSink(Protocol):
 
     def copy(self, source: Source, offset: int, length: int) -> None:
         """Append bytes of a source, without passing them through Python where that can be."""
+
+    def read_back(self, offsets: Sequence[int], length: int) -> list[bytes] | None:
+        """Return ``length`` bytes of the part from each offset, fewer only at its end.
+
+        None where that would take a request each, or what was written cannot be read yet.
+        """
 
     def commit(self) -> None:
         """Publish under the final name, whole and (if asked for) durable."""

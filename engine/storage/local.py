@@ -15,7 +15,7 @@ import glob
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -230,6 +230,25 @@ class LocalSink:
         # A hint: a failure here shows again, and is handled, at the final fsync.
         _sync_file_range(self._descriptor, self._written_back, todo, _SYNC_FILE_RANGE_WRITE)
         self._written_back = self.size_bytes
+
+    def read_back(self, offsets: Sequence[int], length: int) -> list[bytes] | None:
+        """Return bytes of the part; None where the file system shows them only when it is closed.
+
+        They are read, not mapped: a map that cannot be read ends the process.
+        """
+        self._write_gathered()
+        try:
+            descriptor = os.open(self._temporary, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        read = os.pread
+        try:
+            with os_errors(self._path):
+                if os.fstat(descriptor).st_size != self.size_bytes:
+                    return None
+                return [read(descriptor, length, at) if at >= 0 else b"" for at in offsets]
+        finally:
+            os.close(descriptor)
 
     def commit(self) -> None:
         """Sync, rename, sync the folder."""

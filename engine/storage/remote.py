@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,9 @@ class RemoteSink:
         """Append bytes of a source, a few MiB at a time."""
         for data in source.chunks(offset, length):
             self.write(data)
+
+    def read_back(self, offsets: Sequence[int], length: int) -> None:
+        """Return None: what was written is on its way."""
 
     def commit(self) -> None:
         """Close the temporary file, compare its size, and move it."""

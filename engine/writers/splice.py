@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.format import spec
+from engine.format import spec, thrift
 from engine.format.footer import (
     MAGIC,
     ColumnChunk,
@@ -31,12 +31,13 @@ from engine.format.footer import (
     with_fields,
 )
 from engine.format.page_index import OffsetIndex
-from engine.format.thrift import STRUCT, Struct
+from engine.format.thrift import STRUCT, Raw, Struct
 from engine.layout import OpenFile, bloom_filter_range
 from engine.model import Buffer
 from engine.storage import PartSink
 from engine.union import United, agree, keep_order_of_pieces
 from engine.union.keys import KeyValues
+from engine.writers.check import Written, check_part
 from engine.writers.chunk import ChunkMaker, NewChunk, Piece
 
 DECODED_FOR_BOUNDS_BYTES = 16 << 20  # of a cut chunk, compressed: some tens of milliseconds
@@ -58,8 +59,9 @@ _NOT_KEPT = (  # of a chunk that is made, unless made anew
 
 @dataclass(frozen=True)
 class Assembled:
-    """What became of a part: bytes copied, bytes encoded anew, and its footer."""
+    """What became of a part: rows, bytes copied, bytes encoded anew, and its footer."""
 
+    num_rows: int
     spliced_bytes: int
     reencoded_bytes: int
     footer: bytes
@@ -122,6 +124,9 @@ class PartWriter:
         self._keeps_chunks = keeps_chunks
         self._groups: list[Struct] = []
         self._extras: list[_Extras] = []
+        self._pieces: list[Sequence[Piece]] = []
+        self._is_copied: list[bool] = []
+        self._indexes: dict[int, bytes] = {}
         self._num_rows = 0
         self._spliced_bytes = 0
         self._reencoded_bytes = 0
@@ -130,11 +135,14 @@ class PartWriter:
     def add(self, pieces: Sequence[Piece]) -> None:
         """Append a row group that holds the rows of all pieces."""
         first = pieces[0]
-        if self._keeps_chunks and len(pieces) == 1 and first.is_whole:
+        is_copied = self._keeps_chunks and len(pieces) == 1 and first.is_whole
+        if is_copied:
             struct = self._whole(first.file, first.file.row_group(first.row_group))
         else:
             struct = self._made(pieces)
         self._groups.append(struct)
+        self._pieces.append(pieces)
+        self._is_copied.append(is_copied)
         self._num_rows += sum(piece.num_rows for piece in pieces)
 
     def put_new(self, data: Buffer) -> None:
@@ -155,7 +163,11 @@ class PartWriter:
             model: lends the schema and all other metadata.
             carried: what the part's sources make of it together.
             key_values: its own.
+
+        Raises:
+            BadPage, InternalError: the part does not add up, see :func:`check_part`.
         """
+        data_end = self._sink.size_bytes
         if any(extra.offset_index is None for extra in self._extras):
             # A reader breaks where only some chunks have one.
             for extra in self._extras:
@@ -169,9 +181,21 @@ class PartWriter:
             if extra.offset_index is not None:
                 self._put_index(extra.chunk, *_OFFSET_INDEX, extra.offset_index)
         agree(self._groups, model, keeps_bounds=carried.keeps_bounds)
-        footer = part_footer(carried.fields(model), self._groups, self._num_rows, key_values)
+        fields = carried.fields(model)
+        groups = [Raw(thrift.encode(group)) for group in self._groups]
+        head = part_footer(fields, [], self._num_rows, key_values)
+        lies = check_part(
+            Written(
+                self._sink, head, groups, data_end, self._pieces, self._is_copied, self._indexes
+            )
+        )
+        if lies:  # what stays of the indexes in the file is nothing that anybody looks for
+            for extra in self._extras:
+                drop_indexes(extra.chunk)
+            groups = [Raw(thrift.encode(group)) for group in self._groups]
+        footer = part_footer(fields, groups, self._num_rows, key_values)
         self._sink.write(seal(footer))
-        return Assembled(self._spliced_bytes, self._reencoded_bytes, footer)
+        return Assembled(self._num_rows, self._spliced_bytes, self._reencoded_bytes, footer)
 
     # -- whole row groups ----------------------------------------------------------------------
 
@@ -272,6 +296,7 @@ class PartWriter:
         ordered = with_fields(chunk, place)  # some readers want ascending field ids
         chunk.clear()
         chunk.update(ordered)
+        self._indexes[self._sink.size_bytes] = data
         self._sink.write(data)
 
 
@@ -343,6 +368,12 @@ def drop_bloom_filter(chunk: Struct) -> None:
     meta: Struct = value(chunk, spec.ColumnChunk.META_DATA)
     meta.pop(spec.ColumnMetaData.BLOOM_FILTER_OFFSET, None)
     meta.pop(spec.ColumnMetaData.BLOOM_FILTER_LENGTH, None)
+
+
+def drop_indexes(chunk: Struct) -> None:
+    """Take both page indexes from a ``ColumnChunk``."""
+    for field in (*_OFFSET_INDEX, *_COLUMN_INDEX):
+        chunk.pop(field, None)
 
 
 def shifted_offset_index(data: bytes, shift: int) -> bytes:
