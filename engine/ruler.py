@@ -10,7 +10,8 @@ Both ascend with the row. ``until`` jumps where a row group is first touched, so
 be had from a given start.
 
 The inside of a row group is taken to be like that of the largest until its pages are read, which is
-done on demand: a plan looks at thousands of places and cuts at few.
+done on demand: a plan looks at thousands of places and cuts at few. So is looking inside the pages
+at a cut, where they are large against a part.
 """
 
 from __future__ import annotations
@@ -20,23 +21,60 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from math import ceil
+from typing import Protocol
 
-from engine.curves import Curve, rough_curve
+from engine.curves import Curve, Inside, rough_curve
 from engine.layout import Layout
 
 CurveOf = Callable[[int], Curve]
 
+_UNSEEN_SHARE = 0.04  # of a part: pages at a cut that are taken to be even
+_STEP_SHARE = 0.005  # of a part: what is taken to be even inside a page that was looked into
+
+
+class InsideOf(Protocol):
+    """Looks into a page of a row group, by its position in the layout."""
+
+    def __call__(
+        self, position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
+    ) -> Inside | None:
+        """Return what :func:`engine.insides.look_inside` does."""
+
+
+def no_insides(
+    position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
+) -> Inside | None:
+    """Say of no page how its bytes lie over its rows."""
+    return None
+
 
 class Ruler:
-    """Measures rows of a layout; rows count over all sources."""
+    """Measures rows of a layout; rows count over all sources.
 
-    def __init__(self, layout: Layout, curve_of: CurveOf) -> None:
+    Args:
+        layout: the sources, in bytes of the parts.
+        curve_of: the inside of a row group, by its position.
+        inside_of: the inside of a page.
+        sees_all: whether pages at a cut are looked into however small they are.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        curve_of: CurveOf,
+        inside_of: InsideOf = no_insides,
+        *,
+        sees_all: bool = False,
+    ) -> None:
         self.layout = layout
         self.num_rows = layout.num_rows
         self.most_repeated = max(  # by one cut, as far as the footers tell
             (group.dictionary_bytes + group.extra_bytes for group in layout.groups), default=0
         )
         self._curve_of = curve_of
+        self._inside_of = inside_of
+        self.sees_all = sees_all
+        self._unseen_share = 0.0 if sees_all else _UNSEEN_SHARE
         self._curves: dict[int, Curve] = {}
         self._rough: dict[int, Curve] = {}
 
@@ -47,6 +85,34 @@ class Ruler:
         if position not in self._curves:
             self._curves[position] = self._curve_of(position)
         return self._curves[position]
+
+    def look(self, rows: Sequence[int], part_bytes: float) -> bool:
+        """Look into pages that cuts pass through, and that are large against a part.
+
+        Row groups that are cut are read if need be. Returns whether anything was not known before.
+        """
+        is_new = False
+        for position in self.groups_cut(rows):
+            is_new |= not self.is_read(position)
+            curve = self.read(position)
+            first, end = self.layout.first_rows[position : position + 2]
+            unseen = {
+                (column, page): curve.columns[column].new_sizes[page]
+                for row in rows
+                if first < row < end
+                for column, page in curve.unseen(row - first, self._unseen_share * part_bytes)
+            }
+            if unseen:
+                step_bytes = _STEP_SHARE * part_bytes
+                insides = {
+                    place: self._inside_of(
+                        position, *place, num_bytes=num_bytes, step_bytes=step_bytes
+                    )
+                    for place, num_bytes in unseen.items()
+                }
+                self._curves[position] = curve.seen(insides)
+                is_new = True
+        return is_new
 
     def is_read(self, position: int) -> bool:
         """Whether the pages of a row group are known."""
