@@ -18,7 +18,7 @@ from itertools import accumulate
 from typing import Any
 
 from engine.errors import BadStructure, Encrypted, NotParquet, SchemaMismatch, Unsupported
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import (
     MAGIC,
     TAIL_BYTES,
@@ -54,7 +54,7 @@ class OpenFile:
         except BaseException:
             self.source.close()
             raise
-        self.notes: dict[tuple[str, int], Any] = {}  # what others keep with the file, by row group
+        self._notes: dict[int | None, dict[str, Any]] = {}
         self._groups: OrderedDict[int, RowGroup] = OrderedDict()
         self._index_bytes: dict[int, tuple[int, int]] = {}
         self._leaving: dict[int, None] = {}  # in the order of their coming
@@ -98,9 +98,11 @@ class OpenFile:
     def forget(self, row_group: int) -> None:
         """Drop what is kept of a row group; it is read again if it is asked for again."""
         self._groups.pop(row_group, None)
-        for key in list(self.notes):
-            if key[1] == row_group:
-                self.notes.pop(key, None)
+        self._notes.pop(row_group, None)
+
+    def notes(self, row_group: int | None) -> dict[str, Any]:
+        """Return what others keep with a row group, or (None) with the whole file, by name."""
+        return self._notes.setdefault(row_group, {})
 
 
 _open: dict[SourceFile, OpenFile] = {}
@@ -329,9 +331,9 @@ def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> int:
         where = chunk.range
         if chunk.is_encrypted:
             raise Encrypted(f"column {leaf.name} is encrypted; decrypt the file first")
-        if value(chunk.struct, 1):
+        if value(chunk.struct, spec.ColumnChunk.FILE_PATH):
             raise Unsupported(f"column {leaf.name} lies in another file")
-        if value(chunk.meta, 1) != leaf.physical:
+        if value(chunk.meta, spec.ColumnMetaData.TYPE) != leaf.physical:
             raise BadStructure(
                 f"column {leaf.name} of row group {index} has another type than the schema"
             )
@@ -366,7 +368,8 @@ def bloom_filter_range(file: OpenFile, chunk: ColumnChunk) -> Range | None:
     if length is None:
         head = file.source.read(offset, min(64, max(0, file.footer_offset - offset)))
         header, header_bytes = thrift.decode(head)
-        length = header_bytes + value(header, 1, 0)
+        spec.check(spec.BloomFilterHeader, header)
+        length = header_bytes + value(header, spec.BloomFilterHeader.NUM_BYTES)
     place = Range(offset, length)
     if not _inside(place, file.footer_offset):
         raise BadStructure(
@@ -391,7 +394,8 @@ def _check_same_schema(first: OpenFile, other: OpenFile) -> None:
                 f"column {column} differs between {names[0]} and {names[1]} (name, type, logical "
                 "type, nullability or field id); sources of one split need one schema"
             )
-    if value(one.struct, 7) != value(two.struct, 7):
+    orders = spec.FileMetaData.COLUMN_ORDERS
+    if value(one.struct, orders) != value(two.struct, orders):
         raise SchemaMismatch(f"{names[0]} and {names[1]} order their statistics differently")
 
 

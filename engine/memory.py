@@ -41,6 +41,8 @@ _KEPT_COPIES_PER_DICTIONARY = 2
 _COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, united
 _BYTES_PER_UNITED_ENTRY = 240  # in hash tables that double, and in maps from old to new
 _KEPT_PER_CHUNK_BYTES = 8 * KIB
+_COPIES_PER_SMALL_ROWS = 6  # as read, decoded, encoded, in the file that Arrow wrote
+_SMALL_PER_CHUNK_BYTES = 12 * KIB  # what Arrow has of a column while it reads or writes it
 _PROFILE_PROCESS_BYTES = 46 * MIB  # interpreter, engine.profiler, numpy: 38
 _COPIES_PER_PROFILED_FOOTER = 3
 _COPIES_PER_PROFILED_INDEX = 6
@@ -168,6 +170,18 @@ def dictionary_bytes(dictionary_bytes: int) -> int:
 def united_bytes(*, dictionary_bytes: int, num_entries: int) -> int:
     """Return what one of the dictionaries that are united takes besides, until their chunk ends."""
     return _COPIES_PER_UNITED_DICTIONARY * dictionary_bytes + _BYTES_PER_UNITED_ENTRY * num_entries
+
+
+def small_rows_bytes(*, plain_bytes: int, num_columns: int, num_row_groups: int) -> int:
+    """Return what reading the rows of small chunks and writing them takes, all columns at once.
+
+    Args:
+        plain_bytes: all chunks before compression; they are held as read, decoded, and written.
+        num_columns: leaves of the schema.
+        num_row_groups: row groups that the rows are of.
+    """
+    chunks_bytes = _SMALL_PER_CHUNK_BYTES * num_columns * (num_row_groups + 1)
+    return _COPIES_PER_SMALL_ROWS * plain_bytes + chunks_bytes
 
 
 def profile_bytes(*, footer_bytes: int, num_chunks: int, num_columns: int, index_bytes: int) -> int:

@@ -54,7 +54,7 @@ def whole_pages(file: OpenFile, row_group: int, leaf: Leaf, start: int, stop: in
         kinds = Counter(zip(found.page_types, found.encodings, strict=True))
         num_values, num_bytes = sum(found.num_values), sum(found.uncompressed_bytes)
         return WholePages(_in_order(kinds, counted), num_values, num_bytes)
-    known: dict[int, _Known] = file.notes.setdefault(("page headers", row_group), {})
+    known: dict[int, _Known] = file.notes(row_group).setdefault("page headers", {})
     chunk_headers = known.setdefault(leaf.index, _Known(file, chunk, leaf, pages, counted))
     kinds, num_bytes = chunk_headers.of(start, stop)
     num_values = sum(pages.num_values[start:stop])
@@ -95,8 +95,7 @@ class _Known:
         self.types = array("b", bytes(pages.num_pages))
         self.encodings = array("b", bytes(pages.num_pages))
         self._dictionary_bytes: int | None = 0 if pages.dictionary is None else None
-        # For the whole file, so of no row group.
-        proofs: dict[int, _Proof] = file.notes.setdefault(("headers proved", -1), {})
+        proofs: dict[int, _Proof] = file.notes(None).setdefault("headers proved", {})
         self.proof = proofs.setdefault(leaf.index, _Proof())
 
     def of(self, start: int, stop: int) -> tuple[Counter[tuple[int, int]], int]:

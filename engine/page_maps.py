@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from engine.errors import BadPage, BadStructure, Unsupported
+from engine.format import spec
 from engine.format.footer import Codec, ColumnChunk, Encoding, Leaf, Range, value
 from engine.format.page_index import OffsetIndex
 from engine.format.page_map import (
@@ -26,7 +27,6 @@ from engine.format.page_map import (
     with_row_starts,
 )
 from engine.format.pages import PageHeader, PageType, read_page_header, skim_header
-from engine.format.thrift import decode
 from engine.layout import OpenFile
 from engine.storage.base import COPY_STEP_BYTES
 
@@ -44,7 +44,7 @@ def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
         BadPage: a page header is damaged; the message names column and row group.
         Unsupported: a column cannot be cut inside this row group.
     """
-    found: list[PageMap] | None = file.notes.get(("page maps", row_group))
+    found: list[PageMap] | None = file.notes(row_group).get("page maps")
     if found is None:
         group = file.row_group(row_group)
         for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
@@ -56,7 +56,7 @@ def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
             _page_map(file, row_group, leaf, data)
             for leaf, data in zip(file.footer.leaves, indexes, strict=True)
         ]
-        file.notes["page maps", row_group] = found
+        file.notes(row_group)["page maps"] = found
     return found
 
 
@@ -262,9 +262,11 @@ def dictionary_pages(file: OpenFile, row_group: int, leaf: Leaf) -> int:
 def counted_pages(chunk: ColumnChunk) -> Counter[tuple[int, int]]:
     """Return how many data pages the footer says there are, by type and encoding; empty if none."""
     counted: Counter[tuple[int, int]] = Counter()
-    stats = value(chunk.meta, 13)
-    for item in () if stats is None else stats.items:
-        entry = item if isinstance(item, dict) else decode(item)[0]
-        if value(entry, 1) in (PageType.DATA, PageType.DATA_V2):
-            counted[value(entry, 1), value(entry, 2)] += value(entry, 3, 0)
+    stats = spec.PageEncodingStats
+    listed = value(chunk.meta, spec.ColumnMetaData.ENCODING_STATS)
+    for item in () if listed is None else listed.items:
+        entry = item if isinstance(item, dict) else spec.read(stats, item)
+        kind = value(entry, stats.PAGE_TYPE)
+        if kind in (PageType.DATA, PageType.DATA_V2):
+            counted[kind, value(entry, stats.ENCODING)] += value(entry, stats.COUNT, 0)
     return counted

@@ -25,6 +25,7 @@ from engine.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
 from engine.page_maps import keeps_cut_page, page_maps, read_each_header
 from engine.settings import Access
+from engine.small_chunks import are_small
 from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using
 from engine.storage.base import redacted
@@ -146,13 +147,49 @@ def _made_bytes(
 ) -> int:
     """Return what making the most demanding row group takes.
 
+    Those of small chunks are made by Arrow, as a whole and one at a time.
+    """
+    small, others = _told_apart(row_groups, files, recoding)
+    small_bytes = max((_small_bytes(files, slices) for slices in small), default=0)
+    return max(small_bytes, _opened_bytes(others, files, recoding))
+
+
+def _told_apart(
+    row_groups: Sequence[Sequence[RowGroupSlice]], files: Sequence[OpenFile], recoding: Recoding
+) -> tuple[list[Sequence[RowGroupSlice]], list[Sequence[RowGroupSlice]]]:
+    """Return row groups that Arrow makes as a whole, and those whose pages are opened."""
+    small: list[Sequence[RowGroupSlice]] = []
+    others: list[Sequence[RowGroupSlice]] = []
+    for slices in row_groups:
+        is_whole = len(slices) == 1 and slices[0].is_whole
+        if is_whole and recoding.is_nothing:
+            continue
+        groups = [(files[piece.file], piece.row_group) for piece in slices]
+        (small if are_small(groups, recoding) else others).append(slices)
+    return small, others
+
+
+def _small_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> int:
+    groups = [files[piece.file].row_group(piece.row_group) for piece in slices]
+    return memory.small_rows_bytes(
+        plain_bytes=sum(chunk.uncompressed_bytes for group in groups for chunk in group.columns),
+        num_columns=len(files[0].footer.leaves),
+        num_row_groups=len(groups),
+    )
+
+
+def _opened_bytes(
+    row_groups: Sequence[Sequence[RowGroupSlice]], files: Sequence[OpenFile], recoding: Recoding
+) -> int:
+    """Return what making the most demanding row group takes whose pages are opened.
+
     Cut row groups are all looked at, and stay in memory until the part is done with them; of those
     that are encoded anew, or put together, the largest stands for all.
     """
     made = [
         slices
         for slices in row_groups
-        if not recoding.is_nothing or len(slices) > 1  # else it is copied, or cut
+        if not recoding.is_nothing or len(slices) > 1  # else it is cut
     ]
     largest = max(
         made, key=lambda slices: sum(_plain_bytes(files, piece) for piece in slices), default=()

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import BadStructure
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import Encoding, Footer, RowGroup, value
 from engine.format.pages import PageType
 from engine.format.thrift import BINARY, LIST, STRUCT, Raw, Struct
@@ -45,7 +45,8 @@ _ENCODING_STATS = re.compile(rb"(?:\x15" + _V + rb"\x15" + _V + rb"\x15" + _V + 
 _INDEXES = re.compile(
     rb"\x00(?:\x16" + _N + rb"\x15" + _N + rb")?(?:[\x16\x36]" + _N + rb"\x15" + _N + rb")?\x00",
 )
-_STATISTICS, _PAGE_ENCODINGS = 12, 13
+_STATISTICS = spec.ColumnMetaData.STATISTICS
+_PAGE_ENCODINGS = spec.ColumnMetaData.ENCODING_STATS
 _NUMBERS = 9
 
 
@@ -95,13 +96,13 @@ class ChunkTable:
         return np.where((dictionaries > 0) & (dictionaries < data), dictionaries, data)
 
 
-def read_chunk_table(footer: Footer) -> ChunkTable:
-    """Read every row group of a footer.
+def read_chunk_table(footer: Footer, num_columns: int | None = None) -> ChunkTable:
+    """Read every row group of a footer; ``num_columns`` spares it a look at the schema.
 
     Raises:
         BadStructure, Encrypted: as :meth:`engine.format.footer.Footer.row_group`.
     """
-    reader = _Reader(footer)
+    reader = _Reader(footer, num_columns or len(footer.leaves))
     for index in range(footer.num_row_groups):
         reader.read(index)
     return reader.table()
@@ -124,11 +125,11 @@ class _Odd(Exception):
 
 
 class _Reader:
-    def __init__(self, footer: Footer) -> None:
+    def __init__(self, footer: Footer, num_columns: int) -> None:
         self._footer = footer
-        self._leaves = footer.leaves
-        self._prefixes = [b"\xff"] * len(footer.leaves)  # what no chunk begins with
-        self._heads = [(0, 0)] * len(footer.leaves)
+        self._num_columns = num_columns
+        self._prefixes = [b"\xff"] * num_columns  # what no chunk begins with
+        self._heads = [(0, 0)] * num_columns
         self._sets: dict[tuple[int, ...], int] = {}
         self._groups: list[_Group] = []
 
@@ -143,7 +144,7 @@ class _Reader:
         if data[0] != 0x10 + LIST:
             raise _Odd
         kind, count, pos = thrift.read_list_header(data, 1)
-        if kind != STRUCT or count != len(self._leaves):
+        if kind != STRUCT or count != self._num_columns:
             raise _Odd
         spans = []
         heads, pages, statistics = [], [], []
@@ -161,7 +162,11 @@ class _Reader:
             if sizes is None:
                 raise _Odd
             pos = sizes.end()
-            field = 9 if sizes.end(5) < 0 else 11
+            field = (
+                spec.ColumnMetaData.DATA_PAGE_OFFSET
+                if sizes.end(5) < 0
+                else spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET
+            ).real
             bounds, counted = b"", (-1, -1)
             while data[pos]:
                 step, kind = data[pos] >> 4, data[pos] & 15
@@ -186,11 +191,14 @@ class _Reader:
             spans.append(sizes.regs[1:] + indexes.regs[1:])
             pages.append(counted)
             statistics.append(bounds)
-        rest = thrift.decode(b"\x11" + data[pos:])[0]  # a field 1, from which the next counts
-        if 3 not in rest:
-            raise _Odd
+        # A boolean as the first field, from which the next one counts.
+        rest = thrift.decode(b"\x11" + data[pos:], max_depth=2)[0]
+        columns = spec.RowGroup.COLUMNS
+        spec.check(spec.RowGroup, {**rest, columns: spec.entry(columns, [])})
         numbers = _varints(data, np.array(spans, np.int64).reshape(-1, _NUMBERS, 2))
-        return _Group(rest[3][1], numbers, heads, pages, statistics, _sorting(rest))
+        return _Group(
+            rest[spec.RowGroup.NUM_ROWS][1], numbers, heads, pages, statistics, _sorting(rest)
+        )
 
     def _read_head(self, data: bytes, start: int, column: int) -> int:
         """Read type, encodings, path and codec; remember the bytes for the next row group."""
@@ -246,7 +254,7 @@ class _Reader:
         )
 
     def table(self) -> ChunkTable:
-        groups, columns = self._groups, len(self._leaves)
+        groups, columns = self._groups, self._num_columns
         shape = (len(groups), columns)
         numbers = np.array([group.numbers for group in groups], np.int64)
         numbers = numbers.reshape(*shape, _NUMBERS)
@@ -311,17 +319,18 @@ def _listed_pages(entries: thrift.Sequence | None) -> tuple[int, int]:
     if entries is None:
         return -1, -1
     data, dictionary = 0, 0
+    stats = spec.PageEncodingStats
     for item in entries.items:
-        entry = _struct(item)
-        if value(entry, 1) in _DATA_PAGES:
-            data += value(entry, 3, 0)
-            if value(entry, 2) in DICTIONARY_ENCODINGS:
-                dictionary += value(entry, 3, 0)
+        entry = _struct(item, stats)
+        if value(entry, stats.PAGE_TYPE) in _DATA_PAGES:
+            data += value(entry, stats.COUNT, 0)
+            if value(entry, stats.ENCODING) in DICTIONARY_ENCODINGS:
+                dictionary += value(entry, stats.COUNT, 0)
     return data, dictionary
 
 
-def _struct(item: Struct | Raw) -> Struct:
-    return thrift.decode(item)[0] if isinstance(item, bytes) else item
+def _struct(item: Struct | Raw, structure: type[spec.Structure]) -> Struct:
+    return spec.read(structure, item) if isinstance(item, bytes) else item
 
 
 def _encoded(struct: Struct | Raw | None) -> bytes:
@@ -330,8 +339,12 @@ def _encoded(struct: Struct | Raw | None) -> bytes:
 
 def _sorting(group: Struct) -> tuple[tuple[int, bool], ...]:
     """Return the columns that a row group says it is sorted by: index, whether descending."""
-    entries = value(group, 4)
+    entries = value(group, spec.RowGroup.SORTING_COLUMNS)
     if entries is None:
         return ()
-    decoded = [_struct(item) for item in entries.items]
-    return tuple((value(entry, 1, 0), bool(value(entry, 2, False))) for entry in decoded)
+    column = spec.SortingColumn
+    decoded = [_struct(item, column) for item in entries.items]
+    return tuple(
+        (value(entry, column.COLUMN_IDX, 0), bool(value(entry, column.DESCENDING, False)))
+        for entry in decoded
+    )

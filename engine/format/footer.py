@@ -16,8 +16,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from engine.errors import BadStructure, Encrypted, NotParquet, Unsupported
-from engine.format import thrift
-from engine.format.thrift import BINARY, I16, I64, LIST, STRUCT, Raw, Sequence, Struct
+from engine.format import spec, thrift
+from engine.format.spec import ColumnMetaData, FileMetaData, SchemaElement
+from engine.format.thrift import BINARY, I16, I32, I64, LIST, STRUCT, Raw, Sequence, Struct
 
 MAGIC = b"PAR1"
 MAGIC_ENCRYPTED = b"PARE"
@@ -158,12 +159,12 @@ class Leaf:
     @property
     def converted_type(self) -> int | None:
         """``ConvertedType``, where given."""
-        return value(self.element, 6)  # type: ignore[no-any-return]
+        return value(self.element, SchemaElement.CONVERTED_TYPE)  # type: ignore[no-any-return]
 
     @property
     def logical_type(self) -> int | None:
         """Field number in the ``LogicalType`` union, where given (10: integer, 15: Float16)."""
-        union = value(self.element, 10)
+        union = value(self.element, SchemaElement.LOGICAL_TYPE)
         return next(iter(union), None) if union else None
 
 
@@ -174,56 +175,53 @@ class ColumnChunk:
 
     def __init__(self, struct: Struct) -> None:
         self.struct = struct
-        meta = value(struct, 3)
+        meta = value(struct, spec.ColumnChunk.META_DATA)
         if meta is None:
-            if 8 in struct or 9 in struct:
+            if self.is_encrypted or spec.ColumnChunk.ENCRYPTED_COLUMN_METADATA in struct:
                 raise Encrypted("a column is encrypted; decrypt the file first")
             raise BadStructure("a column chunk has no metadata")
         self.meta: Struct = meta
-        for field in (1, 4, 5, 6, 7, 9):
-            if field not in meta:
-                raise BadStructure(f"a column chunk's metadata lacks its required field {field}")
 
     @property
     def is_encrypted(self) -> bool:
         """Whether the chunk's pages are encrypted."""
-        return 8 in self.struct
+        return spec.ColumnChunk.CRYPTO_METADATA in self.struct
 
     @property
     def codec(self) -> int:
         """Codec number, see :class:`Codec`."""
-        return self.meta[4][1]  # type: ignore[no-any-return]
+        return self.meta[ColumnMetaData.CODEC][1]  # type: ignore[no-any-return]
 
     @property
     def encodings(self) -> tuple[int, ...]:
         """Encodings used by any page, see :class:`Encoding`."""
-        found = value(self.meta, 2)
+        found = value(self.meta, ColumnMetaData.ENCODINGS)
         return tuple(found.items) if found else ()
 
     @property
     def num_values(self) -> int:
         """Level entries: values, nulls and empty lists included."""
-        return self.meta[5][1]  # type: ignore[no-any-return]
+        return self.meta[ColumnMetaData.NUM_VALUES][1]  # type: ignore[no-any-return]
 
     @property
     def uncompressed_bytes(self) -> int:
         """Page headers and pages before compression."""
-        return self.meta[6][1]  # type: ignore[no-any-return]
+        return self.meta[ColumnMetaData.TOTAL_UNCOMPRESSED_SIZE][1]  # type: ignore[no-any-return]
 
     @property
     def compressed_bytes(self) -> int:
         """Page headers and pages as they lie in the file."""
-        return self.meta[7][1]  # type: ignore[no-any-return]
+        return self.meta[ColumnMetaData.TOTAL_COMPRESSED_SIZE][1]  # type: ignore[no-any-return]
 
     @property
     def data_page_offset(self) -> int:
         """Where the first data page lies, as the footer says."""
-        return self.meta[9][1]  # type: ignore[no-any-return]
+        return self.meta[ColumnMetaData.DATA_PAGE_OFFSET][1]  # type: ignore[no-any-return]
 
     @property
     def dictionary_page_offset(self) -> int | None:
         """Where the dictionary page lies, if the footer gives a usable place."""
-        offset = value(self.meta, 11)
+        offset = value(self.meta, ColumnMetaData.DICTIONARY_PAGE_OFFSET)
         return offset or None
 
     @property
@@ -242,22 +240,25 @@ class ColumnChunk:
     @property
     def offset_index(self) -> Range | None:
         """Where the offset index lies."""
-        return _pair(self.struct, 4, 5)
+        chunk = spec.ColumnChunk
+        return _pair(self.struct, chunk.OFFSET_INDEX_OFFSET, chunk.OFFSET_INDEX_LENGTH)
 
     @property
     def column_index(self) -> Range | None:
         """Where the column index lies."""
-        return _pair(self.struct, 6, 7)
+        chunk = spec.ColumnChunk
+        return _pair(self.struct, chunk.COLUMN_INDEX_OFFSET, chunk.COLUMN_INDEX_LENGTH)
 
     @property
     def bloom_filter_offset(self) -> int | None:
         """Where the Bloom filter's header lies."""
-        return value(self.meta, 14)  # type: ignore[no-any-return]
+        return value(self.meta, ColumnMetaData.BLOOM_FILTER_OFFSET)  # type: ignore[no-any-return]
 
     @property
     def bloom_filter_length(self) -> int | None:
         """Bytes of the Bloom filter, header included; many writers leave it out."""
-        return value(self.meta, 15)  # type: ignore[no-any-return]
+        kind, length = self.meta.get(ColumnMetaData.BLOOM_FILTER_LENGTH, (I32, None))
+        return length if kind == I32 else None
 
 
 def _pair(struct: Struct, offset: int, length: int) -> Range | None:
@@ -273,14 +274,13 @@ class RowGroup:
 
     def __init__(self, struct: Struct) -> None:
         self.struct = struct
-        if 1 not in struct or 3 not in struct:
-            raise BadStructure("a row group lacks its columns or its number of rows")
-        self.columns = [ColumnChunk(column) for column in struct[1][1].items]
+        chunks = struct[spec.RowGroup.COLUMNS][1].items
+        self.columns = [ColumnChunk(chunk) for chunk in chunks]
 
     @property
     def num_rows(self) -> int:
         """Rows."""
-        return self.struct[3][1]  # type: ignore[no-any-return]
+        return self.struct[spec.RowGroup.NUM_ROWS][1]  # type: ignore[no-any-return]
 
     @property
     def compressed_bytes(self) -> int:
@@ -301,19 +301,15 @@ class Footer:
         self.struct, end = thrift.decode(data, max_depth=0)
         if end > len(data):
             raise BadStructure("the footer is cut short")
-        for field, kind in ((2, LIST), (3, I64), (4, LIST)):
-            if field not in self.struct or self.struct[field][0] != kind:
-                raise BadStructure(f"the footer lacks its required field {field}")
-        if 8 in self.struct:
+        spec.check(FileMetaData, self.struct)
+        if FileMetaData.ENCRYPTION_ALGORITHM in self.struct:
             raise Encrypted("the file is encrypted (with a readable footer); decrypt it first")
-        self._groups: list[Raw] = self.struct[4][1].items
-        if self._groups and self.struct[4][1].type != STRUCT:
-            raise BadStructure("the footer's row groups are not structures")
+        self._groups: list[Raw] = self.struct[FileMetaData.ROW_GROUPS][1].items
 
     @property
     def num_rows(self) -> int:
         """Rows of the file."""
-        return self.struct[3][1]  # type: ignore[no-any-return]
+        return self.struct[FileMetaData.NUM_ROWS][1]  # type: ignore[no-any-return]
 
     @property
     def num_row_groups(self) -> int:
@@ -323,12 +319,13 @@ class Footer:
     @property
     def created_by(self) -> str:
         """The writer, as it names itself."""
-        return bytes(value(self.struct, 6, b"")).decode("utf-8", "replace")
+        return bytes(value(self.struct, FileMetaData.CREATED_BY, b"")).decode("utf-8", "replace")
 
     @cached_property
     def schema(self) -> list[Struct]:
         """Schema elements, depth first, the root first."""
-        return [thrift.decode(raw)[0] for raw in self.struct[2][1].items]
+        elements = self.struct[FileMetaData.SCHEMA][1].items
+        return [spec.read(SchemaElement, raw) for raw in elements]
 
     @cached_property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -338,13 +335,15 @@ class Footer:
     @cached_property
     def key_values(self) -> list[tuple[bytes, bytes | None]]:
         """Key-value metadata in its order; a value may be absent."""
-        entries = value(self.struct, 5)
-        pairs = [thrift.decode(raw)[0] for raw in entries.items] if entries else []
-        return [(value(pair, 1, b""), value(pair, 2)) for pair in pairs]
+        entries = value(self.struct, FileMetaData.KEY_VALUE_METADATA)
+        pairs = [spec.read(spec.KeyValue, raw) for raw in entries.items] if entries else []
+        return [
+            (value(pair, spec.KeyValue.KEY), value(pair, spec.KeyValue.VALUE)) for pair in pairs
+        ]
 
     def row_group(self, index: int) -> RowGroup:
         """Decode one row group; statistics and the like inside stay raw bytes."""
-        group = RowGroup(thrift.decode(self._groups[index], max_depth=2)[0])
+        group = RowGroup(spec.read(spec.RowGroup, self._groups[index], max_depth=2))
         if len(group.columns) != len(self.leaves):
             raise BadStructure(
                 f"row group {index} has {len(group.columns)} columns, the schema {len(self.leaves)}"
@@ -372,34 +371,41 @@ def _leaves(schema: list[Struct]) -> Iterator[Leaf]:
             raise BadStructure("the schema promises more columns than it has")
         element = schema[position]
         position += 1
-        kind = value(element, 3, Repetition.REQUIRED)
+        kind = value(element, SchemaElement.REPETITION_TYPE, Repetition.REQUIRED)
         definition += kind != Repetition.REQUIRED
         repetition += kind == Repetition.REPEATED
         nodes = (*nodes, element)
-        children = value(element, 5, 0)
+        children = value(element, SchemaElement.NUM_CHILDREN, 0)
         if children:
             for _ in range(children):
                 yield from walk(nodes, definition, repetition)
-        elif 1 in element:
-            path = tuple(bytes(value(node, 4, b"")).decode("utf-8", "replace") for node in nodes)
+        elif SchemaElement.TYPE in element:
+            path = tuple(
+                bytes(value(node, SchemaElement.NAME, b"")).decode("utf-8", "replace")
+                for node in nodes
+            )
             try:
-                physical = Type(element[1][1])
+                physical = Type(element[SchemaElement.TYPE][1])
             except ValueError as error:
                 raise BadStructure(f"column {'.'.join(path)} has an unknown type") from error
             # Some writers (fastparquet) give other types a length too: it says nothing.
-            length = value(element, 2, 0) if physical is Type.FIXED_LEN_BYTE_ARRAY else 0
+            length = (
+                value(element, SchemaElement.TYPE_LENGTH, 0)
+                if physical is Type.FIXED_LEN_BYTE_ARRAY
+                else 0
+            )
             yield Leaf(count, path, nodes, physical, length, definition, repetition)
             count += 1
 
-    for _ in range(value(schema[0], 5, 0)):
+    for _ in range(value(schema[0], SchemaElement.NUM_CHILDREN, 0)):
         yield from walk((), 0, 0)
 
 
 def key_value_struct(key: bytes, content: bytes | None) -> Struct:
     """Return a ``KeyValue`` structure."""
-    struct: Struct = {1: (BINARY, key)}
+    struct: Struct = {spec.KeyValue.KEY: (BINARY, key)}
     if content is not None:
-        struct[2] = (BINARY, content)
+        struct[spec.KeyValue.VALUE] = (BINARY, content)
     return struct
 
 
@@ -416,15 +422,11 @@ def part_footer(
     """
     pairs = Sequence(STRUCT, [key_value_struct(*pair) for pair in key_values])
     changed: Struct = {
-        3: (I64, num_rows),
-        4: (LIST, Sequence(STRUCT, row_groups)),
-        5: (LIST, pairs),
+        FileMetaData.NUM_ROWS: (I64, num_rows),
+        FileMetaData.ROW_GROUPS: (LIST, Sequence(STRUCT, row_groups)),
+        FileMetaData.KEY_VALUE_METADATA: (LIST, pairs),
     }
-    merged = {field: changed.get(field, entry) for field, entry in model.struct.items()}
-    if 5 not in merged:
-        merged[5] = changed[5]
-        merged = dict(sorted(merged.items()))
-    return thrift.encode(merged)
+    return thrift.encode(with_fields(model.struct, changed))
 
 
 def with_fields(struct: Struct, changes: Struct) -> Struct:
@@ -437,9 +439,9 @@ def with_fields(struct: Struct, changes: Struct) -> Struct:
 
 def set_ordinal(group: Struct, ordinal: int, first_offset: int) -> None:
     """Make a row group's own position fields true, where the source has them."""
-    if 5 in group:
-        group[5] = (I64, first_offset)
-    if 7 in group:
+    if spec.RowGroup.FILE_OFFSET in group:
+        group[spec.RowGroup.FILE_OFFSET] = (I64, first_offset)
+    if spec.RowGroup.ORDINAL in group:
         if ordinal >= 1 << 15:
             raise Unsupported("a part of more than 32,767 row groups")
-        group[7] = (I16, ordinal)
+        group[spec.RowGroup.ORDINAL] = (I16, ordinal)

@@ -23,20 +23,24 @@ Source: parquet.thrift and Encodings.md of apache/parquet-format.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from engine.errors import BadStructure
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import (
     MAGIC,
     ColumnChunk,
     Encoding,
     Footer,
     Leaf,
+    Repetition,
     Type,
     seal,
+    value,
+    with_fields,
 )
-from engine.format.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
+from engine.format.thrift import Struct
 
 INT96_BYTES = 12
 _BITS = {Type.FLOAT: Type.INT32, Type.DOUBLE: Type.INT64}
@@ -49,10 +53,18 @@ _WIDTH_ONLY = {
     Encoding.RLE_DICTIONARY,
     Encoding.BYTE_STREAM_SPLIT,
 }
-_CHUNK_FIELDS = (2,)  # file offset
-_META_FIELDS = (1, 2, 3, 4, 5, 6, 7, 9, 11)  # type, encodings, path, codec, sizes, page offsets
-# Arrow reads some old writers' chunks longer than they claim (PARQUET-816), hence created_by (6).
-_FOOTER_FIELDS = (1, 6)
+_META_FIELDS = (
+    spec.ColumnMetaData.ENCODINGS,
+    spec.ColumnMetaData.PATH_IN_SCHEMA,
+    spec.ColumnMetaData.CODEC,
+    spec.ColumnMetaData.NUM_VALUES,
+    spec.ColumnMetaData.TOTAL_UNCOMPRESSED_SIZE,
+    spec.ColumnMetaData.TOTAL_COMPRESSED_SIZE,
+    spec.ColumnMetaData.DATA_PAGE_OFFSET,
+    spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
+)
+# Arrow reads some old writers' chunks longer than they claim (PARQUET-816), hence created_by.
+_FOOTER_FIELDS = (spec.FileMetaData.VERSION, spec.FileMetaData.CREATED_BY)
 
 # Row groups split into undecoded columns: without it, reading a wide file column by column would
 # walk over the whole footer once a column.
@@ -65,7 +77,10 @@ def group_rows(footer: Footer) -> list[int]:
     Raises:
         BadStructure: a row group does not tell.
     """
-    return [_group_struct(footer, index)[3][1] for index in range(footer.num_row_groups)]
+    return [
+        _group_struct(footer, index)[spec.RowGroup.NUM_ROWS][1]
+        for index in range(footer.num_row_groups)
+    ]
 
 
 def read_chunk(footer: Footer, row_group: int, column: int) -> tuple[int, ColumnChunk]:
@@ -75,21 +90,19 @@ def read_chunk(footer: Footer, row_group: int, column: int) -> tuple[int, Column
         BadStructure: the row group lacks the column.
     """
     group = _group_struct(footer, row_group)
-    columns = group[1][1].items
+    columns = group[spec.RowGroup.COLUMNS][1].items
     if column >= len(columns):
         raise BadStructure(f"row group {row_group} lacks column {column}")
-    chunk, _ = thrift.decode(columns[column], max_depth=1)
-    return group[3][1], ColumnChunk(chunk)
+    chunk = spec.read(spec.ColumnChunk, columns[column], max_depth=1)
+    return group[spec.RowGroup.NUM_ROWS][1], ColumnChunk(chunk)
 
 
 def _group_struct(footer: Footer, row_group: int) -> Struct:
     groups = _split.setdefault(footer, {})
     group = groups.get(row_group)
     if group is None:
-        group, _ = thrift.decode(footer.struct[4][1].items[row_group], max_depth=0)
-        if 1 not in group or 3 not in group:
-            raise BadStructure(f"row group {row_group} lacks its columns or its number of rows")
-        groups[row_group] = group
+        data = footer.row_group_data(row_group)
+        group = groups[row_group] = spec.read(spec.RowGroup, data, max_depth=0)
     return group
 
 
@@ -122,10 +135,68 @@ def one_column_footer(
     struct: Struct = {
         field: footer.struct[field] for field in _FOOTER_FIELDS if field in footer.struct
     }
-    struct[2] = (LIST, thrift.Sequence(STRUCT, _schema(leaf, physical, length)))
-    struct[3] = (I64, num_rows)
-    struct[4] = (LIST, thrift.Sequence(STRUCT, groups))
-    return MAGIC + seal(thrift.encode(dict(sorted(struct.items()))))
+    made = {
+        spec.FileMetaData.SCHEMA: _schema(leaf, physical, length),
+        spec.FileMetaData.NUM_ROWS: num_rows,
+        spec.FileMetaData.ROW_GROUPS: groups,
+    }
+    return MAGIC + seal(thrift.encode(with_fields(struct, spec.struct_of(made))))
+
+
+def flat_columns_footer(
+    leaves: Sequence[Leaf], groups: Sequence[tuple[int, Sequence[ColumnChunk]]], start: int
+) -> bytes:
+    """Return a tiny file that describes all columns of some row groups, as bits; none has groups.
+
+    Columns are called ``c0``, ``c1`` and so on, as names may occur twice.
+
+    Args:
+        leaves: the columns.
+        groups: of each row group the number of rows and the chunks.
+        start: place in the described file from which the reader's file begins.
+    """
+    element = spec.SchemaElement
+    schema = [spec.struct_of({element.NAME: b"schema", element.NUM_CHILDREN: len(leaves)})]
+    types = [declared_type(leaf) for leaf in leaves]
+    for leaf, (physical, length) in zip(leaves, types, strict=True):
+        last = spec.struct_of({element.TYPE: int(physical), element.TYPE_LENGTH: length})
+        named = spec.struct_of(_place(leaf.element) | {element.NAME: b"c%d" % leaf.index})
+        schema.append(last | named)
+    made = {
+        spec.FileMetaData.VERSION: 2,
+        spec.FileMetaData.SCHEMA: schema,
+        spec.FileMetaData.NUM_ROWS: sum(num_rows for num_rows, _ in groups),
+        spec.FileMetaData.ROW_GROUPS: [
+            _flat_group(num_rows, chunks, types, start) for num_rows, chunks in groups
+        ],
+    }
+    return MAGIC + seal(thrift.encode(spec.struct_of(made)))
+
+
+_PLACES = (spec.ColumnMetaData.DATA_PAGE_OFFSET, spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET)
+
+
+def _flat_group(
+    num_rows: int, chunks: Sequence[ColumnChunk], types: Sequence[tuple[Type, int]], start: int
+) -> Struct:
+    columns = []
+    for index, (chunk, (physical, _)) in enumerate(zip(chunks, types, strict=True)):
+        meta = spec.struct_of({spec.ColumnMetaData.TYPE: int(physical)})
+        meta |= {field: chunk.meta[field] for field in _META_FIELDS if field in chunk.meta}
+        path = spec.ColumnMetaData.PATH_IN_SCHEMA
+        meta[path] = spec.entry(path, [b"c%d" % index])
+        for place in _PLACES:
+            if value(meta, place):
+                meta[place] = spec.entry(place, value(meta, place) - start)
+        place = spec.ColumnChunk.FILE_OFFSET
+        columns.append(spec.struct_of({place: 0, spec.ColumnChunk.META_DATA: meta}))
+    return spec.struct_of(
+        {
+            spec.RowGroup.COLUMNS: columns,
+            spec.RowGroup.TOTAL_BYTE_SIZE: sum(chunk.uncompressed_bytes for chunk in chunks),
+            spec.RowGroup.NUM_ROWS: num_rows,
+        }
+    )
 
 
 def declared_type(leaf: Leaf, *, as_bits: bool = True) -> tuple[Type, int]:
@@ -138,25 +209,34 @@ def declared_type(leaf: Leaf, *, as_bits: bool = True) -> tuple[Type, int]:
 
 
 def _schema(leaf: Leaf, physical: Type, length: int) -> list[Struct]:
-    root: Struct = {4: (BINARY, b"schema"), 5: (I32, 1)}
-    nodes: list[Struct] = [
-        {3: node.get(3, (I32, 0)), 4: node.get(4, (BINARY, b"")), 5: (I32, 1)}
-        for node in leaf.nodes[:-1]
-    ]
-    last: Struct = {1: (I32, int(physical))}
+    element = spec.SchemaElement
+    root: dict[spec.Field, Any] = {element.NAME: b"schema", element.NUM_CHILDREN: 1}
+    nodes = [{**_place(node), element.NUM_CHILDREN: 1} for node in leaf.nodes[:-1]]
+    last: dict[spec.Field, Any] = {element.TYPE: int(physical)}
     if physical == Type.FIXED_LEN_BYTE_ARRAY:
-        last[2] = (I32, length)
-    last |= {3: leaf.element.get(3, (I32, 0)), 4: leaf.element.get(4, (BINARY, b""))}
-    return [root, *nodes, last]
+        last[element.TYPE_LENGTH] = length
+    last |= _place(leaf.element)
+    return [spec.struct_of(node) for node in (root, *nodes, last)]
+
+
+def _place(node: Struct) -> dict[spec.Field, Any]:
+    element = spec.SchemaElement
+    return {
+        element.REPETITION_TYPE: value(node, element.REPETITION_TYPE, int(Repetition.REQUIRED)),
+        element.NAME: value(node, element.NAME, b""),
+    }
 
 
 def _group(num_rows: int, chunk: ColumnChunk, physical: Type) -> Struct:
-    meta = {field: chunk.meta[field] for field in _META_FIELDS if field in chunk.meta}
-    meta[1] = (I32, int(physical))
-    struct = {field: chunk.struct[field] for field in _CHUNK_FIELDS if field in chunk.struct}
-    struct[3] = (STRUCT, meta)
-    return {
-        1: (LIST, thrift.Sequence(STRUCT, [struct])),
-        2: (I64, chunk.uncompressed_bytes),
-        3: (I64, num_rows),
-    }
+    meta = spec.struct_of({spec.ColumnMetaData.TYPE: int(physical)})
+    meta |= {field: chunk.meta[field] for field in _META_FIELDS if field in chunk.meta}
+    place = spec.ColumnChunk.FILE_OFFSET
+    struct: Struct = {place: chunk.struct[place]} if place in chunk.struct else {}
+    struct |= spec.struct_of({spec.ColumnChunk.META_DATA: meta})
+    return spec.struct_of(
+        {
+            spec.RowGroup.COLUMNS: [struct],
+            spec.RowGroup.TOTAL_BYTE_SIZE: chunk.uncompressed_bytes,
+            spec.RowGroup.NUM_ROWS: num_rows,
+        }
+    )

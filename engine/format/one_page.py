@@ -12,7 +12,7 @@ apache/parquet-format.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -22,12 +22,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.errors import BadPage, Unsupported
-from engine.format import thrift
-from engine.format.footer import MAGIC, Codec, Encoding, Leaf, Type, seal
+from engine.format import spec, thrift
+from engine.format.footer import MAGIC, Codec, Encoding, Leaf, Repetition, Type, seal
 from engine.format.levels import Indices
 from engine.format.one_column import declared_type
-from engine.format.pages import read_page_header
-from engine.format.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
+from engine.format.pages import PageType, read_page_header
 
 _NAME = "v"
 _WHOLE_PAGE_BYTES = (1 << 31) - 1
@@ -38,7 +37,7 @@ _ARROW_TYPES = {
     Type.BYTE_ARRAY: pa.binary(),
 }
 _PLAIN_WIDTHS = {Type.INT32: 4, Type.INT64: 8}  # little-endian, as Arrow's on every usual machine
-_ENCODING_NAMES = {
+ENCODING_NAMES = {
     Encoding.PLAIN: "PLAIN",
     Encoding.RLE: "RLE",
     Encoding.DELTA_BINARY_PACKED: "DELTA_BINARY_PACKED",
@@ -131,7 +130,7 @@ def encode_values(leaf: Leaf, encoding: int, array: Any) -> bytes:
         start = array.offset * width
         return array.buffers()[1].slice(start, len(array) * width).to_pybytes()  # type: ignore[no-any-return]
     try:
-        name = _ENCODING_NAMES[Encoding(encoding)]
+        name = ENCODING_NAMES[Encoding(encoding)]
     except (KeyError, ValueError) as error:
         raise Unsupported(f"column {leaf.name}: encoding {encoding} cannot be written") from error
     field = pa.field(_NAME, array.type, nullable=False)
@@ -191,16 +190,43 @@ def _read(file: bytes) -> Any:
 
 def _page(encoding: int, values: bytes, num_values: int) -> list[bytes]:
     """Return header and body of an uncompressed data page without levels."""
-    rle = (I32, int(Encoding.RLE))
-    detail: Struct = {1: (I32, num_values), 2: (I32, encoding), 3: rle, 4: rle}
-    size = (I32, len(values))
-    return [thrift.encode({1: (I32, 0), 2: size, 3: size, 5: (STRUCT, detail)}), values]
+    rle = int(Encoding.RLE)
+    detail = spec.DataPageHeader
+    return _with_header(
+        PageType.DATA,
+        spec.PageHeader.DATA_PAGE_HEADER,
+        {
+            detail.NUM_VALUES: num_values,
+            detail.ENCODING: encoding,
+            detail.DEFINITION_LEVEL_ENCODING: rle,
+            detail.REPETITION_LEVEL_ENCODING: rle,
+        },
+        values,
+    )
 
 
 def _dictionary_page(values: bytes, num_values: int) -> list[bytes]:
-    detail: Struct = {1: (I32, num_values), 2: (I32, int(Encoding.PLAIN))}
-    size = (I32, len(values))
-    return [thrift.encode({1: (I32, 2), 2: size, 3: size, 7: (STRUCT, detail)}), values]
+    detail = spec.DictionaryPageHeader
+    return _with_header(
+        PageType.DICTIONARY,
+        spec.PageHeader.DICTIONARY_PAGE_HEADER,
+        {detail.NUM_VALUES: num_values, detail.ENCODING: int(Encoding.PLAIN)},
+        values,
+    )
+
+
+def _with_header(
+    kind: PageType, field: spec.Field, detail: Mapping[spec.Field, int], values: bytes
+) -> list[bytes]:
+    header = spec.struct_of(
+        {
+            spec.PageHeader.TYPE: int(kind),
+            spec.PageHeader.UNCOMPRESSED_PAGE_SIZE: len(values),
+            spec.PageHeader.COMPRESSED_PAGE_SIZE: len(values),
+            field: spec.struct_of(detail),
+        }
+    )
+    return [thrift.encode(header), values]
 
 
 def _file(
@@ -214,34 +240,42 @@ def _file(
 ) -> bytes:
     """Return a file of one required column that has these pages."""
     dictionary_bytes = sum(map(len, dictionary))
-    total = (I64, dictionary_bytes + sum(map(len, pages)))
-    meta: Struct = {
-        1: (I32, int(physical)),
-        2: (LIST, thrift.Sequence(I32, list(encodings))),
-        3: (LIST, thrift.Sequence(BINARY, [_NAME.encode()])),
-        4: (I32, int(Codec.UNCOMPRESSED)),
-        5: (I64, num_values),
-        6: total,
-        7: total,
-        9: (I64, len(MAGIC) + dictionary_bytes),
+    total_bytes = dictionary_bytes + sum(map(len, pages))
+    meta = {
+        spec.ColumnMetaData.TYPE: int(physical),
+        spec.ColumnMetaData.ENCODINGS: encodings,
+        spec.ColumnMetaData.PATH_IN_SCHEMA: [_NAME.encode()],
+        spec.ColumnMetaData.CODEC: int(Codec.UNCOMPRESSED),
+        spec.ColumnMetaData.NUM_VALUES: num_values,
+        spec.ColumnMetaData.TOTAL_UNCOMPRESSED_SIZE: total_bytes,
+        spec.ColumnMetaData.TOTAL_COMPRESSED_SIZE: total_bytes,
+        spec.ColumnMetaData.DATA_PAGE_OFFSET: len(MAGIC) + dictionary_bytes,
     }
     if dictionary:
-        meta[11] = (I64, len(MAGIC))
-    column: Struct = {1: (I32, int(physical))}
+        meta[spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET] = len(MAGIC)
+    column: dict[spec.Field, Any] = {spec.SchemaElement.TYPE: int(physical)}
     if length:
-        column[2] = (I32, length)
-    column |= {3: (I32, 0), 4: (BINARY, _NAME.encode())}
-    chunk: Struct = {2: (I64, len(MAGIC)), 3: (STRUCT, meta)}
-    group: Struct = {
-        1: (LIST, thrift.Sequence(STRUCT, [chunk])),
-        2: total,
-        3: (I64, num_values),
+        column[spec.SchemaElement.TYPE_LENGTH] = length
+    column |= {
+        spec.SchemaElement.REPETITION_TYPE: int(Repetition.REQUIRED),
+        spec.SchemaElement.NAME: _NAME.encode(),
     }
-    root: Struct = {4: (BINARY, b"schema"), 5: (I32, 1)}
-    footer: Struct = {
-        1: (I32, 1),
-        2: (LIST, thrift.Sequence(STRUCT, [root, column])),
-        3: (I64, num_values),
-        4: (LIST, thrift.Sequence(STRUCT, [group])),
+    root = {spec.SchemaElement.NAME: b"schema", spec.SchemaElement.NUM_CHILDREN: 1}
+    chunk = {
+        spec.ColumnChunk.FILE_OFFSET: len(MAGIC),
+        spec.ColumnChunk.META_DATA: spec.struct_of(meta),
     }
+    group = {
+        spec.RowGroup.COLUMNS: [spec.struct_of(chunk)],
+        spec.RowGroup.TOTAL_BYTE_SIZE: total_bytes,
+        spec.RowGroup.NUM_ROWS: num_values,
+    }
+    footer = spec.struct_of(
+        {
+            spec.FileMetaData.VERSION: 1,
+            spec.FileMetaData.SCHEMA: [spec.struct_of(root), spec.struct_of(column)],
+            spec.FileMetaData.NUM_ROWS: num_values,
+            spec.FileMetaData.ROW_GROUPS: [spec.struct_of(group)],
+        }
+    )
     return b"".join((MAGIC, *dictionary, *pages, seal(thrift.encode(footer))))

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from engine.errors import BadStructure
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import value, with_fields
-from engine.format.thrift import BINARY, I32, I64, LIST, STRUCT, TRUE, Struct
+from engine.format.thrift import FALSE, LIST, STRUCT, TRUE, Struct
 
 UNORDERED, ASCENDING, DESCENDING = range(3)
 
@@ -56,10 +56,11 @@ class OffsetIndex:
             BadStructure: it is damaged, or its lists have different lengths.
         """
         locations, struct = _canonical_offset_index(data) or _any_offset_index(data)
-        unencoded = _ints(struct, 2)
+        unencoded = _ints(struct, spec.OffsetIndex.UNENCODED_BYTE_ARRAY_DATA_BYTES)
         if unencoded is not None and len(unencoded) != len(locations):
             raise BadStructure("the offset index's lists have different lengths")
-        rest = tuple((field, entry) for field, entry in struct.items() if field not in (1, 2))
+        known = spec.OffsetIndex.fields
+        rest = tuple((field, entry) for field, entry in struct.items() if field not in known)
         return cls(tuple(locations), unencoded, rest)
 
     def encode(self) -> bytes:
@@ -76,7 +77,8 @@ class OffsetIndex:
             out.append(_STOP)
         struct: Struct = {}
         if self.unencoded_bytes is not None:
-            struct[2] = (LIST, thrift.Sequence(I64, list(self.unencoded_bytes)))
+            sizes = spec.OffsetIndex.UNENCODED_BYTE_ARRAY_DATA_BYTES
+            struct[sizes] = spec.entry(sizes, self.unencoded_bytes)
         struct.update(self.rest)
         out += _rebased(struct)
         return bytes(out)
@@ -127,21 +129,19 @@ def _canonical_offset_index(data: bytes) -> tuple[list[PageLocation], Struct] | 
         if data[pos] == _STOP:
             return locations, {}
         # A boolean field 1 in front makes the rest a structure of its own.
-        return locations, thrift.decode(b"\x11" + data[pos:])[0]
+        rest = thrift.decode(b"\x11" + data[pos:])[0]
+        places = spec.OffsetIndex.PAGE_LOCATIONS
+        return locations, spec.check(spec.OffsetIndex, {**rest, places: spec.entry(places, [])})
     except IndexError:
         return None
 
 
 def _any_offset_index(data: bytes) -> tuple[list[PageLocation], Struct]:
-    struct = thrift.decode(data)[0]
-    entries = value(struct, 1)
-    try:
-        if entries is None or entries.type != STRUCT:
-            raise KeyError(1)
-        places = [PageLocation(page[1][1], page[2][1], page[3][1]) for page in entries.items]
-    except (KeyError, AttributeError) as error:
-        raise BadStructure("the offset index lacks a required field") from error
-    return places, struct
+    struct = spec.read(spec.OffsetIndex, data)
+    place = spec.PageLocation
+    entries = struct[spec.OffsetIndex.PAGE_LOCATIONS][1].items
+    fields = (place.OFFSET, place.COMPRESSED_PAGE_SIZE, place.FIRST_ROW_INDEX)
+    return [PageLocation(*(entry[field][1] for field in fields)) for entry in entries], struct
 
 
 class PageEntry(NamedTuple):
@@ -199,18 +199,18 @@ class ColumnIndex:
     @classmethod
     def of(cls, struct: Struct) -> ColumnIndex:
         """Return the view of a decoded structure. Raises BadStructure as :meth:`decode`."""
-        nulls, lows, highs = (value(struct, field) for field in (1, 2, 3))
-        if nulls is None or lows is None or highs is None or 4 not in struct:
-            raise BadStructure("the column index lacks a required field")
-        if any(bounds.items and bounds.type != BINARY for bounds in (lows, highs)):
-            raise BadStructure("the column index's bounds are not binary")
+        names = spec.ColumnIndex
+        spec.check(names, struct)
         index = cls(
             struct,
-            tuple(byte == TRUE for byte in nulls.items),
-            tuple(lows.items),
-            tuple(highs.items),
-            struct[4][1],
-            *(_ints(struct, field) for field in (5, 6, 7, 8)),
+            tuple(byte == TRUE for byte in struct[names.NULL_PAGES][1].items),
+            tuple(struct[names.MIN_VALUES][1].items),
+            tuple(struct[names.MAX_VALUES][1].items),
+            struct[names.BOUNDARY_ORDER][1],
+            _ints(struct, names.NULL_COUNTS),
+            _ints(struct, names.REPETITION_LEVEL_HISTOGRAMS),
+            _ints(struct, names.DEFINITION_LEVEL_HISTOGRAMS),
+            _ints(struct, names.NAN_COUNTS),
         )
         index._check()
         return index
@@ -285,26 +285,30 @@ class ColumnIndex:
         A list that not every entry can fill is left out, as the format allows; so are fields
         unknown to this module, which may be per page as well.
         """
-        kind = self.struct[1][1].type
-        flags = [TRUE if entry.is_null else TRUE + 1 for entry in entries]
-        struct: Struct = {
-            1: (LIST, thrift.Sequence(kind, flags)),
-            2: (LIST, thrift.Sequence(BINARY, [entry.min for entry in entries])),
-            3: (LIST, thrift.Sequence(BINARY, [entry.max for entry in entries])),
-            4: (I32, boundary_order),
-        }
+        names = spec.ColumnIndex
+        kind = self.struct[names.NULL_PAGES][1].type
+        flags = [TRUE if entry.is_null else FALSE for entry in entries]
+        struct = spec.struct_of(
+            {
+                names.NULL_PAGES: flags,
+                names.MIN_VALUES: [entry.min for entry in entries],
+                names.MAX_VALUES: [entry.max for entry in entries],
+                names.BOUNDARY_ORDER: boundary_order,
+            }
+        )
+        struct[names.NULL_PAGES] = (LIST, thrift.Sequence(kind, flags))  # both kinds are in use
         lists = {
-            5: _flat([_one(entry.null_count) for entry in entries]),
-            6: _flat([entry.repetition_histogram for entry in entries]),
-            7: _flat([entry.definition_histogram for entry in entries]),
-            8: _flat([_one(entry.nan_count) for entry in entries]),
+            names.NULL_COUNTS: _flat([_one(entry.null_count) for entry in entries]),
+            names.REPETITION_LEVEL_HISTOGRAMS: _flat([e.repetition_histogram for e in entries]),
+            names.DEFINITION_LEVEL_HISTOGRAMS: _flat([e.definition_histogram for e in entries]),
+            names.NAN_COUNTS: _flat([_one(entry.nan_count) for entry in entries]),
         }
         present = {
-            field: (LIST, thrift.Sequence(I64, numbers))
+            field: numbers
             for field, numbers in lists.items()
             if field in self.struct and numbers is not None
         }
-        return ColumnIndex.of(with_fields(struct, present))
+        return ColumnIndex.of(with_fields(struct, spec.struct_of(present)))
 
 
 def _one(number: int | None) -> tuple[int, ...] | None:
@@ -322,8 +326,4 @@ def _flat(groups: Iterable[tuple[int, ...] | None]) -> list[int] | None:
 
 def _ints(struct: Struct, field: int) -> tuple[int, ...] | None:
     entries = value(struct, field)
-    if entries is None:
-        return None
-    if entries.items and entries.type != I64:
-        raise BadStructure(f"field {field} of a page index is not a list of numbers")
-    return tuple(entries.items)
+    return None if entries is None else tuple(entries.items)

@@ -11,14 +11,15 @@ Reading a plan needs this module, so it imports neither numpy nor pyarrow.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.errors import BadPage, BadStructure
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import Encoding, value, with_fields
-from engine.format.thrift import FALSE, I16, I32, I64, STRUCT, TRUE, Struct
+from engine.format.thrift import Struct
 from engine.model import Buffer
 
 _MAX_I32 = (1 << 31) - 1
@@ -33,7 +34,17 @@ class PageType(IntEnum):
     DATA_V2 = 3
 
 
-_DETAIL_FIELDS = {PageType.DATA: 5, PageType.INDEX: 6, PageType.DICTIONARY: 7, PageType.DATA_V2: 8}
+_DETAIL_FIELDS = {
+    PageType.DATA: spec.PageHeader.DATA_PAGE_HEADER,
+    PageType.INDEX: spec.PageHeader.INDEX_PAGE_HEADER,
+    PageType.DICTIONARY: spec.PageHeader.DICTIONARY_PAGE_HEADER,
+    PageType.DATA_V2: spec.PageHeader.DATA_PAGE_HEADER_V2,
+}
+
+_STATISTICS = {
+    PageType.DATA: spec.DataPageHeader.STATISTICS,
+    PageType.DATA_V2: spec.DataPageHeaderV2.STATISTICS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +116,9 @@ def read_page_header(data: bytes, pos: int = 0, *, limit_bytes: int | None = Non
     """
     struct, end = thrift.decode(data, pos, max_depth=1)
     try:
-        header = _header(struct, end - pos)
-    except (KeyError, ValueError) as error:
-        raise BadPage(f"page header at byte {pos} lacks a field or has a wrong one") from error
+        header = _header(spec.check(spec.PageHeader, struct), end - pos)
+    except BadStructure as error:
+        raise BadPage(str(error)) from error
     _check(header, limit_bytes)
     return header
 
@@ -177,43 +188,59 @@ def skim_header(data: bytes) -> SkimmedHeader | None:
 
 
 def _header(struct: Struct, header_bytes: int) -> PageHeader:
-    kind = PageType(_number(struct, 1))
-    detail = struct.get(_DETAIL_FIELDS[kind])
-    if detail is None or detail[0] != STRUCT:
-        if kind is not PageType.INDEX:
-            raise KeyError(_DETAIL_FIELDS[kind])
-        detail = (STRUCT, {})
-    crc = _number(struct, 4) & 0xFFFFFFFF if 4 in struct else None
-    sizes = _number(struct, 2), _number(struct, 3)
-    details = _details(kind, detail[1])
-    return PageHeader(struct, header_bytes, kind, sizes[0], sizes[1], *details, crc)
+    number = struct[spec.PageHeader.TYPE][1]
+    try:
+        kind = PageType(number)
+    except ValueError as error:
+        raise BadStructure(f"a page of type {number}") from error
+    detail = value(struct, _DETAIL_FIELDS[kind])
+    if detail is None and kind is not PageType.INDEX:
+        raise BadStructure(f"a page header of type {kind.name} lacks its own part")
+    crc = value(struct, spec.PageHeader.CRC)
+    return PageHeader(
+        struct,
+        header_bytes,
+        kind,
+        struct[spec.PageHeader.UNCOMPRESSED_PAGE_SIZE][1],
+        struct[spec.PageHeader.COMPRESSED_PAGE_SIZE][1],
+        *_details(kind, detail),
+        crc if crc is None else crc & 0xFFFFFFFF,
+    )
 
 
 _Details = tuple[int, int, int, int, int | None, int | None, int, int, bool]
+_V1_DETAILS = (
+    spec.DataPageHeader.NUM_VALUES,
+    spec.DataPageHeader.ENCODING,
+    spec.DataPageHeader.DEFINITION_LEVEL_ENCODING,
+    spec.DataPageHeader.REPETITION_LEVEL_ENCODING,
+)
 
 
 def _details(kind: PageType, detail: Struct) -> _Details:
     """Return the fields from ``num_values`` to ``is_compressed``, in their order."""
-    if kind is PageType.DATA:
-        encodings = _number(detail, 2), _number(detail, 3), _number(detail, 4)
-        return (_number(detail, 1), *encodings, None, None, 0, 0, True)
-    if kind is PageType.DATA_V2:
-        rle = Encoding.RLE.value
-        counts = _number(detail, 3), _number(detail, 2)
-        levels = _number(detail, 5), _number(detail, 6)
-        compressed = bool(value(detail, 7, True))
-        return (_number(detail, 1), _number(detail, 4), rle, rle, *counts, *levels, compressed)
     rle = Encoding.RLE.value
+    if kind is PageType.DATA:
+        count, encoding, definition, repetition = (detail[field][1] for field in _V1_DETAILS)
+        return (count, encoding, definition, repetition, None, None, 0, 0, True)
+    if kind is PageType.DATA_V2:
+        v2 = spec.DataPageHeaderV2
+        return (
+            detail[v2.NUM_VALUES][1],
+            detail[v2.ENCODING][1],
+            rle,
+            rle,
+            detail[v2.NUM_ROWS][1],
+            detail[v2.NUM_NULLS][1],
+            detail[v2.DEFINITION_LEVELS_BYTE_LENGTH][1],
+            detail[v2.REPETITION_LEVELS_BYTE_LENGTH][1],
+            bool(value(detail, v2.IS_COMPRESSED, True)),
+        )
     if kind is PageType.DICTIONARY:
-        return (_number(detail, 1), _number(detail, 2), rle, rle, None, None, 0, 0, True)
+        page = spec.DictionaryPageHeader
+        counts = detail[page.NUM_VALUES][1], detail[page.ENCODING][1]
+        return (*counts, rle, rle, None, None, 0, 0, True)
     return (0, 0, rle, rle, None, None, 0, 0, True)
-
-
-def _number(struct: Struct, field: int) -> int:
-    kind, number = struct[field]
-    if not I16 <= kind <= I64:
-        raise ValueError(field)
-    return number  # type: ignore[no-any-return]
 
 
 def _check(header: PageHeader, limit_bytes: int | None) -> None:
@@ -286,24 +313,42 @@ def rewritten_header(
         raise BadPage(f"a page of {max(len(body), uncompressed_bytes)} bytes: the limit is 2 GiB")
     if not header.is_data:
         raise BadPage("only data pages can be cut")
-    field = _DETAIL_FIELDS[header.type]
-    changes: Struct = {1: (I32, num_values)}
+    wanted = header.encoding if encoding is None else encoding
     if header.type is PageType.DATA:
-        changes[3] = changes[4] = (I32, Encoding.RLE.value)
-        changes[2] = (I32, header.encoding if encoding is None else encoding)
+        v1 = spec.DataPageHeader
+        changes: dict[spec.Field, Any] = {
+            v1.NUM_VALUES: num_values,
+            v1.ENCODING: wanted,
+            v1.DEFINITION_LEVEL_ENCODING: Encoding.RLE.value,
+            v1.REPETITION_LEVEL_ENCODING: Encoding.RLE.value,
+        }
     else:
         if num_rows is None or num_nulls is None:
             raise BadPage("a V2 page needs its rows and nulls counted")
-        changes |= {2: (I32, num_nulls), 3: (I32, num_rows)}
-        changes[4] = (I32, header.encoding if encoding is None else encoding)
-        changes |= {5: (I32, def_level_bytes), 6: (I32, rep_level_bytes)}
+        v2 = spec.DataPageHeaderV2
+        changes = {
+            v2.NUM_VALUES: num_values,
+            v2.NUM_NULLS: num_nulls,
+            v2.NUM_ROWS: num_rows,
+            v2.ENCODING: wanted,
+            v2.DEFINITION_LEVELS_BYTE_LENGTH: def_level_bytes,
+            v2.REPETITION_LEVELS_BYTE_LENGTH: rep_level_bytes,
+        }
         if is_compressed is not None and is_compressed != header.is_compressed:
-            changes[7] = (TRUE if is_compressed else FALSE, is_compressed)
-    detail = _with_statistics(header, with_fields(header.struct[field][1], changes), statistics)
-    outer: Struct = {2: (I32, uncompressed_bytes), 3: (I32, len(body)), field: (STRUCT, detail)}
+            changes[v2.IS_COMPRESSED] = is_compressed
+    field = _DETAIL_FIELDS[header.type]
+    detail = with_fields(header.struct[field][1], spec.struct_of(changes))
+    detail = _with_statistics(header, detail, statistics)
+    sizes = {spec.PageHeader.UNCOMPRESSED_PAGE_SIZE: uncompressed_bytes, field: detail}
+    return thrift.encode(_sealed(header, body, sizes))
+
+
+def _sealed(header: PageHeader, body: Buffer, changes: Mapping[spec.Field, Any]) -> Struct:
+    """Return a header with changes, the size of its body, and the checksum, if it had one."""
+    outer = {**changes, spec.PageHeader.COMPRESSED_PAGE_SIZE: len(body)}
     if header.crc is not None:
-        outer[4] = (I32, _signed(zlib.crc32(body)))
-    return thrift.encode(with_fields(header.struct, outer))
+        outer[spec.PageHeader.CRC] = _signed(zlib.crc32(body))
+    return with_fields(header.struct, spec.struct_of(outer))
 
 
 def resized_header(header: PageHeader, body: Buffer, *, is_compressed: bool = True) -> bytes:
@@ -314,14 +359,12 @@ def resized_header(header: PageHeader, body: Buffer, *, is_compressed: bool = Tr
         body: the new body as it will lie in the file.
         is_compressed: for V2, whether the values went through the codec.
     """
-    changes: Struct = {3: (I32, len(body))}
-    if header.crc is not None:
-        changes[4] = (I32, _signed(zlib.crc32(body)))
+    changes: dict[spec.Field, Any] = {}
     if header.type is PageType.DATA_V2 and is_compressed != header.is_compressed:
         field = _DETAIL_FIELDS[header.type]
-        flag = (TRUE if is_compressed else FALSE, is_compressed)
-        changes[field] = (STRUCT, with_fields(header.struct[field][1], {7: flag}))
-    return thrift.encode(with_fields(header.struct, changes))
+        flag = spec.struct_of({spec.DataPageHeaderV2.IS_COMPRESSED: is_compressed})
+        changes[field] = with_fields(header.struct[field][1], flag)
+    return thrift.encode(_sealed(header, body, changes))
 
 
 def resized_skimmed(data: bytes, header: SkimmedHeader, body: Buffer) -> bytes:
@@ -347,16 +390,17 @@ def new_dictionary_header(
         num_values: entries.
         has_crc: whether it gets a checksum.
     """
-    detail: Struct = {1: (I32, num_values), 2: (I32, Encoding.PLAIN.value)}
-    struct: Struct = {
-        1: (I32, int(PageType.DICTIONARY)),
-        2: (I32, uncompressed_bytes),
-        3: (I32, len(body)),
-        7: (STRUCT, detail),
+    page = spec.DictionaryPageHeader
+    detail = {page.NUM_VALUES: num_values, page.ENCODING: Encoding.PLAIN.value}
+    fields: dict[spec.Field, Any] = {
+        spec.PageHeader.TYPE: int(PageType.DICTIONARY),
+        spec.PageHeader.UNCOMPRESSED_PAGE_SIZE: uncompressed_bytes,
+        spec.PageHeader.COMPRESSED_PAGE_SIZE: len(body),
     }
     if has_crc:
-        struct = with_fields(struct, {4: (I32, _signed(zlib.crc32(body)))})
-    return thrift.encode(struct)
+        fields[spec.PageHeader.CRC] = _signed(zlib.crc32(body))
+    fields[spec.PageHeader.DICTIONARY_PAGE_HEADER] = spec.struct_of(detail)
+    return thrift.encode(spec.struct_of(fields))
 
 
 def page_version(header: PageHeader) -> int:
@@ -367,20 +411,26 @@ def page_version(header: PageHeader) -> int:
 def of_version(header: PageHeader, version: int) -> PageHeader:
     """Return a data page's header as the other version has it: sizes and counts still to be set."""
     kind = PageType.DATA_V2 if version == 2 else PageType.DATA
-    encoding = (I32, header.encoding)
-    count, rle, none = (I32, header.num_values), (I32, Encoding.RLE.value), (I32, 0)
-    detail: Struct = {1: count, 2: encoding, 3: rle, 4: rle}
+    rle = Encoding.RLE.value
     if version == 2:
-        detail = {1: count, 2: none, 3: none, 4: encoding, 5: none, 6: none}
-    kept = {field: entry for field, entry in header.struct.items() if field not in (5, 6, 7, 8)}
-    struct = with_fields(kept, {1: (I32, int(kind)), _DETAIL_FIELDS[kind]: (STRUCT, detail)})
-    return _header(struct, header.header_bytes)
+        v2 = spec.DataPageHeaderV2
+        detail = dict.fromkeys((v2.NUM_VALUES, v2.NUM_NULLS, v2.NUM_ROWS), 0)
+        detail |= {v2.ENCODING: header.encoding}
+        detail |= {v2.DEFINITION_LEVELS_BYTE_LENGTH: 0, v2.REPETITION_LEVELS_BYTE_LENGTH: 0}
+    else:
+        v1 = spec.DataPageHeader
+        detail = {v1.NUM_VALUES: 0, v1.ENCODING: header.encoding}
+        detail |= {v1.DEFINITION_LEVEL_ENCODING: rle, v1.REPETITION_LEVEL_ENCODING: rle}
+    others = _DETAIL_FIELDS.values()
+    kept = {field: entry for field, entry in header.struct.items() if field not in others}
+    own = {spec.PageHeader.TYPE: int(kind), _DETAIL_FIELDS[kind]: spec.struct_of(detail)}
+    return _header(with_fields(kept, spec.struct_of(own)), header.header_bytes)
 
 
 def _with_statistics(header: PageHeader, detail: Struct, statistics: Struct | None) -> Struct:
-    field = 5 if header.type is PageType.DATA else 8
+    field = _STATISTICS[header.type]
     detail.pop(field, None)
-    return with_fields(detail, {field: (STRUCT, statistics)}) if statistics else detail
+    return with_fields(detail, {field: spec.entry(field, statistics)}) if statistics else detail
 
 
 def _signed(crc: int) -> int:
@@ -395,10 +445,5 @@ def page_statistics(header: PageHeader) -> Struct | None:
     """
     if not header.is_data:
         return None
-    detail = header.struct[_DETAIL_FIELDS[header.type]][1]
-    raw = value(detail, 5 if header.type is PageType.DATA else 8)
-    if raw is None:
-        return None
-    if not isinstance(raw, bytes):
-        raise BadStructure("page statistics are not a structure")
-    return thrift.decode(raw)[0]
+    raw = value(header.struct[_DETAIL_FIELDS[header.type]][1], _STATISTICS[header.type])
+    return None if raw is None else spec.read(spec.Statistics, raw)

@@ -37,7 +37,7 @@ TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT, UUID =
 
 Struct = dict[int, tuple[int, Any]]
 
-_MAX_DEPTH = 64
+MAX_DEPTH = 64
 _FIXED_WIDTH = {DOUBLE: 8, UUID: 16}
 
 
@@ -62,7 +62,7 @@ class Mapping(NamedTuple):
     items: list[tuple[Any, Any]]
 
 
-def decode(data: bytes, pos: int = 0, *, max_depth: int = _MAX_DEPTH) -> tuple[Struct, int]:
+def decode(data: bytes, pos: int = 0, *, max_depth: int = MAX_DEPTH) -> tuple[Struct, int]:
     """Read the structure that begins at ``pos``; return it and the position behind it.
 
     Structures nested deeper than ``max_depth`` are kept as :class:`Raw` bytes, which is several
@@ -320,7 +320,7 @@ def _skip_value(data: bytes, pos: int, kind: int) -> int:
         return read_varint(data, pos)[1]
     if kind == BINARY:
         return _binary(data, pos)[1]
-    return _value(data, pos, kind, _MAX_DEPTH)[1]
+    return _value(data, pos, kind, MAX_DEPTH)[1]
 
 
 def _put_varint(out: bytearray, number: int) -> None:

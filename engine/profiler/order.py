@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from engine.errors import BadStructure
-from engine.format import thrift
+from engine.format import spec
 from engine.format.chunk_table import ChunkTable
 from engine.format.footer import Leaf, Range, value
 from engine.format.page_index import ASCENDING, DESCENDING, ColumnIndex
@@ -23,7 +23,7 @@ _NAMES = {ASCENDING: "ascending", DESCENDING: "descending"}
 
 def column_order(file: OpenFile, table: ChunkTable, leaf: Leaf) -> str | None:
     """Return the order of a column, as :attr:`engine.profiler.model.ColumnProfile.order` has it."""
-    compared = order_of(leaf, value(file.footer.struct, 7))
+    compared = order_of(leaf, value(file.footer.struct, spec.FileMetaData.COLUMN_ORDERS))
     if compared is Order.UNDEFINED or leaf.max_repetition:
         return None
     groups = [index for index, rows in enumerate(table.num_rows) if rows]
@@ -49,10 +49,12 @@ def _of_row_groups(
     last: tuple[Any, Any] | None = None
     for group in groups:
         data = table.statistics[group][column]
-        struct = thrift.decode(data)[0] if data else {}
-        low, high = (value(struct, new, value(struct, old)) for new, old in ((6, 2), (5, 1)))
+        facts = spec.Statistics
+        struct = spec.read(facts, data) if data else {}
+        low = value(struct, facts.MIN_VALUE, value(struct, facts.MIN))
+        high = value(struct, facts.MAX_VALUE, value(struct, facts.MAX))
         if low is None or high is None:
-            if value(struct, 3) == table.num_values[group, column]:
+            if value(struct, facts.NULL_COUNT) == table.num_values[group, column]:
                 continue  # nulls only
             return None
         bounds = (compared.key(bytes(low)), compared.key(bytes(high)))

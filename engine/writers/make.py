@@ -1,4 +1,4 @@
-"""Which way a chunk is made: by its codec only, by cutting it, or by building it from several."""
+"""Which way a chunk is made: by its codec only, by Arrow, by cutting, or building from several."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from engine.writers.build import build_chunk, must_build
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.page_cut import cut_by_pages
 from engine.writers.recode import only_recodes, recode_chunk
+from engine.writers.small import small_chunk
 from engine.writers.source_chunk import drop_chunk
 
 
@@ -21,11 +22,14 @@ def make_chunk(
     most_decoded_bytes: int = 0,
 ) -> NewChunk:
     """Make one column's chunk; see :class:`engine.writers.chunk.ChunkMaker`."""
+    made: NewChunk | None
     if only_recodes(pieces, recoding):
         made = recode_chunk(pieces[0], column, out, recoding=recoding)
-    elif must_build(pieces, column, recoding):
-        made = build_chunk(pieces, column, out, recoding=recoding)
     else:
+        made = small_chunk(pieces, column, out, recoding=recoding)
+    if made is None and must_build(pieces, column, recoding):
+        made = build_chunk(pieces, column, out, recoding=recoding)
+    elif made is None:
         made = cut_by_pages(
             pieces[0], column, out, recoding=recoding, most_decoded_bytes=most_decoded_bytes
         )

@@ -99,14 +99,14 @@ class NewDictionary:
         Several at once, as many as are taken in already, so that each is hashed a few times only.
         """
         batch: list[Any] = []
-        first = 0
+        first = held_bytes = 0
         for number, place in enumerate(places):
             batch.append(place.source.dictionary()[1])
-            held = sum(entries.nbytes for entries in batch)
-            if held >= max(_UNITED_AT_ONCE_BYTES, self.values.nbytes):
+            held_bytes += batch[-1].nbytes
+            if held_bytes >= max(_UNITED_AT_ONCE_BYTES, self.values.nbytes):
                 if not self._take_in(batch, first):
                     return
-                batch, first = [], number + 1
+                batch, first, held_bytes = [], number + 1, 0
         self._take_in(batch, first)
 
     def _take_in(self, batch: Sequence[Any], first: int) -> bool:

@@ -33,13 +33,13 @@ import pyarrow.compute as pc
 
 from engine.errors import BadStructure
 from engine.format import levels as lv
+from engine.format import spec
 from engine.format import statistics as st
-from engine.format import thrift
 from engine.format.footer import Encoding, Type, value
 from engine.format.one_page import encode_values
 from engine.format.page_index import ColumnIndex, PageEntry, PageLocation
 from engine.format.pages import PageType, check_crc
-from engine.format.thrift import I64, LIST, Raw, Struct
+from engine.format.thrift import Raw, Struct
 from engine.model import Recoding
 from engine.page_headers import WholePages, whole_pages
 from engine.page_maps import at_page, read_header, read_pages, split_page
@@ -57,7 +57,6 @@ from engine.writers.source_chunk import (
     source_chunk,
 )
 
-_NAN_COUNT = 9  # field of ``Statistics``
 _MOST_DECODED_PAGES = 8  # of a chunk, for its exact bounds; mostly two are enough
 
 
@@ -353,7 +352,7 @@ class _Cut:
         bounds = [self._whole_bounds(whole, encodings)] if whole[0] < whole[1] else []
         cut = [*left, *right]
         merged = st.merge([*bounds, *(page.bounds for page in cut)], source.order)
-        if not merged.is_known or _NAN_COUNT in source.statistics:
+        if not merged.is_known or spec.Statistics.NAN_COUNT in source.statistics:
             bounds += [self._known(page).bounds for page in cut]
             merged = st.merge(bounds, source.order)
         return st.chunk_statistics(source.statistics, merged, source.order)
@@ -460,25 +459,28 @@ class _Cut:
     def _size_statistics(
         self, left: Sequence[_Rewritten], whole: tuple[int, int], right: Sequence[_Rewritten]
     ) -> Struct | Raw | None:
-        raw: Raw | None = value(self.source.chunk.meta, 16)
+        facts = spec.SizeStatistics
+        raw: Raw | None = value(self.source.chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS)
         if raw is None or whole == (0, self.source.pages.num_pages):
             return raw
-        fields = thrift.decode(raw)[0]
-        struct: Struct = {}
+        fields = spec.read(facts, raw)
+        found: dict[spec.Field, Any] = {}
         sizes = self._page_value_bytes(left, whole, right)
-        if 1 in fields and sizes is not None:
-            struct[1] = (I64, sum(sizes))
+        if facts.UNENCODED_BYTE_ARRAY_DATA_BYTES in fields and sizes is not None:
+            found[facts.UNENCODED_BYTE_ARRAY_DATA_BYTES] = sum(sizes)
         index = self.source.column_index
         known = index is not None or whole[0] == whole[1]
-        for field, name in ((2, "repetition_histogram"), (3, "definition_histogram")):
+        for field, name in (
+            (facts.REPETITION_LEVEL_HISTOGRAM, "repetition_histogram"),
+            (facts.DEFINITION_LEVEL_HISTOGRAM, "definition_histogram"),
+        ):
             if field not in fields or not known or not value(fields, field).items:
                 continue
             entries = index.entries(*whole) if index is not None else []
             items = [getattr(entry, name) for entry in (*left, *entries, *right)]
             if all(items):
-                totals = [sum(column) for column in zip(*items, strict=True)]
-                struct[field] = (LIST, thrift.Sequence(I64, totals))
-        return struct or None
+                found[field] = [sum(column) for column in zip(*items, strict=True)]
+        return spec.struct_of(found) or None
 
 
 def _encoded(page: OpenPage, array: Any | None) -> tuple[int, bytes]:

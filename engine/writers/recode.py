@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from engine.errors import BadStructure
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import ColumnChunk, value
 from engine.format.page_index import PageLocation
 from engine.format.page_map import PageMap
@@ -79,11 +79,11 @@ def recode_chunk(piece: Piece, column: int, out: ChunkOut, *, recoding: Recoding
         has_dictionary=has_dictionary,
         encodings=list(chunk.encodings),
         encoding_stats=[(kind, encoding, count) for (kind, encoding), count in used.items()],
-        statistics=value(chunk.meta, 12),
+        statistics=value(chunk.meta, spec.ColumnMetaData.STATISTICS),
         pages=locations if is_indexed else None,
         column_index=_column_index(file, row_group, chunk, pages) if is_indexed else None,
         page_value_bytes=None if value_sizes is None else list(value_sizes),
-        size_statistics=value(chunk.meta, 16),
+        size_statistics=value(chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS),
     )
 
 

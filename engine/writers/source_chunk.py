@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from engine.errors import BadStructure
 from engine.format import levels as lv
+from engine.format import spec
 from engine.format import statistics as st
-from engine.format import thrift
 from engine.format.chained import decode_chained
 from engine.format.codecs import decompress
 from engine.format.footer import ColumnChunk, Encoding, Leaf, Range, Type, value
@@ -48,9 +48,10 @@ class SourceChunk:
         self.leaf = leaf
         self.chunk: ColumnChunk = file.row_group(row_group).columns[leaf.index]
         self.pages: PageMap = page_maps(file, row_group)[leaf.index]
-        self.order = st.order_of(leaf, value(file.footer.struct, 7))
-        raw = value(self.chunk.meta, 12)
-        self.statistics: Struct | None = thrift.decode(raw)[0] if raw is not None else None
+        orders = value(file.footer.struct, spec.FileMetaData.COLUMN_ORDERS)
+        self.order = st.order_of(leaf, orders)
+        raw = value(self.chunk.meta, spec.ColumnMetaData.STATISTICS)
+        self.statistics: Struct | None = None if raw is None else spec.read(spec.Statistics, raw)
         self.column_index = self._column_index()
         self.value_bytes = value_bytes(file, row_group, leaf, self.pages.num_pages)
         self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
@@ -270,7 +271,7 @@ def _checked_dictionary(header: PageHeader) -> PageHeader:
 
 def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:
     """Return an opened chunk, kept with the file until it or its row group is dropped."""
-    chunks: dict[int, SourceChunk] = file.notes.setdefault(("cut chunks", row_group), {})
+    chunks: dict[int, SourceChunk] = file.notes(row_group).setdefault("cut chunks", {})
     found = chunks.get(leaf.index)
     return found or chunks.setdefault(leaf.index, SourceChunk(file, row_group, leaf))
 
@@ -291,7 +292,7 @@ def value_bytes(
 
 def index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
     """Return a page index, read with all others of its row group: they lie side by side."""
-    found: dict[Range, bytes] | None = file.notes.get(("indexes", row_group))
+    found: dict[Range, bytes] | None = file.notes(row_group).get("indexes")
     if found is None:
         places = [
             place
@@ -304,14 +305,14 @@ def index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
             found = dict(zip(places, file.source.read_many(places, sparse=True), strict=True))
         except BadStructure:  # one of them lies behind the file's end
             found = {}
-        file.notes["indexes", row_group] = found
+        file.notes(row_group)["indexes"] = found
     kept = found.get(where)
     return file.source.read(where.offset, where.length) if kept is None else kept
 
 
 def drop_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> None:
     """Forget an opened chunk that no other part needs."""
-    file.notes.get(("cut chunks", row_group), {}).pop(leaf.index, None)
+    file.notes(row_group).get("cut chunks", {}).pop(leaf.index, None)
 
 
 def open_page(

@@ -16,8 +16,10 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from engine.format import thrift
+from engine.format import spec
 from engine.format.footer import (
     MAGIC,
     ColumnChunk,
@@ -31,7 +33,7 @@ from engine.format.footer import (
     with_fields,
 )
 from engine.format.page_index import OffsetIndex
-from engine.format.thrift import I32, I64, LIST, STRUCT, Raw, Struct
+from engine.format.thrift import STRUCT, Raw, Struct
 from engine.layout import OpenFile, bloom_filter_range
 from engine.model import Buffer
 from engine.storage import PartSink
@@ -40,7 +42,29 @@ from engine.writers.chunk import ChunkMaker, NewChunk, Piece
 PANDAS_KEY = b"pandas"
 ARROW_KEY = b"ARROW:schema"
 DECODED_FOR_BOUNDS_BYTES = 16 << 20  # of a cut chunk, compressed: some tens of milliseconds
-_BOUNDS = (1, 2, 5, 6, 7, 8)  # fields of ``Statistics``: both pairs of bounds, and their flags
+_BOUNDS = (  # both pairs, and their flags
+    spec.Statistics.MAX,
+    spec.Statistics.MIN,
+    spec.Statistics.MAX_VALUE,
+    spec.Statistics.MIN_VALUE,
+    spec.Statistics.IS_MAX_VALUE_EXACT,
+    spec.Statistics.IS_MIN_VALUE_EXACT,
+)
+
+_OFFSET_INDEX = (spec.ColumnChunk.OFFSET_INDEX_OFFSET, spec.ColumnChunk.OFFSET_INDEX_LENGTH)
+_COLUMN_INDEX = (spec.ColumnChunk.COLUMN_INDEX_OFFSET, spec.ColumnChunk.COLUMN_INDEX_LENGTH)
+_PAGE_OFFSETS = (
+    spec.ColumnMetaData.DATA_PAGE_OFFSET,
+    spec.ColumnMetaData.INDEX_PAGE_OFFSET,
+    spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
+)
+_NOT_KEPT = (  # of a chunk that is made, unless made anew
+    spec.ColumnMetaData.INDEX_PAGE_OFFSET,
+    spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
+    spec.ColumnMetaData.STATISTICS,
+    spec.ColumnMetaData.SIZE_STATISTICS,
+    spec.ColumnMetaData.GEOSPATIAL_STATISTICS,
+)
 
 
 @dataclass(frozen=True)
@@ -141,10 +165,10 @@ class PartWriter:
             self._put_bloom_filter(extra)
         for extra in self._extras:
             if extra.column_index is not None:
-                self._put_index(extra.chunk, 6, extra.column_index)
+                self._put_index(extra.chunk, *_COLUMN_INDEX, extra.column_index)
         for extra in self._extras:
             if extra.offset_index is not None:
-                self._put_index(extra.chunk, 4, extra.offset_index)
+                self._put_index(extra.chunk, *_OFFSET_INDEX, extra.offset_index)
         drop_half_known_bounds(self._groups)
         footer = part_footer(model, self._groups, self._num_rows, key_values)
         self._sink.write(seal(footer))
@@ -174,7 +198,7 @@ class PartWriter:
                     shifted_offset_index(offset_indexes[i], shift) if offset_indexes[i] else None,
                 )
             )
-        struct = with_fields(group.struct, {1: (LIST, thrift.Sequence(STRUCT, columns))})
+        struct = with_fields(group.struct, spec.struct_of({spec.RowGroup.COLUMNS: columns}))
         set_ordinal(struct, len(self._groups), start)
         return struct
 
@@ -216,14 +240,17 @@ class PartWriter:
             self._extras.append(_Extras(struct, file, bloom_filter, new.column_index, index))
         struct = with_fields(
             group.struct,
-            {
-                1: (LIST, thrift.Sequence(STRUCT, columns)),
-                2: (I64, uncompressed_bytes),
-                3: (I64, sum(piece.num_rows for piece in pieces)),
-            },
+            spec.struct_of(
+                {
+                    spec.RowGroup.COLUMNS: columns,
+                    spec.RowGroup.TOTAL_BYTE_SIZE: uncompressed_bytes,
+                    spec.RowGroup.NUM_ROWS: sum(piece.num_rows for piece in pieces),
+                }
+            ),
         )
-        if 6 in struct:
-            struct[6] = (I64, self._sink.size_bytes - start)
+        size = spec.RowGroup.TOTAL_COMPRESSED_SIZE
+        if size in struct:
+            struct[size] = spec.entry(size, self._sink.size_bytes - start)
         set_ordinal(struct, len(self._groups), start)
         return struct
 
@@ -232,12 +259,15 @@ class PartWriter:
     def _put_bloom_filter(self, extra: _Extras) -> None:
         if extra.bloom_filter is None:
             return
-        meta: Struct = value(extra.chunk, 3)
-        meta[14] = (I64, self._sink.size_bytes)
+        meta: Struct = value(extra.chunk, spec.ColumnChunk.META_DATA)
+        place = spec.ColumnMetaData.BLOOM_FILTER_OFFSET
+        meta[place] = spec.entry(place, self._sink.size_bytes)
         self.copy(extra.file, extra.bloom_filter)
 
-    def _put_index(self, chunk: Struct, field: int, data: bytes) -> None:
-        place: Struct = {field: (I64, self._sink.size_bytes), field + 1: (I32, len(data))}
+    def _put_index(
+        self, chunk: Struct, offset: spec.Field, length: spec.Field, data: bytes
+    ) -> None:
+        place = spec.struct_of({offset: self._sink.size_bytes, length: len(data)})
         ordered = with_fields(chunk, place)  # some readers want ascending field ids
         chunk.clear()
         chunk.update(ordered)
@@ -247,14 +277,14 @@ class PartWriter:
 def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:
     """Return the ``ColumnChunk`` of bytes that moved by ``shift``; fields not set stay so."""
     meta = dict(chunk.meta)
-    for field in (9, 10, 11):  # data, index and dictionary page
+    for field in _PAGE_OFFSETS:
         offset = value(meta, field)
         if offset:
-            meta[field] = (I64, offset + shift)
-    struct = dict(chunk.struct)
-    struct[3] = (STRUCT, meta)
-    if value(struct, 2):
-        struct[2] = (I64, value(struct, 2) + shift)
+            meta[field] = spec.entry(field, offset + shift)
+    struct = {**chunk.struct, spec.ColumnChunk.META_DATA: (STRUCT, meta)}
+    place = spec.ColumnChunk.FILE_OFFSET
+    if value(struct, place):
+        struct[place] = spec.entry(place, value(struct, place) + shift)
     return struct
 
 
@@ -264,41 +294,45 @@ def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int)
     Kept from the source: type, path, key-value metadata, Bloom filter. Statistics are those of the
     rows kept, or absent; geospatial statistics are absent.
     """
-    meta = {field: entry for field, entry in chunk.meta.items() if field not in (10, 11, 16, 17)}
-    changes: Struct = {
-        2: (LIST, thrift.Sequence(I32, list(new.encodings))),
-        4: (I32, new.codec),
-        5: (I64, new.num_values),
-        6: (I64, new.uncompressed_bytes),
-        7: (I64, num_bytes),
-        9: (I64, position + new.first_data_page),
+    names = spec.ColumnMetaData
+    meta = {field: entry for field, entry in chunk.meta.items() if field not in _NOT_KEPT}
+    changes: dict[spec.Field, Any] = {
+        names.ENCODINGS: new.encodings,
+        names.CODEC: new.codec,
+        names.NUM_VALUES: new.num_values,
+        names.TOTAL_UNCOMPRESSED_SIZE: new.uncompressed_bytes,
+        names.TOTAL_COMPRESSED_SIZE: num_bytes,
+        names.DATA_PAGE_OFFSET: position + new.first_data_page,
     }
     if new.has_dictionary:
-        changes[11] = (I64, position)
+        changes[names.DICTIONARY_PAGE_OFFSET] = position
     if new.statistics is not None:
-        changes[12] = (STRUCT, new.statistics)
-    else:
-        meta.pop(12, None)
-    if 13 in meta:
-        stats: list[Struct] = [
-            {1: (I32, kind), 2: (I32, encoding), 3: (I32, count)}
-            for kind, encoding, count in new.encoding_stats
-        ]
-        changes[13] = (LIST, thrift.Sequence(STRUCT, stats))
-    if new.size_statistics is not None and 16 in chunk.meta:
-        changes[16] = (STRUCT, new.size_statistics)
-    struct = {field: entry for field, entry in chunk.struct.items() if field not in (4, 5, 6, 7)}
-    if value(struct, 2):  # some writers name the chunk's beginning, some its end
-        at_end = value(struct, 2) >= chunk.range.end
-        struct[2] = (I64, position + (num_bytes if at_end else 0))
-    return with_fields(struct, {3: (STRUCT, with_fields(meta, changes))})
+        changes[names.STATISTICS] = new.statistics
+    if names.ENCODING_STATS in meta:
+        changes[names.ENCODING_STATS] = map(_encoding_stats, new.encoding_stats)
+    if new.size_statistics is not None and names.SIZE_STATISTICS in chunk.meta:
+        changes[names.SIZE_STATISTICS] = new.size_statistics
+    gone = (*_OFFSET_INDEX, *_COLUMN_INDEX)
+    struct = {field: entry for field, entry in chunk.struct.items() if field not in gone}
+    place = spec.ColumnChunk.FILE_OFFSET
+    if value(struct, place):  # some writers name the chunk's beginning, some its end
+        at_end = value(struct, place) >= chunk.range.end
+        struct[place] = spec.entry(place, position + (num_bytes if at_end else 0))
+    made = with_fields(meta, spec.struct_of(changes))
+    return with_fields(struct, spec.struct_of({spec.ColumnChunk.META_DATA: made}))
+
+
+@lru_cache(1024)
+def _encoding_stats(counted: tuple[int, int, int]) -> Struct:
+    fields = spec.PageEncodingStats.fields.values()
+    return spec.struct_of(dict(zip(fields, counted, strict=True)))
 
 
 def drop_bloom_filter(chunk: Struct) -> None:
     """Take the Bloom filter from a ``ColumnChunk`` whose values are not those of one source."""
-    meta: Struct = value(chunk, 3)
-    for field in (14, 15):
-        meta.pop(field, None)
+    meta: Struct = value(chunk, spec.ColumnChunk.META_DATA)
+    meta.pop(spec.ColumnMetaData.BLOOM_FILTER_OFFSET, None)
+    meta.pop(spec.ColumnMetaData.BLOOM_FILTER_LENGTH, None)
 
 
 def drop_half_known_bounds(groups: Sequence[Struct]) -> None:
@@ -309,27 +343,33 @@ def drop_half_known_bounds(groups: Sequence[Struct]) -> None:
     are compared only where a cut chunk has lost its bounds.
     """
     for position in {at for group in groups for at in _cut_without_bounds(group)}:
-        metas = [value(value(group, 1).items[position], 3) for group in groups]
+        metas = [_meta(group, position) for group in groups]
         known = [meta for meta in metas if _bounds_of(meta)]
         for meta in known if len(known) < len(metas) else ():
             kept = {
                 field: entry for field, entry in _statistics(meta).items() if field not in _BOUNDS
             }
-            meta[12] = (STRUCT, kept)
+            meta[spec.ColumnMetaData.STATISTICS] = (STRUCT, kept)
+
+
+def _meta(group: Struct, position: int) -> Struct:
+    chunks = value(group, spec.RowGroup.COLUMNS).items
+    return value(chunks[position], spec.ColumnChunk.META_DATA)  # type: ignore[no-any-return]
 
 
 def _cut_without_bounds(group: Struct) -> list[int]:
-    columns = value(group, 1).items
-    return [
-        position
-        for position, chunk in enumerate(columns)
-        if not isinstance(value(value(chunk, 3), 12), Raw) and not _bounds_of(value(chunk, 3))
-    ]
+    found = []
+    for position in range(len(value(group, spec.RowGroup.COLUMNS).items)):
+        meta = _meta(group, position)
+        is_cut = not isinstance(value(meta, spec.ColumnMetaData.STATISTICS), Raw)
+        if is_cut and not _bounds_of(meta):
+            found.append(position)
+    return found
 
 
 def _statistics(meta: Struct) -> Struct:
-    found = value(meta, 12, {})
-    return thrift.decode(found)[0] if isinstance(found, Raw) else found
+    found = value(meta, spec.ColumnMetaData.STATISTICS, {})
+    return spec.read(spec.Statistics, found) if isinstance(found, Raw) else found
 
 
 def _bounds_of(meta: Struct) -> list[int]:

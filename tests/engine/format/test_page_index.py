@@ -70,7 +70,7 @@ def test_an_offset_index_survives_the_round_trip(locations, counted, rest):
 
 
 def test_an_offset_index_of_another_form_is_read_too():
-    page = {1: (I64, 4), 2: (I64, 10), 3: (I64, 0)}  # a size as i64: no known writer's form
+    page = {1: (I64, 4), 3: (I64, 0), 2: (I32, 10)}  # in an order of fields that no writer has
     raw = thrift.encode({1: (LIST, Sequence(STRUCT, [page]))})
     assert OffsetIndex.decode(raw).locations == (PageLocation(4, 10, 0),)
 

@@ -1,0 +1,364 @@
+"""Row groups made of small chunks: Arrow reads the rows of all columns at once, and writes them.
+
+To cut or put together a chunk page by page takes a millisecond of Python, however small it is. In a
+file of thousands of columns, or of row groups of a few rows, chunks are smaller than what Arrow
+encodes in that time. So where chunks are small on the average, their rows are decoded and encoded
+by Arrow, all columns in one call each; the chunks are then taken out of the file that it wrote.
+
+As everywhere, values are read by physical type (:mod:`engine.format.one_column`), so bits survive;
+codec, page version, use of dictionaries, encodings and checksums are the source's, or those asked
+for; bounds are those of the values. Not kept: level histograms.
+
+Not covered: columns below groups, whose levels Arrow would arrange anew, and whatever Arrow does
+not write: :func:`engine.small_chunks.are_small` says no. Where Arrow cannot read the rows,
+:func:`small_chunk` has none to give, and they are made page by page, which names the damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import BadStructure, InternalError
+from engine.format import spec, thrift
+from engine.format import statistics as st
+from engine.format.chunk_table import DICTIONARY_ENCODINGS, read_chunk_table
+from engine.format.footer import (
+    MAGIC,
+    TAIL_BYTES,
+    Codec,
+    ColumnChunk,
+    Encoding,
+    Footer,
+    Type,
+    footer_range,
+    value,
+)
+from engine.format.one_column import flat_columns_footer
+from engine.format.one_page import ENCODING_NAMES, as_ordered
+from engine.format.page_index import ASCENDING, PageLocation
+from engine.format.page_table import read_page_table
+from engine.format.pages import (
+    PageHeader,
+    PageType,
+    page_version,
+    read_page_header,
+    skim_header,
+)
+from engine.format.thrift import Raw, Struct
+from engine.layout import OpenFile
+from engine.model import Recoding
+from engine.page_maps import HEADER_BYTES, counted_pages
+from engine.small_chunks import ARROW_CODECS, MOST_PLAIN_BYTES, are_small
+from engine.writers.chunk import ChunkOut, NewChunk, Piece
+
+_FAILED = (pa.ArrowException, OSError, BadStructure)
+_ARROW_ORDERS = {st.Order.SIGNED, st.Order.BYTES}  # Arrow's own, by physical type
+
+
+def small_chunk(
+    pieces: Sequence[Piece], column: int, out: ChunkOut, *, recoding: Recoding
+) -> NewChunk | None:
+    """Make one column's chunk of all pieces; see :class:`engine.writers.chunk.ChunkMaker`.
+
+    None if chunks are not small, or Arrow cannot read the rows; nothing is written then. The first
+    column that is asked for makes all; they are kept with the first row group until the last is.
+    """
+    file, row_group = pieces[0].file, pieces[0].row_group
+    kept = file.notes(row_group).setdefault("small rows", {})
+    key = tuple((id(piece.file), *piece[1:]) for piece in pieces)
+    if key not in kept:
+        kept[key] = _rows(pieces, recoding)
+    made: _Rows | None = kept[key]
+    if column == len(file.footer.leaves) - 1:
+        del kept[key]
+    return None if made is None else made.put(column, out)
+
+
+def _rows(pieces: Sequence[Piece], recoding: Recoding) -> _Rows | None:
+    if not are_small([(piece.file, piece.row_group) for piece in pieces], recoding):
+        return None
+    try:
+        return _Rows(pieces, recoding)
+    except _FAILED:
+        return None
+
+
+class _Rows:
+    """Rows of all columns, and the files that Arrow wrote of them."""
+
+    def __init__(self, pieces: Sequence[Piece], recoding: Recoding) -> None:
+        self.leaves = pieces[0].file.footer.leaves
+        self.models = pieces[0].file.row_group(pieces[0].row_group).columns
+        self.orders = _orders(pieces[0].file)
+        self.indexed = [
+            all(p.file.row_group(p.row_group).columns[c].offset_index is not None for p in pieces)
+            for c in range(len(self.leaves))
+        ]
+        self.rows = pa.concat_tables([_read(run) for run in _runs(pieces)])
+        self.recoding = recoding
+        header = _first_page(pieces[0])
+        self.has_crc = header.crc is not None
+        self.page_type = _PAGE_TYPES[recoding.page_version or page_version(header)]
+        every = range(len(self.leaves))
+        written = self._written(
+            every, [column for column in every if self._wants_dictionary(column)]
+        )
+        self.places = [(written, column) for column in every]
+        # Readers are known that cannot read indices of no bits, as Arrow writes them then.
+        constant = [column for column in every if written.num_entries(column) in (0, 1)]
+        if constant:
+            plain = self._written(constant, [])
+            for place, column in enumerate(constant):
+                self.places[column] = plain, place
+
+    def _wants_dictionary(self, column: int) -> bool:
+        if self.leaves[column].physical is Type.BOOLEAN:
+            return False
+        if self.recoding.dictionary is not None:
+            return self.recoding.dictionary
+        return any(e in DICTIONARY_ENCODINGS for e in self.models[column].encodings)
+
+    def _written(self, columns: Sequence[int], dictionaries: Sequence[int]) -> _Written:
+        """Return some columns in a file, those of ``dictionaries`` encoded so."""
+        names = [self.rows.column_names[column] for column in columns]
+        models = [self.models[column] for column in columns]
+        codec = self.recoding.codec
+        codecs = [ARROW_CODECS[Codec(m.codec if codec is None else codec)] for m in models]
+        by_dictionary = set(dictionaries)
+        encodings = {
+            name: _plain_encoding(model)
+            for name, model, column in zip(names, models, columns, strict=True)
+            if column not in by_dictionary
+        }
+        # By its version Arrow chooses how it names the encoding of indices.
+        old_names = any(Encoding.PLAIN_DICTIONARY in model.encodings for model in models)
+        sink = pa.BufferOutputStream()
+        pq.write_table(
+            self.rows.select(list(columns)),
+            sink,
+            version="1.0" if old_names else "2.6",
+            compression=dict(zip(names, codecs, strict=True)),
+            compression_level=self.recoding.level,
+            use_dictionary=[self.rows.column_names[column] for column in dictionaries] or False,
+            column_encoding=encodings or None,
+            data_page_version="2.0" if self.page_type is PageType.DATA_V2 else "1.0",
+            write_page_index=any(self.indexed[column] for column in columns),
+            write_page_checksum=self.has_crc,
+            store_schema=False,
+            dictionary_pagesize_limit=MOST_PLAIN_BYTES,  # else pages change their encoding
+            row_group_size=max(1, self.rows.num_rows),
+        )
+        return _Written(sink.getvalue(), len(columns), self.rows.num_rows)
+
+    def put(self, column: int, out: ChunkOut) -> NewChunk:
+        """Send a column's chunk out, and tell what is true of it."""
+        written, place = self.places[column]
+        made = written.made
+        start, length = written.starts[place], int(made.compressed_bytes[0, place])
+        out.write(written.data[start : start + length])
+        encodings = made.encoding_sets[int(made.encodings[0, place])]
+        codec = int(made.codecs[0, place])
+        if self.recoding.codec is None and codec != self.models[column].codec:
+            raise InternalError("Arrow wrote another codec than it was asked for")
+        return NewChunk(
+            codec=codec,
+            num_values=self.rows.num_rows,
+            uncompressed_bytes=int(made.uncompressed_bytes[0, place]),
+            first_data_page=int(made.data_page_offsets[0, place]) - start,
+            has_dictionary=bool(made.dictionary_offsets[0, place]),
+            encodings=list(encodings),
+            encoding_stats=written.encoding_stats(place, encodings, self.page_type),
+            statistics=self._statistics(column),
+            pages=written.locations(place) if self.indexed[column] else None,
+            column_index=self._column_index(column) if self.indexed[column] else None,
+        )
+
+    def _statistics(self, column: int) -> Struct | Raw | None:
+        """Return the statistics of the rows, if the source has any."""
+        raw = value(self.models[column].meta, spec.ColumnMetaData.STATISTICS)
+        if raw is None:
+            return None
+        if self.orders[column] in _ARROW_ORDERS:
+            written, place = self.places[column]
+            return Raw(written.made.statistics[0][place]) or None
+        facts = spec.read(spec.Statistics, raw)
+        return st.chunk_statistics(facts, self._bounds(column), self.orders[column])
+
+    def _bounds(self, column: int) -> st.Bounds:
+        """Return the bounds of the rows of a column that Arrow compares otherwise."""
+        rows = self.rows.column(column).combine_chunks()
+        if rows.null_count == len(rows):
+            return st.Bounds(is_empty=True, null_count=len(rows), nan_count=0)
+        return st.bounds_of(as_ordered(self.leaves[column], rows), self.orders[column])
+
+    def _column_index(self, column: int) -> bytes | None:
+        """Return the column index; for other orders than Arrow's, if there is only one page."""
+        if self.models[column].column_index is None:
+            return None
+        written, place = self.places[column]
+        if self.orders[column] in _ARROW_ORDERS:
+            return written.column_index(place)
+        bounds = self._bounds(column)
+        is_known = bounds.is_empty or (bounds.min is not None and bounds.max is not None)
+        if written.num_pages(place) != 1 or not is_known:
+            return None
+        return thrift.encode(_one_page_index(bounds, self.orders[column]))
+
+
+class _Written:
+    """A file of one row group that Arrow wrote, and what its footer says of the columns."""
+
+    def __init__(self, data: Any, num_columns: int, num_rows: int) -> None:
+        self.data = data
+        footer_place = footer_range(data[-TAIL_BYTES:].to_pybytes(), len(data))
+        footer = Footer(self._bytes(*footer_place))
+        self.made = made = read_chunk_table(footer, num_columns)
+        self.starts: list[int] = made.starts[0].tolist()
+        indexes = [
+            self._bytes(offset, length)
+            for offset, length in zip(
+                made.offset_index_offsets[0], made.offset_index_bytes[0], strict=True
+            )
+        ]
+        rows = np.full(num_columns, num_rows)
+        self._pages = read_page_table(indexes, made.starts[0], made.compressed_bytes[0], rows)
+        self._first_pages: list[int] = self._pages.begins.tolist()
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        return self.data[int(offset) : int(offset) + int(length)].to_pybytes()  # type: ignore[no-any-return]
+
+    def num_entries(self, column: int) -> int | None:
+        """Return the entries of a column's dictionary, None if it has none."""
+        if not self.made.dictionary_offsets[0, column]:
+            return None
+        header = skim_header(self._bytes(self.starts[column], HEADER_BYTES))
+        assert header is not None
+        return header.num_values
+
+    def num_pages(self, column: int) -> int:
+        """Return the data pages of a column that has an offset index."""
+        return self._first_pages[column + 1] - self._first_pages[column]
+
+    def locations(self, column: int) -> list[PageLocation]:
+        """Return where the data pages of a column lie in its chunk."""
+        first, last = self._first_pages[column : column + 2]
+        pages, start = self._pages, self.starts[column]
+        numbers = (pages.offsets[first:last] - start, pages.sizes[first:last])
+        every = (*numbers, pages.first_rows[first:last])
+        return [
+            PageLocation(*place)
+            for place in zip(*(column.tolist() for column in every), strict=True)
+        ]
+
+    def column_index(self, column: int) -> bytes | None:
+        """Return a column's index as Arrow wrote it."""
+        place = self.made.column_index_offsets[0, column]
+        return self._bytes(place, self.made.column_index_bytes[0, column]) or None
+
+    def encoding_stats(
+        self, column: int, encodings: Sequence[int], page_type: PageType
+    ) -> list[tuple[int, int, int]]:
+        """Return how many pages there are of each kind, as :class:`NewChunk` has it."""
+        num_by_dictionary = int(self.made.num_dictionary_pages[0, column])
+        num_others = int(self.made.num_pages[0, column]) - num_by_dictionary
+        found = []
+        if self.made.dictionary_offsets[0, column]:
+            found.append((int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
+        for encoding in encodings:
+            number = num_by_dictionary if encoding in DICTIONARY_ENCODINGS else num_others
+            if number and encoding != Encoding.RLE:
+                found.append((int(page_type), int(encoding), number))
+        return found
+
+
+def _one_page_index(bounds: st.Bounds, order: st.Order) -> Struct:
+    low, high = bounds.min or b"", bounds.max or b""
+    if order is st.Order.FLOAT and not bounds.is_empty:
+        low = st.signed_zero(low, is_upper=False) or b""
+        high = st.signed_zero(high, is_upper=True) or b""
+    names = spec.ColumnIndex
+    return spec.struct_of(
+        {
+            names.NULL_PAGES: [thrift.TRUE if bounds.is_empty else thrift.FALSE],
+            names.MIN_VALUES: [low],
+            names.MAX_VALUES: [high],
+            names.BOUNDARY_ORDER: ASCENDING,
+            names.NULL_COUNTS: [bounds.null_count],
+        }
+    )
+
+
+_PAGE_TYPES = {1: PageType.DATA, 2: PageType.DATA_V2}
+
+
+def _plain_encoding(chunk: ColumnChunk) -> str:
+    """Return the name of the encoding that a chunk's values have where they are no indices."""
+    used = [encoding for _, encoding in counted_pages(chunk)]
+    if not used:  # the list names levels as well
+        used = [encoding for encoding in chunk.encodings if encoding != Encoding.RLE]
+    known = [e for e in used if e in ENCODING_NAMES and e != Encoding.PLAIN]
+    return ENCODING_NAMES[Encoding(known[-1])] if known else "PLAIN"
+
+
+def _orders(file: OpenFile) -> list[st.Order]:
+    found: list[st.Order] | None = file.notes(None).get("orders")
+    if found is None:
+        orders = value(file.footer.struct, spec.FileMetaData.COLUMN_ORDERS)
+        found = [st.order_of(leaf, orders) for leaf in file.footer.leaves]
+        file.notes(None)["orders"] = found
+    return found
+
+
+def _runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Return pieces of one file each, in order."""
+    return [list(run) for _, run in groupby(pieces, key=lambda piece: id(piece.file))]
+
+
+def _first_page(piece: Piece) -> PageHeader:
+    """Return the header of the row group's first data page, which stands for all."""
+    where = piece.file.row_group(piece.row_group).columns[0].range
+    data = piece.file.source.read(where.offset, where.length)
+    header = read_page_header(data)
+    return header if header.is_data else read_page_header(data, header.total_bytes)
+
+
+def _read(pieces: Sequence[Piece]) -> Any:
+    """Return the rows of consecutive pieces of one file, by physical type.
+
+    What is read of a single row group that is cut is kept for the other parts.
+    """
+    file = pieces[0].file
+    notes = file.notes(pieces[0].row_group)
+    every = notes.get("small table") if len(pieces) == 1 else None
+    if every is None:
+        every = _read_groups(file, [piece.row_group for piece in pieces])
+        if len(pieces) == 1 and not pieces[0].is_whole:
+            notes["small table"] = every
+    start = pieces[0].start_row
+    return every.slice(start, sum(piece.num_rows for piece in pieces))
+
+
+def _read_groups(file: OpenFile, row_groups: Sequence[int]) -> Any:
+    groups = [file.row_group(row_group) for row_group in row_groups]
+    places = [chunk.range for group in groups for chunk in group.columns]
+    # A dictionary at byte 0 would count as none; before the first chunk is the magic at least.
+    start = min(place.offset for place in places) - len(MAGIC)
+    end = max(place.end for place in places)
+    tiny = flat_columns_footer(
+        file.footer.leaves, [(group.num_rows, group.columns) for group in groups], start
+    )
+    handle = pa.BufferReader(file.source.read(start, end - start))
+    metadata = pq.read_metadata(pa.BufferReader(tiny))
+    reader = pq.ParquetFile(
+        handle, metadata=metadata, pre_buffer=False, page_checksum_verification=True
+    )
+    table = reader.read(use_threads=False)
+    if table.num_rows != sum(group.num_rows for group in groups):
+        raise BadStructure("Arrow read another number of rows than the footer claims")
+    return table
