@@ -8,7 +8,7 @@ use it, Bloom filters, a footer entry.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -35,15 +35,33 @@ class Inside(NamedTuple):
         rows: some rows of the row group, ascending, from the page's first to the one behind it.
         sums: bytes of the page before each of ``rows``.
         uncertain_share: by which some of its rows may be larger as a page of their own.
+        bounds_bytes: between each two of ``rows``: what bounds of the chunk may take in a footer,
+            where the longest value is one; empty if that is little.
     """
 
     rows: Sequence[int]
     sums: Sequence[float]
     uncertain_share: float
+    bounds_bytes: Sequence[int] = ()
+
+    def uncertain(self, start: int, stop: int) -> float:
+        """Return the bytes by which rows may make a part larger than expected."""
+        first, last = bisect_right(self.rows, start) - 1, bisect_left(self.rows, stop)
+        share = self.uncertain_share * (self.before(stop) - self.before(start))
+        return share + max(self.bounds_bytes[max(0, first) : last], default=0)
 
     def before(self, row: int) -> float:
         """Return the bytes of the page before a row."""
         return _between(self.rows, self.sums, row)
+
+    @property
+    def unevenness(self) -> float:
+        """The most by which bytes are elsewhere than rows are, as a share of the page's."""
+        first, num_rows = self.rows[0], self.rows[-1] - self.rows[0]
+        pairs = zip(self.rows, self.sums, strict=True)
+        return max(
+            abs(size / (self.sums[-1] or 1) - (row - first) / num_rows) for row, size in pairs
+        )
 
 
 class CutColumn(NamedTuple):
@@ -147,8 +165,11 @@ class Curve:
         total = 0.0
         for column, page, size in self._rewritten(start_row, stop_row):
             inside = column.insides.get(page)
-            share = _UNCERTAIN_SHARE if inside is None else inside.uncertain_share
-            total += share * size + _UNCERTAIN_BYTES_PER_PAGE
+            if inside is None:
+                total += _UNCERTAIN_SHARE * size
+            else:
+                total += inside.uncertain(start_row, stop_row)
+            total += _UNCERTAIN_BYTES_PER_PAGE
         return round(total)
 
     def unseen(self, row: int, most_bytes: float) -> list[tuple[int, int]]:

@@ -261,8 +261,15 @@ def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
             raise TargetTooSmall(
                 f"a part that holds only row {row} takes about {need} bytes (schema and "
                 f"dictionaries included), over the {target} that it may have; raise --target-size"
+                f"{_advice_on_dictionaries(ruler, row, need)}"
             )
         ruler.read(ruler.locate(row)[0])
+
+
+def _advice_on_dictionaries(ruler: Ruler, row: int, num_bytes: int) -> str:
+    position, inside = ruler.locate(row)
+    is_most = ruler.read(position).repeated(inside) > num_bytes / 2
+    return ", or have parts without dictionaries by --no-dictionary" if is_most else ""
 
 
 # -- by row groups -------------------------------------------------------------------------------

@@ -30,6 +30,9 @@ CurveOf = Callable[[int], Curve]
 
 _UNSEEN_SHARE = 0.04  # of a part: pages at a cut that are taken to be even
 _STEP_SHARE = 0.005  # of a part: what is taken to be even inside a page that was looked into
+_EVEN_SHARE = 0.02  # of a page: by so much its bytes may be elsewhere than its rows
+# As many pages that are even, and have as many bytes a row, stand for others of their column.
+_ENOUGH_ALIKE, _ALIKE_SHARE = 2, 0.1
 
 
 class InsideOf(Protocol):
@@ -55,7 +58,7 @@ class Ruler:
         layout: the sources, in bytes of the parts.
         curve_of: the inside of a row group, by its position.
         inside_of: the inside of a page.
-        sees_all: whether pages at a cut are looked into however small they are.
+        sees_all: whether pages at a cut are looked into however small they are, or like others.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Ruler:
         self._curve_of = curve_of
         self._inside_of = inside_of
         self.sees_all = sees_all
+        self._even_densities: dict[int, list[float]] = {}  # bytes a row of even pages, by column
         self._unseen_share = 0.0 if sees_all else _UNSEEN_SHARE
         self._curves: dict[int, Curve] = {}
         self._rough: dict[int, Curve] = {}
@@ -97,22 +101,32 @@ class Ruler:
             curve = self.read(position)
             first, end = self.layout.first_rows[position : position + 2]
             unseen = {
-                (column, page): curve.columns[column].new_sizes[page]
+                (column, page): None
                 for row in rows
                 if first < row < end
                 for column, page in curve.unseen(row - first, self._unseen_share * part_bytes)
             }
             if unseen:
                 step_bytes = _STEP_SHARE * part_bytes
-                insides = {
-                    place: self._inside_of(
-                        position, *place, num_bytes=num_bytes, step_bytes=step_bytes
-                    )
-                    for place, num_bytes in unseen.items()
-                }
+                insides = {place: self._inside(position, *place, step_bytes) for place in unseen}
                 self._curves[position] = curve.seen(insides)
                 is_new = True
         return is_new
+
+    def _inside(self, position: int, column: int, page: int, step_bytes: float) -> Inside | None:
+        """Look into a page, unless it is like others of its column that were found to be even."""
+        cut = self._curves[position].columns[column]
+        first, stop = cut.pages.rows(page)
+        density = cut.new_sizes[page] / max(1, stop - first)
+        even = self._even_densities.setdefault(column, [])
+        alike = [other for other in even if abs(other - density) <= _ALIKE_SHARE * density]
+        if len(alike) >= _ENOUGH_ALIKE and not self.sees_all:
+            return None
+        num_bytes = cut.new_sizes[page]
+        inside = self._inside_of(position, column, page, num_bytes=num_bytes, step_bytes=step_bytes)
+        if inside is not None and inside.unevenness <= _EVEN_SHARE:
+            even.append(density)
+        return inside
 
     def is_read(self, position: int) -> bool:
         """Whether the pages of a row group are known."""
