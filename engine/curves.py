@@ -45,10 +45,11 @@ class Inside(NamedTuple):
     bounds_bytes: Sequence[int] = ()
 
     def uncertain(self, start: int, stop: int) -> float:
-        """Return the bytes by which rows may make a part larger than expected."""
+        """Return the bytes by which rows, those of the page, may make a part larger."""
+        start, stop = max(start, self.rows[0]), min(stop, self.rows[-1])
         first, last = bisect_right(self.rows, start) - 1, bisect_left(self.rows, stop)
         share = self.uncertain_share * (self.before(stop) - self.before(start))
-        return share + max(self.bounds_bytes[max(0, first) : last], default=0)
+        return share + max(self.bounds_bytes[first:last], default=0)
 
     def before(self, row: int) -> float:
         """Return the bytes of the page before a row."""
