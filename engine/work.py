@@ -339,8 +339,9 @@ def _check(task: PartTask, assembled: Assembled, size_bytes: int) -> None:
     if task.target_bytes is not None and size_bytes > task.target_bytes:
         raise OverTarget(
             f"{part.name} came out at {size_bytes} bytes ({part.predicted_bytes} were expected), "
-            f"over the target of {task.target_bytes}; it was not published; ask for --parts "
-            f"{task.num_parts + 1} instead of a size, and please report this file's layout"
+            f"over the target of {task.target_bytes}; it was not published",
+            index=part.index,
+            size_bytes=size_bytes,
         )
     if assembled.num_rows != part.num_rows:
         raise InternalError(

@@ -237,6 +237,8 @@ def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
         click.echo(f"  and {len(reasons) - 5} more (--json lists all)")
     for lost in found.lost:
         click.secho(f"  not kept: {lost}", fg="yellow")
+    if found.growth:
+        click.secho(f"  {found.growth}", fg="yellow")
     run = f"{format_bytes(run_bytes)} for the run" if run_bytes else "which does not fit"
     click.echo(
         f"memory: {format_bytes(found.memory_bytes)} for the most demanding part, {run}; budget "
@@ -285,6 +287,8 @@ def split_result(result: SplitResult) -> None:
         click.secho(note, fg="yellow")
     for item in manifest.lost:
         click.secho(f"not kept: {item}", fg="yellow")
+    if manifest.growth:
+        click.secho(manifest.growth, fg="yellow")
 
 
 def verification(result: Verification) -> None:

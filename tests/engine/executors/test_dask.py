@@ -154,6 +154,35 @@ def test_an_error_of_a_part_comes_through_and_no_part_is_published(
     assert parts_contents(tmp_path / "parts") == {}
 
 
+class Late:
+    """Stands in for ``write_part``: the first part ends only behind the second."""
+
+    write_part = staticmethod(executor.write_part)
+    second_ended = threading.Event()
+
+    @classmethod
+    def write(cls, task: PartTask) -> Receipt:
+        if task.part.index == 0:
+            assert cls.second_ended.wait(60)
+        try:
+            return cls.write_part(task)
+        finally:
+            if task.part.index == 1:
+                cls.second_ended.set()
+
+
+def test_the_first_part_over_the_target_is_told_whichever_ended_first(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The next plan starts from it, and must not depend on chance."""
+    monkeypatch.setattr(executor, "write_part", Late.write)
+    tasks = [replace(task, target_bytes=1000) for task in tasks_of(source, tmp_path / "parts")]
+    with pytest.raises(OverTarget) as caught:
+        run_parts(tasks, Resources("threads", 2, MIB << 10), on_receipt=lambda receipt: None)
+    assert caught.value.index == 0
+    assert caught.value.size_bytes > 1000
+
+
 def test_no_tasks_start_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(executor, "_client", None)
     run_parts([], Resources("threads", 1, MIB), on_receipt=lambda receipt: None)
