@@ -205,7 +205,14 @@ class Ledger:
         if sum(receipt.num_rows for receipt in ordered) != plan.num_rows:
             raise InternalError("the parts do not hold all rows")
         manifest = Manifest(
-            plan.plan_id, version, plan.sources, plan.settings, plan.num_rows, ordered, plan.lost
+            plan.plan_id,
+            version,
+            plan.sources,
+            plan.settings,
+            plan.num_rows,
+            ordered,
+            plan.lost,
+            plan.source_notes,
         )
         sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
         for receipt in ordered:
@@ -246,6 +253,7 @@ class Ledger:
             num_rows=data["num_rows"],
             parts=tuple(_receipt(part) for part in data["parts"]),
             lost=tuple(data["lost"]),
+            source_notes=tuple(data.get("source_notes", ())),
         )
 
     def plan(self) -> SplitPlan:
@@ -316,7 +324,8 @@ def _plan(data: dict[str, Any]) -> SplitPlan:
         for part in data["parts"]
     )
     sources = tuple(_source(source) for source in data["sources"])
-    return SplitPlan(**data | {"sources": sources, "parts": parts, "lost": tuple(data["lost"])})
+    texts = {name: tuple(data.get(name, ())) for name in ("lost", "source_notes")}
+    return SplitPlan(**data | {"sources": sources, "parts": parts} | texts)
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:

@@ -130,7 +130,8 @@ class SplitPlan:
     ``lost`` lists what of the source's metadata the parts cannot keep, with the reason.
     ``footers_memory_bytes`` is what footers take in the process that plans and hands parts over.
     ``revision`` counts the plans before this one, of the same id: each had a part that came out
-    over the target, so this one leaves more room.
+    over the target, so this one leaves more room. ``source_notes``: what of the
+    sources' folders was passed over, or is taken more than once; a sentence each.
     """
 
     plan_id: str
@@ -141,6 +142,7 @@ class SplitPlan:
     lost: tuple[str, ...] = ()
     footers_memory_bytes: int = 0
     revision: int = 0
+    source_notes: tuple[str, ...] = ()
 
     @property
     def predicted_bytes(self) -> int:
@@ -195,6 +197,7 @@ class Manifest:
     num_rows: int
     parts: tuple[Receipt, ...]
     lost: tuple[str, ...] = ()
+    source_notes: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 from engine import memory
 from engine.curves import Curve, read_curve
-from engine.errors import BadSetting, DestinationInSource, OverBudget, OverTarget
+from engine.errors import BadSetting, DestinationInSource, NotPlainFolder, OverBudget, OverTarget
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.layout import close_files, open_file, read_layout
+from engine.layout import OpenFile, close_files, open_file, read_layout
 from engine.manifest import Ledger
 from engine.model import PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
 from engine.planner import make_plan, plan_id
@@ -26,6 +26,7 @@ from engine.sizes import MOST_REVISIONS, Sizes
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
 from engine.storage.access import current
 from engine.storage.base import redacted
+from engine.storage.folders import partitions_refusal
 from engine.version import __version__
 from engine.work import PartTask, part_memory_bytes
 
@@ -58,15 +59,36 @@ def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
 
     Raises:
         NoSource: nothing matches.
+        NotPlainFolder: a folder holds more, or less, than its files say.
     """
+    return _found(patterns)[0]
+
+
+def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
+    """Describe the files that sources stand for; and what is to be said about them."""
     if not patterns:
         raise BadSetting("no source given")
-    return tuple(store.stat(path) for store, path in expand_all(patterns))
+    found = expand_all(patterns)
+    if found.problems:
+        raise NotPlainFolder(found.problems[0])
+    files = tuple(store.stat(path) for store, path in found.files)
+    if found.partition_columns:
+        # All files have one schema, which is seen to later: one footer says it.
+        opened = OpenFile(files[0])
+        try:
+            held = {leaf.path[0] for leaf in opened.footer.leaves}
+        finally:
+            opened.source.close()
+        lost = [name for name in found.partition_columns if name not in held]
+        if lost:
+            raise NotPlainFolder(partitions_refusal(lost))
+    return files, found.notes
 
 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
-    return _plan(_chosen(find_sources(patterns), settings), settings)
+    files, notes = _found(patterns)
+    return replace(_plan(_chosen(files, settings), settings), source_notes=notes)
 
 
 def _chosen(files: tuple[SourceFile, ...], settings: Settings) -> tuple[SourceFile, ...]:
@@ -125,7 +147,8 @@ def split_files(
     started = time.monotonic()
     memory.forget_own_peak()
     store, folder = open_storage(destination)
-    files = _chosen(find_sources(patterns), settings)
+    files, notes = _found(patterns)
+    files = _chosen(files, settings)
     _check_apart(patterns, files, settings, folder)
     places = [folder, *(file.path for file in files)]
     _check_transfer(places, settings)
@@ -137,6 +160,7 @@ def split_files(
         ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
         stack.enter_context(ahead or nullcontext())
         plan = _plan(files, settings, ledger.revision(plan_id(files, settings, __version__)))
+        plan = replace(plan, source_notes=notes)
         while True:
             _check_part_sizes(plan, store)
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
@@ -165,7 +189,7 @@ def _plan_again(
     revised = _plan(files, settings, plan.revision + 1)
     if [part.num_rows for part in revised.parts] == [part.num_rows for part in plan.parts]:
         raise error
-    return revised
+    return replace(revised, source_notes=plan.source_notes)
 
 
 def _carry_out(
