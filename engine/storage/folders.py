@@ -273,8 +273,9 @@ def table_refusal(place: str, kind: str) -> str:
     article = "an" if kind == "Iceberg" else "a"
     live = "DeltaTable(...).file_uris() of deltalake" if kind == "Delta" else "its own reader"
     return (
-        f"{place} is {article} {kind} table, and rows that it removed would come back from its files: name "
-        f"its live files themselves, as {live} lists them, or write the table out as plain files"
+        f"{place} is {article} {kind} table, and rows that it removed would come back from its "
+        f"files: name its live files themselves, as {live} lists them, or write the table out as "
+        "plain files"
     )
 
 
