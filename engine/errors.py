@@ -53,6 +53,12 @@ class NoSource(CallError):
     kind = "call.no-source"
 
 
+class NotPlainFolder(CallError):
+    """A folder is more than its files: partitioned, a table, in a loop, or of mixed names."""
+
+    kind = "call.folder"
+
+
 class TargetTooSmall(CallError):
     """The target size cannot hold one row (or, by row groups, one row group)."""
 

@@ -214,6 +214,7 @@ class Ledger:
             ordered,
             plan.lost,
             plan.growth,
+            plan.source_notes,
         )
         sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
         for receipt in ordered:
@@ -255,6 +256,7 @@ class Ledger:
             parts=tuple(_receipt(part) for part in data["parts"]),
             lost=tuple(data["lost"]),
             growth=data.get("growth", ""),
+            source_notes=tuple(data.get("source_notes", ())),
         )
 
     def plan(self) -> SplitPlan:
@@ -329,10 +331,9 @@ def _plan(data: dict[str, Any]) -> SplitPlan:
         for part in data["parts"]
     )
     sources = tuple(_source(source) for source in data["sources"])
-    lost = tuple(data["lost"])
-    return SplitPlan(
-        **data | {"sources": sources, "parts": parts, "lost": lost, "failed": _failed(data)}
-    )
+    texts = {name: tuple(data.get(name, ())) for name in ("lost", "source_notes")}
+    own = {"sources": sources, "parts": parts, "failed": _failed(data)}
+    return SplitPlan(**data | own | texts)
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:

@@ -141,6 +141,8 @@ class SplitPlan:
     ``revision`` counts the plans before this one, of the same id: each had a part that came out
     over the target. ``failed`` has the first such part of each; this plan starts from their sizes.
     ``growth`` says by how much the parts are larger than the sources, and why; empty if by little.
+    ``source_notes``: what of the sources' folders was passed over, or is taken more than once; a
+    sentence each.
     """
 
     plan_id: str
@@ -153,6 +155,7 @@ class SplitPlan:
     revision: int = 0
     failed: tuple[Measured, ...] = ()
     growth: str = ""
+    source_notes: tuple[str, ...] = ()
 
     @property
     def predicted_bytes(self) -> int:
@@ -208,6 +211,7 @@ class Manifest:
     parts: tuple[Receipt, ...]
     lost: tuple[str, ...] = ()
     growth: str = ""
+    source_notes: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -18,12 +18,13 @@ from engine.curves import Curve, Inside, read_curve
 from engine.errors import (
     BadSetting,
     DestinationInSource,
+    NotPlainFolder,
     OverBudget,
     OverTarget,
     TargetTooSmall,
 )
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.layout import close_files, open_file, read_layout
+from engine.layout import OpenFile, close_files, open_file, read_layout
 from engine.manifest import Ledger
 from engine.model import Measured, PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
 from engine.planner import make_plan, plan_id
@@ -32,6 +33,7 @@ from engine.sizes import Sizes
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
 from engine.storage.access import current
 from engine.storage.base import redacted
+from engine.storage.folders import partitions_refusal
 from engine.version import __version__
 from engine.work import PartTask, part_memory_bytes
 
@@ -64,15 +66,36 @@ def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
 
     Raises:
         NoSource: nothing matches.
+        NotPlainFolder: a folder holds more, or less, than its files say.
     """
+    return _found(patterns)[0]
+
+
+def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
+    """Describe the files that sources stand for; and what is to be said about them."""
     if not patterns:
         raise BadSetting("no source given")
-    return tuple(store.stat(path) for store, path in expand_all(patterns))
+    found = expand_all(patterns)
+    if found.problems:
+        raise NotPlainFolder(found.problems[0])
+    files = tuple(store.stat(path) for store, path in found.files)
+    if found.partition_columns:
+        # All files have one schema, which is seen to later: one footer says it.
+        opened = OpenFile(files[0])
+        try:
+            held = {leaf.path[0] for leaf in opened.footer.leaves}
+        finally:
+            opened.source.close()
+        lost = [name for name in found.partition_columns if name not in held]
+        if lost:
+            raise NotPlainFolder(partitions_refusal(lost))
+    return files, found.notes
 
 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
-    return _plan(_chosen(find_sources(patterns), settings), settings)
+    files, notes = _found(patterns)
+    return replace(_plan(_chosen(files, settings), settings), source_notes=notes)
 
 
 def _chosen(files: tuple[SourceFile, ...], settings: Settings) -> tuple[SourceFile, ...]:
@@ -170,7 +193,8 @@ def split_files(
     started = time.monotonic()
     memory.forget_own_peak()
     store, folder = open_storage(destination)
-    files = _chosen(find_sources(patterns), settings)
+    files, notes = _found(patterns)
+    files = _chosen(files, settings)
     _check_apart(patterns, files, settings, folder)
     places = [folder, *(file.path for file in files)]
     _check_transfer(places, settings)
@@ -182,7 +206,7 @@ def split_files(
         ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
         stack.enter_context(ahead or nullcontext())
         failed = ledger.failed(plan_id(files, settings, __version__))
-        plan = _plan(files, settings, failed, budget)
+        plan = replace(_plan(files, settings, failed, budget), source_notes=notes)
         while True:
             _check_part_sizes(plan, store)
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
@@ -222,7 +246,8 @@ def _plan_again(
             "be smaller; raise --target-size, or ask for fewer rows a part"
         )
     failed = Measured(part.first_row, part.num_rows, error.size_bytes)
-    return _plan(files, settings, (*plan.failed, failed), budget)
+    revised = _plan(files, settings, (*plan.failed, failed), budget)
+    return replace(revised, source_notes=plan.source_notes)
 
 
 def _carry_out(

@@ -82,7 +82,7 @@ def profile(found: Profile) -> None:
             f"{found.num_rows:,} rows"
         )
         _skew("files", found.skew)
-        _findings(found.findings)
+    _findings(found.findings)
     if len(found) <= _FEW_FILES:
         for item in found:
             _file(item)
@@ -235,6 +235,8 @@ def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
         click.echo(f"  re-encoded: {reason}")
     if len(reasons) > 5:
         click.echo(f"  and {len(reasons) - 5} more (--json lists all)")
+    for note in found.source_notes:
+        click.secho(f"  {note}", fg="yellow")
     for lost in found.lost:
         click.secho(f"  not kept: {lost}", fg="yellow")
     if found.growth:
@@ -284,6 +286,8 @@ def split_result(result: SplitResult) -> None:
         f"\n{result.destination}"
     )
     for note in sorted({note for part in manifest.parts for note in part.store_notes}):
+        click.secho(note, fg="yellow")
+    for note in manifest.source_notes:
         click.secho(note, fg="yellow")
     for item in manifest.lost:
         click.secho(f"not kept: {item}", fg="yellow")
