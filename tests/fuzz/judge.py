@@ -153,17 +153,20 @@ def _compared(
     for name, reader in _READERS.items():
         stage(f"{name} reads the source")
         try:
-            seen[name] = source = reader(sources, columns)
+            source = reader(sources, columns)
+            values = _values(source)  # text that is no UTF-8 is found only here
         except Exception:  # noqa: BLE001 - pyarrow and duckdb raise many kinds
             continue
+        seen[name] = source
         stage(f"{name} reads the parts")
         try:
             found = reader(parts, columns)
+            found_values = values if source.equals(found) else _values(found)
         except Exception as error:  # noqa: BLE001
             differences[name] = f"cannot read the parts: {' '.join(str(error).split())[:120]}"
             continue
-        if not source.equals(found) and _values(source) != _values(found):
-            differences[name] = _first_difference(_values(source), _values(found))
+        if values != found_values:
+            differences[name] = _first_difference(values, found_values)
     if not seen:
         return Outcome("unread", "no reader reads the source")
     if not differences:
