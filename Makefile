@@ -59,7 +59,7 @@ SECONDS ?= 300
 SEED ?= 1
 
 fuzz: $(VENV)/.tests ## split thousands of damaged files: refused in a line, or read as before
-	@$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --seed $(SEED) --workers $(WORKERS)
+	@$(BIN)/python -m tests.fuzz.run --spark --seconds $(SECONDS) --seed $(SEED) --workers $(WORKERS)
 
 # The wheels are for the nodes' Python, which is not this one: say it if it is another, 3.12 and so on.
 NODE_PYTHON ?= 3.12

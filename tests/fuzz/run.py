@@ -91,6 +91,7 @@ class Fuzz:
 
     def note(self, number: int, said: str) -> dict[str, object]:
         """Keep a fault for reproduction: the file, and all that is known of it."""
+        spark = " --spark" * any(good.stem.startswith("spark") for good in self.paths)
         FAULTS.mkdir(parents=True, exist_ok=True)
         path, good, call, told = self.make(number)
         shutil.move(path, FAULTS / f"{self.seed}-{number}.parquet")
@@ -100,7 +101,7 @@ class Fuzz:
             "call": call,
             "done": told,
             "said": said,
-            "again": f"python -m tests.fuzz.run --seed {self.seed} --only {number}",
+            "again": f"python -m tests.fuzz.run{spark} --seed {self.seed} --only {number}",
         }
         (FAULTS / f"{self.seed}-{number}.json").write_text(json.dumps(fault, indent=1) + "\n")
         return fault
@@ -225,10 +226,10 @@ def main() -> int:
     parser.add_argument("--most", type=int)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", type=int, help="judge one mutant again, in this process")
-    parser.add_argument("--no-spark", action="store_true")
+    parser.add_argument("--spark", action="store_true", help="also files by Spark")
     given = parser.parse_args()
     with scratch() as folder:
-        goods = write_corpus(Path(folder) / "good", spark=not given.no_spark)
+        goods = write_corpus(Path(folder) / "good", spark=given.spark)
         fuzz = Fuzz(goods, Path(folder), given.seed)
         if given.only is not None:
             prepare()
