@@ -238,6 +238,11 @@ class ColumnIndex:
         """Bytes of the longest lower bound, 0 if there are none."""
         return max(map(len, self.min_values), default=0)
 
+    @property
+    def longest_ascii_min_bytes(self) -> int:
+        """Bytes of the longest lower bound that begins with a character of one byte, or 0."""
+        return max((len(low) for low in self.min_values if low[:1] < b"\x80"), default=0)
+
     def entries(self, start: int, stop: int) -> list[PageEntry]:
         """Return what is said of pages ``[start, stop)``."""
         return [self._entry(page) for page in range(start, stop)]

@@ -8,16 +8,20 @@ together. Engines answer ``min()`` and
 
 **When a bound in a column index is exact.** Writers may shorten long binary bounds: a lower bound
 to a prefix, an upper bound to a prefix whose last character is raised. Nothing in a column index
-says so. Let ``T`` be the writer's limit, at least one character; every lower bound seen is at most
-``T`` long (an upper bound may be longer, where no character can be raised). Proofs used:
+says so. Let ``T`` be the writer's limit. A text is cut where a character ends, so a lower bound
+that was cut has ``T`` bytes or up to three less; it stays whole, of any length, where already its
+first character is longer than ``T``. So a lower bound of some length says that ``T`` is as much, or
+at most three; the latter is excluded where its first character has one byte. Upper bounds stay
+whole where no character can be raised. Proofs used:
 
 * Only of writers whose bounds are known to be values of the page, parquet-cpp, parquet-mr (also
   called parquet-java) and parquet-rs, and of these:
 * The type has a fixed width, or a FIXED_LEN_BYTE_ARRAY bound has it: nothing was shortened.
 * The writer never shortens (parquet-cpp leaves out what is too long).
 * No value of the pages is longer than the longest lower bound seen (a dictionary shows that).
-* The bound is more than three bytes shorter than the longest lower bound seen: a shortened one
-  has ``T`` bytes, less at most three that would cut a UTF-8 character. For upper bounds this holds
+* The bound is more than three bytes shorter than the longest lower bound seen. In both proofs,
+  where the bound itself has three bytes or less, only lower bounds count that begin with a
+  character of one byte: others may be whole beside some that were cut. For upper bounds this holds
   only for writers known to keep the length when they raise a character (parquet-java);
   parquet-rs and Polars drop characters that cannot be raised, without limit.
 * The chunk's own bound is exact, equal, and no other page's bound reaches it: then the value lies
@@ -221,6 +225,7 @@ class Evidence(NamedTuple):
 
     Attributes:
         longest_min_bytes: longest lower bound of the same chunk's index.
+        longest_ascii_min_bytes: longest one that begins with a character of one byte.
         never_shortens: the writer leaves bounds whole, or out.
         keeps_length: the writer keeps the length of an upper bound when it raises a character.
         longest_value_bytes: no value of the chunk is longer; None if unknown.
@@ -229,6 +234,7 @@ class Evidence(NamedTuple):
     """
 
     longest_min_bytes: int
+    longest_ascii_min_bytes: int = 0
     never_shortens: bool = False
     keeps_length: bool = False
     longest_value_bytes: int | None = None
@@ -249,6 +255,7 @@ def evidence_of(
     writer = created_by.lower()
     return Evidence(
         0 if index is None else index.longest_min_bytes,
+        0 if index is None else index.longest_ascii_min_bytes,
         writer.startswith("parquet-cpp"),
         writer.startswith("parquet-mr"),
         longest_value_bytes,
@@ -268,9 +275,11 @@ def is_provably_exact(plain: bytes, leaf: Leaf, evidence: Evidence, *, is_upper:
     if leaf.physical is Type.FIXED_LEN_BYTE_ARRAY:
         return len(plain) == leaf.type_length
     longest = evidence.longest_value_bytes
-    if longest is not None and longest <= evidence.longest_min_bytes:
+    is_long = len(plain) > _UTF8_LOSS_BYTES
+    seen = evidence.longest_min_bytes if is_long else evidence.longest_ascii_min_bytes
+    if longest is not None and longest <= seen:
         return True
-    is_short = len(plain) + _UTF8_LOSS_BYTES < evidence.longest_min_bytes
+    is_short = len(plain) + _UTF8_LOSS_BYTES < seen
     return is_short and (evidence.keeps_length or not is_upper)
 
 

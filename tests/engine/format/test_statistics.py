@@ -222,12 +222,14 @@ TEXT = leaf_of(Type.BYTE_ARRAY, logical=kind(1))
         (leaf_of(FLBA, length=4), bytes(4), PLAIN, True, True),
         (leaf_of(FLBA, length=4), bytes(3), PLAIN, False, False),
         (TEXT, b"abc", PLAIN, False, False),
-        (TEXT, b"abc", Evidence(6), False, False),
-        (TEXT, b"abc", Evidence(7), True, False),
-        (TEXT, b"abc", Evidence(7, keeps_length=True), True, True),
+        (TEXT, b"abc", Evidence(6, 6), False, False),
+        (TEXT, b"abc", Evidence(7, 7), True, False),
+        (TEXT, b"abc", Evidence(70, 3), False, False),
+        (TEXT, b"abcd", Evidence(70, 0), True, False),
+        (TEXT, b"abc", Evidence(7, 7, keeps_length=True), True, True),
         (TEXT, b"abc", Evidence(3, never_shortens=True), True, True),
-        (TEXT, b"abc", Evidence(3, longest_value_bytes=3), True, True),
-        (TEXT, b"abc", Evidence(3, longest_value_bytes=4), False, False),
+        (TEXT, b"abc", Evidence(3, 3, longest_value_bytes=3), True, True),
+        (TEXT, b"abc", Evidence(3, 3, longest_value_bytes=4), False, False),
     ],
 )
 def test_what_proves_that_a_bound_is_exact(leaf, plain, evidence, low, high):
@@ -305,9 +307,9 @@ def test_pages_of_nulls_are_empty():
 
 def test_evidence_is_found_in_the_index_and_the_writers_name():
     index = index_of((b"abc", b"x" * 100))
-    assert evidence_of(index, "parquet-cpp-arrow version 26.0.1") == Evidence(3, True, False)
-    assert evidence_of(index, "parquet-mr version 1.17.0", 5) == Evidence(3, False, True, 5)
-    assert evidence_of(index, "parquet-rs version 60.0.0") == Evidence(3)
+    assert evidence_of(index, "parquet-cpp-arrow version 26.0.1") == Evidence(3, 3, True, False)
+    assert evidence_of(index, "parquet-mr version 1.17.0", 5) == Evidence(3, 3, False, True, 5)
+    assert evidence_of(index, "parquet-rs version 60.0.0") == Evidence(3, 3)
 
 
 def entry(low, high):
