@@ -16,6 +16,7 @@ Results are frozen dataclasses (:mod:`engine.model`); every error that is raised
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import (
@@ -298,7 +299,12 @@ def plan(src: Sources, **settings: Any) -> SplitPlan:
 
 
 def split(
-    src: Sources, dest: str, *, progress: Progress | None = None, **settings: Any
+    src: Sources,
+    dest: str,
+    *,
+    progress: Progress | None = None,
+    verify: bool = False,
+    **settings: Any,
 ) -> SplitResult:
     """Split sources into equal parts in a folder, or finish a split that was begun there.
 
@@ -307,14 +313,26 @@ def split(
             are one source.
         dest: folder or URL prefix of the parts; new, empty, or begun by the same plan.
         progress: is told what happens while it does.
+        verify: prove the parts equal to the source as well, as :func:`verify` does.
         **settings: as for :func:`make_settings`.
+
+    Raises:
+        engine.errors.Different: the parts are not equal, with ``verify``.
     """
     from engine.splitter import split_files
     from engine.storage.access import using
 
     made = make_settings(**settings)
     with using(made.access):
-        return split_files(_patterns(src), dest, made, progress)
+        result = split_files(_patterns(src), dest, made, progress)
+        if not verify:
+            return result
+        from engine.verifier import verify_split
+
+        proof = verify_split(
+            dest, memory_bytes=made.memory_bytes, workers=made.num_workers, progress=None
+        )
+        return replace(result, verification=proof)
 
 
 def verify(
@@ -324,6 +342,7 @@ def verify(
     memory: str | int | None = None,
     credential: str = "auto",
     progress: Callable[[int], None] | None = None,
+    repair: bool = False,
 ) -> Verification:
     """Prove that the parts in a folder equal the source: schema, metadata, every value, in order.
 
@@ -333,17 +352,30 @@ def verify(
         memory: budget for this machine.
         credential: as for :func:`make_settings`.
         progress: is called with the number of values compared since the last call.
+        repair: write parts anew that are missing or differ, each once, and prove all again.
 
     Raises:
         engine.errors.Different: they do not; the message names column, row and part.
     """
+    from engine.errors import Different
     from engine.settings import Access, parse_size
+    from engine.splitter import repair_part
     from engine.storage.access import using
     from engine.verifier import verify_split
 
     budget = None if memory is None else parse_size(memory)
+    repaired: dict[str, None] = {}
     with using(Access(credential)):
-        return verify_split(dest, memory_bytes=budget, workers=workers, progress=progress)
+        while True:
+            try:
+                proof = verify_split(dest, memory_bytes=budget, workers=workers, progress=progress)
+            except Different as error:
+                if not repair or error.part is None or error.part in repaired:
+                    raise
+                repair_part(dest, error.part, memory_bytes=budget, num_workers=workers)
+                repaired[error.part] = None
+            else:
+                return replace(proof, repaired=tuple(repaired))
 
 
 def report(place: str, path: str, *, verify: bool = False, **settings: Any) -> None:

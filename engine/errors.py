@@ -252,9 +252,13 @@ class VerifyError(EvensplitError):
 
 
 class Different(VerifyError):
-    """A value, a row count, the schema or the metadata of the parts differs."""
+    """A value, a row count, the schema or the metadata of the parts differs.
+
+    ``part`` names the part that is to blame, where one is.
+    """
 
     kind = "verify.different"
+    part: str | None = None
 
 
 class JobError(EvensplitError):

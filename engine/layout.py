@@ -133,6 +133,12 @@ def read_footer(source: Source) -> tuple[Footer, int]:
     Raises:
         NotParquet, BadStructure, Encrypted: see :func:`engine.format.footer.footer_range`.
     """
+    data, offset = read_footer_bytes(source)
+    return Footer(data), offset
+
+
+def read_footer_bytes(source: Source) -> tuple[bytes, int]:
+    """Return the thrift bytes of a footer, and where they begin; raises as :func:`read_footer`."""
     size = source.file.size_bytes
     length = min(size, FIRST_READ_BYTES)
     tail = source.read(size - length, length)
@@ -143,7 +149,7 @@ def read_footer(source: Source) -> tuple[Footer, int]:
         data = tail[length - TAIL_BYTES - place.length : length - TAIL_BYTES]
     else:
         data = source.read(place.offset, place.length)
-    return Footer(data), place.offset
+    return data, place.offset
 
 
 def chosen_columns(footer: Footer, file: SourceFile) -> Footer:

@@ -11,7 +11,7 @@ a receipt without its part (or with a part of another size) does not count.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
@@ -93,10 +93,18 @@ class Ledger:
                 f"{strangers[0]}); name an empty or new folder"
             )
 
-    def claim(self, plan: SplitPlan, *, overwrite: bool) -> list[Receipt]:
+    def claim(
+        self, plan: SplitPlan, *, overwrite: bool, is_intact: Callable[[Receipt], bool]
+    ) -> list[Receipt]:
         """Claim the destination for a plan; return the receipts of parts that already stand.
 
-        An earlier revision of the plan is replaced, and its parts with it.
+        An earlier revision of the plan is replaced, and its parts with it; with ``overwrite``
+        another plan, and a split that is complete.
+
+        Args:
+            plan: to be carried out.
+            overwrite: see there.
+            is_intact: whether the part of a receipt is still what it was.
 
         Raises:
             DestinationInUse: the folder holds files that are not ours.
@@ -117,10 +125,21 @@ class Ledger:
                 )
             if not is_same and not overwrite:
                 raise self._conflict(found, plan)
-            if not is_same or revision < plan.revision:
+            is_complete = self._get("manifest.json") is not None
+            if not is_same or revision < plan.revision or (overwrite and is_complete):
                 self._replace(found, plan, text)
         self._remove_leftovers()
-        return self.receipts(plan)
+        return [receipt for receipt in self.receipts(plan) if is_intact(receipt)]
+
+    def forget(self, name: str) -> None:
+        """Have a part written anew when its plan is carried out again.
+
+        Raises:
+            NotASplit: there is no plan that has such a part.
+        """
+        for part in self.plan().parts:
+            if part.name == name:
+                self._store.remove(receipt_path(self._store, self._folder, part.index))
 
     def claim_file(self) -> SourceFile:
         """Describe the plan's file as it is now, for :meth:`check_claim`."""

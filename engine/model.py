@@ -8,7 +8,7 @@ bytes of files as they lie on disk.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Verb = Literal["splice", "page-cut", "re-encode"]
@@ -249,6 +249,7 @@ class SplitResult:
 
     ``num_resumed`` counts parts that an earlier run had already committed; ``peak_memory_bytes``
     is what was measured over all processes of this run on this machine (0: not measured).
+    ``verification`` is there if the parts were proved equal as well.
     """
 
     destination: str
@@ -256,12 +257,15 @@ class SplitResult:
     num_resumed: int
     elapsed_seconds: float
     peak_memory_bytes: int = 0
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What verify compared; a difference is an error and never a result."""
+    """What verify compared; a difference is an error and never a result.
+
+    ``repaired`` names the parts that were found different, and written anew.
+    """
 
     destination: str
     num_parts: int
@@ -269,6 +273,7 @@ class Verification:
     num_columns: int
     num_values: int
     elapsed_seconds: float
+    repaired: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

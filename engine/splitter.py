@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from engine import memory
@@ -35,7 +36,7 @@ from engine.storage.access import current
 from engine.storage.base import redacted
 from engine.storage.folders import partitions_refusal
 from engine.version import __version__
-from engine.work import PartTask, part_memory_bytes
+from engine.work import PartTask, is_intact, part_memory_bytes
 
 if TYPE_CHECKING:
     from engine.profiler.keys import KeySkew
@@ -263,7 +264,9 @@ def _carry_out(
     """Write the parts that are not there yet, and the manifest."""
     meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
     with meter or nullcontext(), ledger.lock():
-        receipts = ledger.claim(plan, overwrite=settings.overwrite)
+        receipts = ledger.claim(
+            plan, overwrite=settings.overwrite, is_intact=partial(is_intact, folder)
+        )
         num_resumed = len(receipts)
         progress.planned(plan, num_resumed)
 
@@ -286,6 +289,38 @@ def _carry_out(
             took = (len(tasks), elapsed, resources.run_bytes, peak_bytes)
             ledger.note_run(Run(plan.plan_id, *took))
     return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes)
+
+
+def repair_part(
+    destination: str, name: str, *, memory_bytes: int | None = None, num_workers: int | None = None
+) -> None:
+    """Write a part of a finished split anew, by the plan that is kept with it.
+
+    Args:
+        destination: folder of the split.
+        name: of the part.
+        memory_bytes, num_workers: as :class:`engine.settings.Settings` has them.
+
+    Raises:
+        NotASplit: there is no split.
+        SourceChanged: a source is not what it was.
+    """
+    started = time.monotonic()
+    store, folder = open_storage(destination)
+    ledger = Ledger(store, folder)
+    plan = ledger.plan()
+    columns = plan.settings["columns"]
+    shaping = dict(plan.settings) | {"columns": None if columns is None else tuple(columns)}
+    settings = Settings(
+        **shaping, memory_bytes=memory_bytes, num_workers=num_workers, access=current()
+    )
+    ledger.forget(name)
+    budget = memory.budget(memory_bytes)
+    places = [folder, *(file.path for file in plan.sources)]
+    resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
+    with ExitStack() as stack:
+        stack.callback(close_files)
+        _carry_out(plan, settings, ledger, folder, resources, Progress(), started, None)
 
 
 def _tasks(

@@ -16,12 +16,20 @@ from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 from engine import memory
-from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarget
+from engine.errors import (
+    BadStructure,
+    ClusterMismatch,
+    InternalError,
+    NoSource,
+    OverTarget,
+    SourceChanged,
+    SourceError,
+)
 from engine.format.footer import Range
 from engine.format.one_column import group_rows
 from engine.format.page_map import PageMap
 from engine.format.pages import PageType
-from engine.layout import OpenFile, named, open_file
+from engine.layout import OpenFile, named, open_file, read_footer_bytes
 from engine.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
 from engine.page_maps import keeps_cut_page, page_maps, read_each_header
@@ -347,6 +355,22 @@ def _check(task: PartTask, assembled: Assembled, size_bytes: int) -> None:
         raise InternalError(
             f"{part.name} holds {assembled.num_rows} rows instead of {part.num_rows}"
         )
+
+
+def is_intact(destination: str, receipt: Receipt) -> bool:
+    """Whether a committed part still has the footer that its receipt tells of."""
+    store, folder = open_storage(destination)
+    try:
+        part = store.open(store.stat(store.join(folder, receipt.name)))
+    except (NoSource, SourceChanged):
+        return False
+    try:
+        footer, _ = read_footer_bytes(part)
+    except SourceError:
+        return False
+    finally:
+        part.close()
+    return hashlib.sha256(footer).hexdigest() == receipt.footer_sha256
 
 
 def _acknowledge(

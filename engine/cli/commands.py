@@ -240,7 +240,10 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     "(client), or the first wherever the store lets it (auto).",
 )
 @click.option("--resume", is_flag=True, help="Finish what an earlier run began (always done).")
-@click.option("--overwrite", is_flag=True, help="Replace another plan's parts in DEST.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace a finished split in DEST, or another plan's parts."
+)
+@click.option("--verify", is_flag=True, help="Prove the parts equal to SRC as well.")
 @_json
 def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settings: Any) -> None:
     """Split SRC into equal parts in the folder DEST.
@@ -266,10 +269,13 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
             "elapsed_seconds": result.elapsed_seconds,
             "peak_memory_bytes": result.peak_memory_bytes,
             "spread": result.manifest.spread,
+            "verification": result.verification and result.verification.as_dict(),
         }
         click.echo(json.dumps(data))
         return
     show.split_result(result)
+    if result.verification is not None:
+        show.verification(result.verification)
 
 
 @click.command()
@@ -284,21 +290,35 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
 @click.option(
     "--memory", metavar="SIZE", envvar="EVENSPLIT_MEMORY", help="Memory budget for this machine."
 )
+@click.option(
+    "--repair", is_flag=True, help="Write parts anew that are missing or differ; prove all again."
+)
 @_credential
 @_json
 def verify(
-    dest: str, workers: int | None, memory: str | None, credential: str, as_json: bool
+    dest: str,
+    workers: int | None,
+    memory: str | None,
+    repair: bool,
+    credential: str,
+    as_json: bool,
 ) -> None:
     """Prove that the parts in DEST equal their source.
 
     Schema, metadata and every value of every column are compared in order, in bounded memory. The
-    first difference is an error (exit code 6) that names column, row and part.
+    first difference is an error (exit code 6) that names column, row and part; with --repair such
+    a part is written anew from the source.
     """
     from engine.cli import show
 
     with show.verifying(dest, quiet=as_json) as progress:
         result = engine.verify(
-            dest, workers=workers, memory=memory, credential=credential, progress=progress
+            dest,
+            workers=workers,
+            memory=memory,
+            credential=credential,
+            progress=progress,
+            repair=repair,
         )
     if as_json:
         click.echo(json.dumps(result.as_dict()))

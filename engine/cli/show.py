@@ -296,7 +296,9 @@ def split_result(result: SplitResult) -> None:
 
 
 def verification(result: Verification) -> None:
-    """Print what was proved."""
+    """Print what was proved, and what had to be mended before."""
+    for part in result.repaired:
+        click.echo(f"{part} was missing or different, and is written anew")
     click.secho("equal: ", fg="green", bold=True, nl=False)
     click.echo(
         f"{counted(result.num_parts, 'part')} hold{'s' if result.num_parts == 1 else ''} all "

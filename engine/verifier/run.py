@@ -7,6 +7,7 @@ serves them all.
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from engine.model import Manifest, Receipt, SourceFile, Verification
 from engine.page_maps import page_maps
 from engine.settings import CODECS
 from engine.storage import Storage, open_storage
+from engine.storage.base import redacted
 from engine.verifier.footers import check_footers
 from engine.verifier.opened import footer_of, name_of, opened
 from engine.verifier.structure import check_part_structure
@@ -230,7 +232,8 @@ def verify_split(
 
     Raises:
         NotASplit: the folder holds no finished split.
-        Different: a part is missing, has another size, or differs from the source.
+        Different: a part is missing, has another size, or differs from the source; ``part`` names
+            it, and the message says how to mend it.
         SourceChanged: the source is no longer what was split.
         OverBudget: it would need more memory than there is.
     """
@@ -240,20 +243,22 @@ def verify_split(
     for source in manifest.sources:
         source_store, path = open_storage(source.path)
         source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
-    parts = [_part_file(store, folder, receipt) for receipt in manifest.parts]
     leaves = footer_of(manifest.sources[0]).leaves
-    num_values = verify_parts(
-        manifest.sources,
-        parts,
-        memory_bytes=budget(memory_bytes).bytes,
-        workers=workers or _default_workers(),
-        expected_rows=[receipt.num_rows for receipt in manifest.parts],
-        codec=CODECS.get(manifest.settings.get("codec") or ""),
-        progress=progress,
-    )
+    try:
+        num_values = verify_parts(
+            manifest.sources,
+            [_part_file(store, folder, receipt) for receipt in manifest.parts],
+            memory_bytes=budget(memory_bytes).bytes,
+            workers=workers or _default_workers(),
+            expected_rows=[receipt.num_rows for receipt in manifest.parts],
+            codec=CODECS.get(manifest.settings.get("codec") or ""),
+            progress=progress,
+        )
+    except Different as error:
+        raise _blamed(error, manifest, destination) from error
     return Verification(
         destination=folder,
-        num_parts=len(parts),
+        num_parts=len(manifest.parts),
         num_rows=manifest.num_rows,
         num_columns=len(leaves),
         num_values=num_values,
@@ -261,14 +266,26 @@ def verify_split(
     )
 
 
+def _blamed(error: Different, manifest: Manifest, destination: str) -> Different:
+    """Return the error with the part that it is about, and with what mends it."""
+    names = (receipt.name for receipt in manifest.parts)
+    part = next((name for name in names if str(error).startswith(name)), None)
+    place = shlex.quote(redacted(destination))
+    cure = f"evensplit verify {place} --repair writes it anew"
+    if part is None:
+        cure = "split --overwrite writes all parts anew"
+    told = Different(f"{error}; {cure}")
+    told.part = part
+    return told
+
+
 def _part_file(store: Storage, folder: str, receipt: Receipt) -> SourceFile:
     try:
         found = store.stat(store.join(folder, receipt.name))
     except NoSource as error:
-        raise Different(f"{receipt.name} is missing; run the split again to restore it") from error
+        raise Different(f"{receipt.name} is missing") from error
     if found.size_bytes != receipt.size_bytes:
         raise Different(
-            f"{receipt.name} has {found.size_bytes} bytes, its receipt says {receipt.size_bytes}; "
-            "run the split again to restore it"
+            f"{receipt.name} has {found.size_bytes} bytes, its receipt says {receipt.size_bytes}"
         )
     return found
