@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.errors import BadStructure, Encrypted, NotParquet, SchemaMismatch, Unsupported
 from engine.format import spec, thrift
+from engine.format.created_by import SHORT_CHUNKS, has
 from engine.format.footer import (
     MAGIC,
     TAIL_BYTES,
@@ -29,6 +30,7 @@ from engine.format.footer import (
     footer_range,
     value,
 )
+from engine.format.page_map import run_walk, walk_pages
 from engine.format.projection import project
 from engine.model import SourceFile
 from engine.storage import Source, open_storage
@@ -65,11 +67,31 @@ class OpenFile:
         """Return a decoded row group."""
         group = self._groups.get(index)
         if group is None:
-            group = self._groups[index] = self.footer.row_group(index)
+            group = self._groups[index] = self._true_row_group(index)
             most_chunks = CACHED_CHUNKS // max(1, len(_open))
             if len(self._groups) > max(1, most_chunks // max(1, len(self.footer.leaves))):
                 with suppress(KeyError):  # another thread has dropped them all
                     self._groups.popitem(last=False)
+        return group
+
+    def _true_row_group(self, index: int) -> RowGroup:
+        """Decode a row group; chunks that their writer counted too short get their true length."""
+        group = self.footer.row_group(index)
+        if not has(self.footer.created_by, SHORT_CHUNKS):
+            return group
+        for leaf, chunk in zip(self.footer.leaves, group.columns, strict=True):
+            place = Range(chunk.range.offset, self.footer_offset - chunk.range.offset)
+            walk = walk_pages(
+                place, chunk.num_values, group.num_rows, is_flat=leaf.max_repetition == 0
+            )
+            try:
+                pages = run_walk(walk, self.source.read)
+            except BadStructure:
+                continue  # whoever needs the pages tells what is wrong with them
+            end = pages.page(pages.num_pages - 1).end if pages.num_pages else chunk.range.end
+            if end > chunk.range.end:
+                size = spec.ColumnMetaData.TOTAL_COMPRESSED_SIZE
+                chunk.meta[size] = spec.entry(size, end - chunk.range.offset)
         return group
 
     def index_bytes(self, row_group: int) -> tuple[int, int]:

@@ -7,17 +7,17 @@ from a walk over the page headers, and for repeated columns in V1 pages from the
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from engine.errors import BadPage, BadStructure, Unsupported
 from engine.format import spec
+from engine.format.created_by import CHAINED_PAGES, has
 from engine.format.footer import Codec, ColumnChunk, Encoding, Leaf, Range, value
-from engine.format.page_index import OffsetIndex
+from engine.format.page_index import ColumnIndex, OffsetIndex
 from engine.format.page_map import (
     PageMap,
     RowStarts,
@@ -82,10 +82,7 @@ def chains_pages(created_by: str, chunk: ColumnChunk) -> bool:
 
     Such a page can be read only after all before it (PARQUET-246).
     """
-    found = re.match(r"parquet-mr(?: version (\d+)\.(\d+))?", created_by)
-    if found is None or Encoding.DELTA_BYTE_ARRAY not in chunk.encodings:
-        return False
-    return found[1] is None or (int(found[1]), int(found[2])) < (1, 8)
+    return Encoding.DELTA_BYTE_ARRAY in chunk.encodings and has(created_by, CHAINED_PAGES)
 
 
 def _page_map(file: OpenFile, row_group: int, leaf: Leaf, index: bytes) -> PageMap:
@@ -94,17 +91,73 @@ def _page_map(file: OpenFile, row_group: int, leaf: Leaf, index: bytes) -> PageM
     flat = leaf.max_repetition == 0
     with at_page(file, row_group, leaf):
         if index:
-            try:
-                return map_from_index(
+            with suppress(BadStructure):  # stale or damaged: the pages themselves decide
+                found = map_from_index(
                     OffsetIndex.decode(index), chunk.range, group.num_rows, is_flat=flat
                 )
-            except BadStructure:
-                pass  # stale or damaged: the pages themselves decide
-        walk = walk_pages(chunk.range, chunk.num_values, group.num_rows, is_flat=flat)
-        pages = run_walk(walk, file.source.read)
-        if pages.needs_levels:
-            pages = with_row_starts(pages, list(_row_starts(file, leaf, chunk.codec, pages)))
-        return pages
+                if file.source.is_far or _is_proved(file, leaf, chunk, found):
+                    return found
+        return walked(file, row_group, leaf)
+
+
+def walked(file: OpenFile, row_group: int, leaf: Leaf) -> PageMap:
+    """Return the pages of a chunk by their own headers, whatever its index says.
+
+    Raises:
+        BadPage: a header is damaged, or the pages do not add up.
+    """
+    group = file.row_group(row_group)
+    chunk = group.columns[leaf.index]
+    is_flat = leaf.max_repetition == 0
+    walk = walk_pages(chunk.range, chunk.num_values, group.num_rows, is_flat=is_flat)
+    pages = run_walk(walk, file.source.read)
+    if pages.needs_levels:
+        pages = with_row_starts(pages, list(_row_starts(file, leaf, chunk.codec, pages)))
+    return pages
+
+
+def _is_proved(file: OpenFile, leaf: Leaf, chunk: ColumnChunk, pages: PageMap) -> bool:
+    """Whether the headers of all pages, and what else counts rows, say the same as the index."""
+    from engine.format.header_table import read_header_table
+
+    def read(offsets: list[int], length: int) -> Sequence[bytes]:
+        end = file.footer_offset
+        places = [Range(offset, max(0, min(length, end - offset))) for offset in offsets]
+        return file.source.read_many(places, sparse=True)
+
+    import numpy as np
+
+    starts = [pages.dictionary.offset] if pages.dictionary is not None else []
+    headers = read_header_table(read, np.array([*starts, *pages.offsets], np.int64))
+    sizes = [pages.dictionary.length] if pages.dictionary is not None else []
+    if headers.total_bytes.tolist() != [*sizes, *pages.sizes]:
+        return False
+    first = len(starts)
+    if (first and headers.types[0] != PageType.DICTIONARY) or not headers.is_data[first:].all():
+        return False
+    rows = np.diff([*pages.first_rows, pages.num_rows])
+    values, told = headers.num_values[first:], headers.num_rows[first:]
+    if values.sum() != chunk.num_values or ((told >= 0) & (told != rows)).any():
+        return False
+    if leaf.max_repetition == 0:
+        return bool((values == rows).all())
+    return bool((told >= 0).all()) or _levels_say(file, leaf, chunk, pages, rows.tolist())
+
+
+def _levels_say(
+    file: OpenFile, leaf: Leaf, chunk: ColumnChunk, pages: PageMap, rows: Sequence[int]
+) -> bool:
+    """Whether so many rows begin in each page: by the column index' histograms, else by levels."""
+    where = chunk.column_index
+    if where is not None:
+        with suppress(BadStructure):
+            index = ColumnIndex.decode(file.source.read(where.offset, where.length))
+            if index.num_pages == pages.num_pages and index.repetition_histograms:
+                each = len(index.repetition_histograms) // index.num_pages
+                if list(index.repetition_histograms[::each]) == list(rows):
+                    return True
+    counted = [page.num_rows for page in _row_starts(file, leaf, chunk.codec, pages)]
+    return counted == list(rows)
 
 
 def _row_starts(file: OpenFile, leaf: Leaf, codec: int, pages: PageMap) -> Iterator[RowStarts]:
@@ -206,6 +259,11 @@ def read_headers(file: OpenFile, pages: PageMap, numbers: Sequence[int]) -> Head
         kind, compressed = header.type, header.compressed_bytes
         if kind not in (PageType.DATA, PageType.DATA_V2) or not where.length - compressed > 0:
             raise BadPage(f"page {number} at byte {where.offset} is not the data page it should be")
+        if len(pages.num_values) and header.num_values != pages.num_values[number]:
+            raise BadPage(
+                f"page {number} has {header.num_values} values, by the index "
+                f"{pages.num_values[number]}"
+            )
         found.encodings.append(header.encoding)
         found.num_values.append(header.num_values)
         found.uncompressed_bytes.append(header.uncompressed_bytes + where.length - compressed)

@@ -307,10 +307,14 @@ class Footer:
             raise Encrypted("the file is encrypted (with a readable footer); decrypt it first")
         self._groups: list[Raw] = self.struct[FileMetaData.ROW_GROUPS][1].items
 
-    @property
+    @cached_property
     def num_rows(self) -> int:
-        """Rows of the file."""
-        return self.struct[FileMetaData.NUM_ROWS][1]  # type: ignore[no-any-return]
+        """Rows of the file; where the footer counts none, as parquet-rs 0.3 wrote, by row group."""
+        counted: int = self.struct[FileMetaData.NUM_ROWS][1]
+        if counted:
+            return counted
+        groups = (spec.read(spec.RowGroup, raw, max_depth=0) for raw in self._groups)
+        return sum(group[spec.RowGroup.NUM_ROWS][1] for group in groups)
 
     @property
     def num_row_groups(self) -> int:

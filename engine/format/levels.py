@@ -292,6 +292,13 @@ class PageLevels(NamedTuple):
         """Entries that have a value."""
         return _count_values(self, 0, self.num_entries)
 
+    @property
+    def num_rows(self) -> int:
+        """Rows that begin in the page."""
+        if self.repetition is None:
+            return self.num_entries
+        return self.num_entries - int(np.count_nonzero(self.repetition))
+
 
 def read_levels(
     header: PageHeader, body: bytes, *, max_repetition: int, max_definition: int

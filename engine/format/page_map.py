@@ -112,10 +112,10 @@ class PageMap:
 
 
 def map_from_index(index: OffsetIndex, chunk: Range, num_rows: int, *, is_flat: bool) -> PageMap:
-    """Return the pages that an offset index lists, checked against the chunk.
+    """Return the pages that an offset index lists, if they tile the chunk and their rows ascend.
 
-    What lies between the chunk's start and its first data page is taken as the dictionary page;
-    whoever reads it must check its header.
+    What lies between the chunk's start and its first data page is taken as the dictionary page.
+    That headers say the same is for others to prove (:mod:`engine.page_maps`).
 
     Args:
         index: the chunk's offset index.
@@ -126,29 +126,31 @@ def map_from_index(index: OffsetIndex, chunk: Range, num_rows: int, *, is_flat: 
     Raises:
         BadStructure: the index does not fit the chunk: stale or damaged. Walk the pages instead.
     """
-    offsets = array("q", [page.offset for page in index.locations])
-    sizes = array("q", [page.compressed_bytes for page in index.locations])
-    rows = array("q", [page.first_row for page in index.locations])
-    end = chunk.offset
+    try:
+        offsets = array("q", [page.offset for page in index.locations])
+        sizes = array("q", [page.compressed_bytes for page in index.locations])
+        rows = array("q", [page.first_row for page in index.locations])
+    except OverflowError as error:
+        raise BadStructure("the offset index has a number of more than 64 bits") from error
+    if not offsets or offsets[0] < chunk.offset:
+        raise BadStructure("the offset index has no page, or one before the chunk")
+    end = offsets[0]
     for offset, size in zip(offsets, sizes, strict=True):
-        if offset < end or size <= 0:
-            raise BadStructure(f"the offset index has a page at {offset}, expected from {end} on")
+        if offset != end or size <= 0:
+            raise BadStructure(f"the offset index has a page at {offset}, expected at {end}")
         end = offset + size
-    if end > chunk.end:
+    if end != chunk.end:
         raise BadStructure(f"the offset index ends at {end}, the column chunk at {chunk.end}")
     bounds = [*rows, num_rows]
-    if num_rows and bounds[0] != 0:
-        raise BadStructure("the offset index does not begin with row 0")
-    if any(here > there for here, there in pairwise(bounds)):
+    if bounds[0] != 0 or any(here >= there for here, there in pairwise(bounds)):
         raise BadStructure(
-            "the offset index's rows do not ascend, or are more than the row group's"
+            "the offset index's rows do not ascend from 0, or are more than the row group's"
         )
     counts = array("q")
     if is_flat:
         counts.extend(there - here for here, there in pairwise(bounds))
-    dictionary = Range(chunk.offset, offsets[0] - chunk.offset) if offsets else None
-    if dictionary is not None and dictionary.length == 0:
-        dictionary = None
+    before = Range(chunk.offset, offsets[0] - chunk.offset)
+    dictionary = before if before.length else None
     return PageMap(offsets, sizes, rows, counts, dictionary, num_rows)
 
 

@@ -120,16 +120,18 @@ def _one_by_one(indexes: Sequence[bytes]) -> tuple[Numbers, Numbers]:
 def _fitting(
     counts: Numbers, pages: Numbers, starts: Numbers, lengths: Numbers, num_rows: Numbers
 ) -> npt.NDArray[np.bool_]:
-    """Return which chunks' pages follow each other inside the chunk, rows ascending from 0."""
+    """Return which chunks' pages tile the chunk, rows ascending from 0: as ``map_from_index``."""
     offsets, sizes, rows = pages.T
     chunk = np.repeat(np.arange(len(counts)), counts)
     ends = offsets + sizes
     is_first = np.ones(len(chunk), bool)
     is_first[1:] = chunk[1:] != chunk[:-1]
-    before = np.where(is_first, starts[chunk], np.roll(ends, 1))
-    rows_before = np.where(is_first, 0, np.roll(rows, 1))
-    bad = (sizes <= 0) | (offsets < before) | (ends > (starts + lengths)[chunk])
-    bad |= (rows < rows_before) | (rows > num_rows[chunk]) | (is_first & (rows != 0))
+    is_last = np.ones(len(chunk), bool)
+    is_last[:-1] = chunk[1:] != chunk[:-1]
+    follows = np.where(is_first, offsets >= starts[chunk], offsets == np.roll(ends, 1))
+    ascends = np.where(is_first, rows == 0, rows > np.roll(rows, 1))
+    bad = (sizes <= 0) | ~follows | ~ascends | (rows >= num_rows[chunk])
+    bad |= is_last & (ends != (starts + lengths)[chunk])
     good = counts > 0
     good[chunk[bad]] = False
     return good

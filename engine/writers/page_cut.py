@@ -42,7 +42,7 @@ from engine.format.pages import PageType, check_crc
 from engine.format.thrift import Raw, Struct
 from engine.model import Recoding
 from engine.page_headers import WholePages, whole_pages
-from engine.page_maps import at_page, read_header, read_pages, split_page
+from engine.page_maps import at_page, page_maps, read_header, read_pages, split_page, walked
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.new_page import (
     NewPage,
@@ -54,6 +54,7 @@ from engine.writers.source_chunk import (
     DICTIONARY_ENCODINGS,
     OpenPage,
     SourceChunk,
+    drop_chunk,
     source_chunk,
 )
 
@@ -77,10 +78,24 @@ def cut_by_pages(
         BadPage: a page at a cut is damaged; the message names column, row group and page.
         Unsupported: a page at a cut uses a codec or encoding that cannot be rewritten.
     """
-    leaf = piece.file.footer.leaves[column]
-    with at_page(piece.file, piece.row_group, leaf):
-        source = source_chunk(piece.file, piece.row_group, leaf)
+    file, row_group = piece.file, piece.row_group
+    leaf = file.footer.leaves[column]
+    begun = out.num_bytes
+
+    def cut() -> NewChunk:
+        source = source_chunk(file, row_group, leaf)
         return _Cut(source, piece, out, recoding, most_decoded_bytes).make()
+
+    with at_page(file, row_group, leaf):
+        try:
+            return cut()
+        except BadStructure:
+            maps = page_maps(file, row_group)
+            if maps[column].headers is not None or out.num_bytes > begun:
+                raise  # it was the pages that told where they are
+        drop_chunk(file, row_group, leaf)
+        maps[column] = walked(file, row_group, leaf)  # an index that nobody had proved
+        return cut()
 
 
 @dataclass
@@ -263,8 +278,7 @@ class _Cut:
     def _put_dictionary(self) -> int:
         """Write the dictionary page, copied where it can be; return its encoding."""
         source = self.source
-        where = source.pages.dictionary
-        assert where is not None
+        where = source.where_dictionary()
         if self.keeps_pages:
             header = source.dictionary_header()
             self.out.copy(source.file, where)

@@ -77,7 +77,7 @@ class SourceChunk:
         """Return the dictionary page's header and its values as an Arrow array."""
         with self._reading_dictionary:  # parts on both sides of a cut may ask at once
             if self._dictionary is None:
-                header, body = read_page(self.file, self._where_dictionary())
+                header, body = read_page(self.file, self.where_dictionary())
                 check_crc(_checked_dictionary(header), body)
                 plain = decompress(self.chunk.codec, body, header.uncompressed_bytes)
                 values = decode_values(self.leaf, Encoding.PLAIN, plain, header.num_values)
@@ -88,9 +88,10 @@ class SourceChunk:
         """Return the dictionary page's header, without reading the values."""
         if self._dictionary is not None:
             return self._dictionary[0]
-        return _checked_dictionary(read_header(self.file, self._where_dictionary()))
+        return _checked_dictionary(read_header(self.file, self.where_dictionary()))
 
-    def _where_dictionary(self) -> Range:
+    def where_dictionary(self) -> Range:
+        """Return where the dictionary page lies, which some page needs."""
         if self.pages.dictionary is None:
             raise BadStructure("a page uses a dictionary, and there is none")
         return self.pages.dictionary
@@ -108,6 +109,10 @@ class SourceChunk:
                 raise BadStructure("not a data page")
             check_crc(header, body)
             levels, section = open_page(header, body, self.chunk.codec, self.leaf)
+            if levels.num_rows != end - base:
+                raise BadStructure(
+                    f"{levels.num_rows} rows begin in it, {end - base} should, by the offset index"
+                )
             kept = lv.slice_rows(
                 levels,
                 # Entries that continue a row from the page before belong to an earlier row.
