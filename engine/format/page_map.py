@@ -68,6 +68,7 @@ class PageMap:
         num_rows: rows of the row group.
         needs_levels: whether :func:`with_row_starts` must supply the rows.
         headers: what a walk has read of each page's header; None if the map is an index's.
+        is_miscounted: whether headers of V2 pages count other rows than there are.
     """
 
     offsets: array[int]
@@ -79,6 +80,7 @@ class PageMap:
     begins_inside_row: tuple[bool, ...] = ()
     needs_levels: bool = False
     headers: WalkedHeaders | None = field(default=None, compare=False)
+    is_miscounted: bool = False
 
     @property
     def num_pages(self) -> int:
@@ -265,7 +267,9 @@ class _Walk:
     def page_map(self, num_rows: int, *, is_flat: bool) -> PageMap:
         rows: Sequence[int | None] = self.counts if is_flat else self.rows
         known = [count for count in rows if count is not None]
-        needs_levels = len(known) < len(rows)
+        # V1 pages do not count rows; a writer of V2 pages is known that counts values instead.
+        is_miscounted = not is_flat and len(known) == len(rows) and sum(known) != num_rows
+        needs_levels = len(known) < len(rows) or is_miscounted
         first_rows = array("q") if needs_levels else _starts(known, num_rows)
         return PageMap(
             self.offsets,
@@ -276,6 +280,7 @@ class _Walk:
             num_rows,
             needs_levels=needs_levels,
             headers=self.headers,
+            is_miscounted=is_miscounted,
         )
 
 

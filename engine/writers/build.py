@@ -212,6 +212,7 @@ class _Build:
             and indices is None
             and not page.header.is_dictionary_encoded
             and not page.source.is_chained
+            and not page.source.pages.is_miscounted
             and not self.recoding.dictionary
             and (is_large or self.pending is None)
             and not self._next_continues(page)

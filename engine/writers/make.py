@@ -23,7 +23,7 @@ def make_chunk(
 ) -> NewChunk:
     """Make one column's chunk; see :class:`engine.writers.chunk.ChunkMaker`."""
     made: NewChunk | None
-    if only_recodes(pieces, recoding):
+    if only_recodes(pieces, column, recoding):
         made = recode_chunk(pieces[0], column, out, recoding=recoding)
     else:
         made = small_chunk(pieces, column, out, recoding=recoding)

@@ -38,7 +38,7 @@ from engine.format import statistics as st
 from engine.format.footer import Encoding, Type, value
 from engine.format.one_page import encode_values
 from engine.format.page_index import ColumnIndex, PageEntry, PageLocation
-from engine.format.pages import PageType, check_crc
+from engine.format.pages import PageHeader, PageType, check_crc, page_statistics
 from engine.format.thrift import Raw, Struct
 from engine.model import Recoding
 from engine.page_headers import WholePages, whole_pages
@@ -55,6 +55,7 @@ from engine.writers.source_chunk import (
     OpenPage,
     SourceChunk,
     drop_chunk,
+    open_page,
     source_chunk,
 )
 
@@ -141,7 +142,7 @@ class _Cut:
         self.level = recoding.level
         self.page_version = recoding.page_version
         self.most_decoded_bytes = most_decoded_bytes
-        self.keeps_pages = recoding.is_nothing
+        self.keeps_pages = recoding.is_nothing and not source.pages.is_miscounted
 
     def make(self) -> NewChunk:
         left, first = self._left_page()
@@ -311,10 +312,12 @@ class _Cut:
 
     def _recoded(self, data: memoryview) -> NewPage:
         codec = self.source.chunk.codec
-        if self.page_version is None:
+        if self.page_version is None and not self.source.pages.is_miscounted:
             return recompressed_page(data, codec, self.codec, self.level)
         header, body = split_page(data)
         check_crc(header, body)
+        if self.source.pages.is_miscounted:
+            return self._counted_anew(header, bytes(body))
         return recoded_page(
             header,
             body,
@@ -323,6 +326,24 @@ class _Cut:
             codec=self.codec,
             level=self.level,
             version=self.page_version,
+        )
+
+    def _counted_anew(self, header: PageHeader, body: bytes) -> NewPage:
+        """Return a whole page whose header counts the rows that are in it."""
+        leaf = self.source.leaf
+        levels, values = open_page(header, body, self.source.chunk.codec, leaf)
+        every = lv.PageSlice(0, levels.num_entries, 0, levels.num_values)
+        return build_page(
+            header,
+            levels,
+            every,
+            values,
+            leaf=leaf,
+            encoding=header.encoding,
+            codec=self.codec,
+            level=self.level,
+            version=self.page_version,
+            statistics=page_statistics(header),
         )
 
     def _copy_whole(self, whole: tuple[int, int], headers: WholePages) -> None:

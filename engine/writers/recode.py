@@ -26,14 +26,15 @@ from engine.writers.new_page import recompressed_page
 from engine.writers.source_chunk import index_bytes, value_bytes
 
 
-def only_recodes(pieces: Sequence[Piece], recoding: Recoding) -> bool:
-    """Whether nothing but the codec of a whole row group is to change."""
+def only_recodes(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bool:
+    """Whether nothing but the codec of a whole chunk is to change."""
     return (
         len(pieces) == 1
         and pieces[0].is_whole
         and recoding.codec is not None
         and recoding.page_version is None
         and recoding.dictionary is None
+        and not page_maps(pieces[0].file, pieces[0].row_group)[column].is_miscounted
     )
 
 
