@@ -184,7 +184,8 @@ def make_settings(
         codec_level: of the codec.
         row_group_size: at most so large row groups in the parts: ``"128MB"``, bytes, or
             ``"1000000rows"``; the source's if left out.
-        columns: the only columns taken, a list or text with commas; a group stands for all in it.
+        columns: the only columns taken, a list of names or text with commas between; a group stands
+            for all in it. How names are written: :mod:`engine.format.column_names`.
         data_page_version: 1 or 2.
         dictionary: whether values are dictionary-encoded; as in the source if left out.
         memory: budget for this machine, ``"4GiB"`` or bytes.
@@ -199,6 +200,7 @@ def make_settings(
     Raises:
         engine.errors.BadSetting: a value is impossible, or two exclude each other.
     """
+    from engine.format.column_names import split_names
     from engine.settings import (
         DEFAULT_NAME,
         Access,
@@ -208,7 +210,7 @@ def make_settings(
     )
 
     row_group = (None, None) if row_group_size is None else parse_row_group_size(row_group_size)
-    names = columns.split(",") if isinstance(columns, str) else columns
+    names = split_names(columns) if isinstance(columns, str) else columns
     return Settings(
         target_bytes=None if target_size is None else parse_size(target_size),
         num_parts=parts,
@@ -221,7 +223,7 @@ def make_settings(
         row_group_rows=row_group[1],
         page_version=None if data_page_version is None else int(data_page_version),
         dictionary=dictionary,
-        columns=None if names is None else tuple(name.strip() for name in names),
+        columns=None if names is None else tuple(names),
         memory_bytes=None if memory is None else parse_size(memory),
         num_workers=workers,
         scheduler=scheduler,
@@ -264,7 +266,7 @@ def profile_key(
 
     Args:
         src: a file, folder, glob or URL, or several.
-        column: its dotted path.
+        column: its name, ``nested.x`` for one in a group; see :mod:`engine.format.column_names`.
         partitions: of the hash partition that is tried.
         workers: row groups at once; one a core if left out.
         scheduler: address of a running Dask scheduler.

@@ -114,7 +114,8 @@ def profile_key_of(
     workers = num_workers or _default_workers(threads=False)
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
     resources = Resources(kind, workers, memory.budget(None).bytes, scheduler)
-    return key_skew(column, run_keys(tasks, resources, current()), num_partitions)
+    name = tasks[0].column if tasks else column
+    return key_skew(name, run_keys(tasks, resources, current()), num_partitions)
 
 
 def split_files(

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from engine.errors import BadStructure, SourceError
+from engine.errors import BadSetting, BadStructure, SourceError
 from engine.model import Buffer, SourceFile
 
 if TYPE_CHECKING:
@@ -156,10 +156,10 @@ def redacted(url: str) -> str:
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Add the file's path to errors about its content."""
+    """Add the file's path to errors about its content, and about columns that it was to have."""
     try:
         yield
-    except SourceError as error:
+    except (SourceError, BadSetting) as error:
         if redacted(path) in str(error):
             raise
         raise type(error)(f"{redacted(path)}: {error}") from error
