@@ -9,13 +9,17 @@ Five verbs, with the names of the command line's options:
 >>> proof = engine.verify("parts/")
 >>> engine.report("parts/", "report.html")
 
+Files, folders and URLs are given as text, files and folders also as :class:`pathlib.Path`.
 Results are frozen dataclasses (:mod:`engine.model`); every error that is raised on purpose is an
 :class:`engine.errors.EvensplitError`. Modules below the façade may change between versions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import (
@@ -78,7 +82,8 @@ __all__ = [
     "verify",
 ]
 
-Sources = str | Sequence[str]
+Place = str | os.PathLike[str]
+Sources = Place | Iterable[Place]
 
 
 def __getattr__(name: str) -> Any:
@@ -119,7 +124,7 @@ def find_sources(src: Sources, *, credential: str = "auto") -> tuple[SourceFile,
         return find(_patterns(src))
 
 
-def put_file(url: str, data: bytes, *, credential: str = "auto") -> bool:
+def put_file(url: Place, data: bytes, *, credential: str = "auto") -> bool:
     """Create a small file, whole and durable; False if there is one already.
 
     Args:
@@ -132,11 +137,11 @@ def put_file(url: str, data: bytes, *, credential: str = "auto") -> bool:
     from engine.storage.access import using
 
     with using(Access(credential)):
-        store, path = open_storage(url)
+        store, path = open_storage(_place(url))
         return store.put_if_absent(path, data)
 
 
-def run_memory_bytes(plan: SplitPlan, dest: str, **settings: Any) -> int:
+def run_memory_bytes(plan: SplitPlan, dest: Place, **settings: Any) -> int:
     """Return the least memory that :func:`split` of a plan takes, one part at a time, all included.
 
     Args:
@@ -146,7 +151,7 @@ def run_memory_bytes(plan: SplitPlan, dest: str, **settings: Any) -> int:
     """
     from engine.splitter import least_run_bytes
 
-    return least_run_bytes(plan, dest, make_settings(**settings))
+    return least_run_bytes(plan, _place(dest), make_settings(**settings))
 
 
 def make_settings(
@@ -300,7 +305,7 @@ def plan(src: Sources, **settings: Any) -> SplitPlan:
 
 
 def split(
-    src: Sources, dest: str, *, progress: Progress | None = None, **settings: Any
+    src: Sources, dest: Place, *, progress: Progress | None = None, **settings: Any
 ) -> SplitResult:
     """Split sources into equal parts in a folder, or finish a split that was begun there.
 
@@ -316,11 +321,11 @@ def split(
 
     made = make_settings(**settings)
     with using(made.access):
-        return split_files(_patterns(src), dest, made, progress)
+        return split_files(_patterns(src), _place(dest), made, progress)
 
 
 def verify(
-    dest: str,
+    dest: Place,
     *,
     workers: int | None = None,
     memory: str | int | None = None,
@@ -345,10 +350,10 @@ def verify(
 
     budget = None if memory is None else parse_size(memory)
     with using(Access(credential)):
-        return verify_split(dest, memory_bytes=budget, workers=workers, progress=progress)
+        return verify_split(_place(dest), memory_bytes=budget, workers=workers, progress=progress)
 
 
-def report(place: str, path: str, *, verify: bool = False, **settings: Any) -> None:
+def report(place: Place, path: Place, *, verify: bool = False, **settings: Any) -> None:
     """Write one HTML page, which needs no network, about a source or about a split.
 
     Args:
@@ -372,10 +377,31 @@ def report(place: str, path: str, *, verify: bool = False, **settings: Any) -> N
 
     made = make_settings(**settings)
     with using(made.access):
-        page = make_report(place, made, verify=verify)
-    store, inside = open_storage(path)
-    store.put(inside, page.encode())
+        page = make_report(_place(place), made, verify=verify)
+    store, inside = open_storage(_place(path))
+    # A file's name may hold bytes that are no letters.
+    store.put(inside, page.encode(errors="backslashreplace"))
 
 
-def _patterns(src: Sources) -> Sequence[str]:
-    return [src] if isinstance(src, str) else src
+def _patterns(src: Sources) -> list[str]:
+    if isinstance(src, str | bytes | os.PathLike) or not isinstance(src, Iterable):
+        return [_place(src)]
+    return [_place(item) for item in src]
+
+
+def _place(place: object) -> str:
+    """Return a path or URL as text, whatever of :data:`Place` it is."""
+    if isinstance(place, os.PathLike):
+        text = os.fspath(place)
+        if isinstance(place, PurePath) and re.match(r"[A-Za-z][\w+.-]+:/", str(text)):
+            raise BadSetting(
+                f"{text!r} looks like a URL that was made a path, which loses a slash; give URLs "
+                "as text"
+            )
+        place = text
+    if not isinstance(place, str):
+        raise BadSetting(
+            f"{place!r} is no path; give text, or a pathlib.Path (os.fsdecode turns bytes into "
+            "text)"
+        )
+    return place
