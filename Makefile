@@ -13,7 +13,7 @@ VERDICTS := build/matrix.jsonl
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix proof adf bench package clean
+.PHONY: help demo test lint unit matrix proof adf bench package fuzz clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -53,6 +53,13 @@ adf: $(VENV)/.azurite $(VENV)/adf/.made ## run Data Factory's pipelines, every e
 
 bench: $(VENV)/.benches ## measure against the alternatives
 	@$(BIN)/python -m benchmarks
+
+# Every seed is another set of damaged files; a fault is kept in build/fuzz, with how to see it again.
+SECONDS ?= 300
+SEED ?= 1
+
+fuzz: $(VENV)/.tests ## split thousands of damaged files: refused in a line, or read as before
+	@$(BIN)/python -m tests.fuzz.run --spark --seconds $(SECONDS) --seed $(SEED) --workers $(WORKERS)
 
 # The wheels are for the nodes' Python, which is not this one: say it if it is another, 3.12 and so on.
 NODE_PYTHON ?= 3.12

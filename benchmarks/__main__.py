@@ -7,10 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import azure, copy, large, memory, peers, projection, transcode
+from benchmarks import azure, check, copy, large, memory, peers, projection, transcode
 
 BENCHMARKS = {
     "azure": azure.main,
+    "check": check.main,
     "copy": copy.main,
     "large": large.main,
     "memory": memory.main,

@@ -1,15 +1,16 @@
 """What some rows of a row group cost in a part: bytes by row, from the positions of its pages.
 
 Pages of different columns do not end at the same rows, so the bytes of the row group are summed
-over all columns as a function of the row, linear inside a page. A slice costs besides: the
-dictionary of every column that still has pages which use it, Bloom filters, a footer entry.
+over all columns as a function of the row, linear inside a page unless somebody has looked into it
+(:class:`Inside`). A slice costs besides: the dictionary of every column that still has pages which
+use it, Bloom filters, a footer entry.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -27,16 +28,84 @@ _LARGE_PAGE_SHARE = 0.5
 _MOST_ROUGH_KNOTS = 16
 
 
+class Inside(NamedTuple):
+    """How the bytes of a page lie over its rows.
+
+    Attributes:
+        rows: some rows of the row group, ascending, from the page's first to the one behind it.
+        sums: bytes of the page before each of ``rows``.
+        uncertain_share: by which some of its rows may be larger as a page of their own.
+        bounds_bytes: between each two of ``rows``: what bounds of the chunk may take in a footer,
+            where the longest value is one; empty if that is little.
+    """
+
+    rows: Sequence[int]
+    sums: Sequence[float]
+    uncertain_share: float
+    bounds_bytes: Sequence[int] = ()
+
+    def uncertain(self, start: int, stop: int) -> float:
+        """Return the bytes by which rows, those of the page, may make a part larger."""
+        start, stop = max(start, self.rows[0]), min(stop, self.rows[-1])
+        first, last = bisect_right(self.rows, start) - 1, bisect_left(self.rows, stop)
+        share = self.uncertain_share * (self.before(stop) - self.before(start))
+        return share + max(self.bounds_bytes[first:last], default=0)
+
+    def before(self, row: int) -> float:
+        """Return the bytes of the page before a row."""
+        return _between(self.rows, self.sums, row)
+
+    @property
+    def unevenness(self) -> float:
+        """The most by which bytes are elsewhere than rows are, as a share of the page's."""
+        first, num_rows = self.rows[0], self.rows[-1] - self.rows[0]
+        pairs = zip(self.rows, self.sums, strict=True)
+        return max(
+            abs(size / (self.sums[-1] or 1) - (row - first) / num_rows) for row, size in pairs
+        )
+
+
 class CutColumn(NamedTuple):
     """A column of a row group that may be cut.
 
-    ``new_sizes``: bytes of each page in a part. ``is_chained``: its pages continue each other.
+    Attributes:
+        leaf: the column.
+        pages: where they are.
+        new_sizes: bytes of each page in a part.
+        is_chained: whether its pages continue each other.
+        insides: of pages that were looked into; None for those that did not show anything.
     """
 
     leaf: Leaf
     pages: PageMap
     new_sizes: Sequence[float]
     is_chained: bool = False
+    insides: Mapping[int, Inside | None] = {}
+
+    def cut_page(self, row: int) -> int | None:
+        """Return the page that a cut at a row passes through, if any."""
+        if not self.pages.num_pages or row >= self.pages.num_rows:
+            return None
+        page = self.pages.page_of_row(row)
+        begins = self.pages.first_rows[page] == row and not self.pages.continues(page)
+        return None if begins and not (self.is_chained and page) else page
+
+    def kept_bytes(self, page: int, start: int, stop: int) -> float:
+        """Return the bytes that rows ``[start, stop)`` of a page are expected to take."""
+        inside = self.insides.get(page)
+        if inside is not None:
+            return inside.before(stop) - inside.before(start)
+        low, high = self.pages.rows(page)
+        return self.new_sizes[page] * (stop - start) / (high - low)
+
+
+def _between(rows: Sequence[int], sums: Sequence[float], row: int) -> float:
+    """Return what is before a row, taken to grow evenly between rows where it is known."""
+    i = bisect_right(rows, row) - 1
+    if i >= len(rows) - 1:
+        return sums[-1]
+    share = (row - rows[i]) / (rows[i + 1] - rows[i])
+    return sums[i] + share * (sums[i + 1] - sums[i])
 
 
 @dataclass(frozen=True)
@@ -61,11 +130,7 @@ class Curve:
 
     def before(self, row: int) -> float:
         """Return the bytes before a row."""
-        i = bisect_right(self.rows, row) - 1
-        if i >= len(self.rows) - 1:
-            return self.sums[-1]
-        share = (row - self.rows[i]) / (self.rows[i + 1] - self.rows[i])
-        return self.sums[i] + share * (self.sums[i + 1] - self.sums[i])
+        return _between(self.rows, self.sums, row)
 
     def repeated(self, start_row: int) -> int:
         """Return the bytes that a slice from ``start_row`` has beyond its rows' own."""
@@ -98,9 +163,49 @@ class Curve:
 
     def uncertain(self, start_row: int, stop_row: int) -> int:
         """Return the bytes by which a slice may turn out larger than expected."""
-        pages = list(self._rewritten(start_row, stop_row))
-        size = sum(size for _, _, size in pages)
-        return round(_UNCERTAIN_SHARE * size) + _UNCERTAIN_BYTES_PER_PAGE * len(pages)
+        total = 0.0
+        for column, page, size in self._rewritten(start_row, stop_row):
+            inside = column.insides.get(page)
+            if inside is None:
+                total += _UNCERTAIN_SHARE * size
+            else:
+                total += inside.uncertain(start_row, stop_row)
+            total += _UNCERTAIN_BYTES_PER_PAGE
+        return round(total)
+
+    def unseen(self, row: int, most_bytes: float) -> list[tuple[int, int]]:
+        """Return pages that a cut at a row passes through and that nobody has looked into.
+
+        The largest first: (column, page). Those left out have ``most_bytes`` together at most.
+        """
+        cut = [(number, column, column.cut_page(row)) for number, column in enumerate(self.columns)]
+        pages = sorted(
+            (-column.new_sizes[page], number, page)
+            for number, column, page in cut
+            if page is not None and page not in column.insides
+        )
+        left = -sum(size for size, _, _ in pages)
+        found = []
+        for size, number, page in pages:
+            if left <= most_bytes:
+                break
+            found.append((number, page))
+            left += size
+        return found
+
+    def seen(self, insides: Mapping[tuple[int, int], Inside | None]) -> Curve:
+        """Return the curve with what was found inside some pages, by (column, page)."""
+        columns = list(self.columns)
+        changes: dict[int, float] = {}  # of the bytes a row has
+        _add_densities(changes, self.rows, self.sums)
+        for (number, page), inside in insides.items():
+            column = columns[number]
+            columns[number] = column._replace(insides={**column.insides, page: inside})
+            if inside is not None:
+                _add_densities(changes, column.pages.rows(page), (0.0, -column.new_sizes[page]))
+                _add_densities(changes, inside.rows, inside.sums)
+        rows, sums = _summed_up(changes)
+        return replace(self, rows=rows, sums=sums, columns=tuple(columns))
 
     def reasons(self, start_row: int, stop_row: int) -> list[str]:
         """Return why a slice re-encodes anything, in sentences."""
@@ -145,8 +250,8 @@ class Curve:
                 kept = min(high, stop_row) - max(low, start_row)
                 is_cut = kept < high - low or (column.is_chained and page == first and page)
                 if low < high and kept > 0 and is_cut:
-                    size = column.new_sizes[page]
-                    found.append((column, page, size * kept / (high - low)))
+                    size = column.kept_bytes(page, max(low, start_row), min(high, stop_row))
+                    found.append((column, page, size))
         return found
 
 
@@ -221,8 +326,8 @@ def read_curve(file: OpenFile, group: GroupLayout, sizes: Sizes) -> Curve:
 
 def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int], list[float]]:
     """Return the knots of a curve and the bytes before each, by sweeping over all pages' ends."""
-    per_row = group.index_bytes / group.num_rows
-    changes = {0: per_row, group.num_rows: -per_row}  # of the bytes a row has
+    changes: dict[int, float] = {}  # of the bytes a row has
+    _add_densities(changes, (0, group.num_rows), (0, group.index_bytes))
     for column in columns:
         for size, (start, stop) in zip(
             column.new_sizes, pairwise([*column.pages.first_rows, group.num_rows]), strict=True
@@ -233,6 +338,19 @@ def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int]
             density = size / (stop - start)
             changes[start] = changes.get(start, 0.0) + density
             changes[stop] = changes.get(stop, 0.0) - density
+    return _summed_up(changes)
+
+
+def _add_densities(changes: dict[int, float], rows: Sequence[int], sums: Sequence[float]) -> None:
+    """Add what rows have to the changes of it from row to row."""
+    for (start, stop), (low, high) in zip(pairwise(rows), pairwise(sums), strict=True):
+        density = (high - low) / (stop - start)
+        changes[start] = changes.get(start, 0.0) + density
+        changes[stop] = changes.get(stop, 0.0) - density
+
+
+def _summed_up(changes: Mapping[int, float]) -> tuple[list[int], list[float]]:
+    """Return the rows where something changes, ascending, and the bytes before each."""
     rows = sorted(changes)
     sums = [0.0]
     density = 0.0

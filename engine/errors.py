@@ -53,6 +53,12 @@ class NoSource(CallError):
     kind = "call.no-source"
 
 
+class NotPlainFolder(CallError):
+    """A folder is more than its files: partitioned, a table, in a loop, or of mixed names."""
+
+    kind = "call.folder"
+
+
 class TargetTooSmall(CallError):
     """The target size cannot hold one row (or, by row groups, one row group)."""
 
@@ -270,9 +276,18 @@ class InternalError(EvensplitError):
 
 
 class OverTarget(InternalError):
-    """A finished part is larger than the target size and was thrown away."""
+    """A finished part is larger than the target size and was thrown away.
+
+    A split that meets it plans again, so it ends nothing by itself. ``index`` is the part's,
+    ``size_bytes`` what it had.
+    """
 
     kind = "internal.over-target"
+
+    def __init__(self, message: str, *, index: int = 0, size_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.index = index
+        self.size_bytes = size_bytes
 
 
 def register() -> dict[str, type[EvensplitError]]:

@@ -34,6 +34,7 @@ from engine.model import SourceFile
 from engine.same_schema import check_same_schema
 from engine.storage import Source, open_storage
 from engine.storage.base import naming, redacted
+from engine.union import Named, check_united
 
 FIRST_READ_BYTES = 256 << 10
 PROVENANCE_BYTES = 512  # key-value entries of ours, and a little for longer numbers
@@ -263,14 +264,13 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
         if not first.leaves:
             raise Unsupported("the file has no columns, so there is nothing to split")
     groups: list[GroupLayout] = []
-    lost: list[str] = []
     for number, file in enumerate(opened):
         with naming(file.file.path):
             groups += _groups(file, number)
         if number:
             names = (redacted(opened[0].file.path), redacted(file.file.path))
             check_same_schema(first, file.footer, names)
-            lost += _differing_metadata(opened[0], file)
+    lost = check_united([named(file) for file in opened])
     entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
     part_bytes = len(MAGIC) + TAIL_BYTES + PROVENANCE_BYTES + first.size_bytes - entries
     made = make_layout(
@@ -278,7 +278,7 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
         tuple(groups),
         part_bytes,
         len(first.leaves),
-        tuple(dict.fromkeys(lost)),
+        lost,
     )
     footers = [file.footer for file in opened]
     return replace(
@@ -380,16 +380,6 @@ def bloom_filter_range(file: OpenFile, chunk: ColumnChunk) -> Range | None:
     return place
 
 
-def _differing_metadata(first: OpenFile, other: OpenFile) -> list[str]:
-    one, two = first.footer, other.footer
-    names = (redacted(first.file.path), redacted(other.file.path))
-    mine, its = dict(one.key_values), dict(two.key_values)
-    lost = [
-        f"key-value metadata {key.decode('utf-8', 'replace')!r} of {names[1]}: parts carry that "
-        f"of {names[0]}"
-        for key in its
-        if its[key] != mine.get(key)
-    ]
-    if one.created_by != two.created_by:
-        lost.append(f"created_by {two.created_by!r} of {names[1]}: parts carry {one.created_by!r}")
-    return lost
+def named(file: OpenFile) -> Named:
+    """Return a source as :mod:`engine.union` takes it."""
+    return Named(redacted(file.file.path), file.footer)

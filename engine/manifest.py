@@ -28,6 +28,7 @@ from engine.errors import (
 )
 from engine.model import (
     Manifest,
+    Measured,
     PartPlan,
     Receipt,
     RowGroupSlice,
@@ -66,13 +67,13 @@ class Ledger:
         """Return whether the folder holds a plan."""
         return self._get("plan.json") is not None
 
-    def revision(self, plan_id: str) -> int:
-        """Return the revision of the plan that holds the folder; 0 if it is another plan's."""
+    def failed(self, plan_id: str) -> tuple[Measured, ...]:
+        """Return the parts that failed before the plan that holds the folder; none of another's."""
         try:
             found = self._load("plan.json")
         except NotASplit:
-            return 0
-        return int(found.get("revision", 0)) if found["plan_id"] == plan_id else 0
+            return ()
+        return _failed(found) if found["plan_id"] == plan_id else ()
 
     def check_free(self) -> None:
         """Raise DestinationInUse if the folder holds anything while it holds no plan of ours."""
@@ -205,7 +206,15 @@ class Ledger:
         if sum(receipt.num_rows for receipt in ordered) != plan.num_rows:
             raise InternalError("the parts do not hold all rows")
         manifest = Manifest(
-            plan.plan_id, version, plan.sources, plan.settings, plan.num_rows, ordered, plan.lost
+            plan.plan_id,
+            version,
+            plan.sources,
+            plan.settings,
+            plan.num_rows,
+            ordered,
+            plan.lost,
+            plan.growth,
+            plan.source_notes,
         )
         sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
         for receipt in ordered:
@@ -246,6 +255,8 @@ class Ledger:
             num_rows=data["num_rows"],
             parts=tuple(_receipt(part) for part in data["parts"]),
             lost=tuple(data["lost"]),
+            growth=data.get("growth", ""),
+            source_notes=tuple(data.get("source_notes", ())),
         )
 
     def plan(self) -> SplitPlan:
@@ -304,6 +315,10 @@ def _source(data: dict[str, Any]) -> SourceFile:
     return SourceFile(**{**data, "columns": None if columns is None else tuple(columns)})
 
 
+def _failed(data: dict[str, Any]) -> tuple[Measured, ...]:
+    return tuple(Measured(**part) for part in data.get("failed", ()))
+
+
 def _plan(data: dict[str, Any]) -> SplitPlan:
     parts = tuple(
         PartPlan(
@@ -316,7 +331,9 @@ def _plan(data: dict[str, Any]) -> SplitPlan:
         for part in data["parts"]
     )
     sources = tuple(_source(source) for source in data["sources"])
-    return SplitPlan(**data | {"sources": sources, "parts": parts, "lost": tuple(data["lost"])})
+    texts = {name: tuple(data.get(name, ())) for name in ("lost", "source_notes")}
+    own = {"sources": sources, "parts": parts, "failed": _failed(data)}
+    return SplitPlan(**data | own | texts)
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:

@@ -34,6 +34,8 @@ _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the 
 _DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
 _COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compressed
 _BYTES_PER_CUT_VALUE = 40
+_COPIES_PER_SEEN_PAGE = 4  # as read, plain, its values, decoded; stretches take little
+_BYTES_PER_SEEN_VALUE = 32  # levels, and where rows and values begin
 _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
 _KEPT_COPIES_PER_DICTIONARY = 2
 _COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, united
@@ -138,6 +140,12 @@ def page_bytes(
     decoded_bytes = round(value_bytes * num_values)
     found = _COPIES_PER_CUT_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_CUT_VALUE * num_values
     return found * (4 if is_built else 1)
+
+
+def look_bytes(*, page_bytes: int, num_values: int, value_bytes: float = 0.0) -> int:
+    """Return what looking into a page takes above the process; parameters as :func:`page_bytes`."""
+    decoded_bytes = round(value_bytes * num_values)
+    return _COPIES_PER_SEEN_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_SEEN_VALUE * num_values
 
 
 def kept_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:

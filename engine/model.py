@@ -123,6 +123,15 @@ class PartPlan:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A part that came out over the target: its rows, and the bytes that it had."""
+
+    first_row: int
+    num_rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class SplitPlan:
     """What a split will do, complete: execution obeys it and adds nothing.
 
@@ -130,7 +139,10 @@ class SplitPlan:
     ``lost`` lists what of the source's metadata the parts cannot keep, with the reason.
     ``footers_memory_bytes`` is what footers take in the process that plans and hands parts over.
     ``revision`` counts the plans before this one, of the same id: each had a part that came out
-    over the target, so this one leaves more room.
+    over the target. ``failed`` has the first such part of each; this plan starts from their sizes.
+    ``growth`` says by how much the parts are larger than the sources, and why; empty if by little.
+    ``source_notes``: what of the sources' folders was passed over, or is taken more than once; a
+    sentence each.
     """
 
     plan_id: str
@@ -141,6 +153,9 @@ class SplitPlan:
     lost: tuple[str, ...] = ()
     footers_memory_bytes: int = 0
     revision: int = 0
+    failed: tuple[Measured, ...] = ()
+    growth: str = ""
+    source_notes: tuple[str, ...] = ()
 
     @property
     def predicted_bytes(self) -> int:
@@ -186,7 +201,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All receipts of a finished plan."""
+    """All receipts of a finished plan; ``growth`` as in :class:`SplitPlan`."""
 
     plan_id: str
     version: str
@@ -195,6 +210,8 @@ class Manifest:
     num_rows: int
     parts: tuple[Receipt, ...]
     lost: tuple[str, ...] = ()
+    growth: str = ""
+    source_notes: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -145,13 +145,5 @@ def _cut_bytes(curve: Curve, row: int) -> int:
     """Return the bytes of pages that a cut at a row passes through."""
     if row == curve.rows[-1]:
         return 0
-    total = 0
-    for column in curve.columns:
-        pages = column.pages
-        if not pages.num_pages:
-            continue
-        page = pages.page_of_row(row)
-        begins = pages.first_rows[page] == row and not pages.continues(page)
-        if not begins or (column.is_chained and page):
-            total += pages.sizes[page]
-    return total
+    cut = ((column, column.cut_page(row)) for column in curve.columns)
+    return sum(column.pages.sizes[page] for column, page in cut if page is not None)

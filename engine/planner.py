@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 
@@ -20,15 +20,18 @@ from engine.errors import BadSetting, TargetTooSmall
 from engine.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.even_runs import even_runs, fewest_runs
 from engine.layout import CACHED_CHUNKS, Layout
-from engine.model import PartPlan, SourceFile, SplitPlan, spread
+from engine.model import Measured, PartPlan, SourceFile, SplitPlan, spread
 from engine.page_starts import at_page_starts
 from engine.row_groups import slices
-from engine.ruler import CurveOf, Ruler
+from engine.ruler import CurveOf, InsideOf, Ruler, no_insides
 from engine.settings import Settings
+from engine.wording import amount, times
 
+_WORTH_SAYING = 0.1  # of the sources' bytes
 _MANY_CUT = 0.25
 _REGROUPED_ROOM = 0.995  # what new row groups take besides is not in proportion
 _ROOM_FOR_GUESSES = 0.005
+_ROOM_BEYOND_SEEN = 0.005
 _MOST_ROUNDS = 8  # of searching, each with the pages of more row groups known
 _WORSE, _EVEN_ANYWAY = 1.5, 0.001  # parts not much less even than expected need no other round
 
@@ -39,8 +42,10 @@ def make_plan(
     *,
     version: str,
     curve_of: CurveOf,
+    inside_of: InsideOf = no_insides,
     memory_of: Callable[[PartPlan], int] = lambda part: 0,
-    revision: int = 0,
+    failed: tuple[Measured, ...] = (),
+    source_bytes: int = 0,
 ) -> SplitPlan:
     """Decide all parts.
 
@@ -49,14 +54,22 @@ def make_plan(
         settings: what is wanted.
         version: evensplit's own, part of the plan's identity.
         curve_of: the inside of a row group, by its position in ``layout.groups``.
+        inside_of: the inside of a page; asked for few.
         memory_of: projected peak memory of writing a part.
-        revision: of the plan; see :class:`engine.model.SplitPlan`.
+        failed: parts of earlier revisions of the plan; see :class:`engine.model.SplitPlan`.
+        source_bytes: what the sources would take as one part, as they are; 0 if nobody asks.
 
     Raises:
         TargetTooSmall: a row, or with ``cut="row-group"`` a row group, is over the target.
         BadSetting: more parts are wanted than there are rows or row groups.
     """
-    parts = _parts(Ruler(layout, curve_of), settings)
+    ruler = Ruler(layout, curve_of, inside_of, sees_all=bool(failed))
+    if failed:
+        ruler.layout = layout = replace(
+            layout,
+            uncertain_share=max(layout.uncertain_share, _seen_share(ruler, settings, failed)),
+        )
+    parts = _parts(ruler, settings)
     parts = [replace(part, memory_bytes=memory_of(part)) for part in parts]
     return SplitPlan(
         plan_id=plan_id(layout.files, settings, version),
@@ -68,8 +81,21 @@ def make_plan(
         footers_memory_bytes=memory.footers_bytes(
             footer_bytes=layout.footer_bytes, num_chunks=min(layout.num_chunks, CACHED_CHUNKS)
         ),
-        revision=revision,
+        revision=len(failed),
+        failed=failed,
+        growth=_growth_in_words(parts, layout, source_bytes),
     )
+
+
+def _seen_share(ruler: Ruler, settings: Settings, failed: Sequence[Measured]) -> float:
+    """Return by which share parts that failed were larger than is expected of them now."""
+    found = 0.0
+    for part in failed:
+        start, stop = part.first_row, part.first_row + part.num_rows
+        ruler.look([start, stop], part.size_bytes)
+        expected = _part(ruler, settings, 0, start, stop).predicted_bytes
+        found = max(found, part.size_bytes / expected - 1 + _ROOM_BEYOND_SEEN)
+    return found
 
 
 def plan_id(files: Sequence[SourceFile], settings: Settings, version: str) -> str:
@@ -102,7 +128,7 @@ def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
         cap = _cap(ruler.layout, settings)
         assert cap is not None
         return _moved(ruler, _fewest_row_cuts(ruler, cap), settings)
-    _check_target(ruler, cuts, settings.target_bytes)
+    _check_target(ruler, cuts, settings)
     return cuts if settings.rows_per_part is not None else _moved(ruler, cuts, settings)
 
 
@@ -119,16 +145,20 @@ def _moved(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
     return at_page_starts(ruler, cuts, _cap(ruler.layout, settings))
 
 
-def _check_target(ruler: Ruler, cuts: Sequence[int], target: int | None) -> None:
+def _check_target(ruler: Ruler, cuts: Sequence[int], settings: Settings) -> None:
     """Refuse a number of parts or rows that does not keep an explicit target."""
-    if target is None:
+    if settings.target_bytes is None:
         return
-    _read_cut_groups(ruler, cuts)
+    while _look(ruler, cuts):
+        pass
+    # What is only uncertain may turn out well, unless it did not before.
+    most = _cap(ruler.layout, settings) if ruler.sees_all else settings.target_bytes
     for index, size in enumerate(ruler.sizes(cuts)):
-        if size > target:
+        if size > (most or 0):
             raise TargetTooSmall(
-                f"part {index} would have {size} bytes, over the target of {target}; ask for "
-                "more parts or fewer rows a part, or leave one of the settings out"
+                f"part {index} would have about {size} bytes, over the {most} that it may have to "
+                f"keep the target of {settings.target_bytes}; ask for more parts or fewer rows a "
+                "part, or leave one of the settings out"
             )
 
 
@@ -142,7 +172,7 @@ def _numbered_row_cuts(ruler: Ruler, num_parts: int) -> list[int]:
     for _ in range(_MOST_ROUNDS):
         cuts = even_cuts(ruler, num_parts)
         expected = spread(ruler.sizes(cuts))
-        is_proved = not _read_cut_groups(ruler, cuts)
+        is_proved = not _look(ruler, cuts)
         found = spread(ruler.sizes(cuts))
         if not best or found < spread(ruler.sizes(best)):
             best = cuts
@@ -162,7 +192,7 @@ def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
         _check_fits(ruler, limit, target)
         cuts = fewest_even_cuts(ruler, limit)
         expected = spread(ruler.sizes(cuts))
-        is_proved = not _read_cut_groups(ruler, cuts)
+        is_proved = not _look(ruler, cuts)
         over = max(_largest_sizes(ruler, cuts)) - target
         if over <= 0:
             best = min(best or cuts, cuts, key=lambda cuts: _unevenness(ruler, cuts))
@@ -192,7 +222,7 @@ def _filled_row_cuts(ruler: Ruler, target: int, limit: int) -> list[int]:
     while True:
         _check_fits(ruler, limit, target)
         cuts, _ = fill(ruler, limit)
-        if not _read_cut_groups(ruler, cuts):
+        if not _look(ruler, cuts):
             over = max(_largest_sizes(ruler, cuts)) - target
             if over <= 0:
                 return cuts
@@ -203,10 +233,11 @@ def _largest_sizes(ruler: Ruler, cuts: Sequence[int]) -> list[int]:
     return [ruler.size(a, b) + ruler.uncertain(a, b) for a, b in pairwise(cuts)]
 
 
-def _read_cut_groups(ruler: Ruler, cuts: Sequence[int]) -> bool:
-    """Read the pages of all row groups that are cut; return whether any were unknown.
+def _look(ruler: Ruler, cuts: Sequence[int]) -> bool:
+    """Read the pages of all row groups that are cut, and look into large ones.
 
     Where a good part of all are cut, the next cuts will pass through the others: all are read.
+    Returns whether any were unknown.
     """
     groups: Sequence[int] = ruler.groups_cut(cuts)
     if len(groups) > _MANY_CUT * len(ruler.layout.groups):
@@ -214,7 +245,8 @@ def _read_cut_groups(ruler: Ruler, cuts: Sequence[int]) -> bool:
     unread = [position for position in groups if not ruler.is_read(position)]
     for position in unread:
         ruler.read(position)
-    return bool(unread)
+    sizes = ruler.sizes(cuts)
+    return ruler.look(cuts, sum(sizes) / len(sizes)) or bool(unread)
 
 
 def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
@@ -223,14 +255,21 @@ def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
         cuts, done = fill(ruler, limit)
         if done:
             return
-        position, _ = ruler.locate(cuts[-1])
-        if ruler.is_read(position):
-            need = ruler.size(cuts[-1], cuts[-1] + 1)
+        row = cuts[-1]
+        if not ruler.look([row, row + 1], limit) and ruler.is_read(ruler.locate(row)[0]):
+            need = ruler.size(row, row + 1)
             raise TargetTooSmall(
-                f"a part that holds only row {cuts[-1]} takes about {need} bytes (schema and "
+                f"a part that holds only row {row} takes about {need} bytes (schema and "
                 f"dictionaries included), over the {target} that it may have; raise --target-size"
+                f"{_advice_on_dictionaries(ruler, row, need)}"
             )
-        ruler.read(position)
+        ruler.read(ruler.locate(row)[0])
+
+
+def _advice_on_dictionaries(ruler: Ruler, row: int, num_bytes: int) -> str:
+    position, inside = ruler.locate(row)
+    is_most = ruler.read(position).repeated(inside) > num_bytes / 2
+    return ", or have parts without dictionaries by --no-dictionary" if is_most else ""
 
 
 # -- by row groups -------------------------------------------------------------------------------
@@ -287,7 +326,7 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
     """Describe all parts; smaller ones where new row groups would take them over the target."""
     limit = settings.target_bytes
     for _ in range(_MOST_ROUNDS):
-        cuts = choose_cuts(ruler, replace(settings, target_bytes=limit))
+        cuts = _seen_cuts(ruler, replace(settings, target_bytes=limit))
         parts = [_part(ruler, settings, index, a, b) for index, (a, b) in enumerate(pairwise(cuts))]
         if limit is None or settings.target_bytes is None or not settings.regroups:
             return parts
@@ -300,6 +339,34 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
         f"no parts of at most {settings.target_bytes} bytes were found with row groups of "
         f"{settings.row_group_bytes or settings.row_group_rows}; raise one of the two"
     )
+
+
+def _seen_cuts(ruler: Ruler, settings: Settings) -> list[int]:
+    """Return cuts that pass through no large page that nobody has looked into, if they are found.
+
+    Cuts that moved to where pages begin may pass through others than before.
+    """
+    for _ in range(_MOST_ROUNDS):
+        cuts = choose_cuts(ruler, settings)
+        if settings.rows_per_part is not None:
+            break  # they are where they are
+        rows, unit_bytes = cuts, sum(ruler.sizes(cuts)) / (len(cuts) - 1)
+        if settings.row_group_bytes is not None:
+            unit_bytes = min(unit_bytes, settings.row_group_bytes)
+            rows = [row for a, b in pairwise(cuts) for row in _group_rows(ruler, settings, a, b)]
+        if not ruler.look(rows, unit_bytes):
+            break
+    return cuts
+
+
+def _group_rows(ruler: Ruler, settings: Settings, start: int, stop: int) -> Iterator[int]:
+    """Yield the first row of every row group of a part, and that behind the last."""
+    row = start
+    for piece in slices(ruler, settings, start, stop):
+        if not piece.joins:
+            yield row
+        row += piece.num_rows
+    yield row
 
 
 def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -> PartPlan:
@@ -347,3 +414,26 @@ def _recoding_in_words(settings: Settings) -> str:
     if settings.dictionary is not None:
         wanted.append("dictionaries" if settings.dictionary else "no dictionaries")
     return f"all pages are made anew: {', '.join(wanted)}"
+
+
+def _growth_in_words(parts: Sequence[PartPlan], layout: Layout, source_bytes: int) -> str:
+    """Say by how much the parts are larger than the sources, and why; nothing if it is little."""
+    total = sum(part.predicted_bytes for part in parts)
+    more = total - source_bytes
+    if not source_bytes or more <= _WORTH_SAYING * source_bytes:
+        return ""
+    metadata = (len(parts) - 1) * layout.part_bytes
+    remade = layout.num_bytes + layout.part_bytes - source_bytes
+    causes = {
+        "are pages made anew": remade,
+        "are dictionaries and row group metadata, repeated in every part or row group that is cut "
+        "from another; larger parts and row groups repeat less": more - remade - metadata,
+        "are the schema and metadata that every part has": metadata,
+    }
+    found = [
+        f"{amount(size)} {words}" for words, size in causes.items() if size > more * _WORTH_SAYING
+    ]
+    return (
+        f"the parts take {times(total / source_bytes)} times the bytes of the source: "
+        + "; ".join(found)
+    )

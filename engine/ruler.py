@@ -10,7 +10,8 @@ Both ascend with the row. ``until`` jumps where a row group is first touched, so
 be had from a given start.
 
 The inside of a row group is taken to be like that of the largest until its pages are read, which is
-done on demand: a plan looks at thousands of places and cuts at few.
+done on demand: a plan looks at thousands of places and cuts at few. So is looking inside the pages
+at a cut, where they are large against a part.
 """
 
 from __future__ import annotations
@@ -20,23 +21,64 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from math import ceil
+from typing import Protocol
 
-from engine.curves import Curve, rough_curve
+from engine.curves import Curve, Inside, rough_curve
 from engine.layout import Layout
 
 CurveOf = Callable[[int], Curve]
 
+_UNSEEN_SHARE = 0.04  # of a part: pages at a cut that are taken to be even
+_STEP_SHARE = 0.005  # of a part: what is taken to be even inside a page that was looked into
+_EVEN_SHARE = 0.02  # of a page: by so much its bytes may be elsewhere than its rows
+# As many pages that are even, and have as many bytes a row, stand for others of their column.
+_ENOUGH_ALIKE, _ALIKE_SHARE = 2, 0.1
+
+
+class InsideOf(Protocol):
+    """Looks into a page of a row group, by its position in the layout."""
+
+    def __call__(
+        self, position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
+    ) -> Inside | None:
+        """Return what :func:`engine.insides.look_inside` does."""
+
+
+def no_insides(
+    position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
+) -> Inside | None:
+    """Say of no page how its bytes lie over its rows."""
+    return None
+
 
 class Ruler:
-    """Measures rows of a layout; rows count over all sources."""
+    """Measures rows of a layout; rows count over all sources.
 
-    def __init__(self, layout: Layout, curve_of: CurveOf) -> None:
+    Args:
+        layout: the sources, in bytes of the parts.
+        curve_of: the inside of a row group, by its position.
+        inside_of: the inside of a page.
+        sees_all: whether pages at a cut are looked into however small they are, or like others.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        curve_of: CurveOf,
+        inside_of: InsideOf = no_insides,
+        *,
+        sees_all: bool = False,
+    ) -> None:
         self.layout = layout
         self.num_rows = layout.num_rows
         self.most_repeated = max(  # by one cut, as far as the footers tell
             (group.dictionary_bytes + group.extra_bytes for group in layout.groups), default=0
         )
         self._curve_of = curve_of
+        self._inside_of = inside_of
+        self.sees_all = sees_all
+        self._even_densities: dict[int, list[float]] = {}  # bytes a row of even pages, by column
+        self._unseen_share = 0.0 if sees_all else _UNSEEN_SHARE
         self._curves: dict[int, Curve] = {}
         self._rough: dict[int, Curve] = {}
 
@@ -47,6 +89,44 @@ class Ruler:
         if position not in self._curves:
             self._curves[position] = self._curve_of(position)
         return self._curves[position]
+
+    def look(self, rows: Sequence[int], part_bytes: float) -> bool:
+        """Look into pages that cuts pass through, and that are large against a part.
+
+        Row groups that are cut are read if need be. Returns whether anything was not known before.
+        """
+        is_new = False
+        for position in self.groups_cut(rows):
+            is_new |= not self.is_read(position)
+            curve = self.read(position)
+            first, end = self.layout.first_rows[position : position + 2]
+            unseen = {
+                (column, page): None
+                for row in rows
+                if first < row < end
+                for column, page in curve.unseen(row - first, self._unseen_share * part_bytes)
+            }
+            if unseen:
+                step_bytes = _STEP_SHARE * part_bytes
+                insides = {place: self._inside(position, *place, step_bytes) for place in unseen}
+                self._curves[position] = curve.seen(insides)
+                is_new = True
+        return is_new
+
+    def _inside(self, position: int, column: int, page: int, step_bytes: float) -> Inside | None:
+        """Look into a page, unless it is like others of its column that were found to be even."""
+        cut = self._curves[position].columns[column]
+        first, stop = cut.pages.rows(page)
+        density = cut.new_sizes[page] / max(1, stop - first)
+        even = self._even_densities.setdefault(column, [])
+        alike = [other for other in even if abs(other - density) <= _ALIKE_SHARE * density]
+        if len(alike) >= _ENOUGH_ALIKE and not self.sees_all:
+            return None
+        num_bytes = cut.new_sizes[page]
+        inside = self._inside_of(position, column, page, num_bytes=num_bytes, step_bytes=step_bytes)
+        if inside is not None and inside.unevenness <= _EVEN_SHARE:
+            even.append(density)
+        return inside
 
     def is_read(self, position: int) -> bool:
         """Whether the pages of a row group are known."""

@@ -7,7 +7,8 @@ where it lies, for what is written changes with time. So pages of both kinds are
 between places that were looked at the ratio is taken to change evenly.
 
 What comes out are estimates: plans leave ``uncertain_share`` for them. A plan that had a part over
-its target all the same is made again, from more samples and with more room (``revision``).
+its target all the same is made again, from more samples and with more room (``revision``). Where
+sources are small, all their pages are made: that takes little, and parts of few large rows need it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from engine.page_maps import (
     read_header,
     read_headers,
 )
-from engine.sizes import PagesBytes, Sizes
+from engine.sizes import PagesBytes, Sizes, by_revision
 from engine.writers.chunk import Piece
 
 # By revision. Where values are encoded anew, a few pages tell less.
@@ -41,6 +42,8 @@ _UNCERTAIN_HEADERS_SHARE = 0.003  # of pages that are not compressed, where foot
 _LEAST_POINTS, _MOST_POINTS = 7, 32
 _BYTES_PER_POINT = 256 << 20
 _MORE_POINTS = 4  # times as many, with each revision
+_MOST_MORE_POINTS = 2  # revisions that this is so
+_MOST_MADE_BYTES, _MOST_MADE_PAGES = 16 << 20, 1024  # of sources whose pages are all made
 _LARGE_SHARE = 0.01  # of all bytes: row groups that are cut anyway, so that their pages are read
 _MOST_HEADERS = 256  # of a chunk; to read those of one that has many takes long
 _LARGE_PAGE_BYTES = 128 << 10
@@ -61,7 +64,23 @@ def new_sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:
     """
     # Footers that were not true do not become so.
     exact = recoding == Recoding(codec=Codec.UNCOMPRESSED) and not revision
-    return (_Plain if exact else _Sampled)(layout, recoding, revision)
+    if exact:
+        return _Plain(layout, recoding, revision)
+    return (_Made if _is_small(layout, recoding) else _Sampled)(layout, recoding, revision)
+
+
+def _is_small(layout: Layout, recoding: Recoding) -> bool:
+    """Whether all pages can be made; each by itself tells little where they get a dictionary."""
+    if recoding.dictionary or layout.num_bytes > _MOST_MADE_BYTES:
+        return False
+    num_pages = 0
+    for group in layout.groups:
+        num_pages += sum(
+            pages.num_pages for pages in page_maps(open_file(layout.files[group.file]), group.index)
+        )
+        if num_pages > _MOST_MADE_PAGES:
+            return False
+    return True
 
 
 class _Sample(NamedTuple):
@@ -132,7 +151,8 @@ class _Sampled(Sizes):
 
     def __init__(self, layout: Layout, recoding: Recoding, revision: int) -> None:
         values = recoding.dictionary is not None
-        self.uncertain_share = (_UNCERTAIN_VALUES_SHARES if values else _UNCERTAIN_SHARES)[revision]
+        shares = _UNCERTAIN_VALUES_SHARES if values else _UNCERTAIN_SHARES
+        self.uncertain_share = by_revision(shares, revision)
         self._first_rows = {
             (layout.files[group.file].path, group.index): row
             for group, row in zip(layout.groups, layout.first_rows, strict=False)
@@ -237,10 +257,38 @@ class _Plain(_Sampled):
         return PagesBytes(array("d", (scale * size for size in data)), dictionary)
 
 
+class _Made(Sizes):
+    """Sizes of pages all of which were made, and measured."""
+
+    def __init__(self, layout: Layout, recoding: Recoding, revision: int) -> None:
+        self.uncertain_share = by_revision(_UNCERTAIN_SHARES, revision)
+        self._sizes: dict[tuple[str, int, int], PagesBytes] = {}
+        for group, first_row in zip(layout.groups, layout.first_rows, strict=False):
+            file = open_file(layout.files[group.file])
+            for leaf in file.footer.leaves:
+                look = _Look(file, group.index, leaf, first_row, recoding)
+                self._sizes[file.file.path, group.index, leaf.index] = look.take_all()
+            file.forget(group.index)
+
+    def group(self, layout: Layout, group: GroupLayout) -> GroupLayout:
+        """Return what a row group takes in the parts."""
+        file = open_file(layout.files[group.file])
+        sizes = [self.pages(file, group.index, leaf) for leaf in file.footer.leaves]
+        dictionaries = sum(found.dictionary for found in sizes)
+        data = sum(sum(found.data) for found in sizes)
+        return replace(
+            group, data_bytes=round(data + dictionaries), dictionary_bytes=round(dictionaries)
+        )
+
+    def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
+        """Return the bytes of each page of a chunk."""
+        return self._sizes[file.file.path, row_group, leaf.index]
+
+
 def _points(layout: Layout, revision: int) -> Iterator[tuple[int, tuple[float, float]]]:
     """Yield places evenly over all bytes: a row group's position, and from where to where in it."""
     number = min(_MOST_POINTS, max(_LEAST_POINTS, layout.num_bytes // _BYTES_PER_POINT))
-    number *= _MORE_POINTS**revision
+    number *= _MORE_POINTS ** min(revision, _MOST_MORE_POINTS)
     step = layout.num_bytes / number
     for i in range(number):
         position = bisect_right(layout.offsets, (i + 0.5) * step) - 1
@@ -278,10 +326,20 @@ class _Look:
             old_bytes = sum(pages.sizes[number] for number in numbers)
             samples.append(_Sample(row, old_bytes, sum(map(self._made, numbers))))
             column.num_pages[kind] += len(numbers)
-        keeps_dictionaries = self._recoding.dictionary is None
-        if dictionary and keeps_dictionaries and pages.dictionary is not None and self._num_indices:
+        if dictionary and pages.dictionary is not None and self._keeps_dictionary():
             new_bytes = self._recompressed(pages.dictionary)
             column.dictionaries.append(_Sample(self._first_row, pages.dictionary.length, new_bytes))
+
+    def take_all(self) -> PagesBytes:
+        """Return what all pages become."""
+        pages = self._pages
+        dictionary = 0
+        if pages.dictionary is not None and self._keeps_dictionary():
+            dictionary = self._recompressed(pages.dictionary)
+        return PagesBytes(array("d", map(self._made, range(pages.num_pages))), dictionary)
+
+    def _keeps_dictionary(self) -> bool:
+        return self._recoding.dictionary is None and self._num_indices > 0
 
     def _made(self, number: int) -> int:
         """Return the bytes that a page becomes."""

@@ -12,8 +12,14 @@ from engine.format.footer import Leaf
 from engine.layout import GroupLayout, Layout, OpenFile, with_groups
 from engine.page_maps import page_maps
 
-_UNCERTAIN_SHARES = (0.0, 0.02, 0.1)  # by revision
-MOST_REVISIONS = len(_UNCERTAIN_SHARES) - 1
+_UNCERTAIN_SHARES = (0.0, 0.01, 0.04)  # by revision
+_MOST_DOUBLINGS = 20
+
+
+def by_revision(shares: Sequence[float], revision: int) -> float:
+    """Return the share of a revision; behind the last each doubles, so that revisions end."""
+    further = max(0, revision - len(shares) + 1)
+    return shares[min(revision, len(shares) - 1)] * 2.0 ** min(further, _MOST_DOUBLINGS)
 
 
 class PagesBytes(NamedTuple):
@@ -36,7 +42,7 @@ class Sizes:
     uncertain_share: float
 
     def __init__(self, revision: int = 0) -> None:
-        self.uncertain_share = _UNCERTAIN_SHARES[revision]
+        self.uncertain_share = by_revision(_UNCERTAIN_SHARES, revision)
 
     def resized(self, layout: Layout) -> Layout:
         """Return a layout of the sources with the bytes that its row groups have in the parts."""

@@ -14,18 +14,26 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from engine import memory
-from engine.curves import Curve, read_curve
-from engine.errors import BadSetting, DestinationInSource, OverBudget, OverTarget
+from engine.curves import Curve, Inside, read_curve
+from engine.errors import (
+    BadSetting,
+    DestinationInSource,
+    NotPlainFolder,
+    OverBudget,
+    OverTarget,
+    TargetTooSmall,
+)
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.layout import close_files, open_file, read_layout
+from engine.layout import OpenFile, close_files, open_file, read_layout
 from engine.manifest import Ledger
-from engine.model import PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
+from engine.model import Measured, PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
 from engine.planner import make_plan, plan_id
 from engine.settings import Settings
-from engine.sizes import MOST_REVISIONS, Sizes
+from engine.sizes import Sizes
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
 from engine.storage.access import current
 from engine.storage.base import redacted
+from engine.storage.folders import partitions_refusal
 from engine.version import __version__
 from engine.work import PartTask, part_memory_bytes
 
@@ -58,33 +66,74 @@ def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
 
     Raises:
         NoSource: nothing matches.
+        NotPlainFolder: a folder holds more, or less, than its files say.
     """
+    return _found(patterns)[0]
+
+
+def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
+    """Describe the files that sources stand for; and what is to be said about them."""
     if not patterns:
         raise BadSetting("no source given")
-    return tuple(store.stat(path) for store, path in expand_all(patterns))
+    found = expand_all(patterns)
+    if found.problems:
+        raise NotPlainFolder(found.problems[0])
+    files = tuple(store.stat(path) for store, path in found.files)
+    if found.partition_columns:
+        # All files have one schema, which is seen to later: one footer says it.
+        opened = OpenFile(files[0])
+        try:
+            held = {leaf.path[0] for leaf in opened.footer.leaves}
+        finally:
+            opened.source.close()
+        lost = [name for name in found.partition_columns if name not in held]
+        if lost:
+            raise NotPlainFolder(partitions_refusal(lost))
+    return files, found.notes
 
 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
-    return _plan(_chosen(find_sources(patterns), settings), settings)
+    files, notes = _found(patterns)
+    return replace(_plan(_chosen(files, settings), settings), source_notes=notes)
 
 
 def _chosen(files: tuple[SourceFile, ...], settings: Settings) -> tuple[SourceFile, ...]:
     return tuple(replace(file, columns=settings.columns) for file in files)
 
 
-def _plan(files: tuple[SourceFile, ...], settings: Settings, revision: int = 0) -> SplitPlan:
+def _plan(
+    files: tuple[SourceFile, ...],
+    settings: Settings,
+    failed: tuple[Measured, ...] = (),
+    budget: memory.Budget | None = None,
+) -> SplitPlan:
+    """Plan, given the parts of earlier revisions that failed, and the memory that there is."""
     layout = read_layout(files)
-    sizes = Sizes(revision)
+    source_bytes = layout.num_bytes + layout.part_bytes
+    sizes = Sizes(len(failed))
     if not settings.recoding.is_nothing and layout.groups:
         from engine.sampling import new_sizes
 
-        sizes = new_sizes(layout, settings.recoding, revision)
+        sizes = new_sizes(layout, settings.recoding, len(failed))
     layout = sizes.resized(layout)
 
     def curve_of(position: int) -> Curve:
         group = layout.groups[position]
         return read_curve(open_file(files[group.file]), group, sizes)
+
+    def inside_of(
+        position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
+    ) -> Inside | None:
+        from engine.insides import look_inside, seen_bytes
+
+        group = layout.groups[position]
+        file = open_file(files[group.file])
+        place = file, group.index, file.footer.leaves[column], page
+        _check_can_look(seen_bytes(*place), settings, budget, str(place[2].name))
+        return look_inside(
+            *place, recoding=settings.recoding, num_bytes=num_bytes, step_bytes=step_bytes
+        )
 
     def memory_of(part: PartPlan) -> int:
         return part_memory_bytes(part, [open_file(file) for file in files], settings.recoding)
@@ -94,9 +143,28 @@ def _plan(files: tuple[SourceFile, ...], settings: Settings, revision: int = 0) 
         settings,
         version=__version__,
         curve_of=curve_of,
+        inside_of=inside_of,
         memory_of=memory_of,
-        revision=revision,
+        failed=failed,
+        source_bytes=source_bytes,
     )
+
+
+def _check_can_look(
+    num_bytes: int, settings: Settings, budget: memory.Budget | None, column: str
+) -> None:
+    """Refuse where a page cannot be looked into: to pass over it would make another plan.
+
+    To cut it takes more than that.
+    """
+    budget = budget or memory.budget(settings.memory_bytes)
+    needed = memory.process_base_bytes(arrow=True, dask=True) + num_bytes
+    if needed > budget.bytes:
+        raise OverBudget(
+            f"to plan a cut through a large page of column {column} needs about {needed >> 20} MiB "
+            f"of memory, the budget is {budget.bytes >> 20} MiB ({budget.source}); free memory, "
+            "raise --memory, or use --cut row-group"
+        )
 
 
 def profile_key_of(
@@ -126,7 +194,8 @@ def split_files(
     started = time.monotonic()
     memory.forget_own_peak()
     store, folder = open_storage(destination)
-    files = _chosen(find_sources(patterns), settings)
+    files, notes = _found(patterns)
+    files = _chosen(files, settings)
     _check_apart(patterns, files, settings, folder)
     places = [folder, *(file.path for file in files)]
     _check_transfer(places, settings)
@@ -137,7 +206,8 @@ def split_files(
         budget = memory.budget(settings.memory_bytes)
         ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
         stack.enter_context(ahead or nullcontext())
-        plan = _plan(files, settings, ledger.revision(plan_id(files, settings, __version__)))
+        failed = ledger.failed(plan_id(files, settings, __version__))
+        plan = replace(_plan(files, settings, failed, budget), source_notes=notes)
         while True:
             _check_part_sizes(plan, store)
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
@@ -146,7 +216,7 @@ def split_files(
                     plan, settings, ledger, folder, resources, progress, started, ahead
                 )
             except OverTarget as error:
-                plan = _plan_again(plan, files, settings, error)
+                plan = _plan_again(plan, files, settings, error, budget)
                 progress.planned_again(str(error).partition(";")[0])
             if ahead is not None:  # ended, so that no memory is counted twice
                 ahead.close()
@@ -154,19 +224,31 @@ def split_files(
 
 
 def _plan_again(
-    plan: SplitPlan, files: tuple[SourceFile, ...], settings: Settings, error: OverTarget
+    plan: SplitPlan,
+    files: tuple[SourceFile, ...],
+    settings: Settings,
+    error: OverTarget,
+    budget: memory.Budget,
 ) -> SplitPlan:
     """Return the next revision of a plan whose part came out over the target.
 
+    Every revision expects the parts that failed before to be as large as they were, and leaves more
+    room, so that a revision succeeds in the end, or is refused.
+
     Raises:
-        OverTarget: there is none, or it has the same parts.
+        TargetTooSmall: parts are not to be smaller.
     """
-    if plan.revision == MOST_REVISIONS:
-        raise error
-    revised = _plan(files, settings, plan.revision + 1)
-    if [part.num_rows for part in revised.parts] == [part.num_rows for part in plan.parts]:
-        raise error
-    return revised
+    part = plan.parts[error.index]
+    is_least = len(part.slices) == 1 and part.slices[0].is_whole
+    if settings.rows_per_part or part.num_rows == 1 or (settings.cut == "row-group" and is_least):
+        raise TargetTooSmall(
+            f"{part.name}, of rows {part.first_row} to {part.first_row + part.num_rows}, came out "
+            f"at {error.size_bytes} bytes, over the target of {settings.target_bytes}, and cannot "
+            "be smaller; raise --target-size, or ask for fewer rows a part"
+        )
+    failed = Measured(part.first_row, part.num_rows, error.size_bytes)
+    revised = _plan(files, settings, (*plan.failed, failed), budget)
+    return replace(revised, source_notes=plan.source_notes)
 
 
 def _carry_out(

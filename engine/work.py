@@ -17,10 +17,11 @@ from typing import Literal, NamedTuple
 
 from engine import memory
 from engine.errors import BadStructure, ClusterMismatch, InternalError, OverTarget
-from engine.format.footer import Footer, Range
+from engine.format.footer import Range
+from engine.format.one_column import group_rows
 from engine.format.page_map import PageMap
 from engine.format.pages import PageType
-from engine.layout import OpenFile, open_file
+from engine.layout import OpenFile, named, open_file
 from engine.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
 from engine.page_maps import keeps_cut_page, page_maps, read_each_header
@@ -29,9 +30,12 @@ from engine.small_chunks import are_small
 from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using
 from engine.storage.base import redacted
+from engine.union import United, united
+from engine.union.keys import KeyValues
 from engine.version import __version__
 from engine.writers.chunk import ChunkMaker, NewChunk, Piece
-from engine.writers.splice import Assembled, PartWriter, part_key_values
+from engine.writers.key_values import part_key_values
+from engine.writers.splice import Assembled, PartWriter
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,14 @@ def _write_part(task: PartTask) -> Receipt:
                 ]
             )
             _forget_ended(files, slices)
-        assembled = writer.finish(files[0].footer, _key_values(task, files[0]))
+        taken = [files[piece.file] for piece in task.part.slices] or [files[0]]
+        carried = united([named(file) for file in dict.fromkeys(taken)])
+        assembled = writer.finish(files[0].footer, carried, _key_values(task, files, carried))
         _check(task, assembled, sink.size_bytes)
         _check_unchanged(task, files)
         Ledger(store, folder).check_claim(task.claim)
         sink.commit()
-    except BadStructure:
+    except (BadStructure, InternalError):
         _check_unchanged(task, files)  # what looks like damage may be a file written anew
         raise
     finally:
@@ -308,7 +314,7 @@ def _no_chunk(*_: object, **__: object) -> NewChunk:
     raise InternalError("a part of whole row groups asked for a new chunk")
 
 
-def _key_values(task: PartTask, model: OpenFile) -> list[tuple[bytes, bytes | None]]:
+def _key_values(task: PartTask, files: Mapping[int, OpenFile], carried: United) -> KeyValues:
     names = [redacted(source.path).rstrip("/").rpartition("/")[2] for source in task.sources]
     part = task.part
     provenance = {
@@ -317,7 +323,15 @@ def _key_values(task: PartTask, model: OpenFile) -> list[tuple[bytes, bytes | No
         "evensplit.rows": f"{part.first_row}-{part.first_row + part.num_rows}",
         "evensplit.version": task.version,
     }
-    return part_key_values(model.footer, part.first_row, part.num_rows, provenance)
+
+    def first_row() -> int:
+        if not part.slices:
+            return 0
+        first = part.slices[0]
+        footer = files[first.file].footer
+        return sum(group_rows(footer)[: first.row_group]) + first.start_row
+
+    return part_key_values(carried.key_values, first_row, part.num_rows, provenance)
 
 
 def _check(task: PartTask, assembled: Assembled, size_bytes: int) -> None:
@@ -325,12 +339,14 @@ def _check(task: PartTask, assembled: Assembled, size_bytes: int) -> None:
     if task.target_bytes is not None and size_bytes > task.target_bytes:
         raise OverTarget(
             f"{part.name} came out at {size_bytes} bytes ({part.predicted_bytes} were expected), "
-            f"over the target of {task.target_bytes}; it was not published; ask for --parts "
-            f"{task.num_parts + 1} instead of a size, and please report this file's layout"
+            f"over the target of {task.target_bytes}; it was not published",
+            index=part.index,
+            size_bytes=size_bytes,
         )
-    num_rows = Footer(assembled.footer).num_rows
-    if num_rows != part.num_rows:
-        raise InternalError(f"{part.name} holds {num_rows} rows instead of {part.num_rows}")
+    if assembled.num_rows != part.num_rows:
+        raise InternalError(
+            f"{part.name} holds {assembled.num_rows} rows instead of {part.num_rows}"
+        )
 
 
 def _acknowledge(

@@ -97,7 +97,7 @@ def profile(found: Profile) -> None:
             f"  {len(found):,} files, {size(found.size_bytes)}, {found.num_rows:,} rows",
         )
         _skew("files", found.skew)
-        _findings(found.findings)
+    _findings(found.findings)
     if len(found) <= _FEW_FILES:
         for item in found:
             _file(item)
@@ -256,8 +256,12 @@ def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
         say(f"  re-encoded: {reason}")
     if len(reasons) > 5:
         say(f"  and {len(reasons) - 5} more (--json lists all)")
+    for note in found.source_notes:
+        say(f"  {note}", fg="yellow")
     for lost in found.lost:
         say(f"  not kept: {lost}", fg="yellow")
+    if found.growth:
+        say(f"  {found.growth}", fg="yellow")
     run = f"{format_bytes(run_bytes)} for the run" if run_bytes else "which does not fit"
     say(
         f"memory: {format_bytes(found.memory_bytes)} for the most demanding part, {run}; budget "
@@ -304,8 +308,12 @@ def split_result(result: SplitResult) -> None:
     )
     for note in sorted({note for part in manifest.parts for note in part.store_notes}):
         say(note, fg="yellow")
+    for note in manifest.source_notes:
+        say(note, fg="yellow")
     for item in manifest.lost:
         say(f"not kept: {item}", fg="yellow")
+    if manifest.growth:
+        say(manifest.growth, fg="yellow")
 
 
 def verification(result: Verification) -> None:

@@ -5,7 +5,9 @@ its projected memory as a Dask resource, and each worker offers some, so no work
 more than it has: a worker of ours its share of the budget, a worker of a running cluster what it
 was started with (``--resources evensplit_memory_bytes=...``), else what its memory limit leaves.
 A worker that dies loses its parts to the others; an error that may pass is tried again a few
-times; any other error cancels what has not begun. What has been committed stays so.
+times; any other error cancels what has not begun. What has been committed stays so. Where a part
+comes out over the target, those begun are waited for: the first of these that fail, by its place,
+does not depend on which ended first.
 
 Not covered: how much memory there is (:mod:`engine.memory`) and what a part does
 (:mod:`engine.work`).
@@ -33,6 +35,7 @@ from engine.errors import (
     EvensplitError,
     OtherPlan,
     OverBudget,
+    OverTarget,
     RetryError,
     WorkersLost,
 )
@@ -101,7 +104,8 @@ def run_parts(
         ClusterMismatch: a worker has another version of evensplit, or does not see the files.
         OverBudget: a part needs more memory than any worker of the cluster has.
         WorkersLost: the scheduler, all workers, or one part's workers again and again, were lost.
-        EvensplitError: whatever a part raised; parts not yet begun are cancelled.
+        OverTarget: of all parts that come out over the target, the first.
+        EvensplitError: whatever else a part raised; parts not yet begun are cancelled.
     """
     if not tasks:
         return
@@ -139,6 +143,7 @@ class _Run:
         self._in_flight: dict[str, tuple[PartTask, int]] = {}
         self._last_worker_seen = self._last_look = time.monotonic()
         self._waiting = deque(tasks)
+        self._over: OverTarget | None = None
         self._resources = resources
         self._fixed_bytes = _fixed_bytes(tasks[0])
         self._most_memory_bytes = max(task.part.memory_bytes for task in tasks)
@@ -166,9 +171,15 @@ class _Run:
                         raise
                     self._completed.add(self._submit(task, tries + 1))
                     continue
+                except OverTarget as error:
+                    self._waiting.clear()  # parts are handed over in order: all before it have been
+                    self._over = min(self._over or error, error, key=lambda error: error.index)
+                    continue
                 self._on_receipt(receipt)
                 future.release()
                 self._admit()
+            if self._over is not None:
+                raise self._over
         except BaseException:
             self._completed.clear()
             raise

@@ -11,9 +11,11 @@ Not covered: pages (:mod:`engine.format.page_table`), statistics (their bytes ar
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +50,7 @@ _INDEXES = re.compile(
 _STATISTICS = spec.ColumnMetaData.STATISTICS
 _PAGE_ENCODINGS = spec.ColumnMetaData.ENCODING_STATS
 _NUMBERS = 9
+_GROUPS_AT_ONCE = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class ChunkTable:
 
     Attributes:
         num_rows: of each row group (one dimension).
+        ordinals: position that each row group says it has; -1 where it says none.
         num_values: level entries.
         uncompressed_bytes, compressed_bytes: page headers included.
         data_page_offsets: where the first data page lies, as the footer says.
@@ -72,6 +76,7 @@ class ChunkTable:
     """
 
     num_rows: Numbers
+    ordinals: Numbers
     num_values: Numbers
     uncompressed_bytes: Numbers
     compressed_bytes: Numbers
@@ -110,14 +115,19 @@ def read_chunk_table(footer: Footer, num_columns: int | None = None) -> ChunkTab
 
 @dataclass(slots=True)
 class _Group:
-    """What was read of one row group: numbers (columns × :data:`_NUMBERS`) and the rest."""
+    """What was read of one row group: numbers (columns × :data:`_NUMBERS`) and the rest.
+
+    Numbers that are still to be decoded are ``None``: ``spans`` says where each begins and ends.
+    """
 
     num_rows: int
-    numbers: Numbers
+    numbers: Numbers | None
+    spans: array[int]
     heads: list[tuple[int, int]]  # codec, position of the encodings
     pages: list[tuple[int, int]]
     statistics: list[bytes]
     sorting: tuple[tuple[int, bool], ...]
+    ordinal: int
 
 
 class _Odd(Exception):
@@ -172,8 +182,8 @@ class _Reader:
                 step, kind = data[pos] >> 4, data[pos] & 15
                 field += step
                 start = pos + 1
-                if not step:
-                    raise _Odd
+                if not step or field == spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET:
+                    raise _Odd  # the latter: behind an offset of index pages
                 if field == _STATISTICS and kind == STRUCT:
                     pos = thrift.skip(data, start)
                     bounds = data[start:pos]
@@ -195,10 +205,10 @@ class _Reader:
         rest = thrift.decode(b"\x11" + data[pos:], max_depth=2)[0]
         columns = spec.RowGroup.COLUMNS
         spec.check(spec.RowGroup, {**rest, columns: spec.entry(columns, [])})
-        numbers = _varints(data, np.array(spans, np.int64).reshape(-1, _NUMBERS, 2))
-        return _Group(
-            rest[spec.RowGroup.NUM_ROWS][1], numbers, heads, pages, statistics, _sorting(rest)
-        )
+        num_rows = rest[spec.RowGroup.NUM_ROWS][1]
+        places = array("q", chain.from_iterable(chain.from_iterable(spans)))
+        sorting, ordinal = _sorting(rest), value(rest, spec.RowGroup.ORDINAL, -1)
+        return _Group(num_rows, None, places, heads, pages, statistics, sorting, ordinal)
 
     def _read_head(self, data: bytes, start: int, column: int) -> int:
         """Read type, encodings, path and codec; remember the bytes for the next row group."""
@@ -247,23 +257,44 @@ class _Reader:
         return _Group(
             group.num_rows,
             np.array(numbers, np.int64).reshape(-1, _NUMBERS),
+            array("q"),
             [(chunk.codec, self._set_of(chunk.encodings)) for chunk in group.columns],
             [_listed_pages(value(chunk.meta, _PAGE_ENCODINGS)) for chunk in group.columns],
             [_encoded(value(chunk.meta, _STATISTICS)) for chunk in group.columns],
             _sorting(group.struct),
+            value(group.struct, spec.RowGroup.ORDINAL, -1),
         )
+
+    def _numbers(self) -> Numbers:
+        """Return the numbers of all chunks; what was only found is decoded, some groups at once."""
+        found = np.zeros((len(self._groups), self._num_columns, _NUMBERS), np.int64)
+        for first in range(0, len(self._groups), _GROUPS_AT_ONCE):
+            some = range(first, min(first + _GROUPS_AT_ONCE, len(self._groups)))
+            quick = [index for index in some if self._groups[index].numbers is None]
+            data = [self._footer.row_group_data(index) for index in quick]
+            begins = np.cumsum([0, *map(len, data)])[:-1]
+            joined = np.frombuffer(b"".join(data), np.uint8)
+            places = b"".join(self._groups[index].spans for index in quick)
+            spans = np.frombuffer(places, np.int64).reshape(len(quick), *found.shape[1:], 2)
+            starts = spans[..., 0] + begins[:, np.newaxis, np.newaxis]
+            found[quick] = decode_varints(joined, starts, spans[..., 1] - spans[..., 0])
+            for index in set(some).difference(quick):
+                numbers = self._groups[index].numbers
+                assert numbers is not None
+                found[index] = numbers
+        return found
 
     def table(self) -> ChunkTable:
         groups, columns = self._groups, self._num_columns
         shape = (len(groups), columns)
-        numbers = np.array([group.numbers for group in groups], np.int64)
-        numbers = numbers.reshape(*shape, _NUMBERS)
+        numbers = self._numbers().reshape(*shape, _NUMBERS)
         heads = np.array([group.heads for group in groups], np.int64).reshape(*shape, 2)
         pages = np.array([group.pages for group in groups], np.int64).reshape(*shape, 2)
         lengths = numbers[:, :, (6, 8)]
         offsets = np.where(lengths > 0, numbers[:, :, (5, 7)], 0)
         return ChunkTable(
             num_rows=np.array([group.num_rows for group in groups], np.int64),
+            ordinals=np.array([group.ordinal for group in groups], np.int64),
             num_values=numbers[:, :, 0],
             uncompressed_bytes=numbers[:, :, 1],
             compressed_bytes=numbers[:, :, 2],
@@ -281,13 +312,6 @@ class _Reader:
             statistics=tuple(group.statistics for group in groups),
             sorting_columns=tuple(group.sorting for group in groups),
         )
-
-
-def _varints(data: bytes, spans: Numbers) -> Numbers:
-    """Return the signed numbers at spans ``[..., (start, stop)]``; 0 where there is none."""
-    return decode_varints(
-        np.frombuffer(data, np.uint8), spans[..., 0], spans[..., 1] - spans[..., 0]
-    )
 
 
 def decode_varints(data: npt.NDArray[np.uint8], starts: Numbers, lengths: Numbers) -> Numbers:

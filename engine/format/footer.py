@@ -9,7 +9,8 @@ for. Not covered: page headers (:mod:`engine.format.pages`) and both page indexe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -20,7 +21,7 @@ from engine.format import spec, thrift
 from engine.format.column_names import spelled
 from engine.format.schema_tree import Node, schema_tree
 from engine.format.spec import ColumnMetaData, FileMetaData, SchemaElement
-from engine.format.thrift import BINARY, I16, I32, I64, LIST, STRUCT, Raw, Sequence, Struct
+from engine.format.thrift import BINARY, I16, I32, I64, Raw, Struct
 
 MAGIC = b"PAR1"
 MAGIC_ENCRYPTED = b"PARE"
@@ -361,6 +362,12 @@ class Footer:
             )
         return group
 
+    def holding(self, groups: list[Raw]) -> Footer:
+        """Return a footer of other row groups, all else the same."""
+        other = copy(self)
+        other._groups = groups
+        return other
+
     def row_group_data(self, index: int) -> bytes:
         """Return the bytes of one row group's structure."""
         return self._groups[index]
@@ -412,8 +419,8 @@ def key_value_struct(key: bytes, content: bytes | None) -> Struct:
 
 
 def part_footer(
-    model: Footer,
-    row_groups: list[Struct],
+    model: Struct,
+    row_groups: Iterable[Struct | Raw],
     num_rows: int,
     key_values: list[tuple[bytes, bytes | None]],
 ) -> bytes:
@@ -422,13 +429,12 @@ def part_footer(
     Everything that is not row groups, row count or key-value metadata is the model's, byte for byte
     and in its order.
     """
-    pairs = Sequence(STRUCT, [key_value_struct(*pair) for pair in key_values])
-    changed: Struct = {
-        FileMetaData.NUM_ROWS: (I64, num_rows),
-        FileMetaData.ROW_GROUPS: (LIST, Sequence(STRUCT, row_groups)),
-        FileMetaData.KEY_VALUE_METADATA: (LIST, pairs),
+    changes = {
+        FileMetaData.NUM_ROWS: num_rows,
+        FileMetaData.ROW_GROUPS: row_groups,
+        FileMetaData.KEY_VALUE_METADATA: [key_value_struct(*pair) for pair in key_values],
     }
-    return thrift.encode(with_fields(model.struct, changed))
+    return thrift.encode(with_fields(model, spec.struct_of(changes)))
 
 
 def with_fields(struct: Struct, changes: Struct) -> Struct:
@@ -444,6 +450,4 @@ def set_ordinal(group: Struct, ordinal: int, first_offset: int) -> None:
     if spec.RowGroup.FILE_OFFSET in group:
         group[spec.RowGroup.FILE_OFFSET] = (I64, first_offset)
     if spec.RowGroup.ORDINAL in group:
-        if ordinal >= 1 << 15:
-            raise Unsupported("a part of more than 32,767 row groups")
         group[spec.RowGroup.ORDINAL] = (I16, ordinal)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from engine.errors import NotPlainFolder
 from engine.format.chunk_table import ChunkTable, Numbers, read_chunk_table
 from engine.format.footer import Codec, Encoding
 from engine.layout import OpenFile
@@ -28,11 +29,15 @@ def profile_files(patterns: Sequence[str]) -> Profile:
 
     Raises:
         NoSource: a pattern matches nothing.
+        NotPlainFolder: nothing of it can be profiled.
         SourceError: a file is no Parquet file, or is damaged or encrypted.
     """
-    files = tuple(_profiles(expand_all(patterns)))
+    found = expand_all(patterns)
+    if not found.files:
+        raise NotPlainFolder(found.problems[0])
+    files = tuple(_profiles(found.files))
     skew = skew_of([file.size_bytes for file in files])
-    return Profile(files, skew, tuple(folder_findings(files)))
+    return Profile(files, skew, (*folder_findings(files), *found.notes, *found.problems))
 
 
 def _profiles(places: Sequence[tuple[Storage, str]]) -> Iterator[FileProfile]:

@@ -9,13 +9,25 @@ a path from :func:`open_storage`.
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 from engine.errors import BadSetting, NoSource
-from engine.storage.base import PARQUET_SUFFIXES, Entry, PartSink, Source, Storage, redacted
+from engine.storage import folders
+from engine.storage.base import (
+    Entry,
+    PartSink,
+    Source,
+    Storage,
+    check_name,
+    readable,
+    redacted,
+)
 
 __all__ = [
     "Entry",
+    "Found",
     "PartSink",
     "Source",
     "Storage",
@@ -24,6 +36,9 @@ __all__ = [
     "expand_all",
     "open_storage",
 ]
+
+T = TypeVar("T")
+_REQUESTS = 16  # at once
 
 
 def open_storage(url: str) -> tuple[Storage, str]:
@@ -79,20 +94,95 @@ def _check_no_secret(url: str) -> None:
         )
 
 
-def expand_all(patterns: Iterable[str]) -> list[tuple[Storage, str]]:
-    """Return the files that sources stand for: arguments in their order, folders sorted.
+class Found(NamedTuple):
+    """What sources stand for.
+
+    Attributes:
+        files: arguments in their order, folders sorted, each file once.
+        notes: what was passed over, or is taken more than once; a sentence each.
+        problems: why the sources' files are not all of what they hold, or more than that.
+        partition_columns: columns that are in the paths of the files; perhaps in the files as well.
+    """
+
+    files: tuple[tuple[Storage, str], ...]
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+    partition_columns: tuple[str, ...]
+
+
+def expand_all(patterns: Iterable[str]) -> Found:
+    """Return the files that sources stand for, and what is to be said about them.
 
     Raises:
         NoSource: an argument matches no Parquet file.
+        BadSetting: the name of a file is not UTF-8.
     """
-    found: list[tuple[Storage, str]] = []
+    names, stores, choices = [], [], []
     for pattern in patterns:
         store, path = open_storage(pattern)
-        files = store.expand(path)
-        if not files:
+        choice = folders.choose(store.expand(path))
+        choice.add_unknown(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
+        problem = bool(choice.listing.loops or choice.tables)
+        if not choice.taken and not problem:
             raise NoSource(
                 f"no Parquet file at {redacted(pattern)}: name a file, a folder that holds "
-                f"{'/'.join(PARQUET_SUFFIXES)} files, or a glob"
+                f"{'/'.join(folders.PARQUET_SUFFIXES)} files, or a glob"
             )
-        found += [(store, file) for file in files]
-    return found
+        names.append(redacted(path))
+        stores.append(store)
+        choices.append(choice)
+    notes = folders.without_twice(choices)
+    pairs = list(zip(names, choices, strict=True))
+    problems = [folders.refusal(*pair) for pair in pairs]
+    problems += [_table_around(*pair) for pair in zip(stores, choices, strict=True)]
+    notes = [folders.said(name, it.passed_over) for name, it in pairs if it.passed_over] + notes
+    return Found(
+        tuple(
+            (store, check_name(item.path))
+            for store, choice in zip(stores, choices, strict=True)
+            for item in choice.taken
+        ),
+        tuple(readable(note) for note in notes),
+        tuple(dict.fromkeys(readable(problem) for problem in problems if problem)),
+        folders.partition_columns(choices),
+    )
+
+
+def _table_around(store: Storage, choice: folders.Choice) -> str | None:
+    """Look for the marks of a table where a listing shows none: above it, and beside matches."""
+    if choice.listing.kind == "file" or choice.tables:
+        return None  # a file that is named itself is wanted, whatever lies around it
+    root = choice.listing.root
+    places = {item.path.rpartition("/")[0] for item in choice.taken}
+    above = dict.fromkeys([root, *places] if choice.listing.kind == "glob" else [])
+    for place in (root, *places):
+        while folders.is_inside_table(place.rpartition("/")[2]):
+            place = place.rpartition("/")[0]
+            above[place] = None
+    kinds = _asked(_table_at, store, list(above))
+    found = ((place, kind) for place, kind in zip(above, kinds, strict=True) if kind)
+    return next((folders.table_refusal(redacted(place), kind) for place, kind in found), None)
+
+
+def _table_at(store: Storage, folder: str) -> str | None:
+    inside = store.folders(folder)
+    files = store.files(store.join(folder, "metadata")) if "metadata" in inside else []
+    return folders.table_kind(inside, [file.name for file in files])
+
+
+def _is_parquet(store: Storage, path: str) -> bool:
+    """Whether a file is Parquet by its content: marks at both ends."""
+    source = store.open(store.stat(path))
+    try:
+        end = source.file.size_bytes - 4
+        return source.read(0, 4) == b"PAR1" and source.read(end, 4) in folders.PARQUET_MARKS
+    finally:
+        source.close()
+
+
+def _asked(ask: Callable[[Storage, str], T], store: Storage, paths: Sequence[str]) -> list[T]:
+    """Ask a store about many paths; at once where an answer is mostly waited for."""
+    if not paths or "://" not in paths[0]:
+        return [ask(store, path) for path in paths]
+    with ThreadPoolExecutor(min(_REQUESTS, len(paths))) as pool:
+        return list(pool.map(lambda path: ask(store, path), paths))

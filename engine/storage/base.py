@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import io
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from engine.errors import BadSetting, BadStructure, SourceError
 from engine.model import Buffer, SourceFile
+from engine.storage.folders import Listing
 
 if TYPE_CHECKING:
     from engine.format.footer import Range
 
-PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 COPY_STEP_BYTES = 8 << 20
 GAP_BYTES = 1 << 20  # a request to a store costs about as much time as reading this much
 SPARSE_GAP_BYTES = 1 << 10  # where several requests wait at once, and bytes are to be spared
@@ -87,6 +87,12 @@ class PartSink(Protocol):
     def copy(self, source: Source, offset: int, length: int) -> None:
         """Append bytes of a source, without passing them through Python where that can be."""
 
+    def read_back(self, offsets: Sequence[int], length: int) -> list[bytes] | None:
+        """Return ``length`` bytes of the part from each offset, fewer only at its end.
+
+        None where that would take a request each, or what was written cannot be read yet.
+        """
+
     def commit(self) -> None:
         """Publish under the final name, whole and (if asked for) durable."""
 
@@ -106,8 +112,8 @@ class Storage(Protocol):
     def stat(self, path: str) -> SourceFile:
         """Describe a file: size and version. Raises NoSource if there is none."""
 
-    def expand(self, pattern: str) -> list[str]:
-        """Return the Parquet files that a file, folder or glob stands for, sorted."""
+    def expand(self, pattern: str) -> Listing:
+        """List what a file, folder or glob stands for; :mod:`engine.storage.folders` chooses."""
 
     def open(self, file: SourceFile) -> Source:
         """Open a file that :meth:`stat` described. Raises SourceChanged if it is another now."""
@@ -152,6 +158,26 @@ def redacted(url: str) -> str:
     if user and ":" not in user and parts.scheme not in ("http", "https", "ftp"):
         host = parts.netloc  # abfs://container@account: a name, no secret
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def check_name(path: str) -> str:
+    """Return a path that records can hold: Unicode.
+
+    Raises:
+        BadSetting: it is not UTF-8, so that plans, manifests and URLs could not name the file.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise BadSetting(
+            f"the name {readable(path)} is not UTF-8, and records could not hold it: rename it"
+        ) from None
+    return path
+
+
+def readable(text: str) -> str:
+    """Return text that can be printed: bytes of names that are not UTF-8 are escaped."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager
@@ -274,11 +300,6 @@ def check_inside(offset: int, length: int, size_bytes: int) -> None:
         raise BadStructure(
             f"{length} bytes wanted at {offset}, outside the file's {size_bytes} bytes"
         )
-
-
-def is_hidden(path: str) -> bool:
-    """Whether a part of a path says that it holds no data, as Spark and Hadoop readers have it."""
-    return any(name.startswith(("_", ".")) for name in path.split("/"))
 
 
 def glob_root(pattern: str) -> str:

@@ -13,9 +13,10 @@ import fcntl
 import fnmatch
 import glob
 import os
+import re
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -32,15 +33,15 @@ from engine.errors import (
 from engine.model import Buffer, SourceFile
 from engine.storage.base import (
     COPY_STEP_BYTES,
-    PARQUET_SUFFIXES,
     Entry,
     Source,
     check_inside,
+    check_name,
     glob_root,
-    is_hidden,
     read_coalesced,
     read_in_steps,
 )
+from engine.storage.folders import Listed, Listing
 
 if TYPE_CHECKING:
     from engine.format.footer import Range
@@ -85,7 +86,7 @@ def translated(error: OSError, path: str) -> EvensplitError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return NoPermission(f"no permission for {path} ({os.strerror(error.errno)})")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
         return NoSource(f"{path}: {os.strerror(error.errno).lower()}")
     return StorageFailed(f"{path}: {error.strerror or error}; run the same command again")
 
@@ -231,6 +232,25 @@ class LocalSink:
         _sync_file_range(self._descriptor, self._written_back, todo, _SYNC_FILE_RANGE_WRITE)
         self._written_back = self.size_bytes
 
+    def read_back(self, offsets: Sequence[int], length: int) -> list[bytes] | None:
+        """Return bytes of the part; None where the file system shows them only when it is closed.
+
+        They are read, not mapped: a map that cannot be read ends the process.
+        """
+        self._write_gathered()
+        try:
+            descriptor = os.open(self._temporary, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        read = os.pread
+        try:
+            with os_errors(self._path):
+                if os.fstat(descriptor).st_size != self.size_bytes:
+                    return None
+                return [read(descriptor, length, at) if at >= 0 else b"" for at in offsets]
+        finally:
+            os.close(descriptor)
+
     def commit(self) -> None:
         """Sync, rename, sync the folder."""
         self._write_gathered()
@@ -261,8 +281,12 @@ class LocalStorage:
     largest_part_bytes: int | None = None
 
     def absolute(self, path: str) -> str:
-        """Return the absolute path, with ``~`` expanded and links kept."""
-        return os.path.abspath(os.path.expanduser(path))
+        """Return the absolute path, with ``~`` expanded and links kept.
+
+        Raises:
+            BadSetting: it is not UTF-8.
+        """
+        return check_name(os.path.abspath(os.path.expanduser(path)))
 
     def join(self, folder: str, *names: str) -> str:
         """Join path components."""
@@ -276,12 +300,12 @@ class LocalStorage:
             raise NoSource(f"{path} is not a file")
         return SourceFile(path, found.st_size, _version(found))
 
-    def expand(self, pattern: str) -> list[str]:
-        """Return the files of a file, folder (with subfolders) or glob."""
+    def expand(self, pattern: str) -> Listing:
+        """List a file, folder (with subfolders) or glob."""
         if os.path.isfile(pattern):
-            return [pattern]
+            return Listing(pattern, "file", (_listed(pattern, ""),))
         if os.path.isdir(pattern):
-            return sorted(_walk(pattern))
+            return _walk(pattern)
         if not glob.has_magic(pattern):
             try:
                 os.stat(pattern)
@@ -289,15 +313,20 @@ class LocalStorage:
                 raise translated(error, pattern) from error
             except OSError:
                 pass
-            return []
+            return Listing(pattern, "file")
         root = glob_root(pattern)
-        if os.path.isdir(root) and not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
+        if not os.path.isdir(root or "/"):
+            return Listing(root, "glob")
+        if not os.access(root or "/", os.R_OK | os.X_OK, effective_ids=True):
             raise NoPermission(f"no permission to list {root}")
-        return sorted(
-            path
-            for path in glob.glob(pattern, recursive=True)
-            if os.path.isfile(path) and not is_hidden(path.removeprefix(root))
-        )
+        if "**" in pattern:  # glob.glob would follow links in circles
+            from fsspec.utils import glob_translate
+
+            wanted, found = re.compile(glob_translate(pattern)), _walk(root)
+            entries = tuple(item for item in found.entries if wanted.match(item.path))
+            return found._replace(kind="glob", entries=entries)
+        paths = (path for path in glob.glob(pattern) if os.path.isfile(path))
+        return Listing(root, "glob", tuple(_listed(path, path[len(root) + 1 :]) for path in paths))
 
     def open(self, file: SourceFile) -> LocalSource:
         """Open a described file."""
@@ -400,16 +429,60 @@ class LocalStorage:
             os.close(descriptor)
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Yield Parquet files below a folder; names that begin with ``_`` or ``.`` are not data."""
-    with os_errors(folder), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(("_", ".")):
+def _walk(root: str) -> Listing:
+    """List all below a folder; hidden folders are not entered, and no other one twice.
+
+    Links to folders come last, so that what they lead to is known by its own name.
+    """
+    entries: list[Listed] = []
+    loops: list[str] = []
+    seen: set[str] = set()
+    todo, links = [(root, "", os.path.realpath(root))], list[tuple[str, str, str]]()
+    while todo or links:
+        if todo:
+            path, name, real = todo.pop()
+        else:
+            path, name, above = links.pop(0)
+            real = os.path.realpath(path)
+            if f"{above}/".startswith(f"{real.rstrip('/')}/"):
+                loops.append(path)
                 continue
-            if entry.is_dir():
-                yield from _walk(entry.path)
-            elif entry.name.lower().endswith(PARQUET_SUFFIXES):
-                yield entry.path
+        if real in seen:
+            entries.append(Listed(path, name, 0, real, is_seen=True))
+            continue
+        seen.add(real)
+        for entry in _scanned(path):
+            inside = (entry.path, f"{name}{entry.name}/", os.path.join(real, entry.name))
+            if not _is_folder(entry):
+                own = None if entry.is_symlink() else inside[2]
+                entries.append(_listed(entry.path, name + entry.name, own))
+            elif entry.name.startswith(("_", ".")):
+                entries.append(Listed(*inside[:2], 0, inside[2]))
+            elif entry.is_symlink():
+                links.append((*inside[:2], real))
+            else:
+                todo.append(inside)
+    return Listing(root, "folder", tuple(entries), tuple(sorted(loops)))
+
+
+def _scanned(folder: str) -> list[os.DirEntry[str]]:
+    with os_errors(folder), os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, perhaps by a link; a link that leads nowhere or to itself is none."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def _listed(path: str, name: str, real: str | None = None) -> Listed:
+    """Describe a file; what cannot be described is refused only if it is taken."""
+    try:
+        found = os.stat(path)
+        size_bytes = found.st_size if stat.S_ISREG(found.st_mode) else 0
+    except OSError:
+        size_bytes = 0
+    return Listed(path, name, size_bytes, real or os.path.realpath(path))
 
 
 def _version(found: os.stat_result) -> str:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -30,18 +30,17 @@ from engine.errors import (
 from engine.model import Buffer, SourceFile
 from engine.storage.base import (
     GAP_BYTES,
-    PARQUET_SUFFIXES,
     PASSING_GAP_BYTES,
     Entry,
     RangeFile,
     Source,
     check_inside,
     glob_root,
-    is_hidden,
     read_coalesced,
     read_in_steps,
     redacted,
 )
+from engine.storage.folders import Listed, Listing
 from engine.storage.local import translated
 
 if TYPE_CHECKING:
@@ -141,6 +140,9 @@ class RemoteSink:
         for data in source.chunks(offset, length):
             self.write(data)
 
+    def read_back(self, offsets: Sequence[int], length: int) -> None:
+        """Return None: what was written is on its way."""
+
     def commit(self) -> None:
         """Close the temporary file, compare its size, and move it."""
         with store_errors(self._path):
@@ -208,22 +210,24 @@ class FsspecStorage:
         key = next((key for key in _VERSION_KEYS if info.get(key) is not None), None)
         return SourceFile(path, info["size"], f"{key}:{info[key]}" if key else "unknown")
 
-    def expand(self, pattern: str) -> list[str]:
-        """Return the files of a file, folder (with subfolders) or glob."""
+    def expand(self, pattern: str) -> Listing:
+        """List a file, folder (with subfolders) or glob."""
         with store_errors(pattern):
             if self.fs.isfile(pattern):
-                return [pattern]
-            if self.fs.isdir(pattern):
-                root = pattern
-                found = [p for p in self.fs.find(root) if p.lower().endswith(PARQUET_SUFFIXES)]
-            else:
-                root = glob_root(pattern)
-                matches = self.fs.glob(pattern, detail=True)
-                found = [path for path, info in matches.items() if info["type"] == "file"]
+                return Listing(pattern, "file", (Listed(pattern, "", 0, pattern),))
+            kind: Literal["folder", "glob"] = "folder" if self.fs.isdir(pattern) else "glob"
+            root = pattern if kind == "folder" else glob_root(pattern)
+            list_all = self.fs.find if kind == "folder" else self.fs.glob
+            found = list_all(pattern, detail=True)
         # The URL's own beginning is kept: a driver's would leave out the account.
         length = len(self.fs._strip_protocol(root).rstrip("/"))
-        names = sorted(path[length:] for path in found if not is_hidden(path[length:]))
-        return [root.rstrip("/") + name for name in names]
+        root = root.rstrip("/")
+        files = ((path[length:], info) for path, info in found.items() if info["type"] == "file")
+        entries = tuple(
+            Listed(root + tail, tail.lstrip("/"), info["size"] or 0, root + tail)
+            for tail, info in files
+        )
+        return Listing(root, kind, entries)
 
     def open(self, file: SourceFile) -> RemoteSource:
         """Open a described file."""

@@ -8,17 +8,32 @@ footer are what it says (:mod:`engine.verifier.structure`, :mod:`engine.verifier
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 from engine.errors import Different
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import Codec, Footer, value
 from engine.format.one_column import group_rows, read_chunk
+from engine.format.thrift import Struct
+from engine.union import Named, united
 from engine.verifier.key_values import check_key_values
 
-_OWN_FIELDS = (3, 4, 5)  # number of rows, row groups, key-value metadata
-_FIELD_NAMES = {1: "format version", 2: "schema", 6: "created_by", 7: "column orders"}
-_STATISTICS = 12
-_UNMOVED_STATISTICS = (1, 2, 3, 5, 6)  # max, min, null count, max and min by column order
+_FILE = spec.FileMetaData
+_OWN_FIELDS = (_FILE.NUM_ROWS, _FILE.ROW_GROUPS, _FILE.KEY_VALUE_METADATA)
+_FIELD_NAMES: dict[int, str] = {
+    _FILE.VERSION: "format version",
+    _FILE.SCHEMA: "schema",
+    _FILE.CREATED_BY: "created_by",
+    _FILE.COLUMN_ORDERS: "column orders",
+}
+_STATISTICS = spec.ColumnMetaData.STATISTICS
+_UNMOVED_STATISTICS = (
+    spec.Statistics.MAX,
+    spec.Statistics.MIN,
+    spec.Statistics.NULL_COUNT,
+    spec.Statistics.MAX_VALUE,
+    spec.Statistics.MIN_VALUE,
+)
 
 
 def check_footers(
@@ -31,7 +46,7 @@ def check_footers(
     """Compare the footers of parts with those of the sources.
 
     Args:
-        sources: footers of the sources, in order; the first lends the parts its metadata.
+        sources: footers of the sources, in order; those that a part has rows of lend it metadata.
         parts: footers of the parts, in order.
         names: what to call each part.
         expected_rows: rows of each part by its receipt; None if there are none.
@@ -43,12 +58,25 @@ def check_footers(
     _check_row_counts(sources, parts, names, expected_rows)
     codecs = _codecs(sources) if codec is None else [{codec}] * len(sources[0].leaves)
     whole = _whole_groups(sources)
+    starts = list(accumulate((sum(group_rows(source)) for source in sources), initial=0))
     first_row = 0
     for part, name in zip(parts, names, strict=True):
-        _check_carried(sources[0], part, name)
-        check_key_values(sources[0], part, first_row, name)
+        taken = _taken(starts, first_row, part.num_rows)
+        carried = united([Named(f"source {number + 1}", sources[number]) for number in taken])
+        _check_carried(carried.fields(sources[0]), part, name)
+        check_key_values(carried.key_values, part, first_row - starts[taken[0]], name)
         _check_groups(part, name, first_row, codecs, sources, whole)
         first_row += part.num_rows
+
+
+def _taken(starts: Sequence[int], first_row: int, num_rows: int) -> list[int]:
+    """Return which sources a part has rows of: the first for a part without rows."""
+    found = [
+        number
+        for number, (start, stop) in enumerate(pairwise(starts))
+        if start < first_row + num_rows and first_row < stop and start < stop
+    ]
+    return found or [0]
 
 
 def whole_groups(sources: Sequence[Footer]) -> set[tuple[int, int]]:
@@ -88,20 +116,21 @@ def _check_row_counts(
         raise Different(f"the parts hold {found} rows together, the source {needed}")
 
 
-def _check_carried(source: Footer, part: Footer, name: str) -> None:
+def _check_carried(carried: Struct, part: Footer, name: str) -> None:
     """Compare every field that a split carries over as it is."""
+    source = Footer(thrift.encode(carried))
     if len(source.schema) != len(part.schema):
         raise Different(
             f"{name}: the schema has {len(part.schema)} elements, the source's {len(source.schema)}"
         )
     for ours, theirs in zip(source.schema, part.schema, strict=True):
         if thrift.encode(ours) != thrift.encode(theirs):
-            column = bytes(value(ours, 4, b"?")).decode("utf-8", "replace")
+            column = bytes(value(ours, spec.SchemaElement.NAME, b"?")).decode("utf-8", "replace")
             raise Different(
                 f"{name}: the schema of {column} differs (name, type, nullability or field id)"
             )
-    for field in sorted({*source.struct, *part.struct} - set(_OWN_FIELDS)):
-        if source.struct.get(field) != part.struct.get(field):
+    for field in sorted({*carried, *part.struct} - set(_OWN_FIELDS)):
+        if carried.get(field) != part.struct.get(field):
             what = _FIELD_NAMES.get(field, f"footer field {field}")
             raise Different(f"{name}: {what} differs from the source's")
 

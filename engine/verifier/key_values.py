@@ -14,26 +14,24 @@ from typing import Any
 
 from engine.errors import Different
 from engine.format.footer import Footer
-
-OWN_PREFIX = b"evensplit."
-PANDAS_KEY = b"pandas"
-ARROW_KEY = b"ARROW:schema"
+from engine.union.keys import ARROW_KEY, OWN_PREFIX, PANDAS_KEY, KeyValues
 
 _Pair = tuple[bytes, bytes | None]
 
 
-def check_key_values(source: Footer, part: Footer, first_row: int, name: str) -> None:
-    """Compare a part's key-value metadata with the source's.
+def check_key_values(carried: KeyValues, part: Footer, first_row: int, name: str) -> None:
+    """Compare a part's key-value metadata with what it has to carry.
 
     Args:
-        source, part: the footers.
-        first_row: position of the part's first row in the source.
+        carried: of its sources, see :func:`engine.union.united`.
+        part: the part's footer.
+        first_row: its first row, counted in the first source that it has rows of.
         name: what to call the part.
 
     Raises:
         Different: an entry is missing, added or changed.
     """
-    needed, found = _foreign(source), _foreign(part)
+    needed, found = _foreign(carried), _foreign(part.key_values)
     missing = list((Counter(needed) - Counter(found)).elements())
     added = list((Counter(found) - Counter(needed)).elements())
     for pair in missing:
@@ -46,8 +44,8 @@ def check_key_values(source: Footer, part: Footer, first_row: int, name: str) ->
         raise Different(f"{name}: key-value metadata {_text(added[0][0])} is not in the source")
 
 
-def _foreign(footer: Footer) -> list[_Pair]:
-    return [pair for pair in footer.key_values if not pair[0].startswith(OWN_PREFIX)]
+def _foreign(entries: KeyValues) -> KeyValues:
+    return [pair for pair in entries if not pair[0].startswith(OWN_PREFIX)]
 
 
 def _text(key: bytes) -> str:

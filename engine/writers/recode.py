@@ -77,7 +77,7 @@ def recode_chunk(piece: Piece, column: int, out: ChunkOut, *, recoding: Recoding
         uncompressed_bytes=uncompressed_bytes,
         first_data_page=first_data_page,
         has_dictionary=has_dictionary,
-        encodings=list(chunk.encodings),
+        encodings=list(dict.fromkeys([*chunk.encodings, *(encoding for _, encoding in used)])),
         encoding_stats=[(kind, encoding, count) for (kind, encoding), count in used.items()],
         statistics=value(chunk.meta, spec.ColumnMetaData.STATISTICS),
         pages=locations if is_indexed else None,

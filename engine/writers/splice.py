@@ -12,14 +12,12 @@ Source: parquet.thrift, PageIndex.md, BloomFilter.md of apache/parquet-format.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.format import spec
+from engine.format import spec, thrift
 from engine.format.footer import (
     MAGIC,
     ColumnChunk,
@@ -37,20 +35,12 @@ from engine.format.thrift import STRUCT, Raw, Struct
 from engine.layout import OpenFile, bloom_filter_range
 from engine.model import Buffer
 from engine.storage import PartSink
+from engine.union import United, agree, keep_order_of_pieces
+from engine.union.keys import KeyValues
+from engine.writers.check import Written, check_part
 from engine.writers.chunk import ChunkMaker, NewChunk, Piece
 
-PANDAS_KEY = b"pandas"
-ARROW_KEY = b"ARROW:schema"
 DECODED_FOR_BOUNDS_BYTES = 16 << 20  # of a cut chunk, compressed: some tens of milliseconds
-_BOUNDS = (  # both pairs, and their flags
-    spec.Statistics.MAX,
-    spec.Statistics.MIN,
-    spec.Statistics.MAX_VALUE,
-    spec.Statistics.MIN_VALUE,
-    spec.Statistics.IS_MAX_VALUE_EXACT,
-    spec.Statistics.IS_MIN_VALUE_EXACT,
-)
-
 _OFFSET_INDEX = (spec.ColumnChunk.OFFSET_INDEX_OFFSET, spec.ColumnChunk.OFFSET_INDEX_LENGTH)
 _COLUMN_INDEX = (spec.ColumnChunk.COLUMN_INDEX_OFFSET, spec.ColumnChunk.COLUMN_INDEX_LENGTH)
 _PAGE_OFFSETS = (
@@ -69,8 +59,9 @@ _NOT_KEPT = (  # of a chunk that is made, unless made anew
 
 @dataclass(frozen=True)
 class Assembled:
-    """What became of a part: bytes copied, bytes encoded anew, and its footer."""
+    """What became of a part: rows, bytes copied, bytes encoded anew, and its footer."""
 
+    num_rows: int
     spliced_bytes: int
     reencoded_bytes: int
     footer: bytes
@@ -133,6 +124,9 @@ class PartWriter:
         self._keeps_chunks = keeps_chunks
         self._groups: list[Struct] = []
         self._extras: list[_Extras] = []
+        self._pieces: list[Sequence[Piece]] = []
+        self._is_copied: list[bool] = []
+        self._indexes: dict[int, bytes] = {}
         self._num_rows = 0
         self._spliced_bytes = 0
         self._reencoded_bytes = 0
@@ -141,11 +135,14 @@ class PartWriter:
     def add(self, pieces: Sequence[Piece]) -> None:
         """Append a row group that holds the rows of all pieces."""
         first = pieces[0]
-        if self._keeps_chunks and len(pieces) == 1 and first.is_whole:
+        is_copied = self._keeps_chunks and len(pieces) == 1 and first.is_whole
+        if is_copied:
             struct = self._whole(first.file, first.file.row_group(first.row_group))
         else:
             struct = self._made(pieces)
         self._groups.append(struct)
+        self._pieces.append(pieces)
+        self._is_copied.append(is_copied)
         self._num_rows += sum(piece.num_rows for piece in pieces)
 
     def put_new(self, data: Buffer) -> None:
@@ -159,8 +156,22 @@ class PartWriter:
             self._sink.copy(file.source, where.offset, where.length)
             self._spliced_bytes += where.length
 
-    def finish(self, model: Footer, key_values: list[tuple[bytes, bytes | None]]) -> Assembled:
-        """Write indexes and footer; ``model`` lends schema and all other metadata."""
+    def finish(self, model: Footer, carried: United, key_values: KeyValues) -> Assembled:
+        """Write indexes and footer.
+
+        Args:
+            model: lends the schema and all other metadata.
+            carried: what the part's sources make of it together.
+            key_values: its own.
+
+        Raises:
+            BadPage, InternalError: the part does not add up, see :func:`check_part`.
+        """
+        data_end = self._sink.size_bytes
+        if any(extra.offset_index is None for extra in self._extras):
+            # A reader breaks where only some chunks have one.
+            for extra in self._extras:
+                extra.offset_index = extra.column_index = None
         for extra in self._extras:
             self._put_bloom_filter(extra)
         for extra in self._extras:
@@ -169,10 +180,22 @@ class PartWriter:
         for extra in self._extras:
             if extra.offset_index is not None:
                 self._put_index(extra.chunk, *_OFFSET_INDEX, extra.offset_index)
-        drop_half_known_bounds(self._groups)
-        footer = part_footer(model, self._groups, self._num_rows, key_values)
+        agree(self._groups, model, keeps_bounds=carried.keeps_bounds)
+        fields = carried.fields(model)
+        groups = [Raw(thrift.encode(group)) for group in self._groups]
+        head = part_footer(fields, [], self._num_rows, key_values)
+        lies = check_part(
+            Written(
+                self._sink, head, groups, data_end, self._pieces, self._is_copied, self._indexes
+            )
+        )
+        if lies:  # what stays of the indexes in the file is nothing that anybody looks for
+            for extra in self._extras:
+                drop_indexes(extra.chunk)
+            groups = [Raw(thrift.encode(group)) for group in self._groups]
+        footer = part_footer(fields, groups, self._num_rows, key_values)
         self._sink.write(seal(footer))
-        return Assembled(self._spliced_bytes, self._reencoded_bytes, footer)
+        return Assembled(self._num_rows, self._spliced_bytes, self._reencoded_bytes, footer)
 
     # -- whole row groups ----------------------------------------------------------------------
 
@@ -248,6 +271,8 @@ class PartWriter:
                 }
             ),
         )
+        if len(pieces) > 1:
+            keep_order_of_pieces(struct, [_group(piece) for piece in pieces], file.footer)
         size = spec.RowGroup.TOTAL_COMPRESSED_SIZE
         if size in struct:
             struct[size] = spec.entry(size, self._sink.size_bytes - start)
@@ -271,7 +296,12 @@ class PartWriter:
         ordered = with_fields(chunk, place)  # some readers want ascending field ids
         chunk.clear()
         chunk.update(ordered)
+        self._indexes[self._sink.size_bytes] = data
         self._sink.write(data)
+
+
+def _group(piece: Piece) -> Struct:
+    return piece.file.row_group(piece.row_group).struct
 
 
 def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:
@@ -281,11 +311,17 @@ def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:
         offset = value(meta, field)
         if offset:
             meta[field] = spec.entry(field, offset + shift)
-    struct = {**chunk.struct, spec.ColumnChunk.META_DATA: (STRUCT, meta)}
+    struct = _without_indexes(chunk.struct) | {spec.ColumnChunk.META_DATA: (STRUCT, meta)}
     place = spec.ColumnChunk.FILE_OFFSET
     if value(struct, place):
         struct[place] = spec.entry(place, value(struct, place) + shift)
     return struct
+
+
+def _without_indexes(chunk: Struct) -> Struct:
+    """Return a chunk's fields without its indexes, which are placed once they are written."""
+    gone = (*_OFFSET_INDEX, *_COLUMN_INDEX)
+    return {field: entry for field, entry in chunk.items() if field not in gone}
 
 
 def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int) -> Struct:
@@ -312,8 +348,7 @@ def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int)
         changes[names.ENCODING_STATS] = map(_encoding_stats, new.encoding_stats)
     if new.size_statistics is not None and names.SIZE_STATISTICS in chunk.meta:
         changes[names.SIZE_STATISTICS] = new.size_statistics
-    gone = (*_OFFSET_INDEX, *_COLUMN_INDEX)
-    struct = {field: entry for field, entry in chunk.struct.items() if field not in gone}
+    struct = _without_indexes(chunk.struct)
     place = spec.ColumnChunk.FILE_OFFSET
     if value(struct, place):  # some writers name the chunk's beginning, some its end
         at_end = value(struct, place) >= chunk.range.end
@@ -335,45 +370,10 @@ def drop_bloom_filter(chunk: Struct) -> None:
     meta.pop(spec.ColumnMetaData.BLOOM_FILTER_LENGTH, None)
 
 
-def drop_half_known_bounds(groups: Sequence[Struct]) -> None:
-    """Take the bounds of a column from all row groups if a cut one of them has none.
-
-    DataFusion merges the bounds of a file's row groups as if all had them, and then leaves out rows
-    of those that have none. Chunks that are whole keep their statistics as raw bytes, so columns
-    are compared only where a cut chunk has lost its bounds.
-    """
-    for position in {at for group in groups for at in _cut_without_bounds(group)}:
-        metas = [_meta(group, position) for group in groups]
-        known = [meta for meta in metas if _bounds_of(meta)]
-        for meta in known if len(known) < len(metas) else ():
-            kept = {
-                field: entry for field, entry in _statistics(meta).items() if field not in _BOUNDS
-            }
-            meta[spec.ColumnMetaData.STATISTICS] = (STRUCT, kept)
-
-
-def _meta(group: Struct, position: int) -> Struct:
-    chunks = value(group, spec.RowGroup.COLUMNS).items
-    return value(chunks[position], spec.ColumnChunk.META_DATA)  # type: ignore[no-any-return]
-
-
-def _cut_without_bounds(group: Struct) -> list[int]:
-    found = []
-    for position in range(len(value(group, spec.RowGroup.COLUMNS).items)):
-        meta = _meta(group, position)
-        is_cut = not isinstance(value(meta, spec.ColumnMetaData.STATISTICS), Raw)
-        if is_cut and not _bounds_of(meta):
-            found.append(position)
-    return found
-
-
-def _statistics(meta: Struct) -> Struct:
-    found = value(meta, spec.ColumnMetaData.STATISTICS, {})
-    return spec.read(spec.Statistics, found) if isinstance(found, Raw) else found
-
-
-def _bounds_of(meta: Struct) -> list[int]:
-    return [field for field in _statistics(meta) if field in _BOUNDS]
+def drop_indexes(chunk: Struct) -> None:
+    """Take both page indexes from a ``ColumnChunk``."""
+    for field in (*_OFFSET_INDEX, *_COLUMN_INDEX):
+        chunk.pop(field, None)
 
 
 def shifted_offset_index(data: bytes, shift: int) -> bytes:
@@ -387,58 +387,3 @@ def offset_index(new: NewChunk, position: int) -> bytes | None:
         return None
     sizes = None if new.page_value_bytes is None else tuple(new.page_value_bytes)
     return OffsetIndex(tuple(new.pages), sizes).shifted(position).encode()
-
-
-def part_key_values(
-    model: Footer, first_row: int, num_rows: int, provenance: dict[str, str]
-) -> list[tuple[bytes, bytes | None]]:
-    """Return a part's key-value metadata: all of the source's, made true, and ours behind it."""
-    made_true = {PANDAS_KEY: part_pandas, ARROW_KEY: part_arrow_schema}
-    kept = [
-        (key, made_true[key](content, first_row, num_rows) if key in made_true else content)
-        for key, content in model.key_values
-        if not key.startswith(b"evensplit.")
-    ]
-    ours = [(key.encode(), content.encode()) for key, content in provenance.items()]
-    return [*kept, *ours]
-
-
-def part_arrow_schema(content: bytes | None, first_row: int, num_rows: int) -> bytes | None:
-    """Return Arrow's schema, which repeats pandas' metadata, with that made true as well."""
-    try:
-        message = base64.b64decode(content or b"", validate=True)
-    except ValueError:
-        return content
-    if b'"range"' not in message:  # as pandas writes the kind of such an index
-        return content
-    import pyarrow as pa
-
-    try:
-        schema = pa.ipc.read_schema(pa.py_buffer(message))
-    except (pa.ArrowException, OSError):
-        return content
-    metadata = dict(schema.metadata or {})
-    pandas = part_pandas(metadata.get(PANDAS_KEY), first_row, num_rows)
-    if pandas is None or pandas == metadata[PANDAS_KEY]:
-        return content
-    moved = schema.with_metadata({**metadata, PANDAS_KEY: pandas})
-    return base64.b64encode(moved.serialize().to_pybytes())
-
-
-def part_pandas(content: bytes | None, first_row: int, num_rows: int) -> bytes | None:
-    """Return pandas' metadata with the bounds of its range index moved to a part's rows."""
-    if content is None:
-        return None
-    try:
-        described = json.loads(content)
-        index_columns = described["index_columns"]
-    except (ValueError, KeyError, TypeError):
-        return content
-    changed = False
-    for column in index_columns if isinstance(index_columns, list) else []:
-        if isinstance(column, dict) and column.get("kind") == "range":
-            start, step = column.get("start") or 0, column.get("step") or 1
-            column["start"] = start + first_row * step
-            column["stop"] = column["start"] + num_rows * step
-            changed = True
-    return json.dumps(described).encode() if changed else content

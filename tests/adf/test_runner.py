@@ -80,7 +80,7 @@ class Scripted:
     """A world whose Custom activities do what their command says."""
 
     def __init__(self):
-        self.done, self.together = [], threading.Barrier(3, timeout=20)
+        self.done, self.together = [], threading.Barrier(3, timeout=240)
 
     def perform(self, kind, activity, scope):
         command = activity["typeProperties"]["command"]

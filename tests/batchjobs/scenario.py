@@ -145,7 +145,7 @@ class Scenario:
     def lose_a_node_in_the_middle(self):
         """Take the node away once the largest file has parts, but not all."""
         place = f"out/{self.name(0)}/_evensplit/receipts/"
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 800
         while not list(self.client.list_blobs(name_starts_with=place)):
             assert time.monotonic() < deadline, self.fake.nodes
             time.sleep(0.01)

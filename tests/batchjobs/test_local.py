@@ -13,7 +13,7 @@ from batchjobs.fanout import expected_seconds, make_tasks, need_of, plan_files
 from batchjobs.pack import MOST_FILES_A_TASK, PlannedFile, pack
 from batchjobs.spec import FileSplit
 from engine import PoolTooSmall
-from tests.engine.running import end, read_parts, run, start, write_source
+from tests.engine.running import HANG_SECONDS, end, read_parts, run, start, write_source
 
 ROWS = {"a": 30_000, "b": 900, "c": 400}
 
@@ -97,7 +97,7 @@ def test_a_submit_that_was_killed_is_finished_by_the_same_command(sources, tmp_p
 
 
 def list_states(tmp_path, process, wanted):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         found = [json.loads(p.read_text())["state"] for p in tmp_path.glob("jobs/*/*/state.json")]
@@ -109,7 +109,7 @@ def list_states(tmp_path, process, wanted):
 
 def end_quickly(process):
     # Its children hold its pipes open, so nobody reads them to their end.
-    process.wait(10)
+    process.wait(HANG_SECONDS)
     process.stdout.close()
     process.stderr.close()
 

@@ -18,7 +18,8 @@ from batchjobs.spec import FileSplit, JobSpec, PoolSpec, TaskSpec
 from engine import BadSetting
 from tests.batchjobs.fake_batch import serving
 from tests.batchjobs.packages import make_package
-from tests.engine.running import run
+from tests.counting import counted
+from tests.engine.running import HANG_SECONDS, run
 
 # 10 bytes a second, 1 s a task, 100 s to boot.
 SLOW = World(seconds_a_task=1, bytes_per_second=10, boot_seconds=100, part_bytes=50)
@@ -74,7 +75,7 @@ def test_a_store_that_all_slots_share_sets_their_rate():
     st.sampled_from(["fixed", "pending", "spot", "schedule"]),
     st.sampled_from([0, 5.0]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_forecast_beats_its_bounds(sizes, slots, dedicated, spot, formula, losses):
     fleet = Fleet(slots, max(dedicated, formula == "pending"), spot, formula)
     world = World(**vars(SLOW) | {"losses_per_node_hour": losses})
@@ -109,9 +110,9 @@ def test_the_command_plans_for_a_hundred_thousand_files(tmp_path):
     words = ("batch", "simulate", "--files", 100_000, "--median", "5GB", "--sigma", 1.5)
     words = (*words, "--slots", 4, "--spot", 200, "--dedicated", 20, "--formula", "spot")
     words = (*words, "--losses-per-hour", 0.05, "--price", 0.23, "--spot-price", 0.05)
-    began = time.process_time()
-    found = json.loads(run(*words, "--json").out)
-    assert time.process_time() - began < 20
+    ended, num_calls = counted(lambda: run(*words, "--json"))
+    found = json.loads(ended.out)
+    assert num_calls < 8_000_000
     assert found["total_bytes"] > 10**15
     assert found["num_lost_nodes"] > 0
     assert found["cost"] == pytest.approx(
@@ -190,7 +191,7 @@ def nodes_of(fake):
 
 
 def wait_until(happens):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_SECONDS
     while not happens():
         assert time.monotonic() < deadline
         time.sleep(0.02)

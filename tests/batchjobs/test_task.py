@@ -11,7 +11,7 @@ import pytest
 from batchjobs.service import NODE_MEMORY_MARGIN
 from batchjobs.spec import FileSplit, TaskSpec
 from batchjobs.task import measure_slot
-from tests.engine.running import end, read_parts, run, start, write_source
+from tests.engine.running import HANG_SECONDS, end, read_parts, run, start, write_source
 
 SETTINGS = {"target_size": "100kB"}
 
@@ -85,7 +85,7 @@ def test_a_destination_in_use_by_another_run_is_told_as_transient(tmp_path, work
     hold = (
         "import engine.storage as s, time\n"
         f"store, inside = s.open_storage({str(folder / '_evensplit')!r})\n"
-        "with store.lock(inside):\n print(1, flush=True)\n time.sleep(60)"
+        "with store.lock(inside):\n print(1, flush=True)\n time.sleep(3600)"
     )
     holder = start(first=hold)
     try:
@@ -112,7 +112,7 @@ def test_a_task_that_was_lost_with_its_node_resumes_on_an_empty_disk(tmp_path, m
         "w.write_part = d.write_part = slow"
     )
     process = start("batch", "task", "--spec", spec, first=slowly)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_SECONDS
     while len(list(receipts.glob("*.json"))) < 2:
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()

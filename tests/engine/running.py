@@ -67,11 +67,13 @@ def write_trap(path: Path, *, num_honest: int = 0) -> Path:
     """Write 40 row groups of noise, but where a plan of another codec looks at first: zeros there.
 
     So parts come out larger than that plan expects, but for those of the first ``num_honest``.
+    Pages are so many that not all are looked at.
     """
     rng = np.random.default_rng(3)
     looked_at = {int((i + 0.5) / 7 * 40) for i in range(7)}
     schema = pa.schema([("noise", pa.binary())])
-    with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
+    options = {"compression": "none", "use_dictionary": False, "max_rows_per_page": 10}
+    with pq.ParquetWriter(path, schema, write_batch_size=10, **options) as writer:
         for group in range(40):
             is_noise = group < num_honest or group not in looked_at
             values = [rng.bytes(100) if is_noise else bytes(100) for _ in range(500)]
@@ -110,7 +112,12 @@ def start(
     )
 
 
-def end(process: subprocess.Popen[str], timeout: float = 120) -> Ended:
+# Nothing is expected to take so long: what does, hangs. It is under a test's own limit (600 s, in
+# pyproject.toml), and more than anything takes where eight other processes want the same cores.
+HANG_SECONDS = 240.0
+
+
+def end(process: subprocess.Popen[str], timeout: float = HANG_SECONDS) -> Ended:
     out, err = process.communicate(timeout=timeout)
     return Ended(process.returncode, out, err)
 

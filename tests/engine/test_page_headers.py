@@ -77,7 +77,7 @@ def lying(path: Path, out: Path) -> None:
             meta = chunk[3][1]
             chunk[3] = (STRUCT, with_fields(meta, {6: (I64, meta[6][1] - 1000)}))
         groups.append(with_fields(group, {1: (LIST, group[1][1])}))
-    wrong = part_footer(footer, groups, footer.num_rows, list(footer.key_values))
+    wrong = part_footer(footer.struct, groups, footer.num_rows, list(footer.key_values))
     out.write_bytes(data[: -TAIL_BYTES - length] + seal(wrong))
     assert out.read_bytes()[:4] == MAGIC
 

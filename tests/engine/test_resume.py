@@ -22,6 +22,7 @@ from engine.model import Manifest
 from engine.storage import open_storage
 from engine.storage.local import LocalSink, LocalStorage
 from tests.engine.running import (
+    HANG_SECONDS,
     contents,
     end,
     leftovers,
@@ -65,7 +66,7 @@ def num_receipts(dest: Path) -> int:
     return len(list(dest.glob("_evensplit/receipts/[0-9]*.json")))
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = HANG_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -121,7 +122,7 @@ def test_killed_with_worker_processes_a_split_resumes_and_no_process_stays(
         family = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         end(process)
-        psutil.wait_procs(family, timeout=20)
+        psutil.wait_procs(family, timeout=HANG_SECONDS)
         assert not [child for child in family if child.is_running()]
         finish(source, dest, reference)
 
@@ -148,10 +149,11 @@ def test_ctrl_c_ends_a_split_soon_and_it_resumes(
         process = begin(source, dest, start_new_session=True)
         wait_until(lambda dest=dest: num_receipts(dest))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody
-        sent = time.monotonic()
-        ended = end(process, timeout=30)
-        assert time.monotonic() - sent < 10
+        num_before = num_receipts(dest)
+        ended = end(process)
         if ended.code:
+            # What was being written may be finished, and nothing else is begun.
+            assert num_receipts(dest) <= num_before + 4
             break
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err

@@ -8,7 +8,7 @@ from engine.ruler import Ruler
 from engine.settings import Settings
 from tests.engine.test_planner import curve, fine_groups, layout_of
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def groups_of(curves, start=0, stop=None, **wanted):

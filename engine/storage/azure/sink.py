@@ -81,6 +81,9 @@ class AzureSink:
             self._any_copied |= block.is_copied
             self._staged.append(lanes.submit(partial(self._stage_block, block)))
 
+    def read_back(self, offsets: Sequence[int], length: int) -> None:
+        """Return None: blocks that are staged cannot be read."""
+
     def commit(self) -> None:
         """Wait for all blocks, then publish them in one request."""
         self._stage(self._composer.finish())

@@ -26,7 +26,8 @@ from engine.storage.azure.requests import asked
 from engine.storage.azure.sink import AzureSink
 from engine.storage.azure.source import AzureSource, described
 from engine.storage.azure.urls import canonical, parse
-from engine.storage.base import PARQUET_SUFFIXES, Entry, glob_root, is_hidden, redacted
+from engine.storage.base import Entry, glob_root, redacted
+from engine.storage.folders import Listed, Listing
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, ContainerClient
@@ -68,22 +69,29 @@ class AzureStorage:
             raise NoSource(f"{redacted(path)} is not a file")
         return described(path, found)
 
-    def expand(self, pattern: str) -> list[str]:
-        """Return the blobs of a name, folder (with subfolders) or glob."""
+    def expand(self, pattern: str) -> Listing:
+        """List the blobs of a name, folder (with subfolders) or glob."""
         place = parse(pattern)
         if place.path and self._is_file(pattern):
-            return [pattern]
+            return Listing(pattern, "file", (Listed(pattern, "", 0, pattern),))
         is_glob = bool(_WILDCARDS & set(place.path))
         root = glob_root(place.path) if is_glob else place.path
         prefix = root + "/" if root else ""
         wanted = re.compile(glob_translate(place.path)) if is_glob else None
-        names = [
-            item.name
-            for item in self._list(pattern, prefix)
-            if not is_hidden(item.name[len(prefix) :])
-            and (wanted.match(item.name) if wanted else _is_parquet(item.name))
-        ]
-        return [canonical(self._login.host, place.container, name) for name in sorted(names)]
+
+        def listed(name: str, size_bytes: int) -> Listed:
+            path = canonical(self._login.host, place.container, name)
+            return Listed(path, name[len(prefix) :], size_bytes, path)
+
+        return Listing(
+            canonical(self._login.host, place.container, root),
+            "glob" if is_glob else "folder",
+            tuple(
+                listed(item.name, item.size)
+                for item in self._list(pattern, prefix)
+                if not wanted or wanted.match(item.name)
+            ),
+        )
 
     def open(self, file: SourceFile) -> AzureSource:
         """Open a described blob."""
@@ -204,10 +212,6 @@ class AzureStorage:
 def _is_folder(item: Any) -> bool:
     metadata = getattr(item, "metadata", None) or {}
     return any(key.lower() == _FOLDER and text == "true" for key, text in metadata.items())
-
-
-def _is_parquet(name: str) -> bool:
-    return name.lower().endswith(PARQUET_SUFFIXES)
 
 
 def _last(name: str) -> str:

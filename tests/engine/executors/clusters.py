@@ -17,7 +17,7 @@ import psutil
 from distributed import Client
 
 from engine.executors import dask as executor
-from tests.engine.running import REPOSITORY
+from tests.engine.running import HANG_SECONDS, REPOSITORY
 
 NUM_PARTS = 12  # of the split that the suites here look at
 
@@ -102,7 +102,7 @@ class Cluster:
 
     def wait_for_workers(self) -> None:
         with Client(self.address) as client:
-            client.wait_for_workers(len(self.workers), timeout=60)
+            client.wait_for_workers(len(self.workers), timeout=HANG_SECONDS)
 
     def wait_for_registrations(self) -> None:
         """Wait for workers on hosts that this process cannot reach."""
@@ -156,7 +156,7 @@ def kill(process: subprocess.Popen[Any]) -> None:
     process.wait()
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = HANG_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,9 +111,8 @@ def test_a_lost_scheduler_is_told_and_the_same_command_finishes_the_rest_on_a_ne
     process = split(cluster, client, source, dest)
     wait_until(lambda: len(list((dest / "_evensplit/receipts").glob("*.json"))) > 3)
     kill(cluster.scheduler)
-    killed = time.monotonic()
-    ended = end(process)
-    assert time.monotonic() - killed < 20
+    ended = end(process)  # by itself, and before the workers have gone on to the end
+    assert sum(cluster.commits_begun(worker) for worker in workers) < NUM_PARTS
     assert ended.code == 5, ended.err
     assert "Traceback" not in ended.err
     *_, line = ended.err.splitlines()

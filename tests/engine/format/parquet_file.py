@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,8 +16,6 @@ from engine.format.footer import ColumnChunk, Footer, Leaf
 from engine.format.page_index import OffsetIndex
 from engine.format.page_map import PageMap, map_from_index, run_walk, walk_pages
 from engine.format.pages import PageHeader, PageType, read_page_header
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "parquet-testing"
 
 
 @dataclass
@@ -73,13 +70,3 @@ class ParquetFile:
         if header.is_compressed:
             values = decompress(chunk.codec, values, header.uncompressed_bytes - levels)
         return header, body[:levels] + values
-
-
-def shared_files() -> list[Path]:
-    """Return third-party files, where this checkout lies beside them; none elsewhere."""
-    return sorted((SHARED / "data").glob("*.parquet")) if SHARED.is_dir() else []
-
-
-def undamaged_files() -> list[Path]:
-    """The shared files but those that are damaged on purpose."""
-    return [path for path in shared_files() if "corrupt" not in path.name]

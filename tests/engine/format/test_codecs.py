@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from engine.errors import BadPage, Unsupported
 from engine.format.codecs import compress, decompress, recompress
 from engine.format.footer import Codec
-from tests.engine.format.parquet_file import ParquetFile, undamaged_files
+from tests.engine.format.parquet_file import ParquetFile
+from tests.shared import each_shared_file
 
 CODECS = [codec for codec in Codec if codec is not Codec.LZO]
 PACKING = [codec for codec in CODECS if codec is not Codec.UNCOMPRESSED]
@@ -116,7 +117,7 @@ def test_other_codecs_are_unsupported(codec):
         compress(codec, b"")
 
 
-@pytest.mark.parametrize("path", undamaged_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", each_shared_file(but="corrupt"))
 def test_pages_of_third_party_files_decompress(path):
     file = ParquetFile.of(path.read_bytes())
     for leaf, chunk, num_rows in file.chunks():

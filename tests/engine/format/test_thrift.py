@@ -67,7 +67,7 @@ def _structs(depth: int) -> st.SearchStrategy:
 
 
 @given(_structs(3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_structure_round_trips(struct):
     data = t.encode(struct)
     assert t.decode(data) == (struct, len(data))
@@ -76,14 +76,14 @@ def test_any_structure_round_trips(struct):
 
 
 @given(_structs(3), st.integers(0, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_bytes_survive_a_shallow_reading(struct, max_depth):
     data = t.encode(struct)
     assert t.encode(t.decode(data, max_depth=max_depth)[0]) == data
 
 
 @given(_structs(2), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_cut_structure_is_refused(struct, data):
     whole = t.encode(struct)
     end = data.draw(st.integers(0, len(whole) - 1))
@@ -92,7 +92,7 @@ def test_a_cut_structure_is_refused(struct, data):
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_garbage_is_read_or_refused(data):
     for read in (t.decode, t.skip):
         try:

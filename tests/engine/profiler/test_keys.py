@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from distributed import LocalCluster
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import engine
@@ -118,7 +118,6 @@ def test_many_values_are_counted_within_bounds(tmp_path: Path) -> None:
     assert sum(found.partitions) == num_rows
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=400), st.integers(2, 8))
 def test_merging_loses_no_more_than_it_says(values: list[int], most: int) -> None:
     before = keys.MOST_VALUES

@@ -22,7 +22,7 @@ from engine.storage.access import using
 from engine.storage.azure import requests
 from tests.azurite import Azurite
 from tests.azurite.proxy import Fault, Proxy, Seen, before
-from tests.engine.running import end, run, start, write_source
+from tests.engine.running import HANG_SECONDS, end, run, start, write_source
 
 MIB = 1 << 20
 DATA = random.Random(1).randbytes(20 * MIB)
@@ -349,7 +349,7 @@ def test_killed_in_the_middle_of_an_upload_a_split_resumes(
     proxy.fail(Fault("slow", is_commit, times=1000, before=lambda: time.sleep(0.3)))
     for least in (1, 6):
         process = start(*words)
-        already, deadline = len(stages()), time.monotonic() + 60
+        already, deadline = len(stages()), time.monotonic() + HANG_SECONDS
         while len(stages()) < already + least and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.005)

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from engine.errors import (
 from engine.format.footer import Range
 from engine.storage import Entry, Storage, expand_all, open_storage
 from engine.storage.base import coalesced, redacted
+from engine.storage.folders import choose
 from engine.storage.local import LocalSink, LocalSource, LocalStorage
 
 CONTENT = bytes(range(256)) * 512  # 128 KiB
@@ -54,6 +56,11 @@ class Place:
 
     def names(self) -> list[str]:
         return [entry.name for entry in self.store.files(self.folder)]
+
+
+def taken(store: Storage, pattern: str) -> list[str]:
+    """Return what is taken of a pattern by the names alone."""
+    return [item.path for item in choose(store.expand(pattern)).taken]
 
 
 @pytest.fixture(params=["local", "memory", "azure"])
@@ -202,7 +209,7 @@ def test_nothing_is_to_be_seen_before_commit(place: Place) -> None:
     sink = place.store.create(path, durable=False)
     sink.write(CONTENT)
     assert place.store.get(path) is None
-    assert place.store.expand(place.folder) == []
+    assert taken(place.store, place.folder) == []
     assert all(name.startswith(".") for name in place.names())
     sink.abort()
 
@@ -318,7 +325,7 @@ def test_files_and_folders(place: Place) -> None:
 def test_a_folder_that_is_not_there_is_empty(place: Place) -> None:
     assert place.store.files(place.path("missing")) == []
     assert place.store.folders(place.path("missing")) == []
-    assert place.store.expand(place.path("missing")) == []
+    assert taken(place.store, place.path("missing")) == []
     place.store.remove_leftovers(place.path("missing"))
 
 
@@ -335,13 +342,13 @@ def test_expand_finds_data_and_nothing_else(place: Place) -> None:
     ):
         place.write(*names)
     wanted = [("a.PARQUET",), ("b.parquet",), ("year=2024", "z.pq")]
-    assert place.store.expand(place.folder) == [place.path(*names) for names in wanted]
+    assert taken(place.store, place.folder) == [place.path(*names) for names in wanted]
 
 
 def test_expand_of_a_file_and_of_globs(place: Place) -> None:
     for name in ("b.parquet", "a.parquet", "c.txt", "_x.parquet", ".y.parquet"):
         place.write(name)
-    expand = place.store.expand
+    expand = partial(taken, place.store)
     assert expand(place.path("c.txt")) == [place.path("c.txt")]
     assert expand(place.path("*.parquet")) == [place.path("a.parquet"), place.path("b.parquet")]
     assert expand(place.path("[b-z].parquet")) == [place.path("b.parquet")]
@@ -352,9 +359,102 @@ def test_expand_all_keeps_the_order_of_arguments(place: Place) -> None:
     for name in ("b.parquet", "a.parquet"):
         place.write(name)
     asked = [place.path("b.parquet"), place.path("a.parquet")]
-    assert [path for _, path in expand_all(asked)] == asked
+    assert [path for _, path in expand_all(asked).files] == asked
     with pytest.raises(NoSource, match="no Parquet file"):
         expand_all([place.path("nothing-*.parquet")])
+
+
+PARQUET = b"PAR1" + bytes(8) + b"PAR1"  # by its content, as far as a listing looks
+
+
+def test_what_is_passed_over_is_counted_by_reason(place: Place) -> None:
+    for name in ("_SUCCESS", ".a.parquet.crc", "_x.parquet", "notes.txt", "a.parquet"):
+        place.write(name)
+    place.write("_delta", "x.parquet")
+    place.write("_delta", "y.parquet")
+    found = expand_all([place.folder])
+    assert [path for _, path in found.files] == [place.path("a.parquet")]
+    (note,) = found.notes
+    assert note.endswith(
+        ": 5 files and folders passed over: 2 _SUCCESS/.crc, 1 hidden (_ or . in front), "
+        "1 hidden folder (_ or . in front), 1 without .parquet in its name"
+    )
+    assert not found.problems
+
+
+def test_nothing_is_said_where_all_is_taken(place: Place) -> None:
+    for names in (("2024", "01", "a.parquet"), ("2024", "b.parquet"), ("c.pq",)):
+        place.write(*names)
+    found = expand_all([place.folder])
+    assert len(found.files) == 3
+    assert found[1:] == ((), (), ())
+
+
+def test_parquet_without_its_name_is_taken_alone_and_refused_beside_others(place: Place) -> None:
+    for name in ("000000_0", "a.parquet.gzip", "b.parquet.snappy"):
+        place.write(name, data=PARQUET)
+    place.write("list.txt")
+    found = expand_all([place.folder])
+    assert len(found.files) == 3
+    assert "1 file passed over: 1 without .parquet" in found.notes[0]
+    place.write("c.parquet", data=PARQUET)
+    (problem,) = expand_all([place.folder]).problems
+    assert "000000_0, a.parquet.gzip, b.parquet.snappy" in problem
+    assert len(expand_all([place.path("*_0"), place.path("*.parquet*")]).files) == 4
+
+
+@pytest.mark.parametrize(
+    ("mark", "kind"),
+    [
+        (("_delta_log", "00000000000000000000.json"), "Delta"),
+        (("metadata", "00001-a.metadata.json"), "Iceberg"),
+        ((".hoodie", "hoodie.properties"), "Hudi"),
+    ],
+)
+@pytest.mark.parametrize("asked", [(), ("data",), ("data", "*.parquet"), ("data", "a=1"), ("**",)])
+def test_a_table_is_told_by_its_marks(
+    place: Place, mark: tuple[str, str], kind: str, asked: tuple[str, ...]
+) -> None:
+    place.write("t", "data", "x.parquet")
+    live = place.write("t", "data", "a=1", "y.parquet")
+    place.write("t", *mark)
+    found = expand_all([place.path("t", *asked)])
+    (problem,) = found.problems
+    assert f"{place.path('t')} is a{'n' * (kind == 'Iceberg')} {kind} table" in problem
+    assert not expand_all([live]).problems
+
+
+@pytest.mark.parametrize(
+    ("asked", "columns"),
+    [
+        (("",), ("year", "month")),
+        (("*/*/*.parquet",), ("year", "month")),
+        (("year=2023",), ("month",)),
+        (("year=2023/month=1",), ()),
+        (("year=2023/month=1/*",), ()),
+        (("year=2023/month=1/a.parquet",), ()),
+        (("year=2023/month=1/a.parquet", "year=2024/month=1/a.parquet"), ("year",)),
+        (("year=2023/month=1", "plain.parquet"), ("year", "month")),
+    ],
+)
+def test_columns_that_are_in_paths(
+    place: Place, asked: tuple[str, ...], columns: tuple[str, ...]
+) -> None:
+    for year in ("year=2023", "year=2024"):
+        place.write("t", year, "month=1", "a.parquet")
+    place.write("t", "plain.parquet")
+    found = expand_all([place.path("t", name).rstrip("/") for name in asked])
+    assert found.partition_columns == columns
+
+
+def test_a_file_is_taken_once_unless_it_is_named_twice(place: Place) -> None:
+    a, b = place.write("a.parquet"), place.write("b.parquet")
+    found = expand_all([a, place.folder, b])
+    assert [path for _, path in found.files] == [a, b]
+    assert ["reached twice" in note for note in found.notes] == [True, True]
+    found = expand_all([a, b, a])
+    assert [path for _, path in found.files] == [a, b, a]
+    assert found.notes == (f"{a} is named 2 times, and taken as often",)
 
 
 # -- errors ------------------------------------------------------------------------------------

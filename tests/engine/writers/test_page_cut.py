@@ -23,9 +23,9 @@ from engine.page_maps import chains_pages
 from engine.work import write_part
 from engine.writers.source_chunk import SourceChunk
 from tests.engine.format.chained_file import read_chained, write_chained
+from tests.shared import each_shared_file
 from tests.witness import wrong_statistics
 
-THIRD_PARTY = Path(__file__).parents[4] / "shared" / "parquet-testing"
 # Arrow itself cannot read these: a map without keys, and too many bytes in a nested column.
 MOST_PARTS = 60
 REFUSED = {
@@ -124,7 +124,6 @@ recodings = st.one_of(
 @given(tables(), writings, recodings, st.data())
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking many splits takes too long
 )
@@ -319,40 +318,37 @@ def test_pages_that_continue_each_other_are_known_by_their_writer(created_by, ch
     assert not chains_pages(created_by, SimpleNamespace(encodings=[Encoding.PLAIN]))
 
 
-if THIRD_PARTY.is_dir():
-
-    @pytest.mark.parametrize("path", sorted(THIRD_PARTY.glob("data/*")), ids=lambda path: path.name)
-    def test_third_party_files_are_split_without_loss_or_refused(path, tmp_path):
-        for number, share in enumerate((0.5, 0.34, 0) if path.name not in UNREADABLE else (0.5,)):
-            destination = str(tmp_path / str(number))
-            try:
-                num_rows = engine.profile(str(path))[0].num_rows
-                rows = max(1, math.ceil(num_rows * share), num_rows // MOST_PARTS)
-                engine.split(str(path), destination, rows_per_part=rows, fsync=False)
-                # A damaged page that no cut passes through is copied as it is, and found here.
-                if path.name != "large_string_map.brotli.parquet":  # 4 GiB of values, for minutes
-                    engine.verify(destination)
-            except EvensplitError as error:
-                kind = error.kind
-            else:
-                kind = ""
-                if path.name not in UNREADABLE:
-                    _compare_by_arrow(path, destination)
-            needs_much = path.name == "large_string_map.brotli.parquet" and kind == "space.memory"
-            assert needs_much or kind == REFUSED.get(path.name, ""), kind  # pages of 2 GiB
-
-    @pytest.mark.parametrize(
-        "path", sorted(THIRD_PARTY.glob("bad_data/*")), ids=lambda path: path.name
-    )
-    def test_bad_third_party_files_are_refused(path, tmp_path):
-        destination = str(tmp_path / "parts")
+@pytest.mark.parametrize("path", each_shared_file("data/*"))
+def test_third_party_files_are_split_without_loss_or_refused(path, tmp_path):
+    for number, share in enumerate((0.5, 0.34, 0) if path.name not in UNREADABLE else (0.5,)):
+        destination = str(tmp_path / str(number))
         try:
-            engine.split(str(path), destination, rows_per_part=5000, fsync=False)
-            engine.verify(destination)
-        except SourceError:
-            return
-        assert path.name == "ARROW-GH-43605.parquet"  # its fault is gone from today's Arrow
-        _compare_by_arrow(path, destination)
+            num_rows = engine.profile(str(path))[0].num_rows
+            rows = max(1, math.ceil(num_rows * share), num_rows // MOST_PARTS)
+            engine.split(str(path), destination, rows_per_part=rows, fsync=False)
+            # A damaged page that no cut passes through is copied as it is, and found here.
+            if path.name != "large_string_map.brotli.parquet":  # 4 GiB of values, for minutes
+                engine.verify(destination)
+        except EvensplitError as error:
+            kind = error.kind
+        else:
+            kind = ""
+            if path.name not in UNREADABLE:
+                _compare_by_arrow(path, destination)
+        needs_much = path.name == "large_string_map.brotli.parquet" and kind == "space.memory"
+        assert needs_much or kind == REFUSED.get(path.name, ""), kind  # pages of 2 GiB
+
+
+@pytest.mark.parametrize("path", each_shared_file("bad_data/*"))
+def test_bad_third_party_files_are_refused(path, tmp_path):
+    destination = str(tmp_path / "parts")
+    try:
+        engine.split(str(path), destination, rows_per_part=5000, fsync=False)
+        engine.verify(destination)
+    except SourceError:
+        return
+    assert path.name == "ARROW-GH-43605.parquet"  # its fault is gone from today's Arrow
+    _compare_by_arrow(path, destination)
 
 
 def _compare_by_arrow(source: Path, destination: str) -> None:

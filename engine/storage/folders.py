@@ -1,0 +1,289 @@
+"""What a source stands for: which of the files that a store lists are taken, and what is said.
+
+One decision for all stores, without input and output: a store only lists (:class:`Listing`).
+Folders that are more than their files are told by their marks:
+
+==========  =====================================  ============================================
+kind        mark                                   as plain files
+==========  =====================================  ============================================
+Delta       ``_delta_log/``                        files that the log removed would come back
+Iceberg     ``metadata/*.metadata.json``           the same
+Hudi        ``.hoodie/``                           older versions of rows would come back
+hive        folders named ``column=value``         these columns would vanish
+==========  =====================================  ============================================
+
+Sources: the Delta transaction log protocol; the Iceberg table specification ("Table Metadata");
+Hudi's technical specification ("Storage layout"); Hive's language manual ("Partitioned Tables").
+Reading a table's log, ``--include``/``--exclude`` and parts by partition are not covered: such
+folders are refused. Hard links are files of their own, as every reader has it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from engine.wording import counted
+
+PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+PARQUET_MARKS = (b"PAR1", b"PARE")  # the second: an encrypted footer
+_SMALLEST_FILE_BYTES = 12
+_MOST_NAMED = 3
+
+Reason = Literal["mark", "hidden", "hidden folder", "other", "twice", "linked folder"]
+
+# Reason: how one, and how several are named.
+_REASONS: Mapping[Reason, tuple[str, str]] = {
+    "mark": ("_SUCCESS/.crc", "_SUCCESS/.crc"),
+    "hidden": ("hidden (_ or . in front)", "hidden (_ or . in front)"),
+    "hidden folder": ("hidden folder (_ or . in front)", "hidden folders (_ or . in front)"),
+    "other": ("without .parquet in its name", "without .parquet in their names"),
+    "twice": ("reached twice (by a link or another source)",) * 2,
+    "linked folder": ("link to a folder that was seen already",) * 2,
+}
+_FOLDER_REASONS = {"hidden folder", "linked folder"}
+_WRITERS_MARK = re.compile(r"_SUCCESS|_metadata|_common_metadata|\..*\.crc|_(started|committed)_.*")
+_PARTITION = re.compile(r"([^=/]+)=[^/]*")
+_TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
+_ICEBERG_METADATA = re.compile(r"metadata/[^/]*\.metadata\.json(\.gz)?")
+
+
+class Listed(NamedTuple):
+    """A file that a store found; or a folder it did not enter, with a slash at the end.
+
+    Attributes:
+        path: the store's own path.
+        name: the path below the listing's root, ``/`` between components; empty for the root.
+        size_bytes: 0 for a folder.
+        real: the same for all paths of one file: the path without links.
+        is_seen: a link to a folder that was entered under its own name already.
+    """
+
+    path: str
+    name: str
+    size_bytes: int
+    real: str
+    is_seen: bool = False
+
+
+class Listing(NamedTuple):
+    """What a store finds for a file, folder (with subfolders) or glob.
+
+    Attributes:
+        root: the file, the folder, or the folder before a glob's first wildcard.
+        kind: of the three.
+        entries: for a glob only what matches; empty if nothing is there.
+        loops: paths of links to a folder that holds them; not entered.
+    """
+
+    root: str
+    kind: Literal["file", "folder", "glob"]
+    entries: tuple[Listed, ...] = ()
+    loops: tuple[str, ...] = ()
+
+
+@dataclass
+class Choice:
+    """What is decided about one listing.
+
+    Attributes:
+        taken: in the order of their names.
+        unknown: may be Parquet, which their names do not say; see :meth:`add_unknown`.
+        passed_over: how many, by reason.
+        tables: kind of table by the folder that holds its mark ("" for the root).
+        mixed: Parquet without its name beside files that have it: whose rows are wanted?
+    """
+
+    listing: Listing
+    taken: list[Listed] = field(default_factory=list)
+    unknown: list[Listed] = field(default_factory=list)
+    passed_over: Counter[Reason] = field(default_factory=Counter)
+    tables: dict[str, str] = field(default_factory=dict)
+    mixed: list[Listed] = field(default_factory=list)
+
+    def add_unknown(self, found: Iterable[bool]) -> None:
+        """Decide about the unknown files, by whether each is Parquet by its content."""
+        parquet = []
+        for item, is_parquet in zip(self.unknown, found, strict=True):
+            if is_parquet:
+                parquet.append(item)
+            else:
+                self.passed_over["other"] += 1
+        if self.taken:
+            self.mixed = parquet
+        else:
+            self.taken = parquet
+
+
+def choose(listing: Listing) -> Choice:
+    """Sort a listing's entries: taken, passed over (and why), or unknown by name."""
+    choice = Choice(listing)
+    folders: set[str] = set()
+    for item in sorted(listing.entries, key=lambda item: item.name):
+        folder = hidden_folder(item.name)
+        if folder is not None:
+            folders.add(folder)
+        elif item.is_seen:
+            choice.passed_over["linked folder"] += 1
+        else:
+            _choose_file(choice, item)
+    choice.passed_over["hidden folder"] += len(folders)
+    for folder in folders:
+        place, _, name = folder.rpartition("/")
+        if name in _TABLE_FOLDERS:
+            choice.tables[place] = _TABLE_FOLDERS[name]
+    choice.passed_over += Counter()  # without zeros
+    return choice
+
+
+def _choose_file(choice: Choice, item: Listed) -> None:
+    place, _, name = item.name.rpartition("/")
+    if choice.listing.kind == "file":
+        choice.taken.append(item)
+    elif _WRITERS_MARK.fullmatch(name):
+        choice.passed_over["mark"] += 1
+    elif name.startswith(("_", ".")):
+        choice.passed_over["hidden"] += 1
+    elif choice.listing.kind == "glob" or name.lower().endswith(PARQUET_SUFFIXES):
+        choice.taken.append(item)
+    elif item.size_bytes >= _SMALLEST_FILE_BYTES:
+        choice.unknown.append(item)
+    else:
+        choice.passed_over["other"] += 1
+    above, _, last = place.rpartition("/")
+    if last == "metadata" and _ICEBERG_METADATA.fullmatch(f"{last}/{name}"):
+        choice.tables[above] = "Iceberg"
+
+
+def hidden_folder(name: str) -> str | None:
+    """Return the outermost folder of a name that holds no data, as Spark and Hadoop have it."""
+    parts = name.split("/")
+    for number, part in enumerate(parts[:-1], start=1):
+        if part.startswith(("_", ".")):
+            return "/".join(parts[:number])
+    return None
+
+
+def table_kind(folders: Iterable[str], metadata_files: Iterable[str] = ()) -> str | None:
+    """Return what table a folder holds, by the names of folders and files of ``metadata`` in it."""
+    for name in folders:
+        if name in _TABLE_FOLDERS:
+            return _TABLE_FOLDERS[name]
+    if any(_ICEBERG_METADATA.fullmatch(f"metadata/{name}") for name in metadata_files):
+        return "Iceberg"
+    return None
+
+
+def is_inside_table(name: str) -> bool:
+    """Whether a folder of this name is one that tables have inside: a table may lie above."""
+    return name == "data" or _PARTITION.fullmatch(name) is not None
+
+
+def partition_columns(choices: Sequence[Choice]) -> tuple[str, ...]:
+    """Return the columns that only paths of taken files hold, and that parts would be without.
+
+    Those of folders below a root; and, above it, those of which the files have different values.
+    """
+    found: dict[str, None] = {}
+    values: list[dict[str, str]] = []
+    for choice in choices:
+        for item in choice.taken:
+            if choice.listing.kind != "file":
+                found.update(dict.fromkeys(_partitions(item.name)))
+            values.append(_partitions(item.path))
+    names = dict.fromkeys(name for each in values for name in each)
+    differing = [name for name in names if len({each.get(name) for each in values}) > 1]
+    return tuple(dict.fromkeys([*found, *differing]))
+
+
+def _partitions(path: str) -> dict[str, str]:
+    folders = path.split("/")[:-1]
+    return {part.partition("=")[0]: part for part in folders if _PARTITION.fullmatch(part)}
+
+
+def without_twice(choices: Sequence[Choice]) -> list[str]:
+    """Take each file once, in the order of the sources; return sentences about the exceptions.
+
+    A file that is named itself, twice, is taken twice: nothing else can be meant.
+    """
+    named: Counter[str] = Counter()
+    seen: set[str] = set()
+    for choice in choices:
+        kept = []
+        for item in sorted(choice.taken, key=lambda item: (_is_link(item), item.name)):
+            is_named = choice.listing.kind == "file"
+            if item.real in seen and not (is_named and named[item.real]):
+                choice.passed_over["twice"] += 1
+                continue
+            named[item.real] += is_named
+            seen.add(item.real)
+            kept.append(item)
+        choice.taken = sorted(kept, key=lambda item: item.name)
+    return [
+        f"{path} is named {number:,} times, and taken as often"
+        for path, number in named.items()
+        if number > 1
+    ]
+
+
+def _is_link(item: Listed) -> bool:
+    return item.real != item.path
+
+
+def said(source: str, passed_over: Mapping[Reason, int]) -> str:
+    """Return the sentence about what of a source was passed over."""
+    total = sum(passed_over.values())
+    every = [
+        f"{number:,} {_REASONS[reason][number > 1]}"
+        for reason, number in sorted(passed_over.items(), key=lambda item: -item[1])
+    ]
+    noun = counted(total, "file")
+    if _FOLDER_REASONS & passed_over.keys():
+        noun = f"{total:,} files and folders" if total > 1 else "1 folder"
+    return f"{source}: {noun} passed over: {', '.join(every)}"
+
+
+def refusal(source: str, choice: Choice) -> str | None:
+    """Return why a source is refused, what to do included; None if it is not."""
+    if choice.listing.loops:
+        return (
+            f"{choice.listing.loops[0]} is a link to a folder that holds it, a loop: remove the "
+            "link, or name the files or a glob that leaves it out"
+        )
+    for folder, kind in sorted(choice.tables.items()):
+        root = choice.listing.root
+        place = f"{root}/{folder}" if folder else root
+        return table_refusal(place, kind)
+    if choice.mixed:
+        names = ", ".join(item.name for item in choice.mixed[:_MOST_NAMED])
+        more = ", ..." if len(choice.mixed) > _MOST_NAMED else ""
+        return (
+            f"{source}: {counted(len(choice.mixed), 'Parquet file')} without the ending "
+            f"{'/'.join(PARQUET_SUFFIXES)} beside others that have it ({names}{more}): name the "
+            "files, or a glob that takes what is wanted"
+        )
+    return None
+
+
+def table_refusal(place: str, kind: str) -> str:
+    """Return why a folder is refused that is a table."""
+    article = "an" if kind == "Iceberg" else "a"
+    live = "DeltaTable(...).file_uris() of deltalake" if kind == "Delta" else "its own reader"
+    return (
+        f"{place} is {article} {kind} table, and rows that it removed would come back from its "
+        f"files: name its live files themselves, as {live} lists them, or write the table out as "
+        "plain files"
+    )
+
+
+def partitions_refusal(columns: Sequence[str]) -> str:
+    """Return why sources are refused that lie in several partitions."""
+    return (
+        f"a hive-partitioned folder: the column{'s' if len(columns) > 1 else ''} "
+        f"{', '.join(columns)} {'are' if len(columns) > 1 else 'is'} in the names of folders "
+        f"({columns[0]}=...) and not in the files, so that parts would be without: split each "
+        f"partition by itself, naming its folder ({columns[0]}=.../)"
+    )

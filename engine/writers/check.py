@@ -1,0 +1,436 @@
+"""Check a part before it is published, as a reader would: by its own footer, indexes and pages.
+
+The footer's bytes are read again, and so is the header of every page where the part lies, also of
+pages that were copied. What must hold:
+
+* Row groups have the rows of their pieces. Ordinals are given by all or none, bounds of a column by
+  all row groups that have values, or by none.
+* Chunks lie between the magic and the indexes, and not in each other.
+* From a chunk's beginning page follows page, by offset index and by headers. The first, and no
+  other, may be a dictionary, and is one where a page uses one.
+* Values of pages are the chunk's; rows of pages are the row group's, where headers tell them: of
+  flat columns, and of V2 pages. Other columns have an entry a row at least.
+* An offset index lists these pages and their rows, a column index as many.
+
+Of a chunk that was made here all numbers must be true besides: sizes before compression, page
+offsets, encodings, pages counted by encoding. One that was copied may say there what its source
+said: readers do not depend on it. An index that was copied and is not true is left out, for readers
+do depend on it, and do well without.
+
+Where the source breaks the same rule it is to blame, else this program. In stores, where to read a
+header takes a request, pages are not looked at; what footer and indexes prove is checked there too.
+
+Not covered: page bodies (:mod:`engine.verifier` reads them), levels of V1 pages, Bloom filters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import BadPage, BadStructure, InternalError
+from engine.format import spec, thrift
+from engine.format.chunk_table import DICTIONARY_ENCODINGS, Numbers, read_chunk_table
+from engine.format.footer import MAGIC, Footer, Leaf, Type, value
+from engine.format.header_table import HeaderTable, read_header_table
+from engine.format.page_index import OffsetIndex
+from engine.format.page_map import map_from_index, run_walk, walk_pages
+from engine.format.page_table import PageTable, read_page_table
+from engine.format.pages import PageType
+from engine.format.thrift import Raw
+from engine.page_maps import at_page
+from engine.storage import PartSink
+from engine.writers.chunk import Piece
+
+Flags = npt.NDArray[np.bool_]
+
+_V = rb"[\x80-\xff]*[\x00-\x7f]"
+# Statistics that begin with a maximum of either kind, or have one behind what they count.
+_BOUNDED = re.compile(rb"[\x18\x58]|\x36" + _V + rb"(?:\x28|\x16" + _V + rb"\x18)")
+_BOUNDS = (
+    spec.Statistics.MAX,
+    spec.Statistics.MIN,
+    spec.Statistics.MAX_VALUE,
+    spec.Statistics.MIN_VALUE,
+)
+
+_FLOAT16 = spec.LogicalType.FLOAT16
+
+
+@dataclass(frozen=True)
+class Written:
+    """A part that is whole but for its footer.
+
+    Attributes:
+        sink: where it was written.
+        head: thrift bytes of its footer without row groups.
+        groups: thrift bytes of these, one by one.
+        data_end: where the last column chunk ends.
+        pieces: what each row group holds.
+        is_copied: whether the chunks of each row group are a source's as they are.
+        indexes: page indexes, by where they lie.
+    """
+
+    sink: PartSink
+    head: bytes
+    groups: list[Raw]
+    data_end: int
+    pieces: Sequence[Sequence[Piece]]
+    is_copied: Sequence[bool]
+    indexes: Mapping[int, bytes]
+
+
+def check_part(written: Written) -> list[int]:
+    """Check a part.
+
+    Returns:
+        Chunks whose page indexes, copied, contradict the pages and are to be left out; counted
+        through row groups and columns.
+
+    Raises:
+        BadPage: a source is damaged; the message names file, column, row group, and page.
+        InternalError: this program has made a mistake.
+    """
+    try:
+        part = _Part(written)
+    except BadStructure as error:
+        raise InternalError(f"a part's footer cannot be read: {error}") from error
+    part.check_groups()
+    part.check_places()
+    lying = part.check_indexes()
+    if part.is_readable and part.num_chunks:
+        lying |= part.check_pages()
+    return np.flatnonzero(lying).tolist()
+
+
+class _Pages(NamedTuple):
+    """Pages of some chunks, in order: the chunk of each, its position, and its header."""
+
+    chunks: Numbers
+    offsets: Numbers
+    headers: HeaderTable
+
+
+class _Sums(NamedTuple):
+    """What the pages of each chunk come to; ``rows`` only where ``knows_rows``.
+
+    ``ends``: behind the last page; ``first_data``: where the first data page lies.
+    """
+
+    num_pages: Numbers
+    num_values: Numbers
+    num_rows: Numbers
+    uncompressed_bytes: Numbers
+    ends: Numbers
+    first_data: Numbers
+    num_dictionary_pages: Numbers
+    has_dictionary: Flags
+    knows_rows: Flags
+
+
+class _Part:
+    """The arrays of a part's chunks, row group after row group."""
+
+    def __init__(self, written: Written) -> None:
+        self.written = written
+        self.footer = Footer(written.head).holding(written.groups)
+        self.leaves: Sequence[Leaf] = self.footer.leaves
+        self.table = table = read_chunk_table(self.footer)
+        self.num_columns = len(self.leaves)
+        self.num_chunks = table.num_values.size
+        self.starts = table.starts.ravel()
+        self.lengths = table.compressed_bytes.ravel()
+        self.ends = self.starts + self.lengths
+        self.num_values = table.num_values.ravel()
+        self.num_rows = np.repeat(table.num_rows, self.num_columns)
+        self.is_made = np.repeat(~np.array(written.is_copied, bool), self.num_columns)
+        is_flat = np.array([leaf.max_repetition == 0 for leaf in self.leaves], bool)
+        self.is_flat = np.tile(is_flat, len(table.num_rows))
+        self.offset_indexes = self._indexes(table.offset_index_offsets, table.offset_index_bytes)
+        self.column_indexes = self._indexes(table.column_index_offsets, table.column_index_bytes)
+        self.is_readable = written.sink.read_back([], 1) is not None
+
+    def _indexes(self, offsets: Numbers, lengths: Numbers) -> list[bytes]:
+        """Return the bytes of each chunk's index, as they were written where the footer says."""
+        found = []
+        for at, length in zip(offsets.ravel().tolist(), lengths.ravel().tolist(), strict=True):
+            data = self.written.indexes.get(at, b"") if length else b""
+            if len(data) != length:
+                raise BadStructure(f"no page index of {length} bytes was written at byte {at}")
+            found.append(data)
+        return found
+
+    # -- the footer ------------------------------------------------------------------------------
+
+    def check_groups(self) -> None:
+        """Check rows, ordinals and bounds of all row groups."""
+        table = self.table
+        wanted = [sum(piece.num_rows for piece in pieces) for pieces in self.written.pieces]
+        if table.num_rows.tolist() != wanted or self.footer.num_rows != sum(wanted):
+            raise InternalError("a part's footer claims other rows than were written")
+        given = table.ordinals >= 0
+        if given.any() and (table.ordinals != np.arange(len(given))).any():
+            raise InternalError("row groups of a part do not all have their ordinals, or others")
+        without = [
+            [not (data and _BOUNDED.match(data)) for data in group] for group in table.statistics
+        ]
+        half_known = np.array(without, bool).reshape(-1, self.num_columns)
+        for column in np.flatnonzero(half_known.any(axis=0) & ~half_known.all(axis=0)):
+            self._check_bounds(int(column))
+
+    def _check_bounds(self, column: int) -> None:
+        """Check the bounds of a column that some row groups seem not to have."""
+        leaf = self.leaves[column]
+        if leaf.physical in (Type.FLOAT, Type.DOUBLE) or leaf.logical_type == _FLOAT16:
+            return  # where all values are NaN there is nothing to bound, and seldom is it told
+        known = set()
+        for group, counted in enumerate(self.table.statistics):
+            found = spec.read(spec.Statistics, counted[column]) if counted[column] else {}
+            nulls = value(found, spec.Statistics.NULL_COUNT)
+            if nulls != self.table.num_values[group, column]:  # else there is nothing to bound
+                known.add(any(field in found for field in _BOUNDS))
+        if len(known) > 1:
+            raise InternalError(f"column {leaf.name} has bounds in some row groups of a part only")
+
+    def check_places(self) -> None:
+        """Check that chunks lie where data lies, each for itself."""
+        outside = (self.starts < len(MAGIC)) | (self.ends > self.written.data_end)
+        self._fail(outside & (self.lengths > 0), "lies outside the part's data")
+        order = np.argsort(self.starts, kind="stable")
+        inside = np.zeros(self.num_chunks, bool)
+        inside[order[1:]] = self.starts[order[1:]] < np.maximum.accumulate(self.ends[order])[:-1]
+        self._fail(inside & (self.lengths > 0), "lies in another chunk")
+
+    def check_indexes(self) -> Flags:
+        """Check that column indexes have the pages of offset indexes; return whose do not."""
+        lying = np.zeros(self.num_chunks, bool)
+        for at, data in enumerate(self.column_indexes):
+            places = self.offset_indexes[at]
+            if data and places and _num_listed(data) != _num_listed(places):
+                lying[at] = True
+        self._fail(lying & self.is_made, "has a column index of other pages than its offset index")
+        return lying
+
+    # -- pages -----------------------------------------------------------------------------------
+
+    def check_pages(self) -> Flags:
+        """Check the pages of all chunks; return whose offset index does not list them."""
+        has_index = np.array([len(data) > 0 for data in self.offset_indexes], bool)
+        indexed, is_proved = self._indexed_pages()
+        walked = np.flatnonzero(~is_proved & (self.num_values > 0))
+        every = [indexed, *self._walked_pages(walked)]
+        pages = _Pages(
+            np.concatenate([pages.chunks for pages in every]),
+            np.concatenate([pages.offsets for pages in every]),
+            HeaderTable.joined([pages.headers for pages in every]),
+        )
+        sums = self._sums(pages)
+        self._check_all(sums)
+        self._check_made(sums, pages)
+        lying: Flags = has_index & ~is_proved & (self.num_values > 0)
+        self._fail(lying & self.is_made, "has an offset index of other pages than there are")
+        return lying
+
+    def _indexed_pages(self) -> tuple[_Pages, Flags]:
+        """Return the pages that offset indexes list, of chunks where headers prove them."""
+        places = read_page_table(self.offset_indexes, self.starts, self.lengths, self.num_rows)
+        chunks, offsets, sizes, rows = _with_dictionaries(places, self.starts)
+        headers = self._headers(offsets)
+        is_first = rows < 0  # the page in front of the first one listed
+        bad = (headers.total_bytes != sizes) | (headers.is_data == is_first)
+        bad |= is_first & (headers.types != PageType.DICTIONARY)
+        counts, is_known = self._row_counts(chunks, headers)
+        before = np.cumsum(counts) - counts
+        begins = np.searchsorted(chunks, chunks)
+        bad |= is_known & ~is_first & (before - before[begins] != rows)
+        ends = np.bincount(chunks, sizes, self.num_chunks).astype(np.int64) + self.starts
+        is_proved = (places.counts > 0) & (ends == self.ends)
+        is_proved[chunks[bad]] = False
+        kept = is_proved[chunks]
+        return _Pages(chunks[kept], offsets[kept], headers.chosen(kept)), is_proved
+
+    def _walked_pages(self, chunks: Numbers) -> Iterator[_Pages]:
+        """Yield the pages of chunks, one page of each at a time, as their headers have it."""
+        positions, left = self.starts[chunks], self.num_values[chunks]
+        number = 0
+        while len(chunks):
+            headers = self._headers(positions)
+            for at, error in headers.errors.items():
+                self._blame(int(chunks[at]), str(error), number)
+            ends = positions + headers.total_bytes
+            self._fail(ends > self.ends[chunks], "ends inside a page", number, chunks)
+            is_late = (headers.types == PageType.DICTIONARY) & (number > 0)
+            self._fail(is_late, "has a dictionary behind its first page", number, chunks)
+            yield _Pages(chunks, positions, headers)
+            left = left - np.where(headers.is_data, headers.num_values, 0)
+            self._fail(left < 0, "has more values in its pages than it claims", number, chunks)
+            goes_on = left > 0
+            chunks, positions, left = chunks[goes_on], ends[goes_on], left[goes_on]
+            number += 1
+            missing = positions >= self.ends[chunks]
+            self._fail(missing, "has fewer values in its pages than it claims", number - 1, chunks)
+
+    def _headers(self, offsets: Numbers) -> HeaderTable:
+        def read(places: Sequence[int], length: int) -> Sequence[bytes]:
+            heads = self.written.sink.read_back(places, length)
+            assert heads is not None
+            return heads
+
+        return read_header_table(read, offsets)
+
+    def _row_counts(self, chunks: Numbers, headers: HeaderTable) -> tuple[Numbers, Flags]:
+        """Return the rows of each page, and whether they are known."""
+        is_flat = self.is_flat[chunks]
+        counts = np.where(is_flat, headers.num_values, np.maximum(headers.num_rows, 0))
+        is_known: Flags = is_flat | (headers.types == PageType.DATA_V2)
+        return np.where(headers.is_data, counts, 0), is_known
+
+    def _sums(self, pages: _Pages) -> _Sums:
+        chunks, headers = pages.chunks, pages.headers
+        is_data = headers.is_data
+
+        def total(numbers: Numbers | Flags) -> Numbers:
+            found: Numbers = np.bincount(chunks, numbers, self.num_chunks).astype(np.int64)
+            return found
+
+        counts, is_known = self._row_counts(chunks, headers)
+        ends = np.zeros(self.num_chunks, np.int64)
+        np.maximum.at(ends, chunks, pages.offsets + headers.total_bytes)
+        first_data = np.full(self.num_chunks, np.iinfo(np.int64).max)
+        np.minimum.at(first_data, chunks[is_data], pages.offsets[is_data])
+        by_dictionary = is_data & np.isin(headers.encodings, DICTIONARY_ENCODINGS)
+        return _Sums(
+            num_pages=total(is_data),
+            num_values=total(np.where(is_data, headers.num_values, 0)),
+            num_rows=total(counts),
+            uncompressed_bytes=total(headers.header_bytes + headers.uncompressed_bytes),
+            ends=ends,
+            first_data=first_data,
+            num_dictionary_pages=total(by_dictionary),
+            has_dictionary=total(headers.types == PageType.DICTIONARY) > 0,
+            knows_rows=total(is_data & ~is_known) == 0,
+        )
+
+    def _check_all(self, sums: _Sums) -> None:
+        """Check what readers depend on."""
+        fail = self._fail
+        fail(sums.num_values != self.num_values, "has other values in its pages than it claims")
+        fail(self.is_flat & (self.num_values != self.num_rows), "has other values than rows")
+        fail(self.num_values < self.num_rows, "has fewer entries than rows")
+        fail(sums.knows_rows & (sums.num_rows != self.num_rows), "has other rows in its pages")
+        lacks = (sums.num_dictionary_pages > 0) & ~sums.has_dictionary
+        fail(lacks, "has pages that use a dictionary, and none")
+
+    def _check_made(self, sums: _Sums, pages: _Pages) -> None:
+        """Check what chunks that were made here say besides."""
+        table, has_pages = self.table, self.is_made & (sums.num_pages > 0)
+        fail = self._fail
+        fail(has_pages & (sums.ends != self.ends), "does not end with its last page")
+        plain = table.uncompressed_bytes.ravel()
+        fail(has_pages & (sums.uncompressed_bytes != plain), "has another size before compression")
+        offsets = table.data_page_offsets.ravel()
+        fail(has_pages & (sums.first_data != offsets), "begins its data pages elsewhere")
+        dictionaries = np.where(sums.has_dictionary, self.starts, 0)
+        wrong = table.dictionary_offsets.ravel() != dictionaries
+        fail(has_pages & wrong, "has its dictionary elsewhere")
+        counted = table.num_pages.ravel()
+        wrong = (counted != sums.num_pages) & (counted >= 0)
+        by_dictionary = table.num_dictionary_pages.ravel()
+        wrong |= (by_dictionary != sums.num_dictionary_pages) & (by_dictionary >= 0)
+        fail(has_pages & wrong, "counts other pages by encoding")
+        own = pages.headers.is_data & self.is_made[pages.chunks]
+        used = set(
+            zip(pages.chunks[own].tolist(), pages.headers.encodings[own].tolist(), strict=True)
+        )
+        for at, encoding in used:
+            if encoding not in table.encoding_sets[int(table.encodings.ravel()[at])]:
+                self._blame(at, f"does not list encoding {encoding}, which it uses")
+
+    # -- whose fault it is -----------------------------------------------------------------------
+
+    def _fail(
+        self, wrong: Flags, text: str, page: int | None = None, chunks: Numbers | None = None
+    ) -> None:
+        """Blame somebody if anything is wrong; ``chunks``: which these are, if not all."""
+        found = np.flatnonzero(wrong)
+        if len(found):
+            at = found[0] if chunks is None else chunks[found[0]]
+            self._blame(int(at), text, page)
+
+    def _blame(self, at: int, text: str, page: int | None = None) -> NoReturn:
+        group, column = divmod(at, self.num_columns)
+        leaf = self.leaves[column]
+        for piece in self.written.pieces[group]:
+            own = partial(at_page, piece.file, piece.row_group, leaf)
+            try:
+                check_source_chunk(piece, leaf)
+            except BadStructure as error:
+                if self.is_made[at]:
+                    with own():
+                        raise
+                with own(page):
+                    raise BadPage(f"the chunk {text}") from error
+        where = f"row group {group}{'' if page is None else f', page {page}'} of a part"
+        raise InternalError(f"column {leaf.name}, {where}: the chunk {text}; nothing was published")
+
+
+def check_source_chunk(piece: Piece, leaf: Leaf) -> None:
+    """Check the chunk of a source by the rules of :func:`check_part`, from page to page.
+
+    Raises:
+        BadStructure: it breaks one.
+    """
+    file = piece.file
+    group = file.row_group(piece.row_group)
+    chunk, is_flat = group.columns[leaf.index], leaf.max_repetition == 0
+    num_values, num_rows = chunk.num_values, group.num_rows
+    if num_values < num_rows or (is_flat and num_values != num_rows):
+        raise BadPage(f"the chunk claims {num_values} values in {num_rows} rows")
+    walk = walk_pages(chunk.range, num_values, num_rows, is_flat=is_flat)
+    pages = run_walk(walk, file.source.read)
+    headers = pages.headers
+    assert headers is not None
+    if pages.dictionary is None and set(headers.encodings) & set(DICTIONARY_ENCODINGS):
+        raise BadPage("the chunk has pages that use a dictionary, and none")
+    if chunk.offset_index is None:
+        return
+    index = OffsetIndex.decode(file.source.read(*chunk.offset_index))
+    listed = map_from_index(index, chunk.range, num_rows, is_flat=is_flat)
+    rows = listed.first_rows if pages.needs_levels else pages.first_rows
+    if (listed.offsets, listed.sizes, listed.first_rows) != (pages.offsets, pages.sizes, rows):
+        raise BadPage("the offset index does not list the pages that there are")
+
+
+def _num_listed(index: bytes) -> int:
+    """Return the pages of an offset or column index: the length of its first list."""
+    try:
+        return thrift.read_list_header(index, 1)[1]
+    except (BadStructure, IndexError):
+        return -1
+
+
+def _with_dictionaries(
+    places: PageTable, starts: Numbers
+) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """Return chunk, offset, size and first row of pages, with what stands before the first.
+
+    That is a dictionary, if anything; its first row is -1.
+    """
+    chunks = np.repeat(np.arange(len(starts)), places.counts)
+    indexed = np.flatnonzero(places.counts)
+    gaps = places.offsets[places.begins[:-1][indexed]] - starts[indexed]
+    added, gaps = indexed[gaps > 0], gaps[gaps > 0]
+    chunks = np.concatenate([added, chunks])
+    order = np.argsort(chunks, kind="stable")
+    return (
+        chunks[order],
+        np.concatenate([starts[added], places.offsets])[order],
+        np.concatenate([gaps, places.sizes])[order],
+        np.concatenate([np.full(len(added), -1), places.first_rows])[order],
+    )

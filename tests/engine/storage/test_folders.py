@@ -1,0 +1,128 @@
+"""What a folder stands for: random trees of files, links, marks and partitions; local stores."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import BadSetting, EvensplitError, NoSource
+from engine.storage import expand_all, open_storage
+from engine.storage.folders import Listed, Listing, choose
+
+PARQUET = b"PAR1" + bytes(8) + b"PAR1"
+FILES = ("a.parquet", "B.PARQUET", "000000_0", "c.parquet.gzip", "_SUCCESS", ".h.parquet", "n.txt")
+FOLDERS = ("x", "y", "year=1", "_tmp", ".git", "data", "_delta_log")
+
+names = st.lists(st.sampled_from(FOLDERS), max_size=3).map(tuple)
+files = st.dictionaries(
+    st.tuples(names, st.sampled_from(FILES)), st.sampled_from([PARQUET, b"text" * 9, b""])
+)
+links = st.lists(st.tuples(names, st.sampled_from(["l1", "l2.parquet", "l3"]), names), max_size=4)
+
+
+def build(root: Path, tree: dict[tuple[tuple[str, ...], str], bytes], given_links: list) -> None:  # type: ignore[type-arg]
+    for (folder, name), data in tree.items():
+        root.joinpath(*folder).mkdir(parents=True, exist_ok=True)
+        root.joinpath(*folder, name).write_bytes(data)
+    for number, (folder, name, target) in enumerate(given_links):
+        place = root.joinpath(*folder)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}{name}").symlink_to(root.joinpath(*target))
+
+
+@settings(max_examples=200, deadline=None)
+@given(files, links)
+def test_every_parquet_file_is_taken_once_or_counted_or_all_is_refused(tree, given_links) -> None:  # type: ignore[no-untyped-def]
+    root = Path(tempfile.mkdtemp()).resolve()
+    try:
+        build(root, tree, given_links)
+        try:
+            found = expand_all([str(root)])
+        except NoSource:
+            visible = [p for p in root.rglob("*") if not hidden(p, root) and is_parquet(p)]
+            assert not visible
+            return
+        if found.problems:
+            return
+        taken = [os.path.realpath(path) for _, path in found.files]
+        assert len(taken) == len(set(taken))
+        every = {p for p in root.rglob("*") if is_parquet(p) and not p.is_symlink()}
+        left = [p for p in every if str(p) not in taken]
+        assert all(hidden(p, root) for p in left)
+        if left:
+            assert "_SUCCESS/.crc" in found.notes[0] or "hidden" in found.notes[0]
+        folders = {part for _, path in found.files for part in Path(path).parts[:-1]}
+        assert ("year=1" in folders) == ("year" in found.partition_columns)
+    finally:
+        shutil.rmtree(root)
+
+
+def is_parquet(path: Path) -> bool:
+    return path.is_file() and path.read_bytes() == PARQUET
+
+
+def hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(("_", ".")) for part in path.relative_to(root).parts)
+
+
+def test_a_linked_folder_is_read_once_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "a.parquet").write_bytes(PARQUET)
+    (tmp_path / "a-latest").symlink_to("day")
+    (tmp_path / "a-link.parquet").symlink_to("day/a.parquet")
+    for source in (tmp_path, tmp_path / "**" / "*.parquet"):
+        found = expand_all([str(source)])
+        assert [path for _, path in found.files] == [str(tmp_path / "day" / "a.parquet")]
+        assert "reached twice" in found.notes[0]
+
+
+def test_a_link_out_of_the_folder_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "a.parquet").write_bytes(PARQUET)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "far").symlink_to(tmp_path / "far")
+    found = expand_all([str(tmp_path / "in")])
+    assert [path for _, path in found.files] == [str(tmp_path / "in" / "far" / "a.parquet")]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("target", [".", "..", "/"])
+def test_a_loop_is_named(tmp_path: Path, target: str) -> None:
+    folder = tmp_path / "in" / "sub"
+    folder.mkdir(parents=True)
+    (folder / "a.parquet").write_bytes(PARQUET)
+    (folder / "self").symlink_to(target)
+    (problem,) = expand_all([str(tmp_path / "in")]).problems
+    assert f"{folder}/self is a link to a folder that holds it" in problem
+
+
+def test_a_link_to_itself_or_to_nothing_is_named_when_it_would_be_taken(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").symlink_to("a.parquet")
+    (tmp_path / "other").symlink_to("nowhere")
+    found = expand_all([str(tmp_path)])
+    ((store, path),) = found.files
+    with pytest.raises(NoSource, match=r"a\.parquet"):
+        store.stat(path)
+    assert "1 without .parquet" in found.notes[0]
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/n\xff.parquet")
+    Path(odd).write_bytes(PARQUET)
+    for pattern in (odd, str(tmp_path), f"{tmp_path}/*"):
+        with pytest.raises(BadSetting, match="is not UTF-8"):
+            expand_all([pattern])
+    with pytest.raises(EvensplitError, match="is not UTF-8") as caught:
+        open_storage(os.fsdecode(os.fsencode(tmp_path) + b"/out\xff"))
+    str(caught.value).encode()
+
+
+def test_a_file_that_is_named_is_taken_whatever_its_name() -> None:
+    item = Listed("/t/_x", "", 0, "/t/_x")
+    assert choose(Listing("/t/_x", "file", (item,))).taken == [item]
