@@ -60,7 +60,7 @@ def schema_tree(schema: Sequence[Struct]) -> list[Node]:
                 f"schema element {position} ({name!r}) claims {children} children; "
                 f"{len(schema) - position - 1} elements follow it"
             )
-        if len(around) > MOST_DEPTH:
+        if len(around) > MOST_DEPTH + 1:
             raise Unsupported(
                 f"column {found[around[1]].name!r} has more than {MOST_DEPTH} levels of "
                 "groups; columns nested so deeply cannot be split"

@@ -15,6 +15,7 @@ import pytest
 
 import engine
 from engine.errors import (
+    BadSetting,
     CallError,
     EvensplitError,
     InternalError,
@@ -24,7 +25,7 @@ from engine.errors import (
 )
 
 NUM_ROWS = 240
-NUM_MUTANTS = 40
+NUM_MUTANTS = 15
 ODD_NAME = "damaged[1]\n.parquet"
 WAYS: dict[str, dict[str, object]] = {
     "rows": {"rows_per_part": 70},
@@ -106,4 +107,29 @@ def errors(path: Path, dest: Path, **settings: object) -> Iterator[EvensplitErro
             yield error
         except (InternalError, VerifyError):
             pass  # other tests' business
-    shutil.rmtree(dest)
+    shutil.rmtree(dest, ignore_errors=True)
+
+
+def test_one_of_several_sources(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.parquet").write_bytes(written())
+    damaged = bytearray(written())
+    damaged[4:40] = bytes(36)  # the header of the first page
+    (folder / "b.parquet").write_bytes(damaged)
+    for settings in ({"rows_per_part": 70}, {"parts": 2, "row_group_size": "700rows"}):
+        found = list(errors(folder, tmp_path / "parts", **settings))
+        assert found
+        assert not [error for error in found if str(folder / "b.parquet") not in str(error)]
+
+
+def test_a_file_that_lacks_a_column_is_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        pq.write_table(pa.table({"n": [1], name: [1]}), tmp_path / f"{name}.parquet")
+    for call in (
+        lambda: engine.plan(tmp_path, columns="n,a"),
+        lambda: engine.profile_key(tmp_path, "a"),
+    ):
+        with pytest.raises(BadSetting, match=r"/b\.parquet: no column 'a'; there are n, b"):
+            call()
