@@ -9,14 +9,18 @@ Five verbs, with the names of the command line's options:
 >>> proof = engine.verify("parts/")
 >>> engine.report("parts/", "report.html")
 
+Files, folders and URLs are given as text, files and folders also as :class:`pathlib.Path`.
 Results are frozen dataclasses (:mod:`engine.model`); every error that is raised on purpose is an
 :class:`engine.errors.EvensplitError`. Modules below the façade may change between versions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import (
@@ -79,7 +83,8 @@ __all__ = [
     "verify",
 ]
 
-Sources = str | Sequence[str]
+Place = str | os.PathLike[str]
+Sources = Place | Iterable[Place]
 
 
 def __getattr__(name: str) -> Any:
@@ -120,7 +125,7 @@ def find_sources(src: Sources, *, credential: str = "auto") -> tuple[SourceFile,
         return find(_patterns(src))
 
 
-def put_file(url: str, data: bytes, *, credential: str = "auto") -> bool:
+def put_file(url: Place, data: bytes, *, credential: str = "auto") -> bool:
     """Create a small file, whole and durable; False if there is one already.
 
     Args:
@@ -133,11 +138,11 @@ def put_file(url: str, data: bytes, *, credential: str = "auto") -> bool:
     from engine.storage.access import using
 
     with using(Access(credential)):
-        store, path = open_storage(url)
+        store, path = open_storage(_place(url))
         return store.put_if_absent(path, data)
 
 
-def run_memory_bytes(plan: SplitPlan, dest: str, **settings: Any) -> int:
+def run_memory_bytes(plan: SplitPlan, dest: Place, **settings: Any) -> int:
     """Return the least memory that :func:`split` of a plan takes, one part at a time, all included.
 
     Args:
@@ -147,7 +152,7 @@ def run_memory_bytes(plan: SplitPlan, dest: str, **settings: Any) -> int:
     """
     from engine.splitter import least_run_bytes
 
-    return least_run_bytes(plan, dest, make_settings(**settings))
+    return least_run_bytes(plan, _place(dest), make_settings(**settings))
 
 
 def make_settings(
@@ -185,7 +190,8 @@ def make_settings(
         codec_level: of the codec.
         row_group_size: at most so large row groups in the parts: ``"128MB"``, bytes, or
             ``"1000000rows"``; the source's if left out.
-        columns: the only columns taken, a list or text with commas; a group stands for all in it.
+        columns: the only columns taken, a list of names or text with commas between; a group stands
+            for all in it. How names are written: :mod:`engine.format.column_names`.
         data_page_version: 1 or 2.
         dictionary: whether values are dictionary-encoded; as in the source if left out.
         memory: budget for this machine, ``"4GiB"`` or bytes.
@@ -200,6 +206,7 @@ def make_settings(
     Raises:
         engine.errors.BadSetting: a value is impossible, or two exclude each other.
     """
+    from engine.format.column_names import split_names
     from engine.settings import (
         DEFAULT_NAME,
         Access,
@@ -209,7 +216,7 @@ def make_settings(
     )
 
     row_group = (None, None) if row_group_size is None else parse_row_group_size(row_group_size)
-    names = columns.split(",") if isinstance(columns, str) else columns
+    names = split_names(columns) if isinstance(columns, str) else columns
     return Settings(
         target_bytes=None if target_size is None else parse_size(target_size),
         num_parts=parts,
@@ -222,7 +229,7 @@ def make_settings(
         row_group_rows=row_group[1],
         page_version=None if data_page_version is None else int(data_page_version),
         dictionary=dictionary,
-        columns=None if names is None else tuple(name.strip() for name in names),
+        columns=None if names is None else tuple(names),
         memory_bytes=None if memory is None else parse_size(memory),
         num_workers=workers,
         scheduler=scheduler,
@@ -265,7 +272,7 @@ def profile_key(
 
     Args:
         src: a file, folder, glob or URL, or several.
-        column: its dotted path.
+        column: its name, ``nested.x`` for one in a group; see :mod:`engine.format.column_names`.
         partitions: of the hash partition that is tried.
         workers: row groups at once; one a core if left out.
         scheduler: address of a running Dask scheduler.
@@ -300,7 +307,7 @@ def plan(src: Sources, **settings: Any) -> SplitPlan:
 
 def split(
     src: Sources,
-    dest: str,
+    dest: Place,
     *,
     progress: Progress | None = None,
     verify: bool = False,
@@ -324,19 +331,20 @@ def split(
 
     made = make_settings(**settings)
     with using(made.access):
-        result = split_files(_patterns(src), dest, made, progress)
+        place = _place(dest)
+        result = split_files(_patterns(src), place, made, progress)
         if not verify:
             return result
         from engine.verifier import verify_split
 
         proof = verify_split(
-            dest, memory_bytes=made.memory_bytes, workers=made.num_workers, progress=None
+            place, memory_bytes=made.memory_bytes, workers=made.num_workers, progress=None
         )
         return replace(result, verification=proof)
 
 
 def verify(
-    dest: str,
+    dest: Place,
     *,
     workers: int | None = None,
     memory: str | int | None = None,
@@ -366,19 +374,20 @@ def verify(
     budget = None if memory is None else parse_size(memory)
     repaired: dict[str, None] = {}
     with using(Access(credential)):
+        place = _place(dest)
         while True:
             try:
-                proof = verify_split(dest, memory_bytes=budget, workers=workers, progress=progress)
+                proof = verify_split(place, memory_bytes=budget, workers=workers, progress=progress)
             except Different as error:
                 if not repair or error.part is None or error.part in repaired:
                     raise
-                repair_part(dest, error.part, memory_bytes=budget, num_workers=workers)
+                repair_part(place, error.part, memory_bytes=budget, num_workers=workers)
                 repaired[error.part] = None
             else:
                 return replace(proof, repaired=tuple(repaired))
 
 
-def report(place: str, path: str, *, verify: bool = False, **settings: Any) -> None:
+def report(place: Place, path: Place, *, verify: bool = False, **settings: Any) -> None:
     """Write one HTML page, which needs no network, about a source or about a split.
 
     Args:
@@ -402,10 +411,31 @@ def report(place: str, path: str, *, verify: bool = False, **settings: Any) -> N
 
     made = make_settings(**settings)
     with using(made.access):
-        page = make_report(place, made, verify=verify)
-    store, inside = open_storage(path)
-    store.put(inside, page.encode())
+        page = make_report(_place(place), made, verify=verify)
+    store, inside = open_storage(_place(path))
+    # A file's name may hold bytes that are no letters.
+    store.put(inside, page.encode(errors="backslashreplace"))
 
 
-def _patterns(src: Sources) -> Sequence[str]:
-    return [src] if isinstance(src, str) else src
+def _patterns(src: Sources) -> list[str]:
+    if isinstance(src, str | bytes | os.PathLike) or not isinstance(src, Iterable):
+        return [_place(src)]
+    return [_place(item) for item in src]
+
+
+def _place(place: object) -> str:
+    """Return a path or URL as text, whatever of :data:`Place` it is."""
+    if isinstance(place, os.PathLike):
+        text = os.fspath(place)
+        if isinstance(place, PurePath) and re.match(r"[A-Za-z][\w+.-]+:/", str(text)):
+            raise BadSetting(
+                f"{text!r} looks like a URL that was made a path, which loses a slash; give URLs "
+                "as text"
+            )
+        place = text
+    if not isinstance(place, str):
+        raise BadSetting(
+            f"{place!r} is no path; give text, or a pathlib.Path (os.fsdecode turns bytes into "
+            "text)"
+        )
+    return place

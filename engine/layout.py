@@ -17,7 +17,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from engine.errors import BadStructure, Encrypted, NotParquet, SchemaMismatch, Unsupported
+from engine.errors import BadStructure, Encrypted, NotParquet, Unsupported
 from engine.format import spec, thrift
 from engine.format.created_by import SHORT_CHUNKS, has
 from engine.format.footer import (
@@ -33,6 +33,7 @@ from engine.format.footer import (
 from engine.format.page_map import run_walk, walk_pages
 from engine.format.projection import project
 from engine.model import SourceFile
+from engine.same_schema import check_same_schema
 from engine.storage import Source, open_storage
 from engine.storage.base import naming, redacted
 from engine.union import Named, check_united
@@ -295,7 +296,8 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
         with naming(file.file.path):
             groups += _groups(file, number)
         if number:
-            _check_same_schema(opened[0], file)
+            names = (redacted(opened[0].file.path), redacted(file.file.path))
+            check_same_schema(first, file.footer, names)
     lost = check_united([named(file) for file in opened])
     entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
     part_bytes = len(MAGIC) + TAIL_BYTES + PROVENANCE_BYTES + first.size_bytes - entries
@@ -409,24 +411,3 @@ def bloom_filter_range(file: OpenFile, chunk: ColumnChunk) -> Range | None:
 def named(file: OpenFile) -> Named:
     """Return a source as :mod:`engine.union` takes it."""
     return Named(redacted(file.file.path), file.footer)
-
-
-def _check_same_schema(first: OpenFile, other: OpenFile) -> None:
-    one, two = first.footer, other.footer
-    names = (redacted(first.file.path), redacted(other.file.path))
-    ours, theirs = one.schema[1:], two.schema[1:]
-    if len(one.leaves) != len(two.leaves) or len(ours) != len(theirs):
-        raise SchemaMismatch(
-            f"{names[0]} has {len(one.leaves)} columns, {names[1]} has {len(two.leaves)}; "
-            "sources of one split need one schema"
-        )
-    for mine, its in zip(ours, theirs, strict=True):
-        if mine != its:
-            column = bytes(value(mine, 4, b"?")).decode("utf-8", "replace")
-            raise SchemaMismatch(
-                f"column {column} differs between {names[0]} and {names[1]} (name, type, logical "
-                "type, nullability or field id); sources of one split need one schema"
-            )
-    orders = spec.FileMetaData.COLUMN_ORDERS
-    if value(one.struct, orders) != value(two.struct, orders):
-        raise SchemaMismatch(f"{names[0]} and {names[1]} order their statistics differently")

@@ -33,7 +33,7 @@ from engine.settings import Settings
 from engine.sizes import Sizes
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
 from engine.storage.access import current
-from engine.storage.base import redacted
+from engine.storage.base import naming, redacted
 from engine.storage.folders import partitions_refusal
 from engine.version import __version__
 from engine.work import PartTask, is_intact, part_memory_bytes
@@ -116,12 +116,15 @@ def _plan(
     if not settings.recoding.is_nothing and layout.groups:
         from engine.sampling import new_sizes
 
-        sizes = new_sizes(layout, settings.recoding, len(failed))
-    layout = sizes.resized(layout)
+        with naming(*(file.path for file in files)):
+            sizes = new_sizes(layout, settings.recoding, len(failed))
+    with naming(*(file.path for file in files)):
+        layout = sizes.resized(layout)
 
     def curve_of(position: int) -> Curve:
         group = layout.groups[position]
-        return read_curve(open_file(files[group.file]), group, sizes)
+        with naming(files[group.file].path):
+            return read_curve(open_file(files[group.file]), group, sizes)
 
     def inside_of(
         position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
@@ -131,10 +134,11 @@ def _plan(
         group = layout.groups[position]
         file = open_file(files[group.file])
         place = file, group.index, file.footer.leaves[column], page
-        _check_can_look(seen_bytes(*place), settings, budget, str(place[2].name))
-        return look_inside(
-            *place, recoding=settings.recoding, num_bytes=num_bytes, step_bytes=step_bytes
-        )
+        with naming(files[group.file].path):
+            _check_can_look(seen_bytes(*place), settings, budget, place[2].name)
+            return look_inside(
+                *place, recoding=settings.recoding, num_bytes=num_bytes, step_bytes=step_bytes
+            )
 
     def memory_of(part: PartPlan) -> int:
         return part_memory_bytes(part, [open_file(file) for file in files], settings.recoding)
@@ -183,7 +187,8 @@ def profile_key_of(
     workers = num_workers or _default_workers(threads=False)
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
     resources = Resources(kind, workers, memory.budget(None).bytes, scheduler)
-    return key_skew(column, run_keys(tasks, resources, current()), num_partitions)
+    name = tasks[0].column if tasks else column
+    return key_skew(name, run_keys(tasks, resources, current()), num_partitions)
 
 
 def split_files(

@@ -1,4 +1,4 @@
-"""Figures as people read them: sizes, shares, ratios, counts. Pure."""
+"""Figures as people read them: sizes, shares, ratios, counts; and text that is data. Pure."""
 
 from __future__ import annotations
 
@@ -34,3 +34,15 @@ def count(number: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 part``, ``1,000 parts``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shown(text: str) -> str:
+    r"""Return names, values and messages as they may be printed: one line, and nothing but letters.
+
+    They come from files and stores, so they may hold anything. What a terminal would obey or hide
+    (control characters, escapes, marks that turn the direction of writing, halves of characters)
+    is written as Python escapes it: ``\n``, ``\x1b``, ``\u202e``. For JSON nothing is changed.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

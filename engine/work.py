@@ -37,7 +37,7 @@ from engine.settings import Access
 from engine.small_chunks import are_small
 from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using
-from engine.storage.base import redacted
+from engine.storage.base import naming, redacted
 from engine.union import United, united
 from engine.union.keys import KeyValues
 from engine.version import __version__
@@ -115,16 +115,17 @@ def _write_part(task: PartTask) -> Receipt:
             keeps_chunks=task.recoding.is_nothing,
         )
         for slices in row_groups:
-            writer.add(
-                [
-                    Piece(files[piece.file], piece.row_group, piece.start_row, piece.stop_row)
-                    for piece in slices
-                ]
-            )
+            pieces = [
+                Piece(files[piece.file], piece.row_group, piece.start_row, piece.stop_row)
+                for piece in slices
+            ]
+            with naming(*(piece.file.file.path for piece in pieces)):
+                writer.add(pieces)
             _forget_ended(files, slices)
         taken = [files[piece.file] for piece in task.part.slices] or [files[0]]
         carried = united([named(file) for file in dict.fromkeys(taken)])
-        assembled = writer.finish(files[0].footer, carried, _key_values(task, files, carried))
+        with naming(*(file.file.path for file in taken)):
+            assembled = writer.finish(files[0].footer, carried, _key_values(task, files, carried))
         _check(task, assembled, sink.size_bytes)
         _check_unchanged(task, files)
         Ledger(store, folder).check_claim(task.claim)
@@ -144,6 +145,11 @@ def _check_unchanged(task: PartTask, files: Mapping[int, OpenFile]) -> None:
 
 def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Recoding) -> int:
     """Return the projected peak memory of :func:`write_part`, without the process itself."""
+    with naming(*(files[piece.file].file.path for piece in part.slices)):
+        return _part_memory_bytes(part, files, recoding)
+
+
+def _part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Recoding) -> int:
     numbers = sorted({piece.file for piece in part.slices})
     indexes = [files[piece.file].index_bytes(piece.row_group) for piece in part.slices]
     row_groups = part.row_groups

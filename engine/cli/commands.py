@@ -91,7 +91,9 @@ _SPLIT_OPTIONS = (
         "--columns",
         metavar="NAMES",
         envvar="EVENSPLIT_COLUMNS",
-        help="Take only these columns, with commas between. [default: all]",
+        help="Take only these columns, with commas between; nested.x is x in the group nested, and "
+        'names that hold dots or commas go into double quotes: \'id,"user.id","a,b"\'. '
+        "[default: all]",
     ),
     click.option(
         "--data-page-version",
@@ -124,7 +126,12 @@ def _split_options(function: F) -> F:
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@click.option("--key", metavar="COLUMN", help="Count the values of a column as well: it is read.")
+@click.option(
+    "--key",
+    metavar="COLUMN",
+    help="Count the values of a column as well: it is read. Names are written as for split's "
+    "--columns.",
+)
 @click.option(
     "--partitions",
     type=int,
@@ -346,8 +353,10 @@ def report(place: str, output: str, verify: bool, **settings: Any) -> None:
     SRC is a file, a folder, a glob or a URL: its layout, and the plan for the split options given.
     DEST is the folder of a split: source, plan, parts, memory. The page needs no network.
     """
+    from engine.cli import show
+
     engine.report(place, output, verify=verify, **settings)
-    click.echo(output)
+    show.say(output)
 
 
 @click.command()

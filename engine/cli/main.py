@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import EntryPoints, entry_points
+from io import TextIOWrapper
 from typing import cast
 
 import click
@@ -21,6 +22,7 @@ from engine.cli import commands
 from engine.cli.config import load_config
 from engine.errors import BadSetting, CallError, EvensplitError, InternalError, OverBudget
 from engine.version import __version__
+from engine.wording import shown
 
 INTERRUPTED = 130
 _GC_THRESHOLD = 200_000
@@ -82,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Footers become many small objects without cycles; collecting these again and again would
     # cost a quarter of the time that reading them takes.
     gc.set_threshold(_GC_THRESHOLD)
+    if isinstance(sys.stdout, TextIOWrapper):  # names may hold letters that its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Dask leaves futures behind when it closes, and asyncio would tell of each on standard error.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
@@ -117,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _tell(error: EvensplitError, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"error": error.as_dict()}))
-    click.echo(f"evensplit: {error.kind}: {error}", err=True)
+    click.echo(shown(f"evensplit: {error.kind}: {error}"), err=True)
     return error.exit_code
 
 

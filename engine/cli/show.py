@@ -1,5 +1,8 @@
 """How results look on a terminal and in a log: tables and progress, by rich.
 
+Everything is printed by :func:`say` and in the cells of :func:`_row`, which leave no name, value or
+message a chance to be taken for markup, an escape or a line of its own.
+
 Results go to standard output, progress to standard error. Progress is a bar on a terminal and a
 line every few seconds elsewhere.
 """
@@ -11,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from dask.utils import format_bytes
@@ -19,7 +22,7 @@ from dask.utils import format_bytes
 from engine.model import Manifest, Receipt, SplitPlan, SplitResult, Verification
 from engine.splitter import Progress
 from engine.wording import amount as size
-from engine.wording import counted
+from engine.wording import counted, shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -43,9 +46,15 @@ _COLUMN_HEADINGS = (
 )
 
 
+def say(*lines: str, err: bool = False, **style: Any) -> None:
+    """Print lines, on standard error if ``err``; ``style`` as for :func:`click.secho`."""
+    for line in lines:
+        click.secho(shown(line), err=err, **style)
+
+
 def step(text: str) -> None:
     """Print a heading of the demo."""
-    click.secho(f"\n{text}", bold=True)
+    say("", text, bold=True)
 
 
 def _table(*headings: str) -> Table:
@@ -57,6 +66,12 @@ def _table(*headings: str) -> Table:
         text = heading.removeprefix("<")
         table.add_column(text, justify="left" if text != heading else "right", overflow="fold")
     return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    from rich.text import Text
+
+    table.add_row(*(Text(shown(cell)) for cell in cells))
 
 
 def _print(table: Table) -> None:
@@ -77,9 +92,9 @@ def _shortened(items: Sequence[T], most: int = _MOST_LINES) -> list[T | None]:
 def profile(found: Profile) -> None:
     """Print a profile: each file in full if they are few, else all in one table."""
     if len(found) > 1:
-        click.echo(
-            f"{_folder(found)}\n  {len(found):,} files, {size(found.size_bytes)}, "
-            f"{found.num_rows:,} rows"
+        say(
+            _folder(found),
+            f"  {len(found):,} files, {size(found.size_bytes)}, {found.num_rows:,} rows",
         )
         _skew("files", found.skew)
     _findings(found.findings)
@@ -92,10 +107,11 @@ def profile(found: Profile) -> None:
     folder = _folder(found)
     for line in _shortened(ordered):
         if line is None:
-            table.add_row("...")
+            _row(table, "...")
             continue
         largest = line.row_group_skew.largest if line.row_group_skew else 0
-        table.add_row(
+        _row(
+            table,
             line.path.removeprefix(folder),
             size(line.size_bytes),
             f"{line.size_bytes / (found.size_bytes or 1):.1%}",
@@ -110,13 +126,14 @@ def profile(found: Profile) -> None:
 def key_skew(found: KeySkew) -> None:
     """Print the heaviest values of a key, and what a hash partition would look like."""
     distinct = f"{'' if found.is_exact else 'about '}{found.num_distinct:,} distinct values"
-    click.echo(f"key {found.column}: {found.num_rows:,} rows, {distinct}")
+    say(f"key {found.column}: {found.num_rows:,} rows, {distinct}")
     if not found.is_exact:
-        click.echo(f"  counts may be too small by {found.missed_rows:,} rows at most")
+        say(f"  counts may be too small by {found.missed_rows:,} rows at most")
     table = _table("<value", "rows", "share", "<")
     for item in found.heaviest:
-        table.add_row(
-            repr(item.value)[1:-1],
+        _row(
+            table,
+            item.value,
             f"{item.num_rows:,}",
             f"{item.share:.2%}",
             _bar(item.num_rows, found.heaviest[0].num_rows),
@@ -124,7 +141,7 @@ def key_skew(found: KeySkew) -> None:
     _print(table)
     sizes = sorted(found.partitions)
     mean = found.num_rows / len(sizes)
-    click.echo(
+    say(
         f"  hashed into {len(sizes)} partitions: {sizes[0]:,} to {sizes[-1]:,} rows, the largest "
         f"{sizes[-1] / (mean or 1):.1f} x the mean"
     )
@@ -138,10 +155,11 @@ def _folder(found: Profile) -> str:
 
 def _file(item: FileProfile) -> None:
     index = f"{item.num_pages:,} pages" if item.num_pages is not None else "no page index"
-    click.echo(
-        f"{item.path}\n  {size(item.size_bytes)}, {item.num_rows:,} rows, "
+    say(
+        item.path,
+        f"  {size(item.size_bytes)}, {item.num_rows:,} rows, "
         f"{item.num_columns} columns, {item.num_row_groups:,} row groups, {index}; "
-        f"written by {item.created_by or 'an unnamed writer'}"
+        f"written by {item.created_by or 'an unnamed writer'}",
     )
     _skew("row groups", item.row_group_skew)
     _skew("columns", item.column_skew)
@@ -151,9 +169,10 @@ def _file(item: FileProfile) -> None:
     largest = max((group.compressed_bytes for group in item.row_groups), default=0)
     for group in _shortened(item.row_groups, _FEW_ROW_GROUPS):
         if group is None:
-            table.add_row("...")
+            _row(table, "...")
             continue
-        table.add_row(
+        _row(
+            table,
             str(group.index),
             f"{group.num_rows:,}",
             size(group.compressed_bytes),
@@ -168,8 +187,9 @@ def _file(item: FileProfile) -> None:
     ordered = sorted(item.columns, key=lambda column: -column.compressed_bytes)
     for column in ordered[:_MOST_LINES]:
         used = column.dictionary_page_share
-        table.add_row(
-            column.name,
+        _row(
+            table,
+            column.spelling,
             column.physical_type,
             size(column.compressed_bytes),
             f"{column.share:.1%}",
@@ -183,7 +203,7 @@ def _file(item: FileProfile) -> None:
         )
     _print(table)
     if len(ordered) > _MOST_LINES:
-        click.echo(f"  and {len(ordered) - _MOST_LINES} smaller columns (--json lists all)")
+        say(f"  and {len(ordered) - _MOST_LINES} smaller columns (--json lists all)")
 
 
 def _of_values(encodings: Sequence[str]) -> Sequence[str]:
@@ -195,7 +215,7 @@ def _skew(what: str, skew: Skew | None) -> None:
     if skew is None or skew.count < 2:
         return
     ratio = "" if skew.max_over_median is None else f"{skew.max_over_median:.1f} x median, "
-    click.echo(
+    say(
         f"  {what}: {size(skew.smallest)} smallest, {size(round(skew.median))} median, "
         f"{size(skew.largest)} largest ({ratio}{skew.top_share:.1%} of all); Gini {skew.gini:.2f}, "
         f"variation {skew.coefficient_of_variation:.2f}"
@@ -204,7 +224,7 @@ def _skew(what: str, skew: Skew | None) -> None:
 
 def _findings(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        click.secho(f"  ! {sentence}", fg="yellow")
+        say(f"  ! {sentence}", fg="yellow")
 
 
 def _bar(part: int, whole: int) -> str:
@@ -214,13 +234,14 @@ def _bar(part: int, whole: int) -> str:
 
 def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
     """Print a plan; ``run_bytes``: projected for a run on this machine, 0 if it would not fit."""
-    click.echo(_summary(found) + f"\nplan {found.plan_id}")
+    say(*_summary(found), f"plan {found.plan_id}")
     table = _table("<part", "first row", "rows", "bytes", "spliced", "re-encoded", "memory")
     for item in _shortened(found.parts):
         if item is None:
-            table.add_row("...")
+            _row(table, "...")
             continue
-        table.add_row(
+        _row(
+            table,
             item.name,
             f"{item.first_row:,}",
             f"{item.num_rows:,}",
@@ -232,23 +253,23 @@ def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
     _print(table)
     reasons = [reason for part in found.parts for reason in part.reasons]
     for reason in reasons[:5]:
-        click.echo(f"  re-encoded: {reason}")
+        say(f"  re-encoded: {reason}")
     if len(reasons) > 5:
-        click.echo(f"  and {len(reasons) - 5} more (--json lists all)")
+        say(f"  and {len(reasons) - 5} more (--json lists all)")
     for note in found.source_notes:
-        click.secho(f"  {note}", fg="yellow")
+        say(f"  {note}", fg="yellow")
     for lost in found.lost:
-        click.secho(f"  not kept: {lost}", fg="yellow")
+        say(f"  not kept: {lost}", fg="yellow")
     if found.growth:
-        click.secho(f"  {found.growth}", fg="yellow")
+        say(f"  {found.growth}", fg="yellow")
     run = f"{format_bytes(run_bytes)} for the run" if run_bytes else "which does not fit"
-    click.echo(
+    say(
         f"memory: {format_bytes(found.memory_bytes)} for the most demanding part, {run}; budget "
         f"{format_bytes(budget.bytes)} ({budget.source})"
     )
 
 
-def _summary(found: SplitPlan) -> str:
+def _summary(found: SplitPlan) -> tuple[str, str]:
     names = found.sources[0].path
     if len(found.sources) > 1:
         names = f"{len(found.sources)} files, first {names}"
@@ -256,9 +277,9 @@ def _summary(found: SplitPlan) -> str:
     encoded = sum(part.reencoded_bytes for part in found.parts)
     share = encoded / (found.predicted_bytes or 1)
     return (
-        f"{names}: {size(total)}, {found.num_rows:,} rows\n"
+        f"{names}: {size(total)}, {found.num_rows:,} rows",
         f"{_parts_of([part.predicted_bytes for part in found.parts], found.spread)}, "
-        f"{1 - share:.1%} spliced, {share:.1%} re-encoded"
+        f"{1 - share:.1%} spliced, {share:.1%} re-encoded",
     )
 
 
@@ -277,30 +298,30 @@ def split_result(result: SplitResult) -> None:
     encoded = sum(part.reencoded_bytes for part in manifest.parts)
     resumed = f" ({result.num_resumed} were there already)" if result.num_resumed else ""
     rate = manifest.size_bytes / max(result.elapsed_seconds, 1e-9)
-    click.echo(
+    say(
         f"{_parts_of(sizes, manifest.spread, resumed)}, {manifest.num_rows:,} rows, "
         f"in {result.elapsed_seconds:.1f} s"
-        + (f" ({size(int(rate))}/s)" if not result.num_resumed else "")
-        + f"\n{1 - encoded / (manifest.size_bytes or 1):.2%} of the bytes copied as they were, "
-        f"{size(encoded)} re-encoded; peak memory {format_bytes(result.peak_memory_bytes)}"
-        f"\n{result.destination}"
+        + (f" ({size(int(rate))}/s)" if not result.num_resumed else ""),
+        f"{1 - encoded / (manifest.size_bytes or 1):.2%} of the bytes copied as they were, "
+        f"{size(encoded)} re-encoded; peak memory {format_bytes(result.peak_memory_bytes)}",
+        result.destination,
     )
     for note in sorted({note for part in manifest.parts for note in part.store_notes}):
-        click.secho(note, fg="yellow")
+        say(note, fg="yellow")
     for note in manifest.source_notes:
-        click.secho(note, fg="yellow")
+        say(note, fg="yellow")
     for item in manifest.lost:
-        click.secho(f"not kept: {item}", fg="yellow")
+        say(f"not kept: {item}", fg="yellow")
     if manifest.growth:
-        click.secho(manifest.growth, fg="yellow")
+        say(manifest.growth, fg="yellow")
 
 
 def verification(result: Verification) -> None:
     """Print what was proved, and what had to be mended before."""
     for part in result.repaired:
-        click.echo(f"{part} was missing or different, and is written anew")
-    click.secho("equal: ", fg="green", bold=True, nl=False)
-    click.echo(
+        say(f"{part} was missing or different, and is written anew")
+    say("equal: ", fg="green", bold=True, nl=False)
+    say(
         f"{counted(result.num_parts, 'part')} hold{'s' if result.num_parts == 1 else ''} all "
         f"{result.num_rows:,} rows of the source in order; "
         f"{result.num_values:,} values of {result.num_columns} columns, schema and metadata "
@@ -311,9 +332,9 @@ def verification(result: Verification) -> None:
 def demo_end(place: str, *, keep: bool) -> None:
     """Print where the demo's files are."""
     if keep:
-        click.echo(f"\nSample and parts are kept in {place}.")
+        say("", f"Sample and parts are kept in {place}.")
     else:
-        click.echo("\nSample and parts were removed again; `evensplit demo FOLDER` keeps them.")
+        say("", "Sample and parts were removed again; `evensplit demo FOLDER` keeps them.")
 
 
 def progress(*, quiet: bool) -> Progress:
@@ -332,16 +353,16 @@ class _LineProgress(Progress):
         self._bytes = 0
         self._total_bytes = plan.predicted_bytes
         self._started = self._last = time.monotonic()
-        click.echo(_summary(plan), err=True)
+        say(*_summary(plan), err=True)
         if num_resumed:
             are = "is" if num_resumed == 1 else "are"
-            click.echo(f"{counted(num_resumed, 'part')} {are} committed already", err=True)
+            say(f"{counted(num_resumed, 'part')} {are} committed already", err=True)
 
     def planned_again(self, reason: str) -> None:
-        click.echo(f"{reason}: planned again, with more room", err=True)
+        say(f"{reason}: planned again, with more room", err=True)
 
     def dashboard(self, link: str) -> None:
-        click.echo(f"Dask dashboard: {link}", err=True)
+        say(f"Dask dashboard: {link}", err=True)
 
     def committed(self, receipt: Receipt) -> None:
         self._done += 1
@@ -351,7 +372,7 @@ class _LineProgress(Progress):
             return
         self._last = now
         rate = self._bytes / (now - self._started)
-        click.echo(
+        say(
             f"{self._done}/{counted(self._num_parts, 'part')}, {size(self._bytes)}, "
             f"{size(int(rate))}/s",
             err=True,
@@ -376,7 +397,7 @@ class _BarProgress(Progress):
             console=Console(stderr=True),
             transient=True,
         )
-        click.echo(_summary(plan), err=True)
+        say(*_summary(plan), err=True)
         self._task = self._bar.add_task(
             self._text(), total=plan.predicted_bytes, completed=done_bytes
         )
@@ -385,11 +406,11 @@ class _BarProgress(Progress):
 
     def planned_again(self, reason: str) -> None:
         self._bar.stop()
-        click.echo(f"{reason}: planned again, with more room", err=True)
+        say(f"{reason}: planned again, with more room", err=True)
 
     def dashboard(self, link: str) -> None:
         # Above the bar; a terminal finds no link in broken lines.
-        self._bar.console.print(f"Dask dashboard: {link}", soft_wrap=True, highlight=False)
+        self._bar.console.out(shown(f"Dask dashboard: {link}"), highlight=False)
 
     def committed(self, receipt: Receipt) -> None:
         self._done += 1

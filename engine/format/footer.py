@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 from engine.errors import BadStructure, Encrypted, NotParquet, Unsupported
 from engine.format import spec, thrift
+from engine.format.column_names import spelled
+from engine.format.schema_tree import Node, schema_tree
 from engine.format.spec import ColumnMetaData, FileMetaData, SchemaElement
 from engine.format.thrift import BINARY, I16, I32, I64, Raw, Struct
 
@@ -45,6 +47,10 @@ class Repetition(IntEnum):
     REQUIRED = 0
     OPTIONAL = 1
     REPEATED = 2
+
+
+_TYPES = frozenset(Type)
+_REPETITIONS = frozenset(Repetition)
 
 
 class Codec(IntEnum):
@@ -147,10 +153,10 @@ class Leaf:
     max_definition: int
     max_repetition: int
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """The dotted path."""
-        return ".".join(self.path)
+        """The dotted path as it is written in calls and messages: no other column has the same."""
+        return spelled(self.path)
 
     @property
     def element(self) -> Struct:
@@ -333,9 +339,14 @@ class Footer:
         return [spec.read(SchemaElement, raw) for raw in elements]
 
     @cached_property
+    def nodes(self) -> list[Node]:
+        """The tree of the schema's elements, depth first, the root first."""
+        return schema_tree(self.schema)
+
+    @cached_property
     def leaves(self) -> tuple[Leaf, ...]:
         """The columns."""
-        return tuple(_leaves(self.schema))
+        return tuple(_leaves(self.schema, self.nodes))
 
     @cached_property
     def key_values(self) -> list[tuple[bytes, bytes | None]]:
@@ -370,46 +381,37 @@ class Footer:
         return len(self._groups[index])
 
 
-def _leaves(schema: list[Struct]) -> Iterator[Leaf]:
-    if not schema:
-        raise BadStructure("the schema is empty")
-    position = 1
+def _leaves(schema: list[Struct], nodes: list[Node]) -> Iterator[Leaf]:
+    paths: list[tuple[str, ...]] = [()]
+    chains: list[tuple[Struct, ...]] = [()]
+    levels = [(0, 0)]
     count = 0
-
-    def walk(nodes: tuple[Struct, ...], definition: int, repetition: int) -> Iterator[Leaf]:
-        nonlocal position, count
-        if position >= len(schema):
-            raise BadStructure("the schema promises more columns than it has")
-        element = schema[position]
-        position += 1
+    for node in nodes[1:]:
+        element = schema[node.position]
+        path, chain = (*paths[node.parent], node.name), (*chains[node.parent], element)
         kind = value(element, SchemaElement.REPETITION_TYPE, Repetition.REQUIRED)
+        if kind not in _REPETITIONS:
+            raise BadStructure(f"column {spelled(path)} has an unknown repetition: {kind}")
+        definition, repetition = levels[node.parent]
         definition += kind != Repetition.REQUIRED
         repetition += kind == Repetition.REPEATED
-        nodes = (*nodes, element)
-        children = value(element, SchemaElement.NUM_CHILDREN, 0)
-        if children:
-            for _ in range(children):
-                yield from walk(nodes, definition, repetition)
-        elif SchemaElement.TYPE in element:
-            path = tuple(
-                bytes(value(node, SchemaElement.NAME, b"")).decode("utf-8", "replace")
-                for node in nodes
-            )
-            try:
-                physical = Type(element[SchemaElement.TYPE][1])
-            except ValueError as error:
-                raise BadStructure(f"column {'.'.join(path)} has an unknown type") from error
-            # Some writers (fastparquet) give other types a length too: it says nothing.
-            length = (
-                value(element, SchemaElement.TYPE_LENGTH, 0)
-                if physical is Type.FIXED_LEN_BYTE_ARRAY
-                else 0
-            )
-            yield Leaf(count, path, nodes, physical, length, definition, repetition)
-            count += 1
-
-    for _ in range(value(schema[0], SchemaElement.NUM_CHILDREN, 0)):
-        yield from walk((), 0, 0)
+        paths.append(path)
+        chains.append(chain)
+        levels.append((definition, repetition))
+        if not node.is_leaf:
+            continue
+        number = element[SchemaElement.TYPE][1]
+        if number not in _TYPES:
+            raise BadStructure(f"column {spelled(path)} has an unknown type: {number}")
+        physical = Type(number)
+        # Some writers (fastparquet) give other types a length too: it says nothing.
+        length = (
+            value(element, SchemaElement.TYPE_LENGTH, 0)
+            if physical is Type.FIXED_LEN_BYTE_ARRAY
+            else 0
+        )
+        yield Leaf(count, path, chain, physical, length, definition, repetition)
+        count += 1
 
 
 def key_value_struct(key: bytes, content: bytes | None) -> Struct:

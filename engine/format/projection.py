@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from engine.errors import BadSetting, Unsupported
-from engine.format import thrift
-from engine.format.footer import Footer, Leaf, key_value_struct, value, with_fields
-from engine.format.thrift import I32, I64, LIST, STRUCT, Struct
+from engine.format import spec, thrift
+from engine.format.column_names import resolve_all, spelled
+from engine.format.footer import Footer, key_value_struct, value, with_fields
+from engine.format.schema_tree import path_of
+from engine.format.thrift import LIST, Struct
 
 ARROW_KEY = b"ARROW:schema"
 PANDAS_KEY = b"pandas"
@@ -26,7 +29,7 @@ _FIELD_LISTS = {  # keys whose JSON has a list of fields with names
     b"parquet.avro.schema": "fields",
     b"avro.schema": "fields",
 }
-_MAP_CONVERTED, _MAP_LOGICAL = 1, 2
+_MAP = 1  # ConvertedType
 
 
 def project(footer: Footer, columns: Sequence[str]) -> Footer:
@@ -34,109 +37,100 @@ def project(footer: Footer, columns: Sequence[str]) -> Footer:
 
     Args:
         footer: of the file.
-        columns: dotted paths; a group stands for all below it.
+        columns: names as :mod:`engine.format.column_names` has them; a group stands for all in it.
 
     Raises:
-        BadSetting: a name is no column.
+        BadSetting: a name is no column, a group without columns, or may mean several.
         Unsupported: a part of a map is chosen.
     """
-    kept = [leaf.index for leaf in footer.leaves if any(_is_in(leaf, name) for name in columns)]
-    for name in columns:
-        if not any(_is_in(leaf, name) for leaf in footer.leaves):
-            names = ", ".join(dict.fromkeys(leaf.path[0] for leaf in footer.leaves))
-            raise BadSetting(f"no column {name!r}; there are {names}")
-    _check_maps(footer.leaves, set(kept))
-    groups = [_group(raw, kept) for raw in footer.struct[4][1].items]
-    changes: Struct = {
-        2: (LIST, thrift.Sequence(STRUCT, _schema(footer.schema, set(kept)))),
-        4: (LIST, thrift.Sequence(STRUCT, groups)),
+    nodes = footer.nodes
+    chosen: set[int] = set()  # positions of schema elements
+    for name, node in zip(columns, resolve_all(nodes, columns), strict=True):
+        below = range(node.position, node.stop)
+        if not any(nodes[position].is_leaf for position in below):
+            raise BadSetting(f"{name!r} is a group without columns; choose another")
+        chosen.update(below)
+        parent = node.parent
+        while parent > 0 and parent not in chosen:
+            chosen.add(parent)
+            parent = nodes[parent].parent
+    _check_maps(footer, chosen)
+    leaves = [node for node in nodes if node.is_leaf]
+    kept = [index for index, node in enumerate(leaves) if node.position in chosen]
+    meta = spec.FileMetaData
+    changes = {
+        meta.SCHEMA: _schema(footer, chosen),
+        meta.ROW_GROUPS: [_group(footer, index, kept) for index in range(footer.num_row_groups)],
     }
-    orders = value(footer.struct, 7)
+    if footer.key_values:
+        pairs = _key_values(footer, chosen)
+        changes[meta.KEY_VALUE_METADATA] = [key_value_struct(*pair) for pair in pairs]
+    struct = spec.struct_of(changes)
+    orders = value(footer.struct, meta.COLUMN_ORDERS)
     if orders is not None:
         items = [orders.items[index] for index in kept if index < len(orders.items)]
-        changes[7] = (LIST, thrift.Sequence(orders.type, items))
-    if footer.key_values:
-        pairs = [key_value_struct(*pair) for pair in _key_values(footer, set(kept))]
-        changes[5] = (LIST, thrift.Sequence(STRUCT, pairs))
-    return Footer(thrift.encode(with_fields(footer.struct, changes)))
+        struct[meta.COLUMN_ORDERS] = (LIST, thrift.Sequence(orders.type, items))
+    return Footer(thrift.encode(with_fields(footer.struct, struct)))
 
 
-def _is_in(leaf: Leaf, name: str) -> bool:
-    return leaf.name == name or leaf.name.startswith(name + ".")
+def _check_maps(footer: Footer, chosen: set[int]) -> None:
+    element = spec.SchemaElement
+    for node in footer.nodes[1:]:
+        struct = footer.schema[node.position]
+        logical = value(struct, element.LOGICAL_TYPE) or ()
+        if value(struct, element.CONVERTED_TYPE) != _MAP and spec.LogicalType.MAP not in logical:
+            continue
+        below = range(node.position, node.stop)
+        if node.position in chosen and not chosen.issuperset(below):
+            raise Unsupported(
+                f"{spelled(path_of(footer.nodes, node))} is a map; choose all of it or nothing"
+            )
 
 
-def _check_maps(leaves: Sequence[Leaf], kept: set[int]) -> None:
-    for leaf in leaves:
-        for depth, node in enumerate(leaf.nodes):
-            logical = value(node, 10)
-            is_map = value(node, 6) == _MAP_CONVERTED or (logical and _MAP_LOGICAL in logical)
-            below = [other for other in leaves if other.path[: depth + 1] == leaf.path[: depth + 1]]
-            chosen = [other for other in below if other.index in kept]
-            if is_map and 0 < len(chosen) < len(below):
-                raise Unsupported(
-                    f"{'.'.join(leaf.path[: depth + 1])} is a map; choose all of it or nothing"
-                )
+def _schema(footer: Footer, chosen: set[int]) -> list[Struct]:
+    """Return the elements chosen, each with as many children as are left to it."""
+    children = Counter(footer.nodes[position].parent for position in chosen)
+    field = spec.SchemaElement.NUM_CHILDREN
+    return [
+        with_fields(footer.schema[position], {field: spec.entry(field, children[position])})
+        if children[position]
+        else footer.schema[position]
+        for position in (0, *sorted(chosen))
+    ]
 
 
-def _schema(elements: Sequence[Struct], kept: set[int]) -> list[Struct]:
-    found: list[Struct] = []
-    position = leaf = 0
-
-    def walk() -> bool:
-        """Take one element and all below it; say whether any of it is kept."""
-        nonlocal position, leaf
-        element = elements[position]
-        position += 1
-        children = value(element, 5, 0)
-        if not children and position > 1:
-            leaf += 1
-            if leaf - 1 in kept:
-                found.append(element)
-            return leaf - 1 in kept
-        place = len(found)
-        found.append(element)
-        number = sum(walk() for _ in range(children))
-        if not number and place:
-            del found[place:]
-            return False
-        found[place] = with_fields(element, {5: (I32, number)})
-        return True
-
-    walk()
-    return found
-
-
-def _group(raw: bytes, kept: Sequence[int]) -> Struct:
-    group, _ = thrift.decode(raw, max_depth=2)
-    chunks = [group[1][1].items[index] for index in kept]
-    metas = [value(chunk, 3) for chunk in chunks]
-    changes: Struct = {
-        1: (LIST, thrift.Sequence(STRUCT, chunks)),
-        2: (I64, sum(value(meta, 6) for meta in metas)),
+def _group(footer: Footer, index: int, kept: Sequence[int]) -> Struct:
+    names = spec.RowGroup
+    whole = footer.row_group(index)
+    group = whole.struct
+    chunks = [whole.columns[column] for column in kept]
+    changes: dict[spec.Field, Any] = {
+        names.COLUMNS: [chunk.struct for chunk in chunks],
+        names.TOTAL_BYTE_SIZE: sum(chunk.uncompressed_bytes for chunk in chunks),
     }
-    if 6 in group:
-        changes[6] = (I64, sum(value(meta, 7) for meta in metas))
-    sorting = value(group, 4)
-    group = {field: entry for field, entry in group.items() if field != 4}
+    if names.TOTAL_COMPRESSED_SIZE in group:
+        changes[names.TOTAL_COMPRESSED_SIZE] = sum(chunk.compressed_bytes for chunk in chunks)
+    sorting = value(group, names.SORTING_COLUMNS)
+    group = {field: entry for field, entry in group.items() if field != names.SORTING_COLUMNS}
     if sorting is not None:
+        column = spec.SortingColumn.COLUMN_IDX
         places = {index: place for place, index in enumerate(kept)}
         sorted_by = []
         for item in sorting.items:  # an order holds as far as its first columns are there
-            struct = item if isinstance(item, dict) else thrift.decode(item)[0]
-            if value(struct, 1) not in places:
+            struct = item if isinstance(item, dict) else spec.read(spec.SortingColumn, item)
+            if value(struct, column) not in places:
                 break
-            sorted_by.append(with_fields(struct, {1: (I32, places[value(struct, 1)])}))
+            place = places[value(struct, column)]
+            sorted_by.append(with_fields(struct, {column: spec.entry(column, place)}))
         if sorted_by:
-            changes[4] = (LIST, thrift.Sequence(STRUCT, sorted_by))
-    return with_fields(group, changes)
+            changes[names.SORTING_COLUMNS] = sorted_by
+    return with_fields(group, spec.struct_of(changes))
 
 
-def _key_values(footer: Footer, kept: set[int]) -> list[tuple[bytes, bytes | None]]:
-    by_name: dict[str, list[bool]] = {}
-    for leaf in footer.leaves:
-        by_name.setdefault(leaf.path[0], []).append(leaf.index in kept)
-    names = {name for name, flags in by_name.items() if all(flags)}
-    is_whole = all(all(flags) or not any(flags) for flags in by_name.values())
+def _key_values(footer: Footer, chosen: set[int]) -> list[tuple[bytes, bytes | None]]:
+    tops = [node for node in footer.nodes if node.parent == 0 and node.position in chosen]
+    names = {node.name for node in tops}
+    is_whole = all(chosen.issuperset(range(node.position, node.stop)) for node in tops)
     found: list[tuple[bytes, bytes | None]] = []
     for key, content in footer.key_values:
         if key not in (ARROW_KEY, PANDAS_KEY, *_FIELD_LISTS):

@@ -85,10 +85,10 @@ def _about_columns(file: FileProfile) -> Iterator[str]:
     for column in given_up[:1]:
         assert column.dictionary_page_share is not None
         yield (
-            f"column {column.name} gave its dictionary up: {percent(column.dictionary_page_share)} "
-            "of its pages use it"
+            f"column {column.spelling} gave its dictionary up: "
+            f"{percent(column.dictionary_page_share)} of its pages use it"
         )
-    sorted_by = [column.name for column in file.columns if column.order == "ascending"]
+    sorted_by = [column.spelling for column in file.columns if column.order == "ascending"]
     if file.sorting_columns:
         yield f"declared to be sorted by {', '.join(file.sorting_columns)}"
     elif sorted_by and (file.num_row_groups > 1 or (file.num_pages or 0) > file.num_columns):
@@ -104,7 +104,7 @@ def _about_pages(file: FileProfile) -> Iterator[str]:
         return
     if file.largest_page_bytes is not None and file.largest_page_bytes > _LARGE_PAGE_BYTES:
         column = max(file.columns, key=lambda column: column.largest_page_bytes or 0)
-        yield f"the largest page has {amount(file.largest_page_bytes)} (column {column.name})"
+        yield f"the largest page has {amount(file.largest_page_bytes)} (column {column.spelling})"
 
 
 def _about_rows(file: FileProfile) -> Iterator[str]:
@@ -139,7 +139,7 @@ def folder_findings(files: Sequence[FileProfile]) -> Iterator[str]:
     if len(files) >= _MANY_FILES and median < _SMALL_ROW_GROUP_BYTES:
         yield f"{len(files):,} files of {amount(median)} (median) are very small"
     schemas = Counter(
-        tuple((column.name, column.physical_type) for column in file.columns) for file in files
+        tuple((column.spelling, column.physical_type) for column in file.columns) for file in files
     )
     if len(schemas) > 1:
         common = schemas.most_common(1)[0][1]

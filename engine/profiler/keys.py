@@ -16,16 +16,21 @@ pandas hashes, pyarrow counts; both are imported only where values are looked at
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import BadPage, BadSetting, SchemaMismatch
+from engine.format import thrift
 from engine.format.chunk_table import Numbers
+from engine.format.column_names import resolve
+from engine.format.footer import MAGIC, Leaf, seal
+from engine.format.schema_tree import path_of
 from engine.layout import OpenFile
 from engine.model import SourceFile
+from engine.storage.base import naming, redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +100,12 @@ class Sketch:
 
 
 def key_tasks(files: Sequence[SourceFile], column: str, num_partitions: int) -> list[KeyTask]:
-    """Return the pieces, one a row group.
+    """Return the pieces, one a row group; each task's file has the key as its only column.
+
+    Args:
+        files: the sources.
+        column: as the user wrote it, see :mod:`engine.format.column_names`.
+        num_partitions: of the hash partition that is tried.
 
     Raises:
         BadSetting: a file has no such column, or it holds lists.
@@ -103,29 +113,37 @@ def key_tasks(files: Sequence[SourceFile], column: str, num_partitions: int) -> 
     if num_partitions < 1:
         raise BadSetting(f"{num_partitions} partitions; at least 1 is needed")
     tasks: list[KeyTask] = []
-    element = None
+    first = None
     for file in files:
         opened = OpenFile(file)
         try:
-            leaves = {leaf.name: leaf for leaf in opened.footer.leaves}
-            if column not in leaves:
-                names = ", ".join(list(leaves)[:20])
-                raise BadSetting(f"{file.path} has no column {column!r}; it has {names}")
-            if leaves[column].max_repetition:
-                raise BadSetting(f"column {column!r} holds lists; a key has one value a row")
-            element = element or leaves[column].element
-            if leaves[column].element != element:
-                raise SchemaMismatch(
-                    f"column {column!r} of {file.path} has another type than that of "
-                    f"{files[0].path}; profile them one by one"
-                )
-            tasks += [
-                KeyTask(file, (index,), column, num_partitions)
-                for index in range(opened.footer.num_row_groups)
-            ]
+            with naming(file.path):
+                leaf = _key_leaf(opened, column)
         finally:
             opened.source.close()
+        first = first or leaf
+        if leaf.element != first.element:
+            raise SchemaMismatch(
+                f"column {leaf.name} of {redacted(file.path)} has another type than that of "
+                f"{redacted(files[0].path)}; profile them one by one"
+            )
+        of_key = replace(file, columns=(leaf.name,))
+        tasks += [
+            KeyTask(of_key, (index,), ".".join(leaf.path), num_partitions)
+            for index in range(opened.footer.num_row_groups)
+        ]
     return tasks
+
+
+def _key_leaf(file: OpenFile, column: str) -> Leaf:
+    nodes = file.footer.nodes
+    node = resolve(nodes, column)
+    leaves = [leaf for leaf in file.footer.leaves if leaf.path == path_of(nodes, node)]
+    if not leaves:
+        raise BadSetting(f"{column!r} is a group; a key is one column in it")
+    if leaves[0].max_repetition:
+        raise BadSetting(f"column {column!r} holds lists; a key has one value a row")
+    return leaves[0]
 
 
 def sketch(task: KeyTask) -> Sketch | None:
@@ -141,18 +159,21 @@ def sketch(task: KeyTask) -> Sketch | None:
     opened = OpenFile(task.file)
     found: Sketch | None = None
     try:
-        reader = pq.ParquetFile(opened.source.arrow_file(), buffer_size=1 << 20)
+        # As if the file had no other column: Arrow's own way to choose one goes by dotted names.
+        described = MAGIC + seal(thrift.encode(opened.footer.struct))
+        metadata = pq.read_metadata(pa.BufferReader(described))
+        reader = pq.ParquetFile(opened.source.arrow_file(), metadata=metadata, buffer_size=1 << 20)
         for batch in reader.iter_batches(
-            _BATCH_ROWS, row_groups=list(task.row_groups), columns=[task.column], use_threads=False
+            _BATCH_ROWS, row_groups=list(task.row_groups), use_threads=False
         ):
             values = batch.column(0)
-            for name in task.column.split(".")[1:]:
-                values = pc.struct_field(values, name)
+            for _ in opened.footer.leaves[0].path[1:]:
+                values = pc.struct_field(values, [0])
             if len(values):
                 this = _of_values(values, task.num_partitions)
                 found = this if found is None else merged(found, this)
     except (pa.ArrowException, OSError) as error:
-        where = f"{task.file.path}: column {task.column}, row group {task.row_groups[0]}"
+        where = f"{redacted(task.file.path)}: column {task.column}, row group {task.row_groups[0]}"
         raise BadPage(f"{where}: {error}") from error
     finally:
         opened.source.close()

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, overload
 
 from engine.format.chunk_table import ChunkTable
+from engine.format.column_names import spelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,8 @@ class ColumnProfile:
     """One column over all row groups of a file.
 
     Attributes:
-        name: dotted path.
+        name: names of the path, with dots between.
+        names: the same one by one, as a name may hold a dot.
         physical_type: of the values.
         codecs, encodings: names, of any chunk.
         num_values: level entries: nulls and empty lists included.
@@ -78,6 +80,7 @@ class ColumnProfile:
     """
 
     name: str
+    names: tuple[str, ...]
     physical_type: str
     codecs: tuple[str, ...]
     encodings: tuple[str, ...]
@@ -92,6 +95,11 @@ class ColumnProfile:
     num_pages: int | None
     largest_page_bytes: int | None
     order: str | None
+
+    @property
+    def spelling(self) -> str:
+        """What no other column is called: names that hold dots or the like are in quotes."""
+        return spelled(self.names)
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,8 @@ def _columns(file: OpenFile, table: ChunkTable, pages: Pages) -> tuple[ColumnPro
         encodings = {number for position in sets for number in table.encoding_sets[position]}
         found.append(
             ColumnProfile(
-                name=leaf.name,
+                name=".".join(leaf.path),
+                names=leaf.path,
                 physical_type=leaf.physical.name,
                 codecs=tuple(_name(Codec, code) for code in codecs),
                 encodings=tuple(_name(Encoding, number) for number in sorted(encodings)),

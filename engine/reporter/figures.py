@@ -115,12 +115,12 @@ def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
     plot = _plot("Row groups by column", takeaway, "row group, in the file's order", unit, scheme)
     chosen = sorted(file.columns, key=lambda column: -column.compressed_bytes)
     chosen = chosen[: len(scheme.series)]
-    position = {column.name: at for at, column in enumerate(file.columns)}
+    position = {column.spelling: at for at, column in enumerate(file.columns)}
     table = file.chunks.compressed_bytes
     stacks: dict[str, list[float]] = {}
     for column in chosen:
-        own = table[:, position[column.name]]
-        stacks[column.name] = [
+        own = table[:, position[column.spelling]]
+        stacks[column.spelling] = [
             float(own[start:stop].sum()) / (stop - start) / factor for start, stop, _ in bars
         ]
     names = list(stacks)
@@ -144,6 +144,7 @@ def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
             f"t{at}": [amount(size * factor) for size in stack]
             for at, stack in enumerate(stacks.values())
         },
+        **{f"n{at}": [name] * len(bars) for at, name in enumerate(names)},
     )
     drawn = plot.vbar_stack(
         keys, x="x", width="width", source=source, color=colours, legend_label=names,
@@ -154,7 +155,7 @@ def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
             plot,
             [renderer],
             **{"row group": "@group", "rows": "@rows", "bytes": "@size"},
-            column=f"{names[at]}: @t{at}",
+            column=f"@n{at}: @t{at}",
         )
     _legend(plot, scheme)
     return plot
@@ -167,9 +168,9 @@ def columns_figure(profile: Profile | Sequence[FileProfile], scheme: Scheme = LI
     about: dict[str, Any] = {}
     for file in profile:
         for column in file.columns:
-            sizes[column.name] += column.compressed_bytes
-            plain[column.name] += column.uncompressed_bytes
-            about.setdefault(column.name, column)
+            sizes[column.spelling] += column.compressed_bytes
+            plain[column.spelling] += column.uncompressed_bytes
+            about.setdefault(column.spelling, column)
     ordered = sizes.most_common()
     total = sum(sizes.values()) or 1
     names = [name for name, _ in ordered[:_MOST_COLUMNS]]

@@ -110,7 +110,7 @@ def _facts(profile: Profile, largest: FileProfile) -> tuple[tuple[str, str], ...
 def _column_table(file: FileProfile) -> Table:
     rows = [
         (
-            column.name,
+            column.spelling,
             column.physical_type,
             amount(column.compressed_bytes),
             percent(column.share),

@@ -47,6 +47,8 @@ def open_storage(url: str) -> tuple[Storage, str]:
     Raises:
         BadSetting: the URL's scheme is unknown, its driver is not installed, or it holds a secret.
     """
+    if "\0" in url:
+        raise BadSetting(f"{redacted(url)!r} holds a NUL, which no path can")
     scheme, colon, _ = url.partition("://")
     if colon and scheme not in ("file", "local"):
         _check_no_secret(url)

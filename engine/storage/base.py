@@ -31,6 +31,8 @@ GAP_BYTES = 1 << 20  # a request to a store costs about as much time as reading 
 SPARSE_GAP_BYTES = 1 << 10  # where several requests wait at once, and bytes are to be spared
 PASSING_GAP_BYTES = 128 << 10  # the same where all bytes pass through this machine anyway
 
+_MOST_NAMED = 5
+
 
 class Entry(NamedTuple):
     """One file of a folder."""
@@ -181,14 +183,20 @@ def readable(text: str) -> str:
 
 
 @contextmanager
-def naming(path: str) -> Iterator[None]:
-    """Add the file's path to errors about its content."""
+def naming(*paths: str) -> Iterator[None]:
+    """See to it that errors about the content of files name one, also about columns they lack.
+
+    Where an error names none of them, and there are several, it is told that it is one of them.
+    """
     try:
         yield
-    except SourceError as error:
-        if redacted(path) in str(error):
+    except (SourceError, BadSetting) as error:
+        names = list(dict.fromkeys(redacted(path) for path in paths))
+        if any(name in str(error) for name in names):
             raise
-        raise type(error)(f"{redacted(path)}: {error}") from error
+        where = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+        one_of = "one of " if len(names) > 1 else ""
+        raise type(error)(f"{one_of}{where}: {error}") from error
 
 
 def coalesced(ranges: list[Range], *, gap_bytes: int, most_bytes: int) -> Iterator[list[int]]:

@@ -75,7 +75,7 @@ def test_values_inside_structures_and_dictionaries(tmp_path: Path) -> None:
     assert {item.value: item.num_rows for item in found.heaviest} == {"a": 100, "b": 50, "null": 50}
     with pytest.raises(engine.BadSetting, match="holds lists"):
         engine.profile_key(str(tmp_path / "s.parquet"), "l.list.element")
-    with pytest.raises(engine.BadSetting, match=r"no column 'k'; it has s.in.k, d, l"):
+    with pytest.raises(engine.BadSetting, match=r"no column 'k'; there are s, d, l"):
         engine.profile_key(str(tmp_path / "s.parquet"), "k")
     with pytest.raises(engine.BadSetting, match="at least 1"):
         engine.profile_key(str(tmp_path / "s.parquet"), "d", partitions=0)

@@ -1,0 +1,59 @@
+"""Files and folders in Python: text, paths, one or several; what is neither is refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import engine
+from engine.errors import BadSetting
+from tests.engine.running import write_source
+
+
+class Place:
+    """A path of nobody's kind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@pytest.mark.parametrize("kind", [str, Path, Place])
+def test_every_verb_takes_every_kind(tmp_path: Path, kind: type) -> None:
+    source, dest = kind(write_source(tmp_path / "in.parquet", 500)), kind(tmp_path / "parts")
+    assert len(engine.profile(source)) == 1
+    assert engine.profile_key(source, "id").num_rows == 500
+    assert engine.find_sources(source)[0].path == str(tmp_path / "in.parquet")
+    plan = engine.plan(source, parts=2)
+    assert engine.run_memory_bytes(plan, dest, parts=2) > 0
+    assert engine.split(source, dest, parts=2).destination == str(tmp_path / "parts")
+    assert engine.verify(dest).num_rows == 500
+    engine.report(dest, kind(tmp_path / "page.html"))
+    assert (tmp_path / "page.html").exists()
+    assert engine.put_file(kind(tmp_path / "small"), b"x")
+
+
+@pytest.mark.parametrize("several", [list, tuple, iter])
+def test_several(tmp_path: Path, several: type) -> None:
+    files = [write_source(tmp_path / f"{name}.parquet", 300, seed=1) for name in "ab"]
+    assert engine.plan(several([files[0], str(files[1])]), parts=2).num_rows == 600
+
+
+def test_what_is_no_place_is_refused(tmp_path: Path) -> None:
+    for wrong in (b"in.parquet", None, 7, ["a", b"b"], [None]):
+        for call in (engine.profile, engine.plan, lambda src: engine.split(src, tmp_path)):
+            with pytest.raises(BadSetting, match="is no path"):
+                call(wrong)
+    for wrong in (b"parts", None, 7, ["a"]):
+        for call in (engine.verify, lambda dest: engine.split("in.parquet", dest)):
+            with pytest.raises(BadSetting, match="is no path"):
+                call(wrong)
+    with pytest.raises(BadSetting, match="give URLs as text"):
+        engine.split("in.parquet", Path("abfs://container@account.dfs.core.windows.net/x"))
+    with pytest.raises(BadSetting, match="NUL"):
+        engine.plan("a\0b")
+    with pytest.raises(BadSetting, match="no source given"):
+        engine.plan([])
