@@ -157,7 +157,10 @@ def read_footer(source: Source) -> tuple[Footer, int]:
         NotParquet, BadStructure, Encrypted: see :func:`engine.format.footer.footer_range`.
     """
     data, offset = read_footer_bytes(source)
-    return Footer(data), offset
+    footer = Footer(data)
+    # What is read on demand is read now, where errors are told with the file's name.
+    _ = footer.leaves, footer.key_values, footer.num_rows
+    return footer, offset
 
 
 def read_footer_bytes(source: Source) -> tuple[bytes, int]:
