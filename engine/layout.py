@@ -144,7 +144,9 @@ def read_footer(source: Source) -> tuple[Footer, int]:
         data = tail[length - TAIL_BYTES - place.length : length - TAIL_BYTES]
     else:
         data = source.read(place.offset, place.length)
-    return Footer(data), place.offset
+    footer = Footer(data)
+    _ = footer.leaves, footer.key_values  # damage to them is found here, where the file is known
+    return footer, place.offset
 
 
 def chosen_columns(footer: Footer, file: SourceFile) -> Footer:
