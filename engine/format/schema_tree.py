@@ -60,6 +60,8 @@ def schema_tree(schema: Sequence[Struct]) -> list[Node]:
                 f"schema element {position} ({name!r}) claims {children} children; "
                 f"{len(schema) - position - 1} elements follow it"
             )
+        if not position and not children and len(schema) > 1:
+            raise BadStructure(f"the schema's root claims none of the {len(schema) - 1} elements")
         if len(around) > MOST_DEPTH + 1:
             raise Unsupported(
                 f"column {found[around[1]].name!r} has more than {MOST_DEPTH} levels of "

@@ -23,6 +23,8 @@ from engine.errors import (
     SourceError,
     VerifyError,
 )
+from engine.format import spec, thrift
+from engine.format.footer import seal
 
 NUM_ROWS = 240
 NUM_MUTANTS = 15
@@ -133,3 +135,23 @@ def test_a_file_that_lacks_a_column_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadSetting, match=r"/b\.parquet: no column 'a'; there are n, b"):
             call()
+
+
+def test_damaged_metadata_is_told_of_its_file(tmp_path: Path) -> None:
+    good = written()
+    names = spec.FileMetaData
+    start = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
+    pair = {spec.KeyValue.KEY: (thrift.I32, 7)}
+    path = tmp_path / ODD_NAME
+    for field, entry in (
+        (names.KEY_VALUE_METADATA, (thrift.LIST, thrift.Sequence(thrift.STRUCT, [pair]))),
+        (names.KEY_VALUE_METADATA, (thrift.LIST, thrift.Sequence(thrift.STRUCT, [{}]))),
+        (names.SCHEMA, (thrift.LIST, thrift.Sequence(thrift.STRUCT, [{}, {}]))),
+        (names.CREATED_BY, (thrift.I32, 7)),
+    ):
+        struct = thrift.decode(good[start:-8], max_depth=0)[0] | {field: entry}
+        path.write_bytes(good[:start] + seal(thrift.encode(dict(sorted(struct.items())))))
+        for settings in WAYS.values():
+            found = list(errors(path, tmp_path / "parts", **settings))
+            assert {error.kind for error in found} == {"source.damaged"}
+            assert not [error for error in found if ODD_NAME not in str(error)]

@@ -85,6 +85,8 @@ def test_a_group_that_promises_one_more() -> None:
 def test_no_root_and_no_names() -> None:
     with pytest.raises(BadStructure, match="no root"):
         schema_tree([])
+    with pytest.raises(BadStructure, match="root claims none of the 1 elements"):
+        schema_tree([{}, column("x")])
     nameless = column("x")
     del nameless[SchemaElement.NAME]
     with pytest.raises(BadStructure, match="element 1 has no name"):
