@@ -536,7 +536,7 @@ def _meta(field: int, step: int) -> Callable[[Struct], None]:
     ("change", "told"),
     [
         (_meta(9, 1 << 40), "lie outside|behind the chunk"),
-        (_meta(11, -4), "ends at byte"),
+        (_meta(11, -4), "uses a dictionary, there is none"),
         (_meta(11, 1), "no page"),
         (_meta(7, 1 << 40), "lie outside"),
         (_meta(7, -5), "outside the chunk"),
@@ -586,11 +586,11 @@ def _location(page: int, field: int, step: int) -> Callable[[Struct], None]:
     ("change", "told"),
     [
         (_location(0, 3, 1), "begin at row 0"),
-        (_location(1, 1, 1), "outside the chunk|takes"),
-        (_location(0, 2, -1), "takes"),
+        (_location(1, 1, 1), "a data page stands at byte"),
+        (_location(0, 2, -1), "a data page stands at byte"),
         (_location(1, 3, 5000), "do not ascend"),
         (_location(1, 1, 1 << 40), "outside the chunk"),
-        (_location(0, 1, -4), "outside the chunk"),
+        (_location(0, 1, -4), "a data page stands at byte"),
         (lambda index: index[1][1].items.clear(), "begin at row 0"),
         (lambda index: index[1][1].items.pop(), "ends at byte"),
         (lambda index: index[1][1].items.pop(0), "begin at row 0"),

@@ -1,7 +1,8 @@
 """Are a file's chunk statistics true? The values of each row group against its own footer.
 
 Covers min, max, null and value counts of every leaf, nested ones too. A bound must be exact, or,
-for strings and bytes, may be a shortened one that still encloses the values. Does not cover
+for strings and bytes that do not say that it is, may be shortened: it encloses the values then, and
+a lower one begins one of them, an upper one is no longer than what it bounds. Does not cover
 page-level statistics and page indexes: ``judge.probe_pages`` does. Kinds with no order
 in Arrow (INT96, FLOAT16 and fixed bytes) are only checked for their null count.
 """
