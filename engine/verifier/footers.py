@@ -7,16 +7,19 @@ footer are what it says (:mod:`engine.verifier.structure`, :mod:`engine.verifier
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, pairwise
 
-from engine.errors import Different
+from engine.errors import Different, SourceChanged, SourceError
 from engine.format import spec, thrift
-from engine.format.footer import Codec, Footer, value
+from engine.format.footer import Codec, ColumnChunk, Footer, value
 from engine.format.one_column import group_rows, read_chunk
 from engine.format.thrift import Struct
 from engine.union import Named, united
+from engine.verifier.groups import check_side_by_side
 from engine.verifier.key_values import check_key_values
+from engine.verifier.statistics import facts_of
 
 _FILE = spec.FileMetaData
 _OWN_FIELDS = (_FILE.NUM_ROWS, _FILE.ROW_GROUPS, _FILE.KEY_VALUE_METADATA)
@@ -26,7 +29,6 @@ _FIELD_NAMES: dict[int, str] = {
     _FILE.CREATED_BY: "created_by",
     _FILE.COLUMN_ORDERS: "column orders",
 }
-_STATISTICS = spec.ColumnMetaData.STATISTICS
 _UNMOVED_STATISTICS = (
     spec.Statistics.MAX,
     spec.Statistics.MIN,
@@ -57,16 +59,33 @@ def check_footers(
     """
     _check_row_counts(sources, parts, names, expected_rows)
     codecs = _codecs(sources) if codec is None else [{codec}] * len(sources[0].leaves)
-    whole = _whole_groups(sources)
+    whole = whole_groups(sources)
     starts = list(accumulate((sum(group_rows(source)) for source in sources), initial=0))
     first_row = 0
     for part, name in zip(parts, names, strict=True):
         taken = _taken(starts, first_row, part.num_rows)
         carried = united([Named(f"source {number + 1}", sources[number]) for number in taken])
-        _check_carried(carried.fields(sources[0]), part, name)
-        check_key_values(carried.key_values, part, first_row - starts[taken[0]], name)
-        _check_groups(part, name, first_row, codecs, sources, whole)
+        with blaming(name):
+            _check_carried(carried.fields(sources[0]), part, name)
+            check_key_values(carried.key_values, part, first_row - starts[taken[0]], name)
+            _check_groups(part, name, first_row, codecs, sources, whole)
+            check_side_by_side(part, name)
         first_row += part.num_rows
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Turn damage that is found in a part into a difference from its source.
+
+    Raises:
+        Different: names the part, and what cannot be read.
+    """
+    try:
+        yield
+    except SourceChanged:
+        raise
+    except SourceError as error:
+        raise Different(f"{name} cannot be read: {error}") from error
 
 
 def _taken(starts: Sequence[int], first_row: int, num_rows: int) -> list[int]:
@@ -79,12 +98,8 @@ def _taken(starts: Sequence[int], first_row: int, num_rows: int) -> list[int]:
     return found or [0]
 
 
-def whole_groups(sources: Sequence[Footer]) -> set[tuple[int, int]]:
-    """Return (first row, number of rows) of every row group of the sources."""
-    return set(_whole_groups(sources))
-
-
-def _whole_groups(sources: Sequence[Footer]) -> dict[tuple[int, int], tuple[int, int]]:
+def whole_groups(sources: Sequence[Footer]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return number of source and row group, by (first row, rows), of all that have rows."""
     found = {}
     first_row = 0
     for number, source in enumerate(sources):
@@ -108,7 +123,8 @@ def _check_row_counts(
             if part.num_rows != expected:
                 raise Different(f"{name} holds {part.num_rows} rows, its receipt says {expected}")
     for part, name in zip(parts, names, strict=True):
-        held = sum(group_rows(part))
+        with blaming(name):
+            held = sum(group_rows(part))
         if held != part.num_rows:
             raise Different(f"{name} claims {part.num_rows} rows, its row groups hold {held}")
     found, needed = sum(part.num_rows for part in parts), sum(s.num_rows for s in sources)
@@ -171,19 +187,15 @@ def _check_groups(
                     f"{name}: column {leaf.name} of row group {index} claims {chunk.num_values} "
                     f"values, the source's {kept.num_values}"
                 )
-            _check_statistics(
-                value(kept.meta, _STATISTICS),
-                value(chunk.meta, _STATISTICS),
-                f"{name}: column {leaf.name}, row group {index}",
-            )
+            _check_statistics(kept, chunk, f"{name}: column {leaf.name}, row group {index}")
 
 
-def _check_statistics(source: bytes | None, part: bytes | None, where: str) -> None:
+def _check_statistics(source: ColumnChunk, part: ColumnChunk, where: str) -> None:
     """Statistics of a row group that the source has too: the same, or absent."""
-    if part is None or source == part:
+    field = spec.ColumnMetaData.STATISTICS
+    if source.meta.get(field) == part.meta.get(field):
         return
-    ours = thrift.decode(source)[0] if source is not None else {}
-    theirs = thrift.decode(part)[0]
+    ours, theirs = facts_of(source), facts_of(part)
     for field in _UNMOVED_STATISTICS:
         # A source without them proves nothing about statistics that a re-encode has added.
         if field in theirs and field in ours and theirs[field] != ours[field]:

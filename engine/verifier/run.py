@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
 
-from engine.errors import BadStructure, Different, NoSource, NotParquet
+from engine.errors import BadStructure, Different, NoSource
 from engine.format.footer import Footer
 from engine.format.one_column import group_rows, read_chunk
 from engine.layout import OpenFile, close_files, open_file
@@ -25,8 +25,8 @@ from engine.model import Manifest, Receipt, SourceFile, Verification
 from engine.page_maps import page_maps
 from engine.settings import CODECS
 from engine.storage import Storage, open_storage
-from engine.storage.base import redacted
-from engine.verifier.footers import check_footers
+from engine.storage.base import naming, redacted
+from engine.verifier.footers import blaming, check_footers
 from engine.verifier.opened import footer_of, name_of, opened
 from engine.verifier.structure import check_part_structure
 from engine.verifier.values import verify_column
@@ -110,9 +110,15 @@ def check_metadata(
     """
     ours = [footer_of(file) for file in sources]
     theirs = [_part_footer(file) for file in parts]
-    check_footers(ours, theirs, [name_of(file) for file in parts], expected_rows, codec)
+    try:
+        check_footers(ours, theirs, [name_of(file) for file in parts], expected_rows, codec)
+    except BadStructure:  # of a source: which one is looked for only now
+        for file, footer in zip(sources, ours, strict=True):
+            with naming(file.path):
+                largest_columns_first([footer])
+        raise
     for file in parts:
-        with opened(file) as part:
+        with opened(file) as part, blaming(name_of(file)):
             check_part_structure(part)
     return [*ours, *theirs]
 
@@ -128,10 +134,8 @@ def largest_columns_first(sources: Sequence[Footer]) -> list[int]:
 
 
 def _part_footer(file: SourceFile) -> Footer:
-    try:
+    with blaming(name_of(file)):
         return footer_of(file)
-    except (BadStructure, NotParquet) as error:
-        raise Different(f"{name_of(file)} cannot be read: {error}") from error
 
 
 def _compare_columns(

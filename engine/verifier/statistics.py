@@ -1,34 +1,102 @@
-"""Recompute the statistics of a row group that a cut passed through, and compare.
+"""Recompute the statistics of row groups that say more than their source does, and compare.
 
 Engines answer ``min``, ``max`` and ``count`` from statistics and skip row groups by them, so a
-wrong one is a wrong result without any error. A bound may be wider than the values only where it
-may be truncated (byte arrays) or says that it is not exact.
+wrong one is a wrong result without any error. A bound must be a value of the row group, unless it
+says that it is not exact: no mark is no excuse, as engines answer from such bounds too.
 
-Not covered: bounds of types whose order is not that of Arrow's physical type (decimals in bytes,
-FLOAT16, INT96, INTERVAL, nested and geospatial types); their null counts are.
-Source: parquet.thrift, ``Statistics`` and ``ColumnOrder``.
+A row group of the source that stands in a part whole, with statistics that repeat the source's,
+cannot answer otherwise than the source does, true or false, unless readers trust the part's writer
+more (:func:`is_repeated`). Only the others are recomputed, so that ordinary parts cost nothing.
+
+Not covered: bounds without an order (INT96, INTERVAL, geospatial types), distinct counts, and
+bounds that readers are known to ignore by ``created_by``. Source: parquet.thrift, ``Statistics``
+and ``ColumnOrder``; :mod:`engine.format.created_by` for readers.
 """
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import Different
-from engine.format import thrift
-from engine.format.footer import Footer, Leaf, Type, value
+from engine.format import spec
+from engine.format.created_by import FALSE_BOUNDS, SIGNED_BOUNDS, has
+from engine.format.footer import ColumnChunk, Footer, Leaf, Type, value
 from engine.format.one_column import read_chunk
+from engine.format.statistics import EMPTY, Bounds, Order, bounds_of, merge, order_of
 from engine.format.thrift import Struct
 
-_MAX, _MIN, _NULLS, _MAX_VALUE, _MIN_VALUE, _MAX_EXACT, _MIN_EXACT = 1, 2, 3, 5, 6, 7, 8
-_NUMBERS = {Type.INT32: "<i", Type.INT64: "<q", Type.FLOAT: "<f", Type.DOUBLE: "<d"}
-_UNSIGNED = {Type.INT32: "<I", Type.INT64: "<Q"}
-_CONVERTED_UNSIGNED = range(11, 15)  # UINT_8 to UINT_64
-_BYTES_TYPES = {Type.BYTE_ARRAY, Type.FIXED_LEN_BYTE_ARRAY}
-_BYTES_CONVERTED = {None, 0, 4, 19, 20}  # none, UTF8, ENUM, JSON, BSON
-_BYTES_LOGICAL = {None, 1, 4, 12, 13, 14}  # none, STRING, ENUM, JSON, BSON, UUID
-_INTEGER = 10
+_FACTS = spec.Statistics
+_SIGNED = (Order.SIGNED, Order.FLOAT)
+_OF_ANY_LENGTH = (Order.BYTES, Order.SIGNED_BYTES)
+# Each bound, with the field that says whether it is exact; the deprecated pair has none.
+_MARKS = {
+    _FACTS.MIN_VALUE: _FACTS.IS_MIN_VALUE_EXACT,
+    _FACTS.MAX_VALUE: _FACTS.IS_MAX_VALUE_EXACT,
+    _FACTS.MIN: None,
+    _FACTS.MAX: None,
+}
+_MINIMA = (_FACTS.MIN_VALUE, _FACTS.MIN)
+# Where a footer has no column orders, many engines compare by the type all the same.
+_TYPE_ORDERS = spec.entry(
+    spec.FileMetaData.COLUMN_ORDERS, [spec.struct_of({spec.ColumnOrder.TYPE_ORDER: {}})]
+)[1]
+_SHORT = 60  # characters of a bound in a message
+
+
+def facts_of(chunk: ColumnChunk) -> Struct:
+    """Return a chunk's ``Statistics``, without any field if it has none.
+
+    Raises:
+        BadStructure: a field has another type than the specification's.
+    """
+    raw = value(chunk.meta, spec.ColumnMetaData.STATISTICS)
+    return {} if raw is None else spec.read(_FACTS, raw)
+
+
+def bound_order(footer: Footer, leaf: Leaf) -> Order:
+    """Return how engines compare a column's bounds: by the footer, or else by the type."""
+    column_orders = value(footer.struct, spec.FileMetaData.COLUMN_ORDERS)
+    if column_orders is None:
+        return order_of(replace(leaf, index=0), _TYPE_ORDERS)
+    return order_of(leaf, column_orders)
+
+
+def _trusting(footer: Footer, leaf: Leaf, order: Order) -> set[str]:
+    """Return which readers, of those that ask who wrote a file, believe a column's bounds."""
+    if leaf.physical in (Type.BYTE_ARRAY, Type.FIXED_LEN_BYTE_ARRAY):
+        if has(footer.created_by, FALSE_BOUNDS):
+            return set()
+        readers = {"Arrow", "parquet-java"} if footer.created_by.strip() else {"Arrow"}
+    else:
+        readers = {"Arrow", "parquet-java"}
+    if order not in _SIGNED and has(footer.created_by, *SIGNED_BOUNDS):
+        readers.discard("Arrow")
+    return readers
+
+
+def is_repeated(
+    part: Footer, chunk: ColumnChunk, source: Footer, kept: ColumnChunk, leaf: Leaf
+) -> bool:
+    """Whether a chunk's statistics tell readers nothing that its source's do not tell them.
+
+    Args:
+        part, chunk: the footer of the part, and the chunk there.
+        source, kept: the footer of the source, and the chunk of the same rows there.
+        leaf: the column.
+    """
+    order = bound_order(part, leaf)
+    if order is not bound_order(source, source.leaves[leaf.index]):
+        return False
+    if _trusting(part, leaf, order) - _trusting(source, leaf, order):
+        return False
+    field = spec.ColumnMetaData.STATISTICS
+    if chunk.meta.get(field) == kept.meta.get(field):
+        return True
+    mine, its = facts_of(chunk), facts_of(kept)
+    marks = {mark for bound, mark in _MARKS.items() if mark is not None and bound in mine}
+    claims = mine.keys() & {*_MARKS, _FACTS.NULL_COUNT, _FACTS.NAN_COUNT}
+    return all(mine.get(field) == its.get(field) for field in claims | marks)
 
 
 @dataclass
@@ -36,79 +104,74 @@ class ChunkStatistics:
     """The statistics of one chunk, as claimed and as found so far."""
 
     claimed: Struct
-    leaf: Leaf
+    order: Order
+    is_trusted: bool
     num_values: int
     num_present: int = 0
-    low: Any = None
-    high: Any = None
-    _bounded: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Find out whether the bounds can be recomputed."""
-        has_bounds = any(key in self.claimed for key in (_MAX, _MIN, _MAX_VALUE, _MIN_VALUE))
-        self._bounded = has_bounds and _has_known_order(self.leaf)
+    found: Bounds = EMPTY
 
     @classmethod
     def of(cls, footer: Footer, leaf: Leaf, row_group: int) -> ChunkStatistics | None:
         """Return the statistics of a chunk, None if it has none."""
         _, chunk = read_chunk(footer, row_group, leaf.index)
-        raw = value(chunk.meta, 12)
-        if raw is None:
+        claimed = facts_of(chunk)
+        if not claimed:
             return None
-        return cls(thrift.decode(raw)[0], leaf, chunk.num_values)
+        order = bound_order(footer, leaf)
+        is_trusted = any(bound in claimed for bound in _MARKS) and bool(
+            _trusting(footer, leaf, order)
+        )
+        return cls(claimed, order, is_trusted, chunk.num_values)
 
     def add(self, array: Any) -> None:
         """Take in some rows."""
         leaves = _flattened(array)
         self.num_present += len(leaves) - leaves.null_count
-        if self._bounded and len(leaves) > leaves.null_count:
-            self._widen(leaves)
-
-    def _widen(self, leaves: Any) -> None:
-        import pyarrow.compute
-
-        found = pyarrow.compute.min_max(_ordered(leaves, self.leaf))
-        low, high = found["min"].as_py(), found["max"].as_py()
-        if low is None or low != low:  # nothing but NaN
-            return
-        self.low = low if self.low is None else min(self.low, low)
-        self.high = high if self.high is None else max(self.high, high)
+        if self.is_trusted:
+            self.found = merge([self.found, bounds_of(leaves, self.order)], self.order)
 
     def finish(self, where: str) -> None:
         """Compare what was claimed with what was found.
 
         Raises:
-            Different: a null count or a bound is wrong.
+            Different: a count or a bound is wrong.
         """
-        nulls, claimed = self.num_values - self.num_present, value(self.claimed, _NULLS)
+        nulls, claimed = self.num_values - self.num_present, value(self.claimed, _FACTS.NULL_COUNT)
         if claimed is not None and claimed != nulls:
             raise Different(f"{where}: the statistics claim {claimed} nulls, there are {nulls}")
-        if self._bounded and self.low is not None:
-            for key, found, exact in (
-                (_MIN_VALUE, self.low, _MIN_EXACT),
-                (_MAX_VALUE, self.high, _MAX_EXACT),
-                (_MIN, self.low, None),
-                (_MAX, self.high, None),
-            ):
-                self._compare(key, found, exact, where)
-
-    def _compare(self, key: int, found: Any, exact: int | None, where: str) -> None:
-        raw = value(self.claimed, key)
-        if raw is None or (exact is None and not _has_signed_order(self.leaf)):
+        if not self.is_trusted or self.order is Order.UNDEFINED:
             return
-        claimed = _decoded(raw, self.leaf)
-        is_low = key in (_MIN, _MIN_VALUE)
-        may_be_wide = (
-            self.leaf.physical in _BYTES_TYPES
-            if exact is None
-            else not value(self.claimed, exact, self.leaf.physical not in _BYTES_TYPES)
-        )
-        holds = claimed <= found if is_low else claimed >= found
-        if not holds or (claimed != found and not may_be_wide):
-            what = "minimum" if is_low else "maximum"
-            raise Different(
-                f"{where}: the statistics claim a {what} of {claimed!r}, it is {found!r}"
-            )
+        nans, claimed = self.found.nan_count, value(self.claimed, _FACTS.NAN_COUNT)
+        if claimed is not None and self.order is Order.FLOAT and claimed != nans:
+            raise Different(f"{where}: the statistics claim {claimed} NaNs, there are {nans}")
+        for bound, mark in _MARKS.items():
+            if bound in self.claimed and (mark is not None or self.order in _SIGNED):
+                self._compare(bound, mark, where)
+
+    def _compare(self, bound: spec.Field, mark: spec.Field | None, where: str) -> None:
+        is_low = bound in _MINIMA
+        claimed = value(self.claimed, bound)
+        found = self.found.min if is_low else self.found.max
+        what = "minimum" if is_low else "maximum"
+        told = f"{where}: the statistics claim a {what} of {self._text(claimed)}"
+        if found is None:
+            if not self.found.nan_count:  # what bounds of nothing but NaN are nobody says
+                raise Different(f"{told}, there are no values")
+            return
+        if self.order not in _OF_ANY_LENGTH and len(claimed) != len(found):
+            raise Different(f"{told}, which is no value of the column")
+        if self.order.is_nan(claimed):
+            return  # readers ignore it
+        mine, its = self.order.key(claimed), self.order.key(found)
+        may_be_wide = mark is not None and value(self.claimed, mark) is False
+        holds = mine <= its if is_low else mine >= its
+        if not holds or (mine != its and not may_be_wide):
+            raise Different(f"{told}, it is {self._text(found)}")
+
+    def _text(self, plain: bytes) -> str:
+        is_number = self.order not in _OF_ANY_LENGTH and len(plain) in (1, 2, 4, 8)
+        text = repr(self.order.key(plain) if is_number else bytes(plain))
+        return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
 def _flattened(array: Any) -> Any:
@@ -122,48 +185,3 @@ def _flattened(array: Any) -> Any:
             array = array.flatten()[0]
         else:
             return array
-
-
-def _is_unsigned(leaf: Leaf) -> bool:
-    logical = value(leaf.element, 10)
-    integer = value(logical, _INTEGER) if logical else None
-    if integer is not None:
-        return not value(integer, 2, True)
-    return leaf.converted_type in _CONVERTED_UNSIGNED
-
-
-def _has_known_order(leaf: Leaf) -> bool:
-    if leaf.physical in _NUMBERS:
-        return True
-    if leaf.physical not in _BYTES_TYPES:
-        return False
-    if leaf.logical_type is not None:
-        return leaf.logical_type in _BYTES_LOGICAL
-    return leaf.converted_type in _BYTES_CONVERTED
-
-
-def _has_signed_order(leaf: Leaf) -> bool:
-    return leaf.physical in _NUMBERS and not _is_unsigned(leaf)
-
-
-def _ordered(leaves: Any, leaf: Leaf) -> Any:
-    """Return the values as a type whose order is the column's."""
-    import pyarrow
-
-    kinds = {
-        Type.FLOAT: pyarrow.float32(),
-        Type.DOUBLE: pyarrow.float64(),
-        Type.FIXED_LEN_BYTE_ARRAY: pyarrow.binary(),
-    }
-    if _is_unsigned(leaf):
-        kinds |= {Type.INT32: pyarrow.uint32(), Type.INT64: pyarrow.uint64()}
-    kind = kinds.get(leaf.physical, leaves.type)
-    if leaf.physical == Type.FIXED_LEN_BYTE_ARRAY:
-        return leaves.cast(kind)
-    return leaves if kind == leaves.type else leaves.view(kind)
-
-
-def _decoded(raw: bytes, leaf: Leaf) -> Any:
-    forms = _NUMBERS | _UNSIGNED if _is_unsigned(leaf) else _NUMBERS
-    form = forms.get(leaf.physical)
-    return struct.unpack(form, raw)[0] if form else bytes(raw)

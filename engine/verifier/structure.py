@@ -7,22 +7,36 @@ Source: PageIndex.md and parquet.thrift of apache/parquet-format.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from engine.errors import BadStructure, Different
-from engine.format import thrift
+from engine.format import spec, thrift
+from engine.format.chunk_table import DICTIONARY_ENCODINGS
 from engine.format.footer import MAGIC, ColumnChunk, Footer, Leaf, Range, value
 from engine.format.one_column import group_rows, read_chunk
+from engine.format.page_index import OffsetIndex, PageLocation
+from engine.format.pages import PageType
 from engine.format.thrift import Struct
 from engine.layout import read_footer
 from engine.storage import Source
 from engine.verifier.opened import name_of
+from engine.verifier.statistics import facts_of
 
 _HEADER_BYTES = 512  # most page headers; longer ones, with long statistics, are read again
-_DATA_PAGES = (0, 3)
-_DICTIONARY_PAGE = 2
+_PAGE = spec.PageHeader
+_V1, _V2 = spec.DataPageHeader, spec.DataPageHeaderV2
+# By type of page: the header of its own, and there the encoding and the number of values.
+_DATA_HEADERS = {
+    PageType.DATA: (_PAGE.DATA_PAGE_HEADER, _V1.ENCODING, _V1.NUM_VALUES),
+    PageType.DATA_V2: (_PAGE.DATA_PAGE_HEADER_V2, _V2.ENCODING, _V2.NUM_VALUES),
+}
 _SAMPLED_CHUNKS = 512
-_INDEX_LISTS = {1: "null pages", 2: "minima", 3: "maxima"}
+_INDEX_LISTS = {
+    spec.ColumnIndex.NULL_PAGES: "null pages",
+    spec.ColumnIndex.MIN_VALUES: "minima",
+    spec.ColumnIndex.MAX_VALUES: "maxima",
+    spec.ColumnIndex.NULL_COUNTS: "null counts",
+}
 
 
 def check_part_structure(source: Source, *, sampled_chunks: int = _SAMPLED_CHUNKS) -> int:
@@ -45,7 +59,7 @@ def check_part_structure(source: Source, *, sampled_chunks: int = _SAMPLED_CHUNK
             where = f"{name_of(source.file)}: column {leaf.name}, row group {group}"
             _check_place(chunk, num_rows, footer_offset, leaf, where)
             if num_rows and (group * len(footer.leaves) + leaf.index) % step == 0:
-                _check_pages(source, chunk, num_rows, where)
+                _check_pages(source, chunk, leaf, num_rows, where)
                 num_read += 1
     _check_group_sums(footer, name_of(source.file))
     return num_read
@@ -54,7 +68,7 @@ def check_part_structure(source: Source, *, sampled_chunks: int = _SAMPLED_CHUNK
 def _check_place(
     chunk: ColumnChunk, num_rows: int, footer_offset: int, leaf: Leaf, where: str
 ) -> None:
-    if chunk.meta[1][1] != leaf.physical:
+    if value(chunk.meta, spec.ColumnMetaData.TYPE) != leaf.physical:
         raise Different(f"{where}: the chunk has another type than the schema")
     if not num_rows:
         return
@@ -76,7 +90,7 @@ def _check_place(
 
 
 def _inside(place: Range, end: int) -> bool:
-    return place.offset >= len(MAGIC) and place.end <= end
+    return place.offset >= len(MAGIC) and place.length > 0 and place.end <= end
 
 
 def _check_group_sums(footer: Footer, name: str) -> None:
@@ -85,18 +99,26 @@ def _check_group_sums(footer: Footer, name: str) -> None:
         raise Different(f"{name} claims {footer.num_rows} rows, its row groups hold {held}")
 
 
-def _check_pages(source: Source, chunk: ColumnChunk, num_rows: int, where: str) -> None:
+def _check_pages(source: Source, chunk: ColumnChunk, leaf: Leaf, num_rows: int, where: str) -> None:
     place = chunk.range
     first = _page_header(source, place.offset, place.end, where)
-    if value(first[0], 1) not in (*_DATA_PAGES, _DICTIONARY_PAGE):
+    kind = value(first[0], _PAGE.TYPE)
+    if kind not in (*_DATA_HEADERS, PageType.DICTIONARY):
         raise Different(f"{where}: the chunk begins with no page that we know")
+    has_dictionary = kind == PageType.DICTIONARY
+    if not has_dictionary:
+        _check_encoding(first[0], place.offset, has_dictionary, where)
     if chunk.offset_index is None:
         return
+    begin = place.offset + (_page_bytes(first) if has_dictionary else 0)
     locations = _locations(source, chunk.offset_index, where)
-    _check_locations(locations, place, num_rows, where)
+    _check_locations(locations, Range(begin, place.end - begin), num_rows, where)
+    ends = [location.first_row for location in locations[1:]] + [num_rows]
     for index in sorted({0, len(locations) // 2, len(locations) - 1}):
-        _check_location(source, locations[index], place, where)
-    _check_nothing_before(first, locations[0], place, where)
+        location = locations[index]
+        header = _check_location(source, location, place, where)
+        _check_encoding(header, location.offset, has_dictionary, where)
+        _check_rows(header, location, ends[index] - location.first_row, leaf, where)
     if chunk.column_index is not None:
         _check_column_index(source, chunk, len(locations), where)
 
@@ -106,88 +128,100 @@ def _page_header(source: Source, offset: int, end: int, where: str) -> tuple[Str
     for length in (min(_HEADER_BYTES, end - offset), end - offset):
         try:
             header, header_bytes = thrift.decode(source.read(offset, length))
+            return spec.check(_PAGE, header), header_bytes
         except BadStructure:
             continue
-        if all(field in header for field in (1, 2, 3)):
-            return header, header_bytes
     raise Different(f"{where}: no page header at byte {offset}")
 
 
-def _locations(source: Source, place: Range, where: str) -> list[tuple[int, int, int]]:
-    """Return (offset, length, first row) of each page."""
+def _page_bytes(page: tuple[Struct, int]) -> int:
+    return page[1] + int(value(page[0], _PAGE.COMPRESSED_PAGE_SIZE))
+
+
+def _locations(source: Source, place: Range, where: str) -> Sequence[PageLocation]:
     try:
-        struct, _ = thrift.decode(source.read(place.offset, place.length))
-        return [(page[1][1], page[2][1], page[3][1]) for page in _items(struct, 1)]
-    except (BadStructure, KeyError, TypeError) as error:
-        raise Different(f"{where}: the offset index cannot be read") from error
-
-
-def _items(struct: Struct, field: int) -> list[Any]:
-    """Return a list's elements; none if there is no list."""
-    found = value(struct, field)
-    return found.items if isinstance(found, thrift.Sequence) else []
+        return OffsetIndex.decode(source.read(place.offset, place.length)).locations
+    except BadStructure as error:
+        raise Different(f"{where}: the offset index cannot be read ({error})") from error
 
 
 def _check_locations(
-    locations: list[tuple[int, int, int]], place: Range, num_rows: int, where: str
+    locations: Sequence[PageLocation], data: Range, num_rows: int, where: str
 ) -> None:
-    if not locations or locations[0][2] != 0:
+    """Check that pages fill the place of data pages, and that each begins with a row of its own."""
+    if not locations or locations[0].first_row != 0:
         raise Different(f"{where}: the offset index does not begin at row 0")
-    last_end, last_row = place.offset, 0
+    end, last_row = data.offset, -1
     for offset, length, row in locations:
-        if offset < last_end or length <= 0 or offset + length > place.end:
+        if length <= 0 or offset + length > data.end:
             raise Different(f"{where}: the offset index points outside the chunk, at byte {offset}")
-        if not last_row <= row <= num_rows:
+        if offset != end:
+            raise Different(
+                f"{where}: a data page stands at byte {end}, the offset index says {offset}"
+            )
+        if not last_row < row < num_rows:
             raise Different(f"{where}: the offset index's rows do not ascend, at row {row}")
-        last_end, last_row = offset + length, row
-    if last_end != place.end:
-        raise Different(f"{where}: the offset index ends at byte {last_end}, not {place.end}")
+        end, last_row = offset + length, row
+    if end != data.end:
+        raise Different(f"{where}: the offset index ends at byte {end}, not {data.end}")
 
 
-def _check_location(
-    source: Source, location: tuple[int, int, int], place: Range, where: str
-) -> None:
-    offset, length, _ = location
-    header, header_bytes = _page_header(source, offset, place.end, where)
-    if value(header, 1) not in _DATA_PAGES:
+def _check_location(source: Source, location: PageLocation, place: Range, where: str) -> Struct:
+    """Check that a data page stands where the index says, and return its header."""
+    offset = location.offset
+    page = _page_header(source, offset, place.end, where)
+    if value(page[0], _PAGE.TYPE) not in _DATA_HEADERS:
         raise Different(f"{where}: the offset index points at no data page, at byte {offset}")
-    if header_bytes + value(header, 3) != length:
+    if _page_bytes(page) != location.compressed_bytes:
         raise Different(
-            f"{where}: the page at byte {offset} takes {header_bytes + value(header, 3)} bytes, "
-            f"the offset index says {length}"
+            f"{where}: the page at byte {offset} takes {_page_bytes(page)} bytes, "
+            f"the offset index says {location.compressed_bytes}"
         )
+    return page[0]
 
 
-def _check_nothing_before(
-    first: tuple[Struct, int], location: tuple[int, int, int], place: Range, where: str
+def _data_header(header: Struct, offset: int, where: str) -> Struct:
+    field = _DATA_HEADERS[value(header, _PAGE.TYPE)][0]
+    if field not in header:
+        raise Different(f"{where}: the page at byte {offset} has no {field.name}")
+    return header[field][1]  # type: ignore[no-any-return]
+
+
+def _check_encoding(header: Struct, offset: int, has_dictionary: bool, where: str) -> None:
+    field = _DATA_HEADERS[value(header, _PAGE.TYPE)][1]
+    encoding = value(_data_header(header, offset, where), field)
+    if encoding in DICTIONARY_ENCODINGS and not has_dictionary:
+        raise Different(f"{where}: the page at byte {offset} uses a dictionary, there is none")
+
+
+def _check_rows(
+    header: Struct, location: PageLocation, num_rows: int, leaf: Leaf, where: str
 ) -> None:
-    """Before the first data page stands the dictionary page, or nothing."""
-    header, header_bytes = first
-    has_dictionary = value(header, 1) == _DICTIONARY_PAGE
-    skipped = header_bytes + value(header, 3) if has_dictionary else 0
-    if location[0] != place.offset + skipped:
-        raise Different(
-            f"{where}: the first data page stands at byte {place.offset + skipped}, the offset "
-            f"index says {location[0]}"
-        )
+    """Compare the rows of a page, where its header tells them, with those of the index."""
+    kind = value(header, _PAGE.TYPE)
+    data = _data_header(header, location.offset, where)
+    counts = [] if leaf.max_repetition else [value(data, _DATA_HEADERS[kind][2])]
+    if kind == PageType.DATA_V2:
+        counts.append(value(data, _V2.NUM_ROWS))
+    for count in counts:
+        if count != num_rows:
+            raise Different(
+                f"{where}: the page at byte {location.offset} holds {count} rows, the offset "
+                f"index says {num_rows}"
+            )
 
 
 def _check_column_index(source: Source, chunk: ColumnChunk, num_pages: int, where: str) -> None:
     place = chunk.column_index
     assert place is not None
     try:
-        index, _ = thrift.decode(source.read(place.offset, place.length))
+        index = spec.read(spec.ColumnIndex, source.read(place.offset, place.length))
     except BadStructure as error:
-        raise Different(f"{where}: the column index cannot be read") from error
+        raise Different(f"{where}: the column index cannot be read ({error})") from error
     for field, what in _INDEX_LISTS.items():
-        if len(_items(index, field)) != num_pages:
+        if field in index and len(value(index, field).items) != num_pages:
             raise Different(f"{where}: the column index lacks {what} of its {num_pages} pages")
-    if 5 not in index:
-        return
-    counts = _items(index, 5)
-    if len(counts) != num_pages:
-        raise Different(f"{where}: the column index lacks null counts of its {num_pages} pages")
-    statistics = value(chunk.meta, 12)
-    total = value(thrift.decode(statistics)[0], 3) if statistics else None
-    if total is not None and total != sum(counts):
-        raise Different(f"{where}: {sum(counts)} nulls by page, {total} in the chunk")
+    counts = value(index, spec.ColumnIndex.NULL_COUNTS)
+    total = value(facts_of(chunk), spec.Statistics.NULL_COUNT)
+    if counts is not None and total is not None and total != sum(counts.items):
+        raise Different(f"{where}: {sum(counts.items)} nulls by page, {total} in the chunk")

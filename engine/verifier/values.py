@@ -10,27 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import (
     BadPage,
     BadStructure,
     Different,
-    NotParquet,
     StorageFailed,
     Unsupported,
 )
-from engine.format import thrift
+from engine.format import spec
 from engine.format.footer import Codec, ColumnChunk, Encoding, Footer, Leaf, Type, value
 from engine.format.one_column import group_rows, holds_bits, one_column_footer, read_chunk
 from engine.memory import VERIFY_BATCH_BYTES, VERIFY_BUFFER_BYTES
 from engine.model import SourceFile
 from engine.page_maps import chains_pages
 from engine.storage import Source
-from engine.verifier.footers import whole_groups
+from engine.storage.base import naming
+from engine.verifier.footers import blaming, whole_groups
+from engine.verifier.groups import Seams
 from engine.verifier.opened import footer_of, name_of, opened
 from engine.verifier.paged_file import PagedFile
-from engine.verifier.statistics import ChunkStatistics
+from engine.verifier.statistics import ChunkStatistics, is_repeated
 
 Progress = Callable[[int], None]
 
@@ -70,7 +71,8 @@ def verify_column(
 ) -> int:
     """Compare one column of the parts, in their order, with that of the sources.
 
-    Statistics of row groups that a cut passed through are recomputed on the way.
+    Statistics that do not repeat those of a source's row group are recomputed on the way, and where
+    row groups claim to be sorted by the column, their ends are compared.
 
     Args:
         sources, parts: the files, in order.
@@ -94,12 +96,12 @@ def verify_column(
         _batch_rows(left, column_index, batch_bytes),
         all(holds_bits(found) for found in chunks),
     )
-    cut = _cut_groups([footer for _, footer in left], [footer for _, footer in right])
+    checks = _checks([footer for _, footer in left], right, column_index)
     ours = (array for number, file in enumerate(sources) for array in _source_stream(file, reading))
     theirs = (
         piece
         for number, file in enumerate(parts)
-        for piece in _part_stream(file, reading, cut[number])
+        for piece in _part_stream(file, reading, checks[number])
     )
     leaf = footer_of(sources[0]).leaves[column_index]
     try:
@@ -143,19 +145,54 @@ def _check_decodable(
             )
 
 
-def _cut_groups(sources: Sequence[Footer], parts: Sequence[Footer]) -> list[set[int]]:
-    """Return, for each part, its row groups that are not a whole one of the source."""
+class _Checks(NamedTuple):
+    """What of one part is checked while its values pass by.
+
+    Attributes:
+        alone: row groups whose statistics are recomputed, each read for itself.
+        seams: where row groups meet, if they claim to be sorted by the column.
+    """
+
+    alone: set[int]
+    seams: Seams | None
+
+
+def _checks(
+    sources: Sequence[Footer], parts: Sequence[tuple[SourceFile, Footer]], column: int
+) -> list[_Checks]:
     whole = whole_groups(sources)
+    starts = sorted(row for row, _ in whole)
     found = []
-    row = 0
-    for part in parts:
-        cut = set()
+    first_row = row = 0
+    for file, part in parts:
+        leaf = part.leaves[column]
+        alone, seams = set(), set()
         for index, num_rows in enumerate(group_rows(part)):
-            if num_rows and (row, num_rows) not in whole:
-                cut.add(index)
+            place = whole.get((row, num_rows))
+            if num_rows and not _is_repeated(part, index, leaf, sources, place):
+                alone.add(index)
+            seams.add(row - first_row)
             row += num_rows
-        found.append(cut)
+        seams |= {start - first_row for start in starts if first_row < start < row}
+        where = f"{name_of(file)}: column {leaf.name}"
+        found.append(_Checks(alone, Seams.of(part, leaf, sorted(seams - {0}), where)))
+        first_row = row
     return found
+
+
+def _is_repeated(
+    part: Footer,
+    index: int,
+    leaf: Leaf,
+    sources: Sequence[Footer],
+    copied_from: tuple[int, int] | None,
+) -> bool:
+    """Whether a row group is one of a source, and its statistics say what they say there."""
+    if copied_from is None:
+        return False
+    source = sources[copied_from[0]]
+    kept = read_chunk(source, copied_from[1], leaf.index)[1]
+    return is_repeated(part, read_chunk(part, index, leaf.index)[1], source, kept, leaf)
 
 
 # -- how many rows fit a batch -----------------------------------------------------------------
@@ -166,8 +203,9 @@ def _batch_rows(files: Sequence[tuple[SourceFile, Footer]], column: int, batch_b
     row_bytes = 1.0
     for file, footer in files:
         leaf = footer.leaves[column]
-        for num_rows, chunk, value_bytes in _value_bytes(file, footer, leaf):
-            row_bytes = max(row_bytes, value_bytes * chunk.num_values / num_rows)
+        with naming(file.path):
+            for num_rows, chunk, value_bytes in _value_bytes(file, footer, leaf):
+                row_bytes = max(row_bytes, value_bytes * chunk.num_values / num_rows)
     return max(1, min(_MOST_BATCH_ROWS, int(batch_bytes / row_bytes)))
 
 
@@ -193,8 +231,9 @@ def _value_bytes(
 
 def _unencoded_bytes(chunk: ColumnChunk) -> int:
     """Bytes of a chunk's decoded values, where ``SizeStatistics`` tells them."""
-    statistics = value(chunk.meta, 16)
-    return int(value(thrift.decode(statistics)[0], 1, 0)) if statistics else 0
+    raw = value(chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS)
+    names = spec.SizeStatistics
+    return int(value(spec.read(names, raw), names.UNENCODED_BYTE_ARRAY_DATA_BYTES, 0)) if raw else 0
 
 
 def _dictionary_entry_bytes(file: SourceFile, chunks: Sequence[ColumnChunk]) -> float:
@@ -208,16 +247,17 @@ def _dictionary_entry_bytes(file: SourceFile, chunks: Sequence[ColumnChunk]) -> 
         for chunk in chunks
         if _DICTIONARIES & set(chunk.encodings)
     ]
-    largest = 0.0
+    largest, page = 0.0, spec.PageHeader
     with opened(file) as source:
         for _, place in sorted(sizes, reverse=True)[:_SAMPLED_DICTIONARIES]:
             try:
-                header, _ = thrift.decode(source.read(place.offset, min(256, place.length)))
+                header = spec.read(page, source.read(place.offset, min(256, place.length)))
             except BadStructure:  # decoding will say what is wrong with it
                 continue
-            dictionary = value(header, 7)
+            dictionary = value(header, page.DICTIONARY_PAGE_HEADER)
             if dictionary is not None:
-                largest = max(largest, value(header, 2, 0) / max(1, value(dictionary, 1, 0)))
+                entries = value(dictionary, spec.DictionaryPageHeader.NUM_VALUES)
+                largest = max(largest, value(header, page.UNCOMPRESSED_PAGE_SIZE) / max(1, entries))
     return largest
 
 
@@ -240,32 +280,35 @@ def _source_stream(file: SourceFile, reading: _Reading) -> Iterator[Any]:
             yield from _arrays(source, footer, groups, reading)
 
 
-def _part_stream(file: SourceFile, reading: _Reading, cut: set[int]) -> Iterator[_Piece]:
+def _part_stream(file: SourceFile, reading: _Reading, checks: _Checks) -> Iterator[_Piece]:
     name = name_of(file)
     footer = footer_of(file)
     leaf = footer.leaves[reading.column]
+    alone, seams = checks
     with opened(file) as source:
-        for groups in _runs(group_rows(footer), cut):
-            check = ChunkStatistics.of(footer, leaf, groups[0]) if groups[0] in cut else None
+        for groups in _runs(group_rows(footer), alone):
+            check = ChunkStatistics.of(footer, leaf, groups[0]) if groups[0] in alone else None
             with _reading_part(name, leaf.name):
                 for array in _arrays(source, footer, groups, reading):
                     if check is not None:
                         check.add(array)
+                    if seams is not None:
+                        seams.add(array)
                     yield _Piece(name, array)
             if check is not None:
                 check.finish(f"{name}: column {leaf.name}, row group {groups[0]}")
 
 
-def _runs(rows: Sequence[int], cut: set[int]) -> Iterator[list[int]]:
-    """Yield row groups to be read at once: cut ones alone, whole ones together."""
+def _runs(rows: Sequence[int], alone: set[int]) -> Iterator[list[int]]:
+    """Yield row groups to be read at once: some alone, all others together."""
     run: list[int] = []
     for index, num_rows in enumerate(rows):
-        if index in cut and run:
+        if index in alone and run:
             yield run
             run = []
         if num_rows:
             run.append(index)
-        if index in cut:
+        if index in alone:
             yield run
             run = []
     if run:
@@ -311,30 +354,42 @@ def _reading_source(name: str, column: str) -> Iterator[None]:
     import pyarrow
 
     try:
-        yield
+        with naming(name):
+            yield
     except pyarrow.ArrowNotImplementedError as error:
         raise Unsupported(
             f"{name}: pyarrow {pyarrow.__version__} cannot decode column {column}, so its values "
             f"cannot be compared ({error})"
         ) from error
-    except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise StorageFailed(f"{name}: {error.strerror}; run the same command again") from error
-        raise BadPage(f"{name}: column {column} cannot be decoded ({error})") from error
+    except _failures() as error:
+        _raise_if_storage(error, name)
+        raise BadPage(f"{name}: column {column} cannot be decoded ({_told(error)})") from error
 
 
 @contextmanager
 def _reading_part(name: str, column: str) -> Iterator[None]:
+    try:
+        with blaming(f"{name}: column {column}"):
+            yield
+    except _failures() as error:
+        _raise_if_storage(error, name)
+        raise Different(f"{name}: column {column} cannot be decoded ({_told(error)})") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What is raised for bytes that are not what they should be: Arrow's errors, and Python's."""
     import pyarrow
 
-    try:
-        yield
-    except (BadStructure, NotParquet) as error:
-        raise Different(f"{name}: column {column} cannot be read ({error})") from error
-    except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise StorageFailed(f"{name}: {error.strerror}; run the same command again") from error
-        raise Different(f"{name}: column {column} cannot be decoded ({error})") from error
+    return (pyarrow.ArrowException, OSError, ArithmeticError, LookupError, TypeError, ValueError)
+
+
+def _raise_if_storage(error: Exception, name: str) -> None:
+    if isinstance(error, OSError) and error.errno:
+        raise StorageFailed(f"{name}: {error.strerror}; run the same command again") from error
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 # -- comparison --------------------------------------------------------------------------------

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.errors import BadPage, Different, NotParquet, SourceChanged, Unsupported
+from engine.errors import (
+    BadPage,
+    Different,
+    NotParquet,
+    SourceChanged,
+    SourceError,
+    Unsupported,
+)
 from engine.format import thrift
 from engine.format.footer import Footer, Range, footer_range
-from engine.format.thrift import BINARY, I32, I64, Struct
+from engine.format.thrift import BINARY, I16, I32, I64, Struct
 from engine.memory import MIB, PeakMeter, family_bytes
 from engine.model import SourceFile
 from engine.storage import open_storage
@@ -494,6 +503,177 @@ def test_a_bound_that_says_it_is_not_exact_may_be_wide(split: Split) -> None:
     assert split.verify()
 
 
+@pytest.mark.parametrize(
+    ("field", "content", "mark", "told"),
+    [
+        (6, b"value", None, "minimum of b'value', it is b'value 0'"),
+        (6, b"value", True, "minimum of b'value', it is b'value 0'"),
+        (6, b"value", False, None),
+        (6, b"value 1", False, "minimum of b'value 1'"),
+        (5, b"value 9:", None, "maximum of b'value 9:', it is b'value 9'"),
+        (5, b"value 9:", True, "maximum of b'value 9:', it is b'value 9'"),
+        (5, b"value 9:", False, None),
+        (5, b"value 8", False, "maximum of b'value 8'"),
+    ],
+)
+def test_a_bound_of_a_cut_row_group_is_a_value_unless_marked(
+    split: Split, field: int, content: bytes, mark: bool | None, told: str | None
+) -> None:
+    split.put(1, split.slice(1), row_group_size=150, write_page_index=False)
+    set_statistic(split.parts[1], 1, field, (BINARY, content), group=1)
+    if mark is not None:
+        kind = thrift.TRUE if mark else thrift.FALSE
+        set_statistic(split.parts[1], 1, {5: 7, 6: 8}[field], (kind, mark), group=1)
+    if told is None:
+        assert split.verify()
+        return
+    with pytest.raises(Different, match=f"part-1.parquet: column text, row group 1: .*{told}"):
+        split.verify()
+
+
+@pytest.mark.parametrize("kind", ["decimal", "half", "binary"])
+def test_bounds_of_every_order_are_recomputed(tmp_path: Path, kind: str) -> None:
+    values: dict[str, pa.Array] = {
+        "decimal": pa.array(np.arange(ROWS) - 500).cast(pa.decimal128(20, 0)),
+        "half": pa.array((np.arange(ROWS) - 500).astype("f2")),
+        "binary": pa.array([bytes([i % 251, 255]) for i in range(ROWS)], pa.binary(2)),
+    }
+    split = Split(tmp_path, pa.table({"a": values[kind]}))
+    split.put(1, split.slice(1), row_group_size=150, write_page_index=False)
+    assert split.verify()
+    rows = footer_of(split.parts[1])[0].row_group(1).columns[0]
+    true = thrift.decode(rows.meta[12][1])[0][5][1]
+    set_statistic(split.parts[1], 0, 5, (BINARY, true[:-1] + bytes([true[-1] ^ 1])), group=1)
+    with pytest.raises(Different, match=r"column a, row group 1: .* maximum"):
+        split.verify()
+
+
+def rename_writer(path: Path, created_by: bytes) -> None:
+    rewrite_footer(path, lambda footer: footer.update({6: (BINARY, created_by)}))
+
+
+OLD = b"parquet-mr version 1.7.0 (build 1)"  # PARQUET-251: nobody believes its bounds of texts
+NEW = b"parquet-mr version 1.13.1 (build 2)"
+
+
+@pytest.mark.parametrize(
+    ("of_source", "of_part", "is_found"),
+    [(OLD, NEW, True), (OLD, OLD, False), (NEW, OLD, False), (NEW, NEW, False)],
+)
+def test_a_copied_row_group_whose_bounds_the_part_makes_readers_believe(
+    split: Split, of_source: bytes, of_part: bytes, is_found: bool
+) -> None:
+    split.put(0, split.slice(0), write_page_index=False)
+    for path, created_by in ((split.source, of_source), (split.parts[0], of_part)):
+        set_statistic(path, 1, 6, (BINARY, b"value 9"), group=1)
+        rename_writer(path, created_by)
+    files = [described(split.source)], [described(path) for path in split.parts]
+    if not is_found:
+        assert verify_column(*files, 1) == ROWS
+        return
+    with pytest.raises(Different, match=r"part-0.parquet: column text, row group 1: .* minimum"):
+        verify_column(*files, 1)
+
+
+# -- row groups side by side -------------------------------------------------------------------
+
+
+def in_group(path: Path, group: int, change: Callable[[Struct], None]) -> None:
+    rewrite_footer(path, lambda footer: change(footer[4][1].items[group]))
+
+
+@pytest.mark.parametrize("field", [1, 2, 5, 6])
+def test_bounds_in_some_row_groups_only(split: Split, field: int) -> None:
+    split.put(0, split.slice(0), write_page_index=False)
+    rewrite_chunk(split.parts[0], 0, lambda chunk: chunk[3][1][12][1].pop(field), group=1)
+    with pytest.raises(Different, match=r"part-0.parquet: column id, row group 1: bounds \(m"):
+        split.verify()
+
+
+def test_row_groups_of_nulls_need_no_bounds(tmp_path: Path) -> None:
+    numbers = pa.array([None if 100 <= i < 200 else i for i in range(ROWS)])
+    assert Split(tmp_path, pa.table({"a": numbers})).verify()
+
+
+@pytest.mark.parametrize("ordinal", [None, 7])
+def test_ordinals_of_some_row_groups_only(split: Split, ordinal: int | None) -> None:
+    path = split.parts[0]
+    for group in range(3):
+        in_group(path, group, lambda found, group=group: found.update({7: (I16, group)}))
+    assert split.verify()
+    in_group(path, 1, lambda found: found.pop(7))
+    if ordinal is not None:
+        in_group(path, 1, lambda found: found.update({7: (I16, ordinal)}))
+    with pytest.raises(Different, match=r"part-0.parquet: row group 1 does not have its ordinal"):
+        split.verify()
+
+
+def test_offset_indexes_of_some_chunks_only(split: Split) -> None:
+    def drop(chunk: Struct) -> None:
+        for field in (4, 5, 6, 7):
+            del chunk[field]
+
+    rewrite_chunk(split.parts[0], 2, drop, group=1)
+    told = r"part-0.parquet: column unique, row group 1: no offset index"
+    with pytest.raises(Different, match=told):
+        split.verify()
+
+
+def sorted_split(folder: Path, numbers: Sequence[Any], **sorting: bool) -> Split:
+    columns = [pq.SortingColumn(0, **sorting)]
+    data = pa.table({"a": pa.array(numbers, pa.float64())})
+    return Split(folder, data, sorting_columns=columns)
+
+
+def test_sorting_columns_of_some_row_groups_only(tmp_path: Path) -> None:
+    split = sorted_split(tmp_path, range(ROWS))
+    assert split.verify()
+    in_group(split.parts[0], 1, lambda found: found.pop(4))
+    with pytest.raises(Different, match=r"part-0.parquet: row group 1 claims other sorting"):
+        split.verify()
+
+
+NUMBERS = [*range(-500, ROWS - 500)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sorting", "row"),
+    [
+        (NUMBERS, {}, None),
+        (NUMBERS[::-1], {"descending": True}, None),
+        ([*NUMBERS[:-200], *[None] * 200], {}, None),
+        ([*[None] * 200, *NUMBERS[200:]], {"nulls_first": True}, None),
+        (NUMBERS, {"descending": True}, 100),
+        ([*NUMBERS[:200], *NUMBERS[:100], *NUMBERS[300:]], {}, 200),
+        ([*[None] * 200, *NUMBERS[200:]], {}, 200),
+        ([*NUMBERS[:200], *[None] * 800], {"nulls_first": True}, 200),
+    ],
+)
+@pytest.mark.parametrize("rows_at_once", [1 << 16, 7])
+def test_row_groups_that_do_not_follow_in_their_order(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    numbers: Sequence[Any],
+    sorting: dict[str, bool],
+    row: int | None,
+    rows_at_once: int,
+) -> None:
+    monkeypatch.setattr("engine.verifier.values._MOST_BATCH_ROWS", rows_at_once)
+    split = sorted_split(tmp_path, numbers, **sorting)
+    if row is None:
+        assert split.verify()
+        return
+    with pytest.raises(Different, match=f"part-0.parquet: column a: .* at row {row} of the part"):
+        split.verify()
+
+
+def test_a_row_group_put_together_of_two_that_do_not_follow_each_other(tmp_path: Path) -> None:
+    split = sorted_split(tmp_path, [*NUMBERS[:200], *NUMBERS[:100], *NUMBERS[300:]])
+    split.put(0, split.slice(0), row_group_size=ROWS)
+    with pytest.raises(Different, match=r"column a: .* at row 200 of the part"):
+        split.verify()
+
+
 def test_absent_statistics_are_not_wrong(split: Split) -> None:
     for index in range(3):
         split.put(index, split.slice(index), write_statistics=False)
@@ -536,7 +716,7 @@ def _meta(field: int, step: int) -> Callable[[Struct], None]:
     ("change", "told"),
     [
         (_meta(9, 1 << 40), "lie outside|behind the chunk"),
-        (_meta(11, -4), "ends at byte"),
+        (_meta(11, -4), "uses a dictionary, there is none"),
         (_meta(11, 1), "no page"),
         (_meta(7, 1 << 40), "lie outside"),
         (_meta(7, -5), "outside the chunk"),
@@ -586,11 +766,15 @@ def _location(page: int, field: int, step: int) -> Callable[[Struct], None]:
     ("change", "told"),
     [
         (_location(0, 3, 1), "begin at row 0"),
-        (_location(1, 1, 1), "outside the chunk|takes"),
-        (_location(0, 2, -1), "takes"),
+        (_location(1, 1, 1), "a data page stands at byte"),
+        (_location(0, 2, -1), "a data page stands at byte"),
         (_location(1, 3, 5000), "do not ascend"),
+        (_location(1, 3, -10), "do not ascend"),
+        (_location(-1, 3, 1), "rows, the offset index says"),
+        (_location(1, 3, 1), "holds 10 rows, the offset index says 11"),
+        (lambda index: index.update({1: (I64, 1)}), r"cannot be read \(OffsetIndex.page_locations"),
         (_location(1, 1, 1 << 40), "outside the chunk"),
-        (_location(0, 1, -4), "outside the chunk"),
+        (_location(0, 1, -4), "a data page stands at byte"),
         (lambda index: index[1][1].items.clear(), "begin at row 0"),
         (lambda index: index[1][1].items.pop(), "ends at byte"),
         (lambda index: index[1][1].items.pop(0), "begin at row 0"),
@@ -616,6 +800,7 @@ def test_damaged_offset_index(tmp_path: Path, change: Callable[[Struct], None], 
         (lambda index: index[3][1].items.pop(), "maxima"),
         (lambda index: index[5][1].items.pop(), "null counts"),
         (lambda index: index[5][1].items.__setitem__(0, 1), "1 nulls by page, 0 in the chunk"),
+        (lambda index: index.update({2: (I64, 1)}), r"cannot be read \(ColumnIndex.min_values"),
     ],
 )
 def test_damaged_column_index(split: Split, change: Callable[[Struct], None], told: str) -> None:
@@ -645,6 +830,43 @@ def test_a_part_with_a_damaged_page(tmp_path: Path) -> None:
     split.parts[1].write_bytes(data)
     with pytest.raises(Different, match=r"part-1.parquet: column unique cannot be decoded"):
         split.verify()
+
+
+# -- anything damaged --------------------------------------------------------------------------
+
+
+def _mutated(data: bytes, random: Random) -> bytes:
+    """Change some bytes, most of them in the footer."""
+    new = bytearray(data)
+    footer = footer_range(data, len(data)).offset
+    for _ in range(random.choice([1, 1, 2, 4])):
+        first = footer if random.random() < 0.7 else 0
+        at = random.randrange(first, len(new))
+        new[at] = random.choice([new[at] ^ 1 << random.randrange(8), random.randrange(256)])
+    return bytes(new)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_damaged_part_is_different_and_a_damaged_source_is_to_blame(
+    tmp_path: Path, seed: int
+) -> None:
+    random = Random(seed)
+    split = Split(tmp_path, table().select(["id", "text", "nest"]), row_group_size=350)
+    found: Counter[str] = Counter()
+    for path, allowed in (
+        (split.parts[1], (Different,)),
+        (split.source, (Different, SourceError)),
+    ):
+        good = path.read_bytes()
+        for _ in range(25):
+            path.write_bytes(_mutated(good, random))
+            try:
+                split.verify(workers=1)
+            except allowed:
+                found[path.name] += 1
+        path.write_bytes(good)
+    assert len(found) == 2
+    assert min(found.values()) >= 12
 
 
 # -- the source --------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from engine.format import thrift
+from engine.format.footer import footer_range
 from tests.sources import make_table
 from tests.witness import (
     CannotRead,
@@ -223,6 +225,29 @@ def test_wrong_statistics_are_found_in_the_footer(tmp_path: Path) -> None:
     [words] = wrong_statistics(_lying(tmp_path / "lie"))
     assert "5000..5999, really 10000..10999" in words
     assert wrong_statistics(_honest(tmp_path / "honest")) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_marked", "is_found"),
+    [(pa.string(), False, False), (pa.string(), True, True), (pa.binary(5), False, True)],
+)
+def test_bounds_that_only_enclose_the_values(
+    kind: pa.DataType, is_marked: bool, is_found: bool, tmp_path: Path
+) -> None:
+    """A wide bound passes only of strings, and only if it does not call itself exact."""
+    path = tmp_path / "wide"
+    words = [b"b%04d" % number for number in range(1_000)]
+    pq.write_table(pa.table({"a": pa.array(words, pa.binary()).cast(kind)}), path)
+    assert wrong_statistics(str(path)) == []
+    data = path.read_bytes()
+    end = footer_range(data, len(data)).offset
+    footer = thrift.decode(data[end:])[0]
+    facts = footer[4][1].items[0][1][1].items[0][3][1][12][1]
+    facts[5] = (thrift.BINARY, b"c0000")
+    facts[7] = (thrift.TRUE, True) if is_marked else (thrift.FALSE, False)
+    new = thrift.encode(footer)
+    path.write_bytes(data[:end] + new + len(new).to_bytes(4, "little") + b"PAR1")
+    assert bool(wrong_statistics(str(path))) == is_found
 
 
 @pytest.mark.parametrize("name", ["duckdb", "datafusion", "spark-vectorized"])
