@@ -78,7 +78,7 @@ def recode_chunk(piece: Piece, column: int, out: ChunkOut, *, recoding: Recoding
         uncompressed_bytes=uncompressed_bytes,
         first_data_page=first_data_page,
         has_dictionary=has_dictionary,
-        encodings=list(dict.fromkeys([*chunk.encodings, *(encoding for _, encoding in used)])),
+        encodings=_listed(chunk, used),
         encoding_stats=[(kind, encoding, count) for (kind, encoding), count in used.items()],
         statistics=value(chunk.meta, spec.ColumnMetaData.STATISTICS),
         pages=locations if is_indexed else None,
@@ -86,6 +86,12 @@ def recode_chunk(piece: Piece, column: int, out: ChunkOut, *, recoding: Recoding
         page_value_bytes=None if value_sizes is None else list(value_sizes),
         size_statistics=value(chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS),
     )
+
+
+def _listed(chunk: ColumnChunk, used: Counter[tuple[int, int]]) -> list[int]:
+    """Return the encodings that the source lists, with those of data pages that it left out."""
+    data = (encoding for kind, encoding in used if kind != PageType.DICTIONARY)
+    return list(dict.fromkeys([*chunk.encodings, *data]))
 
 
 def _column_index(

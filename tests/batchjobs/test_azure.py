@@ -88,10 +88,12 @@ def test_files_are_split_by_tasks_and_only_what_failed_is_done_again(fake, place
 
 
 def test_a_wrong_key_and_a_source_that_is_not_there_are_told(fake, place, monkeypatch):
-    _, url = place
+    client, url = place
     none = run("batch", "submit", f"{url}/none", "--dest", f"{url}/out", "--pool", "nodes")
     assert (none.code, "call.no-source" in none.err) == (2, True)
-    same = run("batch", "submit", f"{url}/in", f"{url}/in/*", "--dest", url, "--pool", "nodes")
+    good = client.download_blob("in/c.parquet").readall()
+    client.upload_blob("other/c.parquet", good, overwrite=True)
+    same = run("batch", "submit", f"{url}/in", f"{url}/other", "--dest", url, "--pool", "nodes")
     assert (same.code, "would both go to" in same.err) == (2, True)
     wrong = "d3Jvbmc="
     monkeypatch.setenv("AZURE_BATCH_ACCESS_KEY", wrong)

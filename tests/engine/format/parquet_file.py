@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from engine.format import footer
 from engine.format.codecs import decompress
-from engine.format.footer import ColumnChunk, Footer, Leaf
+from engine.format.created_by import SHORT_CHUNKS, has
+from engine.format.footer import ColumnChunk, Footer, Leaf, Range
 from engine.format.page_index import OffsetIndex
 from engine.format.page_map import PageMap, map_from_index, run_walk, walk_pages
 from engine.format.pages import PageHeader, PageType, read_page_header
@@ -48,7 +49,10 @@ class ParquetFile:
 
     def walked(self, leaf: Leaf, chunk: ColumnChunk, num_rows: int, **options: Any) -> PageMap:
         flat = leaf.max_repetition == 0
-        walk = walk_pages(chunk.range, chunk.num_values, num_rows, is_flat=flat, **options)
+        place = chunk.range
+        if has(self.footer.created_by, SHORT_CHUNKS):
+            place = Range(place.offset, len(self.data) - place.offset)
+        walk = walk_pages(place, chunk.num_values, num_rows, is_flat=flat, **options)
         return run_walk(walk, self.read)
 
     def indexed(self, leaf: Leaf, chunk: ColumnChunk, num_rows: int) -> PageMap:

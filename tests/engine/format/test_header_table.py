@@ -10,7 +10,8 @@ from engine.format import thrift
 from engine.format.header_table import NO_HEADER, UNKNOWN, read_header_table
 from engine.format.pages import read_page_header
 from engine.format.thrift import BINARY, I32, I64, STRUCT
-from tests.engine.format.parquet_file import ParquetFile, shared_files
+from tests.engine.format.parquet_file import ParquetFile
+from tests.shared import each_shared_file
 from tests.sources import SOURCES
 
 WRITERS = [name for name in SOURCES if not name.startswith("spark")]
@@ -68,7 +69,7 @@ def test_headers_of_every_writer_are_read_together(name, source_file):
         assert read_page_header(data[offset:]).header_bytes > 64
 
 
-@pytest.mark.parametrize("path", shared_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", each_shared_file())
 def test_third_party_headers(path):
     data = path.read_bytes()
     with suppress(Encrypted):

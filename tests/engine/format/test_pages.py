@@ -224,13 +224,19 @@ def test_row_starts_must_add_up():
 @pytest.mark.parametrize(
     ("locations", "why"),
     [
-        ([(3, 5, 0)], "expected"),
-        ([(10, 5, 0), (12, 5, 1)], "expected"),
+        ([], "no page"),
+        ([(3, 97, 0)], "before the chunk"),
+        ([(10, 5, 0), (12, 88, 1)], "expected"),
+        ([(10, 5, 0), (16, 84, 1)], "expected"),  # a gap
         ([(10, 5, 0), (15, 86, 1)], "ends at"),
-        ([(10, 5, 1)], "row 0"),
-        ([(10, 5, 0), (15, 5, 101)], "ascend"),
-        ([(10, 5, 0), (15, 5, 7), (20, 5, 6)], "ascend"),
+        ([(10, 5, 0), (15, 80, 1)], "ends at"),
+        ([(10, 90, 1)], "from 0"),
+        ([(10, 5, 0), (15, 85, 101)], "ascend"),
+        ([(10, 5, 0), (15, 85, 100)], "ascend"),
+        ([(10, 5, 0), (15, 5, 7), (20, 80, 6)], "ascend"),
+        ([(10, 5, 0), (15, 5, 7), (20, 80, 7)], "ascend"),
         ([(10, 0, 0)], "expected"),
+        ([(1 << 63, 5, 0)], "64 bits"),
     ],
 )
 def test_a_stale_offset_index_is_refused(locations, why):

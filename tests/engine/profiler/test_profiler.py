@@ -83,12 +83,13 @@ def test_figures_are_those_of_duckdb(name: str, source_file: Files) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_is_read_quickly_is_what_is_read_with_care(name: str, source_file: Files) -> None:
     footer = opened(source_file(name)).footer
-    careful = _Reader(footer)
+    num_columns = len(footer.leaves)
+    careful = _Reader(footer, num_columns)
     for index in range(footer.num_row_groups):
         careful._groups.append(careful._carefully(footer.row_group(index)))
     assert same(read_chunk_table(footer), careful.table())
     if "fastparquet" not in name:  # its structures have other fields
-        _Reader(footer)._quickly(footer.row_group_data(0))
+        _Reader(footer, num_columns)._quickly(footer.row_group_data(0))
 
 
 def same(one: ChunkTable, other: ChunkTable) -> bool:

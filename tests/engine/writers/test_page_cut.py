@@ -29,9 +29,8 @@ from tests.witness import wrong_statistics
 # Arrow itself cannot read these: a map without keys, and too many bytes in a nested column.
 MOST_PARTS = 60
 REFUSED = {
-    "encrypt_columns_and_footer.parquet.encrypted": "source.encrypted",
-    "encrypt_columns_plaintext_footer.parquet.encrypted": "source.encrypted",
     "datapage_v1-corrupt-checksum.parquet": "source.damaged-page",
+    "rle-dict-uncompressed-corrupt-checksum.parquet": "source.damaged-page",
 }
 UNREADABLE = {"incorrect_map_schema.parquet", "large_string_map.brotli.parquet"}
 
@@ -336,7 +335,9 @@ def test_third_party_files_are_split_without_loss_or_refused(path, tmp_path):
             if path.name not in UNREADABLE:
                 _compare_by_arrow(path, destination)
         needs_much = path.name == "large_string_map.brotli.parquet" and kind == "space.memory"
-        assert needs_much or kind == REFUSED.get(path.name, ""), kind  # pages of 2 GiB
+        is_encrypted = path.suffix == ".encrypted"
+        expected = "source.encrypted" if is_encrypted else REFUSED.get(path.name, "")
+        assert needs_much or kind == expected, kind  # pages of 2 GiB
 
 
 @pytest.mark.parametrize("path", each_shared_file("bad_data/*"))
@@ -355,4 +356,6 @@ def _compare_by_arrow(source: Path, destination: str) -> None:
     parts = [pq.ParquetFile(path).read() for path in sorted(Path(destination).glob("*.parquet"))]
     whole, expected = pa.concat_tables(parts), pq.ParquetFile(source).read()
     assert whole.schema == expected.schema
+    if whole.equals(expected):  # Python's dates do not reach as far as Arrow's
+        return
     assert repr(whole.to_pydict()) == repr(expected.to_pydict())
