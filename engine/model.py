@@ -137,7 +137,7 @@ class SplitPlan:
 
     ``plan_id`` is a hash of the sources' identity and of every setting that shapes the parts.
     ``lost`` lists what of the source's metadata the parts cannot keep, with the reason.
-    ``footers_memory_bytes`` is what footers take in the process that plans and hands parts over.
+    ``planning_memory_bytes`` is what footers, and looks into pages, take in the process that plans.
     ``revision`` counts the plans before this one, of the same id: each had a part that came out
     over the target. ``failed`` has the first such part of each; this plan starts from their sizes.
     ``growth`` says by how much the parts are larger than the sources, and why; empty if by little.
@@ -151,7 +151,7 @@ class SplitPlan:
     num_rows: int
     parts: tuple[PartPlan, ...]
     lost: tuple[str, ...] = ()
-    footers_memory_bytes: int = 0
+    planning_memory_bytes: int = 0
     revision: int = 0
     failed: tuple[Measured, ...] = ()
     growth: str = ""

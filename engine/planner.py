@@ -78,7 +78,7 @@ def make_plan(
         num_rows=layout.num_rows,
         parts=tuple(parts),
         lost=layout.lost,
-        footers_memory_bytes=memory.footers_bytes(
+        planning_memory_bytes=memory.footers_bytes(
             footer_bytes=layout.footer_bytes, num_chunks=min(layout.num_chunks, CACHED_CHUNKS)
         ),
         revision=len(failed),

@@ -126,6 +126,8 @@ def _plan(
         with naming(files[group.file].path):
             return read_curve(open_file(files[group.file]), group, sizes)
 
+    looks_bytes = [0]
+
     def inside_of(
         position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
     ) -> Inside | None:
@@ -135,7 +137,8 @@ def _plan(
         file = open_file(files[group.file])
         place = file, group.index, file.footer.leaves[column], page
         with naming(files[group.file].path):
-            _check_can_look(seen_bytes(*place), settings, budget, place[2].name)
+            looks_bytes.append(seen_bytes(*place))
+            _check_can_look(looks_bytes[-1], settings, budget, place[2].name)
             return look_inside(
                 *place, recoding=settings.recoding, num_bytes=num_bytes, step_bytes=step_bytes
             )
@@ -143,7 +146,7 @@ def _plan(
     def memory_of(part: PartPlan) -> int:
         return part_memory_bytes(part, [open_file(file) for file in files], settings.recoding)
 
-    return make_plan(
+    plan = make_plan(
         layout,
         settings,
         version=__version__,
@@ -153,6 +156,8 @@ def _plan(
         failed=failed,
         source_bytes=source_bytes,
     )
+    # What a look took is kept by the allocator while parts are written.
+    return replace(plan, planning_memory_bytes=plan.planning_memory_bytes + max(looks_bytes))
 
 
 def _check_can_look(
@@ -430,7 +435,7 @@ def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> t
     """Return what this process takes before any part, and what a worker process does."""
     arrow = not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
     base_bytes = memory.process_base_bytes(arrow=arrow, dask=True) + store_bytes
-    base_bytes += plan.footers_memory_bytes
+    base_bytes += plan.planning_memory_bytes
     worker_bytes = 0 if _takes_threads(plan) else memory.FURTHER_PROCESS_BYTES + store_bytes
     return base_bytes, worker_bytes
 
