@@ -29,6 +29,7 @@ _DASK_PROCESS_BYTES = 76 * MIB  # and Dask: 62
 _ARROW_PROCESS_BYTES = 142 * MIB  # and pyarrow, with what it keeps after its first work: 118
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
 FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80
+TRIED_PAGES_BYTES = 20 * MIB  # what stays of pages that a plan has tried to make: 16
 _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
 _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
 _DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects

@@ -156,8 +156,10 @@ def _plan(
         failed=failed,
         source_bytes=source_bytes,
     )
-    # What a look took is kept by the allocator while parts are written.
-    return replace(plan, planning_memory_bytes=plan.planning_memory_bytes + max(looks_bytes))
+    # What looks and samples took is kept by the allocator while parts are written.
+    tries = settings.regroups or not settings.recoding.is_nothing
+    kept_bytes = max(looks_bytes) + (memory.TRIED_PAGES_BYTES if tries else 0)
+    return replace(plan, planning_memory_bytes=plan.planning_memory_bytes + kept_bytes)
 
 
 def _check_can_look(
