@@ -76,8 +76,12 @@ class OpenFile:
         return group
 
     def _true_row_group(self, index: int) -> RowGroup:
-        """Decode a row group; chunks that their writer counted too short get their true length."""
+        """Decode a row group without indexes that lie nowhere.
+
+        Chunks that their writer counted too short get their true length.
+        """
         group = self.footer.row_group(index)
+        _drop_lost_indexes(group, self.footer_offset)
         if not has(self.footer.created_by, SHORT_CHUNKS):
             return group
         for leaf, chunk in zip(self.footer.leaves, group.columns, strict=True):
@@ -375,14 +379,28 @@ def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> int:
                 f"column {leaf.name} of row group {index} lies at bytes {where.offset} to "
                 f"{where.end}, outside the file's data (4 to {end})"
             )
-        for place in (chunk.offset_index, chunk.column_index):
-            if place is not None and not _inside(place, end):
-                raise BadStructure(
-                    f"a page index of column {leaf.name}, row group {index}, lies outside the file"
-                )
-        place = bloom_filter_range(file, chunk)
+        try:
+            place = bloom_filter_range(file, chunk)
+        except BadStructure as error:
+            raise BadStructure(f"column {leaf.name} of row group {index}: {error}") from error
         filter_bytes += place.length if place else 0
     return filter_bytes
+
+
+_INDEX_PLACES = (
+    (spec.ColumnChunk.OFFSET_INDEX_OFFSET, spec.ColumnChunk.OFFSET_INDEX_LENGTH),
+    (spec.ColumnChunk.COLUMN_INDEX_OFFSET, spec.ColumnChunk.COLUMN_INDEX_LENGTH),
+)
+
+
+def _drop_lost_indexes(group: RowGroup, end: int) -> None:
+    """Take from chunks the page indexes that lie outside the data: the file is read without."""
+    for chunk in group.columns:
+        places = (chunk.offset_index, chunk.column_index)
+        for place, fields in zip(places, _INDEX_PLACES, strict=True):
+            if place is not None and not _inside(place, end):
+                for field in fields:
+                    del chunk.struct[field]
 
 
 def _inside(place: Range, end: int) -> bool:

@@ -245,6 +245,14 @@ class ColumnChunk:
         return Range(start, self.compressed_bytes)
 
     @property
+    def null_count(self) -> int | None:
+        """Nulls by the chunk's statistics, None if these do not say. Raises BadStructure."""
+        raw = value(self.meta, ColumnMetaData.STATISTICS)
+        if raw is None:
+            return None
+        return value(spec.read(spec.Statistics, raw), spec.Statistics.NULL_COUNT)  # type: ignore[no-any-return]
+
+    @property
     def offset_index(self) -> Range | None:
         """Where the offset index lies."""
         chunk = spec.ColumnChunk

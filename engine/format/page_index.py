@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from engine.errors import BadStructure
 from engine.format import spec, thrift
-from engine.format.footer import value, with_fields
+from engine.format.footer import Leaf, value, with_fields
 from engine.format.thrift import FALSE, LIST, STRUCT, TRUE, Struct
 
 UNORDERED, ASCENDING, DESCENDING = range(3)
@@ -121,6 +121,8 @@ def _canonical_offset_index(data: bytes) -> tuple[list[PageLocation], Struct] | 
                     pos += 1
                     number |= (byte & 127) << shift
                     shift += 7
+                if number >> 64:
+                    return None
                 numbers.append((number >> 1) ^ -(number & 1))
             if data[pos] != _STOP:
                 return None
@@ -141,7 +143,10 @@ def _any_offset_index(data: bytes) -> tuple[list[PageLocation], Struct]:
     place = spec.PageLocation
     entries = struct[spec.OffsetIndex.PAGE_LOCATIONS][1].items
     fields = (place.OFFSET, place.COMPRESSED_PAGE_SIZE, place.FIRST_ROW_INDEX)
-    return [PageLocation(*(entry[field][1] for field in fields)) for entry in entries], struct
+    locations = [PageLocation(*(entry[field][1] for field in fields)) for entry in entries]
+    if any(not -1 << 63 <= number < 1 << 63 for place in locations for number in place):
+        raise BadStructure("the offset index has a number of more than 64 bits")
+    return locations, struct
 
 
 class PageEntry(NamedTuple):
@@ -223,6 +228,31 @@ class ColumnIndex:
         for histograms in (self.repetition_histograms, self.definition_histograms):
             if histograms and (pages == 0 or len(histograms) % pages):
                 raise BadStructure("the column index's histograms do not fit its pages")
+
+    def check_fits(self, leaf: Leaf, num_pages: int, null_count: int | None) -> None:
+        """Check that this is the index of a chunk, as far as can be told without its pages.
+
+        Args:
+            leaf: the column.
+            num_pages: data pages of the chunk.
+            null_count: nulls of the chunk, None if that is not known.
+
+        Raises:
+            BadStructure: it has other pages, other levels or other nulls.
+        """
+        if self.num_pages != num_pages:
+            raise BadStructure(f"a column index of {self.num_pages} pages, there are {num_pages}")
+        for histograms, highest in (
+            (self.repetition_histograms, leaf.max_repetition),
+            (self.definition_histograms, leaf.max_definition),
+        ):
+            if histograms and len(histograms) != num_pages * (highest + 1):
+                raise BadStructure("the column index's histograms are of other levels")
+        counts = self.null_counts
+        if counts is not None and (min(counts, default=0) < 0 or max(counts, default=0) >> 63):
+            raise BadStructure("the column index has a count below 0, or of more than 64 bits")
+        if None not in (counts, null_count) and sum(counts or ()) != null_count:
+            raise BadStructure(f"{sum(counts or ())} nulls by the column index, not {null_count}")
 
     def encode(self) -> bytes:
         """Return the structure's bytes."""

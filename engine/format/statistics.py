@@ -42,7 +42,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.errors import BadStructure
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import Leaf, Type, value
 from engine.format.page_index import ASCENDING, DESCENDING, UNORDERED, ColumnIndex, PageEntry
 from engine.format.thrift import BINARY, I64, TRUE, Struct
@@ -314,6 +314,30 @@ def bounds_of_pages(
         exact = high == value(chunk, 5) and _is_only(index, start, stop, high, order, 1)
         merged = replace(merged, is_max_exact=exact)
     return merged
+
+
+def may_be_index_of(index: ColumnIndex, chunk: Struct | None, *, leaf: Leaf, order: Order) -> bool:
+    """Whether bounds of pages agree with the chunk's ``Statistics``; what says nothing agrees.
+
+    Of numbers the least bound of pages is the chunk's. Bytes may be shortened in either place: then
+    one least bound begins as the other, and of greatest ones only those called exact say something.
+    """
+    names = spec.Statistics
+    found = _bounds_of_whole(index, 0, index.num_pages, leaf, order, Evidence(0))
+    if chunk is None or found.min is None or found.max is None:
+        return True
+    low, high = value(chunk, names.MIN_VALUE), value(chunk, names.MAX_VALUE)
+    if low is None or high is None or not _fit([low, high], leaf):
+        return True
+    if order.is_nan(low) or order.is_nan(high):
+        return True
+    if leaf.physical not in (Type.BYTE_ARRAY, Type.FIXED_LEN_BYTE_ARRAY):
+        pairs = ((low, found.min), (high, found.max))
+        return all(order.key(own) == order.key(its) for own, its in pairs)
+    if order is not Order.BYTES:
+        return True
+    is_above = value(chunk, names.IS_MAX_VALUE_EXACT) is True and high > found.max
+    return not is_above and (low.startswith(found.min) or found.min.startswith(low))
 
 
 def bounds_of_page(

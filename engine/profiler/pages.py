@@ -96,7 +96,7 @@ def _read(file: OpenFile, table: ChunkTable, starts: Numbers, groups: slice) -> 
     end = file.footer_offset
     places = [
         # One that cannot be there is as good as none.
-        Range(offset, length) if offset > 0 and offset + length <= end else Range(0, 0)
+        Range(offset, length) if offset > 0 < length and offset + length <= end else Range(0, 0)
         for offset, length in zip(offsets, lengths, strict=True)
     ]
     return read_page_table(

@@ -154,6 +154,7 @@ class _Part:
         self.is_flat = np.tile(is_flat, len(table.num_rows))
         self.offset_indexes = self._indexes(table.offset_index_offsets, table.offset_index_bytes)
         self.column_indexes = self._indexes(table.column_index_offsets, table.column_index_bytes)
+        self.places = read_page_table(self.offset_indexes, self.starts, self.lengths, self.num_rows)
         self.is_readable = written.sink.read_back([], 1) is not None
 
     def _indexes(self, offsets: Numbers, lengths: Numbers) -> list[bytes]:
@@ -208,13 +209,20 @@ class _Part:
         self._fail(inside & (self.lengths > 0), "lies in another chunk")
 
     def check_indexes(self) -> Flags:
-        """Check that column indexes have the pages of offset indexes; return whose do not."""
-        lying = np.zeros(self.num_chunks, bool)
+        """Check that offset indexes tile their chunks, and column indexes have as many pages.
+
+        Returns which do not.
+        """
+        has_index = np.array([len(data) > 0 for data in self.offset_indexes], bool)
+        lying: Flags = has_index & (self.places.counts == 0) & (self.num_values > 0)
+        if not self.is_readable:  # else the pages themselves tell more
+            self._fail(lying & self.is_made, "has an offset index of other pages than there are")
         for at, data in enumerate(self.column_indexes):
             places = self.offset_indexes[at]
             if data and places and _num_listed(data) != _num_listed(places):
                 lying[at] = True
-        self._fail(lying & self.is_made, "has a column index of other pages than its offset index")
+        others = lying & self.is_made & (self.places.counts > 0)
+        self._fail(others, "has a column index of other pages than its offset index")
         return lying
 
     # -- pages -----------------------------------------------------------------------------------
@@ -239,7 +247,7 @@ class _Part:
 
     def _indexed_pages(self) -> tuple[_Pages, Flags]:
         """Return the pages that offset indexes list, of chunks where headers prove them."""
-        places = read_page_table(self.offset_indexes, self.starts, self.lengths, self.num_rows)
+        places = self.places
         chunks, offsets, sizes, rows = _with_dictionaries(places, self.starts)
         headers = self._headers(offsets)
         is_first = rows < 0  # the page in front of the first one listed
@@ -252,6 +260,8 @@ class _Part:
         ends = np.bincount(chunks, sizes, self.num_chunks).astype(np.int64) + self.starts
         is_proved = (places.counts > 0) & (ends == self.ends)
         is_proved[chunks[bad]] = False
+        told = np.bincount(chunks, counts, self.num_chunks).astype(np.int64)
+        is_proved[chunks[is_known & ~is_first & (told != self.num_rows)[chunks]]] = False
         kept = is_proved[chunks]
         return _Pages(chunks[kept], offsets[kept], headers.chosen(kept)), is_proved
 

@@ -13,17 +13,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from engine.errors import BadStructure
-from engine.format import spec, thrift
+from engine.format import spec
 from engine.format.footer import ColumnChunk, value
 from engine.format.page_index import PageLocation
-from engine.format.page_map import PageMap
 from engine.format.pages import PageType
-from engine.layout import OpenFile
 from engine.model import Recoding
 from engine.page_maps import at_page, page_maps, read_pages
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.writers.new_page import recompressed_page
-from engine.writers.source_chunk import index_bytes, value_bytes
+from engine.writers.source_chunk import column_index_of, value_bytes
 
 
 def only_recodes(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bool:
@@ -71,6 +69,7 @@ def recode_chunk(piece: Piece, column: int, out: ChunkOut, *, recoding: Recoding
         uncompressed_bytes += page.uncompressed_bytes
         out.write(page.head, page.body)
     is_indexed = chunk.offset_index is not None and not pages.begins_inside_row
+    index = column_index_of(file, row_group, leaf, pages.num_pages)
     value_sizes = value_bytes(file, row_group, leaf, pages.num_pages)
     return NewChunk(
         codec=codec,
@@ -82,7 +81,7 @@ def recode_chunk(piece: Piece, column: int, out: ChunkOut, *, recoding: Recoding
         encoding_stats=[(kind, encoding, count) for (kind, encoding), count in used.items()],
         statistics=value(chunk.meta, spec.ColumnMetaData.STATISTICS),
         pages=locations if is_indexed else None,
-        column_index=_column_index(file, row_group, chunk, pages) if is_indexed else None,
+        column_index=index.encode() if index and is_indexed else None,
         page_value_bytes=None if value_sizes is None else list(value_sizes),
         size_statistics=value(chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS),
     )
@@ -92,17 +91,3 @@ def _listed(chunk: ColumnChunk, used: Counter[tuple[int, int]]) -> list[int]:
     """Return the encodings that the source lists, with those of data pages that it left out."""
     data = (encoding for kind, encoding in used if kind != PageType.DICTIONARY)
     return list(dict.fromkeys([*chunk.encodings, *data]))
-
-
-def _column_index(
-    file: OpenFile, row_group: int, chunk: ColumnChunk, pages: PageMap
-) -> bytes | None:
-    """Return the source's column index, if it is one of so many pages."""
-    if chunk.column_index is None:
-        return None
-    try:
-        data = index_bytes(file, row_group, chunk.column_index)
-        num_pages = thrift.read_list_header(data, 1)[1]  # behind the head of its first field
-    except (BadStructure, IndexError):
-        return None
-    return data if num_pages == pages.num_pages else None

@@ -267,13 +267,17 @@ class _Written:
         """Return how many pages there are of each kind, as :class:`NewChunk` has it."""
         num_by_dictionary = int(self.made.num_dictionary_pages[0, column])
         num_others = int(self.made.num_pages[0, column]) - num_by_dictionary
+        indices = [encoding for encoding in encodings if encoding in DICTIONARY_ENCODINGS]
+        # The list names levels and the dictionary as well; what is left of it are values.
+        others = [e for e in encodings if e not in DICTIONARY_ENCODINGS and e != Encoding.RLE]
+        if self.made.dictionary_offsets[0, column] and len(others) > 1:
+            others.remove(Encoding.PLAIN)
         found = []
         if self.made.dictionary_offsets[0, column]:
             found.append((int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
-        for encoding in encodings:
-            number = num_by_dictionary if encoding in DICTIONARY_ENCODINGS else num_others
-            if number and encoding != Encoding.RLE:
-                found.append((int(page_type), int(encoding), number))
+        for known, number in ((indices, num_by_dictionary), (others, num_others)):
+            if number:
+                found.append((int(page_type), int(known[0] if known else Encoding.RLE), number))
         return found
 
 

@@ -52,7 +52,9 @@ class SourceChunk:
         self.order = st.order_of(leaf, orders)
         raw = value(self.chunk.meta, spec.ColumnMetaData.STATISTICS)
         self.statistics: Struct | None = None if raw is None else spec.read(spec.Statistics, raw)
-        self.column_index = self._column_index()
+        self.column_index = column_index_of(file, row_group, leaf, self.pages.num_pages)
+        if self.column_index is not None and not self._has_its_bounds(self.column_index):
+            self.column_index = None
         self.value_bytes = value_bytes(file, row_group, leaf, self.pages.num_pages)
         self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
         self._dictionary: tuple[PageHeader, Any] | None = None
@@ -63,15 +65,9 @@ class SourceChunk:
         self._last_values: dict[int, bytes] = {}  # by page, where pages continue each other
         self._evidence: dict[bool, st.Evidence] = {}
 
-    def _column_index(self) -> ColumnIndex | None:
-        where = self.chunk.column_index
-        if where is None:
-            return None
-        try:
-            index = ColumnIndex.decode(index_bytes(self.file, self.row_group, where))
-        except BadStructure:
-            return None  # a damaged index proves nothing; the part goes without
-        return index if index.num_pages == self.pages.num_pages else None
+    def _has_its_bounds(self, index: ColumnIndex) -> bool:
+        """Whether the bounds in a column index agree with those of the chunk, if it has any."""
+        return st.may_be_index_of(index, self.statistics, leaf=self.leaf, order=self.order)
 
     def dictionary(self) -> tuple[PageHeader, Any]:
         """Return the dictionary page's header and its values as an Arrow array."""
@@ -313,6 +309,21 @@ def index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
         file.notes(row_group)["indexes"] = found
     kept = found.get(where)
     return file.source.read(where.offset, where.length) if kept is None else kept
+
+
+def column_index_of(
+    file: OpenFile, row_group: int, leaf: Leaf, num_pages: int
+) -> ColumnIndex | None:
+    """Return a chunk's column index; None if there is none, or it is not one of these pages."""
+    chunk = file.row_group(row_group).columns[leaf.index]
+    if chunk.column_index is None:
+        return None
+    try:
+        index = ColumnIndex.decode(index_bytes(file, row_group, chunk.column_index))
+        index.check_fits(leaf, num_pages, chunk.null_count)
+    except BadStructure:
+        return None  # it proves nothing; the part goes without
+    return index
 
 
 def drop_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> None:

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from engine.errors import BadStructure
 from engine.format import spec, thrift
 from engine.format.footer import (
     MAGIC,
     ColumnChunk,
     Footer,
+    Leaf,
     Range,
     RowGroup,
     part_footer,
@@ -30,7 +32,7 @@ from engine.format.footer import (
     value,
     with_fields,
 )
-from engine.format.page_index import OffsetIndex
+from engine.format.page_index import ColumnIndex, OffsetIndex
 from engine.format.thrift import STRUCT, Raw, Struct
 from engine.layout import OpenFile, bloom_filter_range
 from engine.model import Buffer
@@ -212,15 +214,10 @@ class PartWriter:
         for i, (chunk, shift) in enumerate(zip(group.columns, moved, strict=True)):
             struct = rebased_chunk(chunk, shift)
             columns.append(struct)
-            self._extras.append(
-                _Extras(
-                    struct,
-                    file,
-                    bloom_filter_range(file, chunk),
-                    column_indexes[i] or None,
-                    shifted_offset_index(offset_indexes[i], shift) if offset_indexes[i] else None,
-                )
+            indexes = _kept_indexes(
+                file.footer.leaves[i], chunk, offset_indexes[i], column_indexes[i], shift
             )
+            self._extras.append(_Extras(struct, file, bloom_filter_range(file, chunk), *indexes))
         struct = with_fields(group.struct, spec.struct_of({spec.RowGroup.COLUMNS: columns}))
         set_ordinal(struct, len(self._groups), start)
         return struct
@@ -376,9 +373,27 @@ def drop_indexes(chunk: Struct) -> None:
         chunk.pop(field, None)
 
 
-def shifted_offset_index(data: bytes, shift: int) -> bytes:
-    """Return an ``OffsetIndex`` with every page's offset moved."""
-    return OffsetIndex.decode(data).shifted(shift).encode()
+def _kept_indexes(
+    leaf: Leaf, chunk: ColumnChunk, offset_index: bytes, column_index: bytes, shift: int
+) -> tuple[bytes | None, bytes | None]:
+    """Return column and offset index of a chunk that moved by ``shift``, as far as they are any.
+
+    Whether the offset index lists the chunk's pages is seen when the part is checked.
+    """
+    if not offset_index:
+        return None, None
+    try:
+        places = OffsetIndex.decode(offset_index)
+    except BadStructure:
+        return None, None
+    kept = places.shifted(shift).encode()
+    try:
+        index = ColumnIndex.decode(column_index) if column_index else None
+        if index is not None:
+            index.check_fits(leaf, len(places.locations), chunk.null_count)
+    except BadStructure:
+        return None, kept
+    return column_index or None, kept
 
 
 def offset_index(new: NewChunk, position: int) -> bytes | None:
