@@ -2,8 +2,9 @@
 
 * :mod:`engine.verifier.footers` compares what footers say: schema, metadata, row counts, codecs;
 * :mod:`engine.verifier.structure` checks that a part's offsets and indexes point where they claim;
+* :mod:`engine.verifier.groups` compares what the row groups of a part say side by side;
 * :mod:`engine.verifier.values` reads both sides column by column in lockstep and compares bits, and
-  recomputes the statistics of row groups that a cut passed through.
+  recomputes statistics that do not repeat the source's (:mod:`engine.verifier.statistics`).
 
 A difference is an error (:class:`engine.errors.Different`), never a result. What this cannot show:
 that *other* readers agree; ``tests/witness`` does that.

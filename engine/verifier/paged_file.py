@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from engine.errors import BadStructure
-from engine.format import thrift
+from engine.format import spec, thrift
 from engine.format.footer import Range, value
 from engine.storage import Source
 
@@ -106,7 +106,7 @@ class PagedFile(io.RawIOBase):
             )
         except BadStructure:  # Arrow will say what is wrong with it
             return Range(offset, 0)
-        body = value(header, 3)
+        body = value(header, spec.PageHeader.COMPRESSED_PAGE_SIZE)
         if not isinstance(body, int) or body < 0:
             return Range(offset, 0)
         return Range(offset, min(length + body, chunk.end - offset))

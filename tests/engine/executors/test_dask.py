@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +45,7 @@ from engine.manifest import Ledger
 from engine.model import Receipt
 from engine.settings import Settings
 from engine.storage import open_storage
-from engine.work import PartTask
+from engine.work import PartTask, is_intact
 from tests.engine.executors.clusters import NUM_PARTS, SLOW, Cluster, kill, wait_until
 from tests.engine.running import (
     REPOSITORY,
@@ -126,7 +127,7 @@ def tasks_of(source: Path, dest: Path, **settings: Any) -> list[PartTask]:
     plan = splitter.plan_split([str(source)], chosen)
     store, folder = open_storage(str(dest))
     ledger = Ledger(store, folder)
-    receipts = ledger.claim(plan, overwrite=False)
+    receipts = ledger.claim(plan, overwrite=False, is_intact=partial(is_intact, folder))
     return splitter._tasks(plan, receipts, ledger.claim_file(), folder, chosen)
 
 
