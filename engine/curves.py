@@ -26,6 +26,7 @@ _UNCERTAIN_SHARE = 0.15
 _UNCERTAIN_BYTES_PER_PAGE = 128
 _LARGE_PAGE_SHARE = 0.5
 _MOST_ROUGH_KNOTS = 16
+_MOST_SEEN_AT_CUT = 64  # pages that a cut passes through: to look into one takes milliseconds
 
 
 class Inside(NamedTuple):
@@ -176,7 +177,8 @@ class Curve:
     def unseen(self, row: int, most_bytes: float) -> list[tuple[int, int]]:
         """Return pages that a cut at a row passes through and that nobody has looked into.
 
-        The largest first: (column, page). Those left out have ``most_bytes`` together at most.
+        The largest first: (column, page). Those left out have ``most_bytes`` together at most, or
+        are small ones beside many that are seen.
         """
         cut = [(number, column, column.cut_page(row)) for number, column in enumerate(self.columns)]
         pages = sorted(
@@ -185,9 +187,10 @@ class Curve:
             if page is not None and page not in column.insides
         )
         left = -sum(size for size, _, _ in pages)
-        found = []
+        num_seen = sum(page in column.insides for _, column, page in cut)
+        found: list[tuple[int, int]] = []
         for size, number, page in pages:
-            if left <= most_bytes:
+            if left <= most_bytes or num_seen + len(found) >= _MOST_SEEN_AT_CUT:
                 break
             found.append((number, page))
             left += size

@@ -416,6 +416,9 @@ def check_source_chunk(piece: Piece, leaf: Leaf) -> None:
     assert headers is not None
     if pages.dictionary is None and set(headers.encodings) & set(DICTIONARY_ENCODINGS):
         raise BadPage("the chunk has pages that use a dictionary, and none")
+    unlisted = set(headers.encodings) - set(chunk.encodings)
+    if unlisted:
+        raise BadPage(f"the chunk does not list encoding {min(unlisted)}, which its pages use")
     if chunk.offset_index is None:
         return
     index = OffsetIndex.decode(file.source.read(*chunk.offset_index))

@@ -126,7 +126,8 @@ class _Rows:
 
     def _written(self, columns: Sequence[int], dictionaries: Sequence[int]) -> _Written:
         """Return some columns in a file, those of ``dictionaries`` encoded so."""
-        names = [self.rows.column_names[column] for column in columns]
+        all_names = self.rows.column_names  # made anew each time
+        names = [all_names[column] for column in columns]
         models = [self.models[column] for column in columns]
         codec = self.recoding.codec
         codecs = [ARROW_CODECS[Codec(m.codec if codec is None else codec)] for m in models]
@@ -145,7 +146,7 @@ class _Rows:
             version="1.0" if old_names else "2.6",
             compression=dict(zip(names, codecs, strict=True)),
             compression_level=self.recoding.level,
-            use_dictionary=[self.rows.column_names[column] for column in dictionaries] or False,
+            use_dictionary=[all_names[column] for column in dictionaries] or False,
             column_encoding=encodings or None,
             data_page_version="2.0" if self.page_type is PageType.DATA_V2 else "1.0",
             write_page_index=any(self.indexed[column] for column in columns),
