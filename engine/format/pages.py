@@ -22,6 +22,7 @@ from engine.format.footer import Encoding, value, with_fields
 from engine.format.thrift import Struct
 from engine.model import Buffer
 
+_MAX_ENCODING = 127  # far beyond those that there are
 _MAX_I32 = (1 << 31) - 1
 
 
@@ -149,10 +150,11 @@ _DETAIL_HEADS = {  # of the structure that tells more: behind the sizes, or behi
 
 
 def skim_header(data: bytes) -> SkimmedHeader | None:
-    """Read a header in the form that every writer emits; nothing is checked.
+    """Read a header in the form that every writer emits; that it fits together is not checked.
 
     A file may have tens of thousands of pages, and the generic codec takes ten times as long. None
-    for any other form, or for bytes that end early: :func:`read_page_header` decides.
+    for any other form, for impossible numbers, or for bytes that end early:
+    :func:`read_page_header` decides.
     """
     numbers = []
     pos = sizes_end = 0
@@ -184,6 +186,9 @@ def skim_header(data: bytes) -> SkimmedHeader | None:
     except (IndexError, BadStructure):
         return None
     kind, plain, compressed = numbers
+    counts = (plain, compressed, num_values)
+    if min(counts) < 0 or max(counts) > _MAX_I32 or not 0 <= encoding <= _MAX_ENCODING:
+        return None
     return SkimmedHeader(kind, plain, compressed, num_values, encoding, crc, sizes_end, rest)
 
 
@@ -249,6 +254,9 @@ def _check(header: PageHeader, limit_bytes: int | None) -> None:
     levels = (header.def_level_bytes, header.rep_level_bytes)
     if min(*counts, *extra, *levels) < 0 or max(*counts, *extra, *levels) > _MAX_I32:
         raise BadPage(f"a page header has an impossible size or count: {counts + extra + levels}")
+    for encoding in (header.encoding, header.def_level_encoding, header.rep_level_encoding):
+        if not 0 <= encoding <= _MAX_ENCODING:
+            raise BadPage(f"a page header names an encoding {encoding}, which there cannot be")
     if header.level_bytes > min(header.uncompressed_bytes, header.compressed_bytes):
         raise BadPage(
             f"a page of {header.compressed_bytes} bytes has {header.level_bytes} of levels"
