@@ -17,8 +17,10 @@ from typing import NamedTuple
 from engine.format.footer import Leaf
 from engine.format.page_map import PageMap
 from engine.layout import GroupLayout, OpenFile
+from engine.model import Recoding
 from engine.page_maps import chains_pages, dictionary_pages, page_maps
 from engine.sizes import Sizes
+from engine.small_chunks import are_small
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
 # pages that compress by repetition were seen 11 % over it.
@@ -26,6 +28,7 @@ _UNCERTAIN_SHARE = 0.15
 _UNCERTAIN_BYTES_PER_PAGE = 128
 _LARGE_PAGE_SHARE = 0.5
 _MOST_ROUGH_KNOTS = 16
+_AS_IS = Recoding()
 _MOST_SEEN_AT_CUT = 64  # pages that a cut passes through: to look into one takes milliseconds
 
 
@@ -120,6 +123,7 @@ class Curve:
         fixed_bytes: what any slice needs besides.
         dictionaries: (row, bytes): a slice that begins before the row repeats the dictionary.
         columns: their pages.
+        is_made_whole: whether Arrow makes any slice at once, so that nobody asks where pages lie.
     """
 
     row_group: int
@@ -128,6 +132,7 @@ class Curve:
     fixed_bytes: int
     dictionaries: tuple[tuple[int, int], ...]
     columns: tuple[CutColumn, ...]
+    is_made_whole: bool = False
 
     def before(self, row: int) -> float:
         """Return the bytes before a row."""
@@ -160,10 +165,14 @@ class Curve:
 
     def reencoded(self, start_row: int, stop_row: int) -> int:
         """Return the expected bytes of pages that a slice must rewrite."""
+        if self.is_made_whole:
+            return round(self.before(stop_row) - self.before(start_row))
         return round(sum(size for _, _, size in self._rewritten(start_row, stop_row)))
 
     def uncertain(self, start_row: int, stop_row: int) -> int:
         """Return the bytes by which a slice may turn out larger than expected."""
+        if self.is_made_whole:
+            return round(_UNCERTAIN_SHARE * (self.before(stop_row) - self.before(start_row)))
         total = 0.0
         for column, page, size in self._rewritten(start_row, stop_row):
             inside = column.insides.get(page)
@@ -212,6 +221,8 @@ class Curve:
 
     def reasons(self, start_row: int, stop_row: int) -> list[str]:
         """Return why a slice re-encodes anything, in sentences."""
+        if self.is_made_whole:
+            return [f"row group {self.row_group}: its column chunks are many and small"]
         pages = list(self._rewritten(start_row, stop_row))
         if not pages:
             return []
@@ -302,12 +313,17 @@ def _stretched(
     return tuple(found)
 
 
-def read_curve(file: OpenFile, group: GroupLayout, sizes: Sizes) -> Curve:
+def read_curve(
+    file: OpenFile, group: GroupLayout, sizes: Sizes, recoding: Recoding = _AS_IS
+) -> Curve:
     """Read the page positions of a row group and sum up what they will be in the parts.
 
     Raises:
         BadPage: a page header is damaged.
     """
+    if are_small([(file, group.index)], recoding):
+        ends, every = (0, group.num_rows), float(group.data_bytes + group.index_bytes)
+        return Curve(group.index, ends, (0.0, every), group.extra_bytes, (), (), is_made_whole=True)
     columns = []
     dictionaries: dict[int, int] = {}
     chunks = file.row_group(group.index).columns

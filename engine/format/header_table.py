@@ -21,7 +21,7 @@ from engine.errors import BadPage, BadStructure
 from engine.format import thrift
 from engine.format.chunk_table import Numbers
 from engine.format.page_map import MAX_HEADER_BYTES
-from engine.format.pages import PageHeader, PageType, read_page_header
+from engine.format.pages import MAX_ENCODING, PageHeader, PageType, read_page_header
 
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
@@ -30,7 +30,7 @@ ReadHeads = Callable[[list[int], int], Sequence[bytes]]
 NO_HEADER = -1  # the type of a page whose header is none
 UNKNOWN = -1  # rows of a page that does not say
 
-_WINDOW_BYTES = 64  # headers without long statistics are shorter
+_WINDOW_BYTES = 96  # headers are shorter, also with bounds of 64 bits
 _HEADERS_AT_ONCE = 1 << 13  # so that their bytes take little memory
 _MOST_FIELDS = 16  # of Statistics, with room
 _I32 = 0x15  # the head of a field of 32 bits behind the field with the number before
@@ -210,6 +210,12 @@ class _Scan:
         self.good &= is_whole & (number & 1 == 0)
         return number >> 1
 
+    def encoding(self) -> Numbers:
+        """Read the field of an encoding that must follow."""
+        number = self.field()
+        self.good &= number <= MAX_ENCODING
+        return number
+
     def pass_field(self, where: Flags) -> None:
         """Pass over the head and the number of a field, where there is one."""
         self.pos += where
@@ -278,9 +284,9 @@ _Details = Iterator[Numbers]
 
 def _v1(scan: _Scan) -> _Details:
     yield scan.field()
-    yield scan.field()
-    scan.field()  # how definition levels are encoded
-    scan.field()  # and repetition levels
+    yield scan.encoding()
+    scan.encoding()  # of definition levels
+    scan.encoding()  # and of repetition levels
     scan.pass_statistics(1)
     yield np.full(len(scan.pos), UNKNOWN)
 
@@ -289,7 +295,7 @@ def _v2(scan: _Scan) -> _Details:
     num_values, num_nulls, num_rows = (scan.field() for _ in range(3))
     scan.good &= np.maximum(num_nulls, num_rows) <= num_values
     yield num_values
-    yield scan.field()
+    yield scan.encoding()
     scan.level_bytes = scan.field() + scan.field()
     scan.pass_statistics(np.where(scan.pass_flag(1), 1, 2))
     yield num_rows
@@ -297,7 +303,7 @@ def _v2(scan: _Scan) -> _Details:
 
 def _dictionary(scan: _Scan) -> _Details:
     yield scan.field()
-    yield scan.field()
+    yield scan.encoding()
     scan.pass_flag(1)
     yield np.full(len(scan.pos), UNKNOWN)
 

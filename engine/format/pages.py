@@ -22,7 +22,7 @@ from engine.format.footer import Encoding, value, with_fields
 from engine.format.thrift import Struct
 from engine.model import Buffer
 
-_MAX_ENCODING = 127  # far beyond those that there are
+MAX_ENCODING = 127  # far beyond those that there are
 _MAX_I32 = (1 << 31) - 1
 
 
@@ -187,7 +187,7 @@ def skim_header(data: bytes) -> SkimmedHeader | None:
         return None
     kind, plain, compressed = numbers
     counts = (plain, compressed, num_values)
-    if min(counts) < 0 or max(counts) > _MAX_I32 or not 0 <= encoding <= _MAX_ENCODING:
+    if min(counts) < 0 or max(counts) > _MAX_I32 or not 0 <= encoding <= MAX_ENCODING:
         return None
     return SkimmedHeader(kind, plain, compressed, num_values, encoding, crc, sizes_end, rest)
 
@@ -255,7 +255,7 @@ def _check(header: PageHeader, limit_bytes: int | None) -> None:
     if min(*counts, *extra, *levels) < 0 or max(*counts, *extra, *levels) > _MAX_I32:
         raise BadPage(f"a page header has an impossible size or count: {counts + extra + levels}")
     for encoding in (header.encoding, header.def_level_encoding, header.rep_level_encoding):
-        if not 0 <= encoding <= _MAX_ENCODING:
+        if not 0 <= encoding <= MAX_ENCODING:
             raise BadPage(f"a page header names an encoding {encoding}, which there cannot be")
     if header.level_bytes > min(header.uncompressed_bytes, header.compressed_bytes):
         raise BadPage(

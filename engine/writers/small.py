@@ -16,6 +16,7 @@ not write: :func:`engine.small_chunks.are_small` says no. Where Arrow cannot rea
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -39,6 +40,7 @@ from engine.format.footer import (
     footer_range,
     value,
 )
+from engine.format.header_table import read_header_table
 from engine.format.one_column import flat_columns_footer
 from engine.format.one_page import ENCODING_NAMES, as_ordered
 from engine.format.page_index import ASCENDING, PageLocation
@@ -48,12 +50,11 @@ from engine.format.pages import (
     PageType,
     page_version,
     read_page_header,
-    skim_header,
 )
 from engine.format.thrift import Raw, Struct
 from engine.layout import OpenFile
 from engine.model import Recoding
-from engine.page_maps import HEADER_BYTES, counted_pages
+from engine.page_maps import counted_pages
 from engine.small_chunks import ARROW_CODECS, MOST_PLAIN_BYTES, are_small
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 
@@ -230,17 +231,19 @@ class _Written:
         rows = np.full(num_columns, num_rows)
         self._pages = read_page_table(indexes, made.starts[0], made.compressed_bytes[0], rows)
         self._first_pages: list[int] = self._pages.begins.tolist()
+        self._has_dictionary: list[bool] = (made.dictionary_offsets[0] > 0).tolist()
+        firsts = read_header_table(self._heads, made.starts[0])
+        self._num_entries: list[int] = firsts.num_values.tolist()
+
+    def _heads(self, offsets: Sequence[int], length: int) -> list[bytes]:
+        return [self._bytes(offset, length) for offset in offsets]
 
     def _bytes(self, offset: int, length: int) -> bytes:
         return self.data[int(offset) : int(offset) + int(length)].to_pybytes()  # type: ignore[no-any-return]
 
     def num_entries(self, column: int) -> int | None:
         """Return the entries of a column's dictionary, None if it has none."""
-        if not self.made.dictionary_offsets[0, column]:
-            return None
-        header = skim_header(self._bytes(self.starts[column], HEADER_BYTES))
-        assert header is not None
-        return header.num_values
+        return self._num_entries[column] if self._has_dictionary[column] else None
 
     def num_pages(self, column: int) -> int:
         """Return the data pages of a column that has an offset index."""
@@ -271,10 +274,10 @@ class _Written:
         indices = [encoding for encoding in encodings if encoding in DICTIONARY_ENCODINGS]
         # The list names levels and the dictionary as well; what is left of it are values.
         others = [e for e in encodings if e not in DICTIONARY_ENCODINGS and e != Encoding.RLE]
-        if self.made.dictionary_offsets[0, column] and len(others) > 1:
+        if self._has_dictionary[column] and len(others) > 1:
             others.remove(Encoding.PLAIN)
         found = []
-        if self.made.dictionary_offsets[0, column]:
+        if self._has_dictionary[column]:
             found.append((int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
         for known, number in ((indices, num_by_dictionary), (others, num_others)):
             if number:
@@ -338,15 +341,16 @@ def _read(pieces: Sequence[Piece]) -> Any:
 
     What is read of a single row group that is cut is kept for the other parts.
     """
-    file = pieces[0].file
-    notes = file.notes(pieces[0].row_group)
-    every = notes.get("small table") if len(pieces) == 1 else None
-    if every is None:
+    first, file = pieces[0], pieces[0].file
+    if len(pieces) == 1 and not first.is_whole:
+        notes = file.notes(first.row_group)
+        with notes.setdefault("small table is read", threading.Lock()):  # by one thread, for all
+            if "small table" not in notes:
+                notes["small table"] = _read_groups(file, [first.row_group])
+        every = notes["small table"]
+    else:
         every = _read_groups(file, [piece.row_group for piece in pieces])
-        if len(pieces) == 1 and not pieces[0].is_whole:
-            notes["small table"] = every
-    start = pieces[0].start_row
-    return every.slice(start, sum(piece.num_rows for piece in pieces))
+    return every.slice(first.start_row, sum(piece.num_rows for piece in pieces))
 
 
 def _read_groups(file: OpenFile, row_groups: Sequence[int]) -> Any:
