@@ -31,6 +31,7 @@ NO_HEADER = -1  # the type of a page whose header is none
 UNKNOWN = -1  # rows of a page that does not say
 
 _WINDOW_BYTES = 96  # headers are shorter, also with bounds of 64 bits
+_WALK_BYTES = 16 << 10  # read at once of pages that follow each other
 _HEADERS_AT_ONCE = 1 << 13  # so that their bytes take little memory
 _MOST_FIELDS = 16  # of Statistics, with room
 _I32 = 0x15  # the head of a field of 32 bits behind the field with the number before
@@ -115,6 +116,46 @@ def read_header_table(read: ReadHeads, offsets: Numbers) -> HeaderTable:
                 errors[first + at] = error
         numbers[first : first + len(some)] = found
     return HeaderTable(**dict(zip(_ARRAYS, numbers.T, strict=True)), errors=errors)
+
+
+def walk_headers(
+    read: ReadHeads, start: int, end: int, num_values: int
+) -> tuple[Numbers, HeaderTable]:
+    """Read the headers of pages that follow each other, one by one.
+
+    Args:
+        read: see :func:`read_header_table`.
+        start: where the first page begins.
+        end: behind the last byte that a page may have.
+        num_values: level entries of these pages together.
+
+    Returns:
+        Where pages begin, and their headers: up to the one with the last of the values, or that is
+        none, or that passes the end.
+    """
+    offsets: list[int] = []
+    numbers: list[tuple[int, ...]] = []
+    errors: dict[int, BadStructure] = {}
+    window, at, size = b"", start, _WALK_BYTES
+    while num_values > 0 and start < end:
+        if start - at + _WINDOW_BYTES > len(window):
+            window, at = read([start], size)[0], start
+        offsets.append(start)
+        head = window[start - at : start - at + _WINDOW_BYTES]
+        try:
+            header = _read_one(read, start, head)
+        except BadStructure as error:
+            errors[len(numbers)] = error
+            numbers.append((NO_HEADER, *[0] * (_COLUMNS - 1)))
+            break
+        numbers.append(_numbers_of(header))
+        num_values -= header.num_values if header.is_data else 0
+        start += header.total_bytes
+        # Of large pages no more than the header is read.
+        size = _WALK_BYTES if header.total_bytes < _WALK_BYTES else _WINDOW_BYTES
+    arrays = np.array(numbers, np.int64).reshape(-1, _COLUMNS).T
+    table = HeaderTable(**dict(zip(_ARRAYS, arrays, strict=True)), errors=errors)
+    return np.array(offsets, np.int64), table
 
 
 def _read_one(read: ReadHeads, offset: int, head: bytes) -> PageHeader:

@@ -38,7 +38,7 @@ from engine.errors import BadPage, BadStructure, InternalError
 from engine.format import spec, thrift
 from engine.format.chunk_table import DICTIONARY_ENCODINGS, Numbers, read_chunk_table
 from engine.format.footer import MAGIC, Footer, Leaf, Type, value
-from engine.format.header_table import HeaderTable, read_header_table
+from engine.format.header_table import HeaderTable, read_header_table, walk_headers
 from engine.format.page_index import OffsetIndex
 from engine.format.page_map import PageMap, map_from_index, run_walk, walk_pages
 from engine.format.page_table import PageTable, read_page_table
@@ -60,6 +60,7 @@ _BOUNDS = (
     spec.Statistics.MIN_VALUE,
 )
 
+_FEW_CHUNKS = 16  # fewer headers than this are read one by one sooner than together
 _FLOAT16 = spec.LogicalType.FLOAT16
 
 
@@ -266,33 +267,57 @@ class _Part:
         return _Pages(chunks[kept], offsets[kept], headers.chosen(kept)), is_proved
 
     def _walked_pages(self, chunks: Numbers) -> Iterator[_Pages]:
-        """Yield the pages of chunks, one page of each at a time, as their headers have it."""
+        """Yield the pages of chunks by their headers.
+
+        One page of each at a time while chunks are many; those of the last few one after another.
+        """
         positions, left = self.starts[chunks], self.num_values[chunks]
         number = 0
-        while len(chunks):
-            headers = self._headers(positions)
-            for at, error in headers.errors.items():
-                self._blame(int(chunks[at]), str(error), number)
-            ends = positions + headers.total_bytes
-            self._fail(ends > self.ends[chunks], "ends inside a page", number, chunks)
-            is_late = (headers.types == PageType.DICTIONARY) & (number > 0)
-            self._fail(is_late, "has a dictionary behind its first page", number, chunks)
-            yield _Pages(chunks, positions, headers)
-            left = left - np.where(headers.is_data, headers.num_values, 0)
-            self._fail(left < 0, "has more values in its pages than it claims", number, chunks)
+        while len(chunks) > _FEW_CHUNKS:
+            pages = _Pages(chunks, positions, self._headers(positions))
+            left = self._check_walked(pages, np.full(len(chunks), number), left)
+            yield pages
             goes_on = left > 0
-            chunks, positions, left = chunks[goes_on], ends[goes_on], left[goes_on]
+            positions = (positions + pages.headers.total_bytes)[goes_on]
+            chunks, left = chunks[goes_on], left[goes_on]
             number += 1
-            missing = positions >= self.ends[chunks]
-            self._fail(missing, "has fewer values in its pages than it claims", number - 1, chunks)
+        for chunk, start, num_values in zip(
+            chunks.tolist(), positions.tolist(), left.tolist(), strict=True
+        ):
+            end = int(self.ends[chunk])
+            offsets, headers = walk_headers(self._read_back, start, end, num_values)
+            pages = _Pages(np.full(len(offsets), chunk), offsets, headers)
+            counts = np.where(headers.is_data, headers.num_values, 0)
+            before = np.cumsum(counts) - counts
+            self._check_walked(pages, number + np.arange(len(offsets)), num_values - before)
+            yield pages
+
+    def _check_walked(self, pages: _Pages, numbers: Numbers, left: Numbers) -> Numbers:
+        """Check pages, each with its number in the chunk and the values that are left before it.
+
+        Returns the values that are left behind each.
+        """
+        chunks, offsets, headers = pages
+        for at, error in headers.errors.items():
+            self._blame(int(chunks[at]), str(error), int(numbers[at]))
+        fail = partial(self._fail, pages=numbers, chunks=chunks)
+        ends = offsets + headers.total_bytes
+        fail(ends > self.ends[chunks], "ends inside a page")
+        is_late = (headers.types == PageType.DICTIONARY) & (numbers > 0)
+        fail(is_late, "has a dictionary behind its first page")
+        left = left - np.where(headers.is_data, headers.num_values, 0)
+        fail(left < 0, "has more values in its pages than it claims")
+        missing = (left > 0) & (ends >= self.ends[chunks])
+        fail(missing, "has fewer values in its pages than it claims")
+        return left
+
+    def _read_back(self, places: Sequence[int], length: int) -> Sequence[bytes]:
+        heads = self.written.sink.read_back(places, length)
+        assert heads is not None
+        return heads
 
     def _headers(self, offsets: Numbers) -> HeaderTable:
-        def read(places: Sequence[int], length: int) -> Sequence[bytes]:
-            heads = self.written.sink.read_back(places, length)
-            assert heads is not None
-            return heads
-
-        return read_header_table(read, offsets)
+        return read_header_table(self._read_back, offsets)
 
     def _row_counts(self, chunks: Numbers, headers: HeaderTable) -> tuple[Numbers, Flags]:
         """Return the rows of each page, and whether they are known."""
@@ -374,13 +399,19 @@ class _Part:
     # -- whose fault it is -----------------------------------------------------------------------
 
     def _fail(
-        self, wrong: Flags, text: str, page: int | None = None, chunks: Numbers | None = None
+        self,
+        wrong: Flags,
+        text: str,
+        pages: Numbers | None = None,
+        chunks: Numbers | None = None,
     ) -> None:
-        """Blame somebody if anything is wrong; ``chunks``: which these are, if not all."""
-        found = np.flatnonzero(wrong)
-        if len(found):
-            at = found[0] if chunks is None else chunks[found[0]]
-            self._blame(int(at), text, page)
+        """Blame somebody if anything is wrong.
+
+        ``chunks``: which these are, if not all; ``pages``: of which page of each this is said.
+        """
+        for found in np.flatnonzero(wrong)[:1].tolist():
+            at = found if chunks is None else int(chunks[found])
+            self._blame(at, text, None if pages is None else int(pages[found]))
 
     def _blame(self, at: int, text: str, page: int | None = None) -> NoReturn:
         group, column = divmod(at, self.num_columns)

@@ -30,16 +30,15 @@ from tests.engine.running import end, run, start
 
 NUM_FILES = 50
 SPAN = 1000  # the largest is so many times the smallest
-DAMAGED, BLOCKED = 20, 30  # by size, the largest is 0
 BYTES_A_ROW = 24
 BATCH_ROWS = 1 << 20
 NOT_IN_A_ROW = {"headers": {"Retry-After": "0"}}
 ADD = "/jobs/[^/]+/addtaskcollection"
 
 
-def sizes(total_bytes):
+def sizes(total_bytes, num_files):
     """Return sizes of so many bytes together, the largest first."""
-    shares = np.logspace(0, -np.log10(SPAN), NUM_FILES)
+    shares = np.logspace(0, -np.log10(SPAN), num_files)
     return [int(share / shares.sum() * total_bytes) for share in shares]
 
 
@@ -61,9 +60,11 @@ def write_file(path, size_bytes, seed):
 class Scenario:
     """One run of it; every step checks what it promises and keeps what was measured."""
 
-    def __init__(self, folder, azurite, fake, package, *, total_bytes, target_size):
+    def __init__(self, folder, azurite, fake, package, *, total_bytes, target_size, num_files):
         self.folder, self.fake = folder, fake
-        self.sizes, self.facts = sizes(total_bytes), {}
+        self.num_files = num_files
+        self.sizes, self.facts = sizes(total_bytes, num_files), {}
+        self.damaged, self.blocked = num_files * 2 // 5, num_files * 3 // 5  # by size
         self.container, self.logs = azurite.new_container(), azurite.new_container()
         self.client = azurite.client().get_container_client(self.container)
         self.log_client = azurite.client().get_container_client(self.logs)
@@ -88,13 +89,13 @@ class Scenario:
             self.total_bytes += path.stat().st_size
             with path.open("rb") as file:
                 self.client.upload_blob(f"in/{self.name(index)}.parquet", file, max_concurrency=2)
-            if index == DAMAGED:
+            if index == self.damaged:
                 self.good = path.read_bytes()
             path.unlink()
         self.client.upload_blob(
-            f"in/{self.name(DAMAGED)}.parquet", self.good[:-4] + b"oops", overwrite=True
+            f"in/{self.name(self.damaged)}.parquet", self.good[:-4] + b"oops", overwrite=True
         )
-        self.client.upload_blob(f"out/{self.name(BLOCKED)}/part-00000.parquet", b"not ours")
+        self.client.upload_blob(f"out/{self.name(self.blocked)}/part-00000.parquet", b"not ours")
 
     # -- what goes wrong before anything runs
 
@@ -123,12 +124,12 @@ class Scenario:
         assert end(process).code == -signal.SIGKILL
         assert (self.fake.refuse, self.fake.after) == ([], [])
         ((_, tasks),) = self.fake.tasks.items()
-        half = NUM_FILES // 2
+        half = self.num_files // 2
         assert len(tasks) == half
         self.submitted = json.loads(run(*self.words).out)
-        counts = {"num_added": NUM_FILES - half, "num_found": half}
+        counts = {"num_added": self.num_files - half, "num_found": half}
         assert counts.items() <= self.submitted.items()
-        assert len(tasks) == NUM_FILES
+        assert len(tasks) == self.num_files
         self.job = self.submitted["job_id"]
 
     def wait_without_nodes(self):
@@ -158,10 +159,10 @@ class Scenario:
         self.facts["wait_seconds"] = time.monotonic() - began
         assert (ended.code, "job.tasks-failed" in ended.err) == (7, True), ended.err
         report = json.loads(ended.out.splitlines()[0])
-        done = {"waiting": 0, "running": 0, "done": NUM_FILES - 2, "failed": 2}
+        done = {"waiting": 0, "running": 0, "done": self.num_files - 2, "failed": 2}
         assert report["counts"] == done, report["counts"]
         failed = {task["title"][-11:-8]: task for task in report["tasks"] if task["problem"]}
-        damaged, blocked = failed[self.name(DAMAGED)], failed[self.name(BLOCKED)]
+        damaged, blocked = failed[self.name(self.damaged)], failed[self.name(self.blocked)]
         assert damaged["problem"].startswith("source.not-parquet")
         assert "replace the source" in damaged["advice"]
         assert blocked["problem"].startswith("call.destination-in-use")
@@ -185,18 +186,18 @@ class Scenario:
 
     def mend(self):
         """Repeat the same command: only what failed is done."""
-        path = f"in/{self.name(DAMAGED)}.parquet"
+        path = f"in/{self.name(self.damaged)}.parquet"
         self.client.upload_blob(path, self.good, overwrite=True)
-        self.client.delete_blob(f"out/{self.name(BLOCKED)}/part-00000.parquet")
+        self.client.delete_blob(f"out/{self.name(self.blocked)}/part-00000.parquet")
         made = json.loads(run(*self.words).out)
-        assert (made["num_added"], made["num_found"]) == (2, NUM_FILES - 2)
+        assert (made["num_added"], made["num_found"]) == (2, self.num_files - 2)
         ended = run("batch", "wait", made["job_id"], "--poll-seconds", 0.1)
         assert ended.code == 0, ended.err
-        assert json.loads(run(*self.words).out)["num_found"] == NUM_FILES
+        assert json.loads(run(*self.words).out)["num_found"] == self.num_files
 
     def verify(self):
         began = time.monotonic()
-        for index in range(NUM_FILES):
+        for index in range(self.num_files):
             proof = run("verify", f"{self.out}/{self.name(index)}", "--json")
             assert proof.code == 0, proof.err
             assert json.loads(proof.out)["num_rows"] == max(1, self.sizes[index] // BYTES_A_ROW)

@@ -238,7 +238,7 @@ def test_dying_at_any_step_is_safe(tmp_path: Path, mortal: Mortal, dies_before: 
     num_steps, reference = mortal.step, contents(tmp_path / "reference")
     assert num_steps >= 3 * 3 + 5
     mortal.dies_before = dies_before
-    for step in range(num_steps):
+    for step in range(0, num_steps, 2):  # after one step is before the next: all, in two tests
         dest = tmp_path / f"dest-{step}"
         mortal.step, mortal.dies_at = 0, step
         assert lives(source, dest, parts=3) is None
@@ -290,7 +290,7 @@ def test_dying_at_any_step_of_a_plan_made_again_is_safe(
     assert num_parts > len(first.parts) > 2  # of which some were there, and were removed
     assert num_steps > 3 * num_parts + len(first.parts)
     mortal.dies_before = dies_before
-    for step in range(num_steps):
+    for step in range(0, num_steps, 2):  # after one step is before the next: all, in two tests
         dest = tmp_path / f"dest-{step}"
         mortal.step, mortal.dies_at = 0, step
         assert lives(source, dest, **wish) is None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadStructure, Encrypted
 from engine.format import thrift
-from engine.format.header_table import NO_HEADER, UNKNOWN, read_header_table
+from engine.format.header_table import NO_HEADER, UNKNOWN, read_header_table, walk_headers
 from engine.format.pages import read_page_header
 from engine.format.thrift import BINARY, I32, I64, STRUCT
 from tests.engine.format.parquet_file import ParquetFile
@@ -66,7 +66,29 @@ def test_headers_of_every_writer_are_read_together(name, source_file):
     offsets = list(offsets_of(ParquetFile.of(data)))
     assert offsets or name == "pyarrow-zero-rows"
     for offset in check_as_one_by_one(data, offsets):  # has long statistics inside
-        assert read_page_header(data[offset:]).header_bytes > 64
+        assert read_page_header(data[offset:]).header_bytes > 96
+
+
+@pytest.mark.parametrize("name", ["pyarrow-v1-index", "pyarrow-v2", "pyarrow-overflow"])
+def test_pages_that_follow_each_other_are_read_one_by_one(name, source_file):
+    data = source_file(name).read_bytes()
+    file = ParquetFile.of(data)
+
+    def read(places, length):
+        return [data[at : at + length] for at in places]
+
+    for _, chunk, _ in file.chunks():
+        place = chunk.range
+        offsets, found = walk_headers(read, place.offset, place.end, chunk.num_values)
+        expected = read_header_table(read, offsets)
+        assert offsets[0] == place.offset
+        assert (offsets + found.total_bytes == [*offsets[1:], place.end]).all()
+        assert found.num_values[found.is_data].sum() == chunk.num_values
+        for numbers in ("types", "num_values", "encodings", "num_rows", "uncompressed_bytes"):
+            assert (getattr(found, numbers) == getattr(expected, numbers)).all()
+        # What is no header ends the walk, and is told.
+        offsets, found = walk_headers(read, place.offset - 1, place.end, chunk.num_values)
+        assert (len(offsets) - 1 in found.errors) or len(offsets) > 1
 
 
 @pytest.mark.parametrize("path", each_shared_file())
