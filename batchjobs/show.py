@@ -13,6 +13,7 @@ import click
 from batchjobs.fanout import BYTES_PER_SECOND, SECONDS_A_TASK, Submission
 from batchjobs.monitor import JobReport
 from batchjobs.simulate import Fleet, Forecast
+from engine import shown
 
 if TYPE_CHECKING:
     from batchjobs.client import Noted
@@ -27,7 +28,7 @@ def task_result(result: Mapping[str, Any]) -> str:
     for file in result["files"]:
         error = file.get("error")
         told = f"{error['kind']}: {error['message']}" if error else f"{file['num_parts']} parts"
-        lines.append(f"{file['source']}: {told}")
+        lines.append(shown(f"{file['source']}: {told}"))
     return "\n".join([*lines, f"{result['outcome']}: {result['num_parts']} parts"])
 
 
@@ -44,12 +45,12 @@ def job_plan(plan: Mapping[str, Any]) -> None:
         click.echo(
             f"  {task['size_bytes'] / 1e6:9,.1f} MB  {task['num_parts']:6,}  "
             f"{task['memory_bytes'] >> 20:6,} MiB  {task['disk_bytes'] / 1e6:8,.1f} MB  "
-            f"{task['num_slots']:5}  {task['expected_seconds']:6,.0f} s  {task['title']}"
+            f"{task['num_slots']:5}  {task['expected_seconds']:6,.0f} s  {shown(task['title'])}"
         )
     if len(tasks) > _MOST_LINES:
         click.echo(f"  and {len(tasks) - _MOST_LINES} smaller tasks (--json lists all)")
     for problem in plan["problems"].values():
-        click.secho(f"  ! will fail: {problem}", fg="yellow")
+        click.secho(f"  ! will fail: {shown(problem)}", fg="yellow")
     click.echo(
         f"about {plan['expected_seconds']:,.0f} s on {plan['num_slots']} slots, if a task takes "
         f"{SECONDS_A_TASK:.0f} s and {BYTES_PER_SECOND / 1e6:.0f} MB a second"
@@ -118,10 +119,10 @@ def report(found: JobReport) -> None:
     click.echo(f"job {found.job.id} {found.job.state}: {counts(found)}")
     for item in found.tasks:
         if item.task.state == "running":
-            click.echo(f"  {item.share_done:4.0%}  {item.task.title}")
+            click.echo(f"  {item.share_done:4.0%}  {shown(item.task.title)}")
     for item in found.failed:
-        click.secho(f"  failed: {item.task.title}", fg="red")
-        click.echo(f"    {item.problem}\n    {item.advice}; task {item.task.id}")
+        click.secho(f"  failed: {shown(item.task.title)}", fg="red")
+        click.echo(f"    {shown(item.problem)}\n    {shown(item.advice)}; task {item.task.id}")
 
 
 @contextmanager

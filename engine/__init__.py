@@ -42,6 +42,7 @@ from engine.errors import (
     TasksInterrupted,
 )
 from engine.version import __version__
+from engine.wording import shown
 
 if TYPE_CHECKING:
     from engine.model import SourceFile, SplitPlan, SplitResult, Verification
@@ -79,6 +80,7 @@ __all__ = [
     "put_file",
     "report",
     "run_memory_bytes",
+    "shown",
     "split",
     "verify",
 ]

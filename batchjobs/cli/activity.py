@@ -18,7 +18,7 @@ from batchjobs import adf, monitor, show, task
 from batchjobs.cli.group import azure, batch
 from batchjobs.cli.submit import submit as submit_command
 from batchjobs.service import is_transient
-from engine import EvensplitError
+from engine import EvensplitError, shown
 
 _POLL_SECONDS = 10.0
 _MOST_FAILURES, _MOST_PROBLEM = 50, 500  # characters
@@ -51,7 +51,7 @@ def activity_command(poll_seconds: float) -> None:
     if error is None:
         return
     if activity.report_errors and not is_transient(error.exit_code):
-        click.echo(f"evensplit: {error.kind}: {error}", err=True)
+        click.echo(shown(f"evensplit: {error.kind}: {error}"), err=True)
         return
     raise error
 

@@ -81,6 +81,8 @@ def part_pandas(content: bytes | None, first_row: int, num_rows: int) -> bytes |
     for column in index_columns if isinstance(index_columns, list) else []:
         if isinstance(column, dict) and column.get("kind") == "range":
             start, step = column.get("start") or 0, column.get("step") or 1
+            if not (isinstance(start, int) and isinstance(step, int)):
+                return content  # no range that pandas wrote
             column["start"] = start + first_row * step
             column["stop"] = column["start"] + num_rows * step
             changed = True
