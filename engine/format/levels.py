@@ -344,6 +344,10 @@ def _v1_levels(
         return None, pos
     width = bit_width(highest)
     if encoding == Encoding.BIT_PACKED:
+        if _looks_like_rle(body, pos, width, highest, entries):
+            raise BadPage(
+                "levels that are said to be bit-packed are RLE: readers differ about them"
+            )
         levels = decode_bit_packed(body, width, entries, pos)
         return _checked(levels, highest), pos + (entries * width + 7) // 8
     if encoding != Encoding.RLE:
@@ -353,6 +357,21 @@ def _v1_levels(
     if end > len(body):
         raise BadPage(f"levels of {end - start} bytes in a page of {len(body)}")
     return _checked(decode_hybrid(body[start:end], width, entries), highest), end
+
+
+def _looks_like_rle(body: bytes, pos: int, width: int, highest: int, entries: int) -> bool:
+    """Whether so many levels can be read here as RLE, which is unlikely of others.
+
+    There are readers that take all levels for RLE, whatever the header says.
+    """
+    start = pos + 4
+    end = start + int.from_bytes(body[pos:start], "little")
+    try:
+        return start < end <= len(body) and bool(
+            (decode_hybrid(body[start:end], width, entries) <= highest).all()
+        )
+    except BadPage:
+        return False
 
 
 def _checked(levels: Indices, highest: int) -> Levels:

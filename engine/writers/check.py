@@ -29,6 +29,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -101,13 +102,24 @@ def check_part(written: Written) -> list[int]:
     try:
         part = _Part(written)
     except BadStructure as error:
-        raise InternalError(f"a part's footer cannot be read: {error}") from error
+        _blame_footers(written, error)
     part.check_groups()
     part.check_places()
     lying = part.check_indexes()
     if part.is_readable and part.num_chunks:
         lying |= part.check_pages()
     return np.flatnonzero(lying).tolist()
+
+
+def _blame_footers(written: Written, error: BadStructure) -> NoReturn:
+    """Blame a source whose footer says what was copied of it, else ourselves."""
+    for piece in chain.from_iterable(written.pieces):
+        for leaf, chunk in zip(
+            piece.file.footer.leaves, piece.file.row_group(piece.row_group).columns, strict=True
+        ):
+            with at_page(piece.file, piece.row_group, leaf):
+                spec.read(spec.ColumnChunk, thrift.encode(chunk.struct))
+    raise InternalError(f"a part's footer cannot be read: {error}") from error
 
 
 class _Pages(NamedTuple):

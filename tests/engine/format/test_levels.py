@@ -1,4 +1,5 @@
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadPage
 from engine.format.codecs import compress
-from engine.format.footer import MAGIC, part_footer, seal
+from engine.format.footer import MAGIC, Encoding, part_footer, seal
 from engine.format.levels import (
     PageLevels,
     bit_width,
@@ -163,6 +164,24 @@ def every_page(file):
         pages = file.indexed(leaf, chunk, num_rows)
         for number in range(pages.num_pages):
             yield leaf, pages.rows(number), *file.plain_page(chunk, pages, number)
+
+
+def test_levels_said_to_be_bit_packed_are_not_taken_for_it_where_they_are_rle():
+    """DuckDB reads levels as RLE whatever a header says, Arrow as it says."""
+    told = {"def_level_encoding": Encoding.BIT_PACKED, "rep_level_encoding": Encoding.BIT_PACKED}
+    num_pages = 0
+    for leaf, _, header, body in every_page(file_of("1.0")):
+        highest = {"max_repetition": leaf.max_repetition, "max_definition": leaf.max_definition}
+        if leaf.max_repetition or leaf.max_definition:
+            with pytest.raises(BadPage, match="are RLE"):
+                read_levels(replace(header, **told), body, **highest)
+        if leaf.max_definition == 1 and not leaf.max_repetition:
+            levels = read_levels(header, body, **highest)
+            packed = np.packbits(levels.definition.astype(bool)).tobytes()
+            found = read_levels(replace(header, **told), packed + body, **highest)
+            assert np.array_equal(found.definition, levels.definition)
+            num_pages += 1
+    assert num_pages
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])

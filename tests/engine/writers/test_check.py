@@ -160,7 +160,17 @@ def locations(path, column=0):
     return where, OffsetIndex.decode(path.read_bytes()[where.offset : where.end])
 
 
+def odd_count(group):
+    stats = spec.PageEncodingStats
+    listed = value(meta_of(group), META.ENCODING_STATS)
+    entry = spec.read(stats, listed.items[0]) if isinstance(listed.items[0], bytes) else None
+    entry = dict(entry or listed.items[0])
+    entry[stats.COUNT] = (thrift.LIST, thrift.Sequence(thrift.I32, []))
+    listed.items[0] = entry
+
+
 LIES = {
+    "odd count": (odd_count, "column id, row group 0.*PageEncodingStats.count"),
     "values": (add_to(META.NUM_VALUES, 3), "column id, row group 0"),
     "short": (add_to(META.TOTAL_COMPRESSED_SIZE, -9, 4), "column few, row group 0, page"),
     "begin": (add_to(META.DATA_PAGE_OFFSET, 5, 1), "column random, row group 0"),
@@ -175,7 +185,8 @@ def test_a_source_that_lies_in_its_footer_is_refused(tmp_path, name, index):
     source = write_source(tmp_path / "lying.parquet", **options)
     with_first_group(source, change)
     ended = run("split", source, tmp_path / "parts", *WHOLE)
-    refused(ended, tmp_path / "parts", "source.damaged-page", 3, "lying.parquet", message)
+    kind = "source.damaged-page"
+    refused(ended, tmp_path / "parts", kind, 3, "lying.parquet", message)
 
 
 @pytest.mark.parametrize("index", [True, False])
