@@ -4,7 +4,7 @@ The footer's bytes are read again, and so is the header of every page where the 
 pages that were copied. What must hold:
 
 * Row groups have the rows of their pieces. Ordinals are given by all or none, bounds of a column by
-  all row groups that have values, or by none.
+  all row groups that have values, or by none; bounds are as wide as values that have a width.
 * Chunks lie between the magic and the indexes, and not in each other.
 * From a chunk's beginning page follows page, by offset index and by headers. The first, and no
   other, may be a dictionary, and is one where a page uses one.
@@ -28,7 +28,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import NamedTuple, NoReturn
 
@@ -44,7 +44,7 @@ from engine.format.page_index import OffsetIndex
 from engine.format.page_map import PageMap, map_from_index, run_walk, walk_pages
 from engine.format.page_table import PageTable, read_page_table
 from engine.format.pages import PageType
-from engine.format.thrift import Raw
+from engine.format.thrift import Raw, Struct
 from engine.page_maps import at_page
 from engine.storage import PartSink
 from engine.writers.chunk import Piece
@@ -62,6 +62,14 @@ _BOUNDS = (
 )
 
 _FEW_CHUNKS = 16  # fewer headers than this are read one by one sooner than together
+_WIDTHS: dict[int, int] = {  # of values that have one
+    Type.BOOLEAN: 1,
+    Type.INT32: 4,
+    Type.INT64: 8,
+    Type.INT96: 12,
+    Type.FLOAT: 4,
+    Type.DOUBLE: 8,
+}
 _FLOAT16 = spec.LogicalType.FLOAT16
 
 
@@ -109,6 +117,21 @@ def check_part(written: Written) -> list[int]:
     if part.is_readable and part.num_chunks:
         lying |= part.check_pages()
     return np.flatnonzero(lying).tolist()
+
+
+@cache
+def _bounds_of(width: int) -> re.Pattern[bytes]:
+    """Return what statistics match whose bounds have a width; others are to be decoded."""
+    return re.compile(
+        rb"(?:[\x18\x28\x38\x48\x58\x68](?:\x%02x.{%d}|\x00)|[\x16\x26\x36\x46\x66]%b|[\x11\x12\x21\x22])*\x00"
+        % (width, width, _V),
+        re.DOTALL,
+    )
+
+
+def _has_width(statistics: bytes | Struct, width: int) -> bool:
+    found = statistics if isinstance(statistics, dict) else spec.read(spec.Statistics, statistics)
+    return all(len(value(found, field, b"")) in (0, width) for field in _BOUNDS)
 
 
 def _blame_footers(written: Written, error: BadStructure) -> NoReturn:
@@ -197,6 +220,30 @@ class _Part:
         half_known = np.array(without, bool).reshape(-1, self.num_columns)
         for column in np.flatnonzero(half_known.any(axis=0) & ~half_known.all(axis=0)):
             self._check_bounds(int(column))
+        self._check_widths()
+
+    def _check_widths(self) -> None:
+        """Check that bounds are as wide as values: readers fail on others."""
+        for column, leaf in enumerate(self.leaves):
+            width = None if leaf.physical is None else _WIDTHS.get(leaf.physical)
+            if width is None:
+                continue
+            for group, counted in enumerate(self.table.statistics):
+                if counted[column] and not _bounds_of(width).fullmatch(counted[column]):
+                    self._check_width(group, column, width)
+
+    def _check_width(self, group: int, column: int, width: int) -> None:
+        """Check the bounds of a chunk whose statistics have an unusual form."""
+        if _has_width(self.table.statistics[group][column], width):
+            return
+        leaf = self.leaves[column]
+        for piece in self.written.pieces[group]:
+            chunk = piece.file.row_group(piece.row_group).columns[column]
+            told = value(chunk.meta, spec.ColumnMetaData.STATISTICS)
+            if told is not None and not _has_width(told, width):
+                with at_page(piece.file, piece.row_group, leaf):
+                    raise BadPage(f"the chunk has bounds of another width than {width} bytes")
+        raise InternalError(f"column {leaf.name}, row group {group} of a part: bounds of no width")
 
     def _check_bounds(self, column: int) -> None:
         """Check the bounds of a column that some row groups seem not to have."""

@@ -169,7 +169,14 @@ def odd_count(group):
     listed.items[0] = entry
 
 
+def narrow_bound(group):
+    told = spec.read(spec.Statistics, value(meta_of(group), META.STATISTICS))
+    told[spec.Statistics.MAX_VALUE] = (thrift.BINARY, b"abc")
+    put(meta_of(group), META.STATISTICS, told)
+
+
 LIES = {
+    "narrow bound": (narrow_bound, "column id, row group 0.*another width than 8"),
     "odd count": (odd_count, "column id, row group 0.*PageEncodingStats.count"),
     "values": (add_to(META.NUM_VALUES, 3), "column id, row group 0"),
     "short": (add_to(META.TOTAL_COMPRESSED_SIZE, -9, 4), "column few, row group 0, page"),
