@@ -26,7 +26,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 _SPLICE_PROCESS_BYTES = 36 * MIB  # interpreter, engine.work, numpy: 30
 _DASK_PROCESS_BYTES = 76 * MIB  # and Dask: 62
-_ARROW_PROCESS_BYTES = 156 * MIB  # and pyarrow, pandas and distributed, after first work: 148
+_ARROW_PROCESS_BYTES = 151 * MIB  # and pyarrow, pandas and distributed, after first work: 148
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
 FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80
 TRIED_PAGES_BYTES = 20 * MIB  # what stays of pages that a plan has tried to make: 16

@@ -88,8 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     # Dask leaves futures behind when it closes, and asyncio would tell of each on standard error.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    # What workers log of an error comes here too, and is told once. Dask reads this when imported.
-    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
+    if arguments is None:  # what workers log of an error comes here too, and is told once
+        os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # read when Dask is imported
     try:
         code = cli.main(args=words, prog_name="evensplit", standalone_mode=False)
         sys.stdout.flush()
