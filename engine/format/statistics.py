@@ -54,13 +54,14 @@ if TYPE_CHECKING:
 MAX_BOUND_BYTES = 4096
 
 _UTF8_LOSS_BYTES = 3  # what a cut at a character may take beyond the limit
-_TYPE_ORDER = 1
+_S = spec.Statistics
 _TIGHT_WRITERS = ("parquet-cpp", "parquet-mr", "parquet-rs")
 
 _UNSIGNED_CONVERTED = (11, 12, 13, 14)
 _DECIMAL_CONVERTED, _INTERVAL_CONVERTED = 5, 21
-_STRING, _ENUM, _DECIMAL, _INTEGER, _JSON, _BSON, _UUID, _FLOAT16 = 1, 4, 5, 10, 12, 13, 14, 15
-_INTEGERS = (_DECIMAL, 6, 7, 8, _INTEGER)  # with DATE, TIME and TIMESTAMP
+_L = spec.LogicalType
+_INTEGERS = (_L.DECIMAL, _L.DATE, _L.TIME, _L.TIMESTAMP, _L.INTEGER)
+_BYTES = (None, _L.STRING, _L.ENUM, _L.JSON, _L.BSON, _L.UUID)
 _FIXED_WIDTH_TYPES = (Type.BOOLEAN, Type.INT32, Type.INT64, Type.INT96, Type.FLOAT, Type.DOUBLE)
 _FLOAT_FORMATS = {2: "<e", 4: "<f", 8: "<d"}
 
@@ -114,7 +115,7 @@ def order_of(leaf: Leaf, column_orders: thrift.Sequence | None) -> Order:
         return Order.UNDEFINED
     entry = column_orders.items[leaf.index]
     union = thrift.decode(entry)[0] if isinstance(entry, bytes) else entry
-    return natural if _TYPE_ORDER in union else Order.UNDEFINED
+    return natural if spec.ColumnOrder.TYPE_ORDER in union else Order.UNDEFINED
 
 
 def _natural_order(leaf: Leaf) -> Order:
@@ -132,17 +133,18 @@ def _natural_order(leaf: Leaf) -> Order:
 
 
 def _is_unsigned(leaf: Leaf, logical: int | None) -> bool:
-    if logical == _INTEGER:
-        return not value(value(leaf.element, 10)[_INTEGER][1], 2, True)
+    if logical == _L.INTEGER:
+        union = value(leaf.element, spec.SchemaElement.LOGICAL_TYPE)
+        return not value(value(union, _L.INTEGER), spec.IntType.IS_SIGNED, True)
     return logical is None and leaf.converted_type in _UNSIGNED_CONVERTED
 
 
 def _order_of_bytes(leaf: Leaf, logical: int | None) -> Order:
-    if logical == _DECIMAL or (logical is None and leaf.converted_type == _DECIMAL_CONVERTED):
+    if logical == _L.DECIMAL or (logical is None and leaf.converted_type == _DECIMAL_CONVERTED):
         return Order.SIGNED_BYTES
-    if logical == _FLOAT16:
+    if logical == _L.FLOAT16:
         return Order.FLOAT
-    if logical in (None, _STRING, _ENUM, _JSON, _BSON, _UUID):
+    if logical in _BYTES:
         return Order.BYTES
     return Order.UNDEFINED
 
@@ -307,11 +309,11 @@ def bounds_of_pages(
     if merged.is_empty or order is Order.UNDEFINED or chunk is None:
         return merged
     low, high = merged.min, merged.max
-    if low is not None and not merged.is_min_exact and value(chunk, 8) is True:
-        exact = low == value(chunk, 6) and _is_only(index, start, stop, low, order, -1)
+    if low is not None and not merged.is_min_exact and value(chunk, _S.IS_MIN_VALUE_EXACT) is True:
+        exact = low == value(chunk, _S.MIN_VALUE) and _is_only(index, start, stop, low, order, -1)
         merged = replace(merged, is_min_exact=exact)
-    if high is not None and not merged.is_max_exact and value(chunk, 7) is True:
-        exact = high == value(chunk, 5) and _is_only(index, start, stop, high, order, 1)
+    if high is not None and not merged.is_max_exact and value(chunk, _S.IS_MAX_VALUE_EXACT) is True:
+        exact = high == value(chunk, _S.MAX_VALUE) and _is_only(index, start, stop, high, order, 1)
         merged = replace(merged, is_max_exact=exact)
     return merged
 
@@ -354,18 +356,19 @@ def bounds_of_page(
     """
     if statistics is None:
         return UNKNOWN
-    nulls = value(statistics, 3, None if leaf.max_definition else 0)
-    counts = Bounds(null_count=nulls, nan_count=value(statistics, 9))
+    nulls = value(statistics, _S.NULL_COUNT, None if leaf.max_definition else 0)
+    counts = Bounds(null_count=nulls, nan_count=value(statistics, _S.NAN_COUNT))
     if nulls == num_values:
         return replace(counts, is_empty=True)
     if order is Order.UNDEFINED:
         return counts
-    low, high = value(statistics, 6), value(statistics, 5)
+    low, high = value(statistics, _S.MIN_VALUE), value(statistics, _S.MAX_VALUE)
     if order in (Order.SIGNED, Order.FLOAT):  # what the deprecated pair means as well
-        low = value(statistics, 2) if low is None else low
-        high = value(statistics, 1) if high is None else high
+        low = value(statistics, _S.MIN) if low is None else low
+        high = value(statistics, _S.MAX) if high is None else high
     found = counts
-    for plain, is_upper, flag in ((low, False, 8), (high, True, 7)):
+    flags = _S.IS_MIN_VALUE_EXACT, _S.IS_MAX_VALUE_EXACT
+    for plain, is_upper, flag in ((low, False, flags[0]), (high, True, flags[1])):
         if plain is None or not _fit([plain], leaf) or order.is_nan(plain):
             return counts
         exact = value(statistics, flag) is True
@@ -428,17 +431,34 @@ def _filled(bounds: Sequence[bytes], is_null: Sequence[bool]) -> Sequence[bytes]
     return [plain for plain, null in zip(bounds, is_null, strict=True) if not null]
 
 
-_WIDTHS = {Type.BOOLEAN: 1, Type.INT32: 4, Type.INT64: 8, Type.FLOAT: 4, Type.DOUBLE: 8}
+_WIDTHS: dict[int, int] = {
+    Type.BOOLEAN: 1,
+    Type.INT32: 4,
+    Type.INT64: 8,
+    Type.INT96: 12,
+    Type.FLOAT: 4,
+    Type.DOUBLE: 8,
+}
+
+
+def bound_width(leaf: Leaf) -> int | None:
+    """Return the bytes that a bound of a column has; None where it may have fewer than a value."""
+    if leaf.physical is Type.FIXED_LEN_BYTE_ARRAY:
+        is_number = _order_of_bytes(leaf, leaf.logical_type) in (Order.SIGNED_BYTES, Order.FLOAT)
+        return leaf.type_length if is_number else None
+    return None if leaf.physical is None else _WIDTHS.get(leaf.physical)
 
 
 def _fit(bounds: Sequence[bytes], leaf: Leaf) -> bool:
-    # Damaged bounds must not pass for values; only byte arrays may have any length.
-    width = leaf.type_length if _is_float16(leaf) else _WIDTHS.get(leaf.physical)
-    return width is None or set(map(len, bounds)) == {width}
+    # Damaged bounds must not pass for values.
+    lengths, width = set(map(len, bounds)), bound_width(leaf)
+    if width is None and leaf.physical is Type.FIXED_LEN_BYTE_ARRAY:
+        return max(lengths) <= leaf.type_length
+    return width is None or lengths == {width}
 
 
 def _is_float16(leaf: Leaf) -> bool:
-    return leaf.physical is Type.FIXED_LEN_BYTE_ARRAY and leaf.logical_type == _FLOAT16
+    return leaf.physical is Type.FIXED_LEN_BYTE_ARRAY and leaf.logical_type == _L.FLOAT16
 
 
 def bounds_of(values: pa.Array, order: Order) -> Bounds:
@@ -566,18 +586,18 @@ def chunk_statistics(source: Struct | None, bounds: Bounds, order: Order) -> Str
     found: Struct = {}
     low, high = _written(bounds, order)
     if order in (Order.SIGNED, Order.FLOAT):
-        _put(found, source, 1, high)
-        _put(found, source, 2, low)
-    if 3 in source and bounds.null_count is not None:
-        found[3] = (I64, bounds.null_count)
-    _put(found, source, 5, high)
-    _put(found, source, 6, low)
-    if 7 in source and 5 in found:
-        found[7] = (TRUE, True)
-    if 8 in source and 6 in found:
-        found[8] = (TRUE, True)
-    if 9 in source and bounds.nan_count is not None:
-        found[9] = (I64, bounds.nan_count)
+        _put(found, source, _S.MAX, high)
+        _put(found, source, _S.MIN, low)
+    if _S.NULL_COUNT in source and bounds.null_count is not None:
+        found[_S.NULL_COUNT] = (I64, bounds.null_count)
+    _put(found, source, _S.MAX_VALUE, high)
+    _put(found, source, _S.MIN_VALUE, low)
+    if _S.IS_MAX_VALUE_EXACT in source and _S.MAX_VALUE in found:
+        found[_S.IS_MAX_VALUE_EXACT] = (TRUE, True)
+    if _S.IS_MIN_VALUE_EXACT in source and _S.MIN_VALUE in found:
+        found[_S.IS_MIN_VALUE_EXACT] = (TRUE, True)
+    if _S.NAN_COUNT in source and bounds.nan_count is not None:
+        found[_S.NAN_COUNT] = (I64, bounds.nan_count)
     return found or None
 
 

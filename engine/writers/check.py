@@ -44,6 +44,7 @@ from engine.format.page_index import OffsetIndex
 from engine.format.page_map import PageMap, map_from_index, run_walk, walk_pages
 from engine.format.page_table import PageTable, read_page_table
 from engine.format.pages import PageType
+from engine.format.statistics import bound_width
 from engine.format.thrift import Raw, Struct
 from engine.page_maps import at_page
 from engine.storage import PartSink
@@ -62,14 +63,6 @@ _BOUNDS = (
 )
 
 _FEW_CHUNKS = 16  # fewer headers than this are read one by one sooner than together
-_WIDTHS: dict[int, int] = {  # of values that have one
-    Type.BOOLEAN: 1,
-    Type.INT32: 4,
-    Type.INT64: 8,
-    Type.INT96: 12,
-    Type.FLOAT: 4,
-    Type.DOUBLE: 8,
-}
 _FLOAT16 = spec.LogicalType.FLOAT16
 
 
@@ -225,7 +218,7 @@ class _Part:
     def _check_widths(self) -> None:
         """Check that bounds are as wide as values: readers fail on others."""
         for column, leaf in enumerate(self.leaves):
-            width = None if leaf.physical is None else _WIDTHS.get(leaf.physical)
+            width = bound_width(leaf)
             if width is None:
                 continue
             for group, counted in enumerate(self.table.statistics):
