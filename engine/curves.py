@@ -17,10 +17,8 @@ from typing import NamedTuple
 from engine.format.footer import Leaf
 from engine.format.page_map import PageMap
 from engine.layout import GroupLayout, OpenFile
-from engine.model import Recoding
 from engine.page_maps import chains_pages, dictionary_pages, page_maps
 from engine.sizes import Sizes
-from engine.small_chunks import are_small
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
 # pages that compress by repetition were seen 11 % over it.
@@ -28,8 +26,8 @@ _UNCERTAIN_SHARE = 0.15
 _UNCERTAIN_BYTES_PER_PAGE = 128
 _LARGE_PAGE_SHARE = 0.5
 _MOST_ROUGH_KNOTS = 16
-_AS_IS = Recoding()
-_MOST_SEEN_AT_CUT = 64  # pages that a cut passes through: to look into one takes milliseconds
+EVEN_SHARE = 0.02  # of a page: by so much its bytes may be elsewhere than its rows
+_SAMPLED_PAGES = 64  # of those that a cut passes through: to look into one takes milliseconds
 
 
 class Inside(NamedTuple):
@@ -123,7 +121,6 @@ class Curve:
         fixed_bytes: what any slice needs besides.
         dictionaries: (row, bytes): a slice that begins before the row repeats the dictionary.
         columns: their pages.
-        is_made_whole: whether Arrow makes any slice at once, so that nobody asks where pages lie.
     """
 
     row_group: int
@@ -132,7 +129,6 @@ class Curve:
     fixed_bytes: int
     dictionaries: tuple[tuple[int, int], ...]
     columns: tuple[CutColumn, ...]
-    is_made_whole: bool = False
 
     def before(self, row: int) -> float:
         """Return the bytes before a row."""
@@ -165,14 +161,10 @@ class Curve:
 
     def reencoded(self, start_row: int, stop_row: int) -> int:
         """Return the expected bytes of pages that a slice must rewrite."""
-        if self.is_made_whole:
-            return round(self.before(stop_row) - self.before(start_row))
         return round(sum(size for _, _, size in self._rewritten(start_row, stop_row)))
 
     def uncertain(self, start_row: int, stop_row: int) -> int:
         """Return the bytes by which a slice may turn out larger than expected."""
-        if self.is_made_whole:
-            return round(_UNCERTAIN_SHARE * (self.before(stop_row) - self.before(start_row)))
         total = 0.0
         for column, page, size in self._rewritten(start_row, stop_row):
             inside = column.insides.get(page)
@@ -186,8 +178,8 @@ class Curve:
     def unseen(self, row: int, most_bytes: float) -> list[tuple[int, int]]:
         """Return pages that a cut at a row passes through and that nobody has looked into.
 
-        The largest first: (column, page). Those left out have ``most_bytes`` together at most, or
-        are small ones beside many that are seen.
+        The largest first: (column, page). Those left out have ``most_bytes`` together at most. Of
+        very many a sample is asked for; where all of it is even, the others are taken to be.
         """
         cut = [(number, column, column.cut_page(row)) for number, column in enumerate(self.columns)]
         pages = sorted(
@@ -196,14 +188,22 @@ class Curve:
             if page is not None and page not in column.insides
         )
         left = -sum(size for size, _, _ in pages)
-        num_seen = sum(page in column.insides for _, column, page in cut)
         found: list[tuple[int, int]] = []
         for size, number, page in pages:
-            if left <= most_bytes or num_seen + len(found) >= _MOST_SEEN_AT_CUT:
+            if left <= most_bytes:
                 break
             found.append((number, page))
             left += size
-        return found
+        seen = [
+            column.insides[page]
+            for _, column, page in cut
+            if page is not None and page in column.insides
+        ]
+        if any(inside is not None and inside.unevenness > EVEN_SHARE for inside in seen):
+            return found
+        if len(seen) >= _SAMPLED_PAGES // 2:
+            return []
+        return found[:: 1 + len(found) // _SAMPLED_PAGES]
 
     def seen(self, insides: Mapping[tuple[int, int], Inside | None]) -> Curve:
         """Return the curve with what was found inside some pages, by (column, page)."""
@@ -221,8 +221,6 @@ class Curve:
 
     def reasons(self, start_row: int, stop_row: int) -> list[str]:
         """Return why a slice re-encodes anything, in sentences."""
-        if self.is_made_whole:
-            return [f"row group {self.row_group}: its column chunks are many and small"]
         pages = list(self._rewritten(start_row, stop_row))
         if not pages:
             return []
@@ -313,17 +311,12 @@ def _stretched(
     return tuple(found)
 
 
-def read_curve(
-    file: OpenFile, group: GroupLayout, sizes: Sizes, recoding: Recoding = _AS_IS
-) -> Curve:
+def read_curve(file: OpenFile, group: GroupLayout, sizes: Sizes) -> Curve:
     """Read the page positions of a row group and sum up what they will be in the parts.
 
     Raises:
         BadPage: a page header is damaged.
     """
-    if are_small([(file, group.index)], recoding):
-        ends, every = (0, group.num_rows), float(group.data_bytes + group.index_bytes)
-        return Curve(group.index, ends, (0.0, every), group.extra_bytes, (), (), is_made_whole=True)
     columns = []
     dictionaries: dict[int, int] = {}
     chunks = file.row_group(group.index).columns

@@ -260,7 +260,7 @@ def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
             need = ruler.size(row, row + 1)
             raise TargetTooSmall(
                 f"a part that holds only row {row} takes about {need} bytes (schema and "
-                f"dictionaries included), over the {target} that it may have; raise --target-size"
+                f"dictionaries included), over the {limit} that it may have; raise --target-size"
                 f"{_advice_on_dictionaries(ruler, row, need)}"
             )
         ruler.read(ruler.locate(row)[0])

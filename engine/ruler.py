@@ -23,14 +23,13 @@ from itertools import pairwise
 from math import ceil
 from typing import Protocol
 
-from engine.curves import Curve, Inside, rough_curve
+from engine.curves import EVEN_SHARE, Curve, Inside, rough_curve
 from engine.layout import Layout
 
 CurveOf = Callable[[int], Curve]
 
 _UNSEEN_SHARE = 0.04  # of a part: pages at a cut that are taken to be even
 _STEP_SHARE = 0.005  # of a part: what is taken to be even inside a page that was looked into
-_EVEN_SHARE = 0.02  # of a page: by so much its bytes may be elsewhere than its rows
 # As many pages that are even, and have as many bytes a row, stand for others of their column.
 _ENOUGH_ALIKE, _ALIKE_SHARE = 2, 0.1
 
@@ -124,7 +123,7 @@ class Ruler:
             return None
         num_bytes = cut.new_sizes[page]
         inside = self._inside_of(position, column, page, num_bytes=num_bytes, step_bytes=step_bytes)
-        if inside is not None and inside.unevenness <= _EVEN_SHARE:
+        if inside is not None and inside.unevenness <= EVEN_SHARE:
             even.append(density)
         return inside
 

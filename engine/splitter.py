@@ -124,7 +124,7 @@ def _plan(
     def curve_of(position: int) -> Curve:
         group = layout.groups[position]
         with naming(files[group.file].path):
-            return read_curve(open_file(files[group.file]), group, sizes, settings.recoding)
+            return read_curve(open_file(files[group.file]), group, sizes)
 
     looks_bytes = [0]
 

@@ -41,6 +41,16 @@ class Type(IntEnum):
     FIXED_LEN_BYTE_ARRAY = 7
 
 
+TYPE_WIDTHS: dict[int, int] = {  # bytes of a plain value; of a Boolean, those of a bound
+    Type.BOOLEAN: 1,
+    Type.INT32: 4,
+    Type.INT64: 8,
+    Type.INT96: 12,
+    Type.FLOAT: 4,
+    Type.DOUBLE: 8,
+}
+
+
 class Repetition(IntEnum):
     """Repetition of a schema node."""
 

@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.errors import BadStructure
 from engine.format import spec, thrift
-from engine.format.footer import Leaf, Type, value
+from engine.format.footer import TYPE_WIDTHS, Leaf, Type, value
 from engine.format.page_index import ASCENDING, DESCENDING, UNORDERED, ColumnIndex, PageEntry
 from engine.format.thrift import BINARY, I64, TRUE, Struct
 
@@ -62,7 +62,6 @@ _DECIMAL_CONVERTED, _INTERVAL_CONVERTED = 5, 21
 _L = spec.LogicalType
 _INTEGERS = (_L.DECIMAL, _L.DATE, _L.TIME, _L.TIMESTAMP, _L.INTEGER)
 _BYTES = (None, _L.STRING, _L.ENUM, _L.JSON, _L.BSON, _L.UUID)
-_FIXED_WIDTH_TYPES = (Type.BOOLEAN, Type.INT32, Type.INT64, Type.INT96, Type.FLOAT, Type.DOUBLE)
 _FLOAT_FORMATS = {2: "<e", 4: "<f", 8: "<d"}
 
 
@@ -272,7 +271,7 @@ def is_provably_exact(plain: bytes, leaf: Leaf, evidence: Evidence, *, is_upper:
     """
     if not evidence.is_tight:
         return False
-    if leaf.physical in _FIXED_WIDTH_TYPES or evidence.never_shortens:
+    if leaf.physical in TYPE_WIDTHS or evidence.never_shortens:
         return True
     if leaf.physical is Type.FIXED_LEN_BYTE_ARRAY:
         return len(plain) == leaf.type_length
@@ -431,22 +430,12 @@ def _filled(bounds: Sequence[bytes], is_null: Sequence[bool]) -> Sequence[bytes]
     return [plain for plain, null in zip(bounds, is_null, strict=True) if not null]
 
 
-_WIDTHS: dict[int, int] = {
-    Type.BOOLEAN: 1,
-    Type.INT32: 4,
-    Type.INT64: 8,
-    Type.INT96: 12,
-    Type.FLOAT: 4,
-    Type.DOUBLE: 8,
-}
-
-
 def bound_width(leaf: Leaf) -> int | None:
     """Return the bytes that a bound of a column has; None where it may have fewer than a value."""
     if leaf.physical is Type.FIXED_LEN_BYTE_ARRAY:
         is_number = _order_of_bytes(leaf, leaf.logical_type) in (Order.SIGNED_BYTES, Order.FLOAT)
         return leaf.type_length if is_number else None
-    return None if leaf.physical is None else _WIDTHS.get(leaf.physical)
+    return None if leaf.physical is None else TYPE_WIDTHS.get(leaf.physical)
 
 
 def _fit(bounds: Sequence[bytes], leaf: Leaf) -> bool:

@@ -20,7 +20,16 @@ from engine.errors import (
     Unsupported,
 )
 from engine.format import spec
-from engine.format.footer import Codec, ColumnChunk, Encoding, Footer, Leaf, Type, value
+from engine.format.footer import (
+    TYPE_WIDTHS,
+    Codec,
+    ColumnChunk,
+    Encoding,
+    Footer,
+    Leaf,
+    Type,
+    value,
+)
 from engine.format.one_column import group_rows, holds_bits, one_column_footer, read_chunk
 from engine.memory import VERIFY_BATCH_BYTES, VERIFY_BUFFER_BYTES
 from engine.model import SourceFile
@@ -39,14 +48,6 @@ _MOST_BATCH_ROWS = 1 << 16
 _MOST_BUFFERED_BYTES = 4 << 20  # Arrow may hold a chunk of small pages whole: paged_file
 _SAMPLED_DICTIONARIES = 4
 _DICTIONARIES = {Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY}
-_WIDTHS = {
-    Type.BOOLEAN: 1,
-    Type.INT32: 4,
-    Type.INT64: 8,
-    Type.INT96: 12,
-    Type.FLOAT: 4,
-    Type.DOUBLE: 8,
-}
 # What no version of Arrow decodes is told before it is tried: its own errors tell it in many ways.
 _CODECS = set(Codec) - {Codec.LZO}
 _ENCODINGS = set(Encoding)
@@ -222,7 +223,7 @@ def _value_bytes(
     if leaf.physical == Type.BYTE_ARRAY:
         entry_bytes = _dictionary_entry_bytes(file, [chunk for _, chunk in found])
     for num_rows, chunk in found:
-        width = float(_WIDTHS.get(leaf.physical) or leaf.type_length)
+        width = float(TYPE_WIDTHS.get(leaf.physical) or leaf.type_length)
         if leaf.physical == Type.BYTE_ARRAY:
             plain = chunk.uncompressed_bytes / max(1, chunk.num_values)
             width = 4 + max(plain, entry_bytes, _unencoded_bytes(chunk) / max(1, chunk.num_values))

@@ -63,6 +63,7 @@ _BOUNDS = (
 )
 
 _FEW_CHUNKS = 16  # fewer headers than this are read one by one sooner than together
+_MOST_SHORT = 127  # a length of one byte
 _FLOAT16 = spec.LogicalType.FLOAT16
 
 
@@ -114,12 +115,12 @@ def check_part(written: Written) -> list[int]:
 
 @cache
 def _bounds_of(width: int) -> re.Pattern[bytes]:
-    """Return what statistics match whose bounds have a width; others are to be decoded."""
-    return re.compile(
-        rb"(?:[\x18\x28\x38\x48\x58\x68](?:\x%02x.{%d}|\x00)|[\x16\x26\x36\x46\x66]%b|[\x11\x12\x21\x22])*\x00"
-        % (width, width, _V),
-        re.DOTALL,
-    )
+    """Return what usual statistics match whose bounds have a width; others are to be decoded."""
+    if width > _MOST_SHORT:
+        return re.compile(rb"(?!)")
+    bound = rb"[\x18\x28\x38\x48\x58\x68](?:%b.{%d}|\x00)" % (re.escape(bytes([width])), width)
+    count, flag = rb"[\x16\x26\x36\x46\x66]" + _V, rb"[\x11\x12\x21\x22]"
+    return re.compile(rb"(?:%b|%b|%b)*\x00" % (bound, count, flag), re.DOTALL)
 
 
 def _has_width(statistics: bytes | Struct, width: int) -> bool:
@@ -221,8 +222,9 @@ class _Part:
             width = bound_width(leaf)
             if width is None:
                 continue
+            usual = _bounds_of(width)
             for group, counted in enumerate(self.table.statistics):
-                if counted[column] and not _bounds_of(width).fullmatch(counted[column]):
+                if counted[column] and not usual.fullmatch(counted[column]):
                     self._check_width(group, column, width)
 
     def _check_width(self, group: int, column: int, width: int) -> None:
@@ -461,9 +463,11 @@ class _Part:
 
         ``chunks``: which these are, if not all; ``pages``: of which page of each this is said.
         """
-        for found in np.flatnonzero(wrong)[:1].tolist():
-            at = found if chunks is None else int(chunks[found])
-            self._blame(at, text, None if pages is None else int(pages[found]))
+        found = np.flatnonzero(wrong)
+        if len(found):
+            first = found[0]
+            at = first if chunks is None else chunks[first]
+            self._blame(int(at), text, None if pages is None else int(pages[first]))
 
     def _blame(self, at: int, text: str, page: int | None = None) -> NoReturn:
         group, column = divmod(at, self.num_columns)

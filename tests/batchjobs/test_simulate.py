@@ -163,7 +163,7 @@ def test_the_emulator_does_what_the_simulation_says(tmp_path, azurite):
             began = time.monotonic()
             submit(service, job, tasks)
             time.sleep(max(0, began + 2 - time.monotonic()))
-            fake.preempt_node(nodes_of(fake)[0].id)
+            lost_tasks = fake.preempt_node(nodes_of(fake)[0].id)
             lost = time.monotonic()
             wait_until(lambda: fake.jobs[job.id]["state"] == "completed")
             took = time.monotonic() - began
@@ -182,7 +182,7 @@ def test_the_emulator_does_what_the_simulation_says(tmp_path, azurite):
     expected = found.makespan_seconds - boot_seconds
     print(f"emulator {took:.2f} s, simulation {expected:.2f} s")
     # How near they are is for docs/batch.md: here other work may have the processors.
-    assert (found.num_lost_nodes, found.num_requeues) == (1, 2)
+    assert (found.num_lost_nodes, found.num_requeues) == (1, len(lost_tasks))
 
 
 def nodes_of(fake):

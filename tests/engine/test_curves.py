@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curves import Curve, read_curve, rough_curve
+from engine.curves import Curve, Inside, read_curve, rough_curve
 from engine.layout import GroupLayout, close_files, open_file, read_layout
 from engine.sizes import Sizes
 from engine.splitter import find_sources
@@ -129,3 +129,22 @@ def test_one_huge_page_is_a_reason_to_name_the_column(measured):
     ((_, curve),) = measured(wide, use_dictionary=False, data_page_size=1 << 30)
     (reason,) = curve.reasons(0, 1_000)
     assert "column b has a page of" in reason
+
+
+def test_of_very_many_pages_at_a_cut_a_sample_is_seen_and_all_if_it_is_uneven(measured):
+    num_columns = 300
+    rows = {f"c{number}": range(number, number + 400) for number in range(num_columns)}
+    ((_, curve),) = measured(pa.table(rows), use_dictionary=False)
+    asked = curve.unseen(100, 0.0)
+    assert 10 < len(asked) <= 64
+    assert max(column for column, _ in asked) - min(column for column, _ in asked) > 200
+
+    def seen(halves):
+        return curve.seen({place: Inside((0, 200, 400), (0, *halves), 0.01) for place in asked})
+
+    assert seen((1_600, 3_200)).unseen(100, 0.0) == []
+    rest = seen((100, 3_200)).unseen(100, 0.0)
+    assert len(rest) == num_columns - len(asked)
+    assert not set(rest) & set(asked)
+    # A few that are large are asked for, and no others.
+    assert len(curve.unseen(100, curve.sums[-1] * 0.99)) < 10

@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import engine.writers.splice as splice
 from engine.format import footer as ft
 from engine.format import spec, thrift
 from engine.format.footer import Footer, seal, value
 from engine.format.page_index import OffsetIndex, PageLocation
+from engine.writers import check
 from tests.engine.running import make_table, parts_of, read_parts, run, write_source
 
 META = spec.ColumnMetaData
 CHUNK = spec.ColumnChunk
+STATS = spec.Statistics
+STATS_BOUNDS = (STATS.MAX, STATS.MIN, STATS.MAX_VALUE, STATS.MIN_VALUE)
 WHOLE, CUT = ("--cut", "row-group", "--parts", "1"), ("--cut", "row", "--parts", "4")
 
 
@@ -173,6 +178,40 @@ def narrow_bound(group):
     told = spec.read(spec.Statistics, value(meta_of(group), META.STATISTICS))
     told[spec.Statistics.MAX_VALUE] = (thrift.BINARY, b"abc")
     put(meta_of(group), META.STATISTICS, told)
+
+
+def strange_bounds(draw):
+    """Statistics as thrift, and whether bounds have their width of 8 bytes, or none."""
+    lengths = {field: draw(st.sampled_from([0, 3, 7, 8, 9])) for field in STATS_BOUNDS}
+    given = draw(st.sets(st.sampled_from(STATS_BOUNDS)))
+    found = {
+        field: (thrift.BINARY, draw(st.binary(min_size=n, max_size=n)))
+        for field, n in lengths.items()
+        if field in given
+    }
+    if draw(st.booleans()):
+        found[STATS.NULL_COUNT] = (thrift.I64, draw(st.integers(0, 1 << 40)))
+    if draw(st.booleans()):
+        found[STATS.IS_MAX_VALUE_EXACT] = (thrift.TRUE, True)
+    if draw(st.booleans()):
+        found[STATS.NAN_COUNT] = (thrift.I64, draw(st.integers(0, 300)))
+    found = dict(sorted(found.items()))
+    return thrift.encode(found), all(lengths[field] in (0, 8) for field in given)
+
+
+@given(st.data())
+def test_usual_statistics_are_told_from_those_with_other_bounds(data):
+    raw, is_right = strange_bounds(data.draw)
+    assert check._has_width(raw, 8) == is_right
+    if check._bounds_of(8).fullmatch(raw):
+        assert is_right
+    assert check._bounds_of(300).fullmatch(raw) is None
+
+
+def test_what_arrow_writes_is_usual(source):
+    raw = value(first_chunk(source).meta, META.STATISTICS)
+    assert check._bounds_of(8).fullmatch(bytes(raw))
+    assert not check._bounds_of(4).fullmatch(bytes(raw))
 
 
 LIES = {
