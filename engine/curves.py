@@ -159,10 +159,6 @@ class Curve:
         share = (num_bytes - self.sums[i]) / (self.sums[i + 1] - self.sums[i])
         return self.rows[i] + share * (self.rows[i + 1] - self.rows[i])
 
-    def reencoded(self, start_row: int, stop_row: int) -> int:
-        """Return the expected bytes of pages that a slice must rewrite."""
-        return round(sum(size for _, _, size in self._rewritten(start_row, stop_row)))
-
     def uncertain(self, start_row: int, stop_row: int) -> int:
         """Return the bytes by which a slice may turn out larger than expected."""
         total = 0.0
@@ -219,11 +215,11 @@ class Curve:
         rows, sums = _summed_up(changes)
         return replace(self, rows=rows, sums=sums, columns=tuple(columns))
 
-    def reasons(self, start_row: int, stop_row: int) -> list[str]:
-        """Return why a slice re-encodes anything, in sentences."""
-        pages = list(self._rewritten(start_row, stop_row))
+    def reencoded(self, start_row: int, stop_row: int) -> tuple[int, list[str]]:
+        """Return the expected bytes of pages that a slice must rewrite, and why, in sentences."""
+        pages = self._rewritten(start_row, stop_row)
         if not pages:
-            return []
+            return 0, []
         large = {
             column.leaf.name: column.pages.sizes[page]
             for column, page, _ in pages
@@ -247,7 +243,7 @@ class Curve:
                 f"row group {self.row_group}: pages of {others} columns are cut at rows "
                 f"{start_row} to {stop_row}"
             )
-        return sentences
+        return round(sum(size for _, _, size in pages)), sentences
 
     def _rewritten(self, start_row: int, stop_row: int) -> list[tuple[CutColumn, int, float]]:
         """Return the pages that are cut, each with the expected bytes of what is kept."""

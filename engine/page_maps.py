@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.errors import BadPage, BadStructure, Unsupported
 from engine.format import spec
@@ -21,6 +22,7 @@ from engine.format.page_index import ColumnIndex, OffsetIndex
 from engine.format.page_map import (
     PageMap,
     RowStarts,
+    WalkedHeaders,
     map_from_index,
     run_walk,
     walk_pages,
@@ -30,9 +32,15 @@ from engine.format.pages import PageHeader, PageType, read_page_header, skim_hea
 from engine.layout import OpenFile
 from engine.storage.base import COPY_STEP_BYTES
 
+if TYPE_CHECKING:
+    from engine.format.chunk_table import Numbers
+    from engine.format.header_table import HeaderTable
+
 HEADER_BYTES = 96  # most data page headers without statistics are shorter
 _MOST_HEADER_BYTES = 1 << 20
 _MOST_KEPT_PAGE_BYTES = 1 << 20
+_MANY_COLUMNS = 16  # with fewer nobody waits for Python
+_HEADERS_AT_ONCE = 1 << 13
 _CODECS = set(Codec) - {Codec.LZO}
 _ENCODINGS = set(Encoding)
 
@@ -49,13 +57,7 @@ def page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
         group = file.row_group(row_group)
         for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
             check_can_be_cut(file, row_group, leaf, chunk)
-        indexes = file.source.read_many(
-            [chunk.offset_index or Range(0, 0) for chunk in group.columns]
-        )
-        found = [
-            _page_map(file, row_group, leaf, data)
-            for leaf, data in zip(file.footer.leaves, indexes, strict=True)
-        ]
+        found = _page_maps(file, row_group)
         file.notes(row_group)["page maps"] = found
     return found
 
@@ -85,19 +87,43 @@ def chains_pages(created_by: str, chunk: ColumnChunk) -> bool:
     return Encoding.DELTA_BYTE_ARRAY in chunk.encodings and has(created_by, CHAINED_PAGES)
 
 
-def _page_map(file: OpenFile, row_group: int, leaf: Leaf, index: bytes) -> PageMap:
+def _page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
+    """Return page maps by offset indexes that are true, else by the pages themselves."""
+    found = _by_indexes(file, row_group)
+    lacking = [number for number, pages in enumerate(found) if pages is None]
+    if len(lacking) >= _MANY_COLUMNS:
+        for number, pages in _of_lone_pages(file, row_group, lacking):
+            found[number] = pages
+    return [
+        pages or walked(file, row_group, leaf)
+        for leaf, pages in zip(file.footer.leaves, found, strict=True)
+    ]
+
+
+def _by_indexes(file: OpenFile, row_group: int) -> list[PageMap | None]:
+    """Return what the offset index of each column says; None if there is none, or it is not true.
+
+    Stores answer a request for each header, so there an index is believed that fits its chunk.
+    """
     group = file.row_group(row_group)
-    chunk = group.columns[leaf.index]
-    flat = leaf.max_repetition == 0
-    with at_page(file, row_group, leaf):
-        if index:
+    indexes = file.source.read_many([chunk.offset_index or Range(0, 0) for chunk in group.columns])
+    found: list[PageMap | None] = [None] * len(indexes)
+    for leaf, chunk, data in zip(file.footer.leaves, group.columns, indexes, strict=True):
+        if data:
             with suppress(BadStructure):  # stale or damaged: the pages themselves decide
-                found = map_from_index(
-                    OffsetIndex.decode(index), chunk.range, group.num_rows, is_flat=flat
+                found[leaf.index] = map_from_index(
+                    OffsetIndex.decode(data),
+                    chunk.range,
+                    group.num_rows,
+                    is_flat=leaf.max_repetition == 0,
                 )
-                if file.source.is_far or _is_proved(file, leaf, chunk, found):
-                    return found
-        return walked(file, row_group, leaf)
+    if file.source.is_far:
+        return found
+    for leaf, pages, headers in _with_headers(file, found):
+        with at_page(file, row_group, leaf):
+            if not _is_proved(file, leaf, group.columns[leaf.index], pages, headers):
+                found[leaf.index] = None
+    return found
 
 
 def walked(file: OpenFile, row_group: int, leaf: Leaf) -> PageMap:
@@ -109,15 +135,56 @@ def walked(file: OpenFile, row_group: int, leaf: Leaf) -> PageMap:
     group = file.row_group(row_group)
     chunk = group.columns[leaf.index]
     is_flat = leaf.max_repetition == 0
-    walk = walk_pages(chunk.range, chunk.num_values, group.num_rows, is_flat=is_flat)
-    pages = run_walk(walk, file.source.read)
-    if pages.needs_levels:
-        pages = with_row_starts(pages, list(_row_starts(file, leaf, chunk.codec, pages)))
+    with at_page(file, row_group, leaf):
+        walk = walk_pages(chunk.range, chunk.num_values, group.num_rows, is_flat=is_flat)
+        pages = run_walk(walk, file.source.read)
+        if pages.needs_levels:
+            pages = with_row_starts(pages, list(_row_starts(file, leaf, chunk.codec, pages)))
     return pages
 
 
-def _is_proved(file: OpenFile, leaf: Leaf, chunk: ColumnChunk, pages: PageMap) -> bool:
-    """Whether the headers of all pages, and what else counts rows, say the same as the index."""
+def _of_lone_pages(
+    file: OpenFile, row_group: int, columns: Sequence[int]
+) -> Iterator[tuple[int, PageMap]]:
+    """Yield the maps of flat columns that have one data page, whose headers are read together."""
+    import numpy as np
+
+    group = file.row_group(row_group)
+    flat = [number for number in columns if file.footer.leaves[number].max_repetition == 0]
+    chunks = [group.columns[number] for number in flat]
+    starts = np.array([chunk.range.offset for chunk in chunks], np.int64)
+    firsts = _headers_at(file, starts)
+    is_dictionary = firsts.types == PageType.DICTIONARY
+    starts = np.where(is_dictionary, starts + firsts.total_bytes, starts)
+    headers = _headers_at(file, starts)
+    ends = (starts + headers.total_bytes).tolist()
+    kinds, encodings = headers.types.tolist(), headers.encodings.tolist()
+    plain_bytes = (headers.header_bytes + headers.uncompressed_bytes).tolist()
+    is_lone = headers.is_data & (headers.num_values == group.num_rows)
+    for at in np.flatnonzero(is_lone).tolist():
+        place = chunks[at].range
+        if chunks[at].num_values != group.num_rows or ends[at] > place.end:
+            continue
+        start = int(starts[at])
+        yield (
+            flat[at],
+            PageMap(
+                array("q", [start]),
+                array("q", [ends[at] - start]),
+                array("q", [0]),
+                array("q", [group.num_rows]),
+                Range(place.offset, start - place.offset) if is_dictionary[at] else None,
+                group.num_rows,
+                headers=WalkedHeaders(
+                    array("b", [kinds[at]]),
+                    array("b", [encodings[at]]),
+                    array("q", [plain_bytes[at]]),
+                ),
+            ),
+        )
+
+
+def _headers_at(file: OpenFile, offsets: Numbers) -> HeaderTable:
     from engine.format.header_table import read_header_table
 
     def read(offsets: list[int], length: int) -> Sequence[bytes]:
@@ -125,14 +192,46 @@ def _is_proved(file: OpenFile, leaf: Leaf, chunk: ColumnChunk, pages: PageMap) -
         places = [Range(offset, max(0, min(length, end - offset))) for offset in offsets]
         return file.source.read_many(places, sparse=True)
 
+    return read_header_table(read, offsets)
+
+
+def _with_headers(
+    file: OpenFile, maps: Sequence[PageMap | None]
+) -> Iterator[tuple[Leaf, PageMap, HeaderTable]]:
+    """Yield every map that there is with the headers of its pages, the dictionary's first.
+
+    Those of some columns are read together, so that many columns take few calls.
+    """
     import numpy as np
 
-    starts = [pages.dictionary.offset] if pages.dictionary is not None else []
-    headers = read_header_table(read, np.array([*starts, *pages.offsets], np.int64))
+    some: list[tuple[Leaf, PageMap, list[int]]] = []
+    num_pages = 0
+    for leaf in file.footer.leaves:
+        pages = maps[leaf.index]
+        if pages is not None:
+            first = [] if pages.dictionary is None else [pages.dictionary.offset]
+            some.append((leaf, pages, [*first, *pages.offsets]))
+            num_pages += len(some[-1][2])
+        if some and (num_pages >= _HEADERS_AT_ONCE or leaf is file.footer.leaves[-1]):
+            places = [place for _, _, offsets in some for place in offsets]
+            headers = _headers_at(file, np.array(places, np.int64))
+            stop = 0
+            for one, its_pages, offsets in some:
+                start, stop = stop, stop + len(offsets)
+                yield one, its_pages, headers.chosen(slice(start, stop))
+            some, num_pages = [], 0
+
+
+def _is_proved(
+    file: OpenFile, leaf: Leaf, chunk: ColumnChunk, pages: PageMap, headers: HeaderTable
+) -> bool:
+    """Whether the headers of all pages, and what else counts rows, say the same as the index."""
+    import numpy as np
+
     sizes = [pages.dictionary.length] if pages.dictionary is not None else []
     if headers.total_bytes.tolist() != [*sizes, *pages.sizes]:
         return False
-    first = len(starts)
+    first = len(sizes)
     if (first and headers.types[0] != PageType.DICTIONARY) or not headers.is_data[first:].all():
         return False
     rows = np.diff([*pages.first_rows, pages.num_rows])

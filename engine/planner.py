@@ -382,8 +382,9 @@ def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -
         size += num_bytes
         if not piece.is_whole:
             curve = ruler.read(position)
-            reencoded_bytes += curve.reencoded(piece.start_row, piece.stop_row)
-            reasons |= dict.fromkeys(curve.reasons(piece.start_row, piece.stop_row))
+            cut_bytes, sentences = curve.reencoded(piece.start_row, piece.stop_row)
+            reencoded_bytes += cut_bytes
+            reasons |= dict.fromkeys(sentences)
         elif is_joined:
             reencoded_bytes += num_bytes
             reasons["row groups are put together"] = None

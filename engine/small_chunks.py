@@ -6,6 +6,7 @@ How they are made is the business of :mod:`engine.writers.small`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from engine.format.footer import Codec, ColumnChunk, Encoding, RowGroup
 from engine.layout import OpenFile
@@ -43,30 +44,50 @@ def are_small(groups: Sequence[tuple[OpenFile, int]], recoding: Recoding) -> boo
         return False
     if recoding.codec is not None and recoding.codec not in ARROW_CODECS:
         return False
-    compressed_bytes = plain_bytes = 0
-    for file, row_group in groups:
-        chunks = file.row_group(row_group).columns
-        compressed_bytes += sum(chunk.compressed_bytes for chunk in chunks)
-        plain_bytes += sum(chunk.uncompressed_bytes for chunk in chunks)
-        if plain_bytes > MOST_PLAIN_BYTES:
-            return False
-    if compressed_bytes > MOST_CHUNK_BYTES * len(leaves) * len(groups):
-        return False
-    models = groups[0][0].row_group(groups[0][1]).columns
-    return all(_is_dense(file.row_group(row_group)) for file, row_group in groups) and all(
-        chunk.codec == model.codec and _is_known(file.footer.created_by, chunk)
-        for file, row_group in groups
-        for chunk, model in zip(file.row_group(row_group).columns, models, strict=True)
+    seen = [_facts(file, row_group) for file, row_group in groups]
+    compressed_bytes = sum(facts.compressed_bytes for facts in seen)
+    return (
+        sum(facts.plain_bytes for facts in seen) <= MOST_PLAIN_BYTES
+        and compressed_bytes <= MOST_CHUNK_BYTES * len(leaves) * len(groups)
+        and all(facts.is_known and facts.codecs == seen[0].codecs for facts in seen)
     )
+
+
+class _Facts(NamedTuple):
+    """What decides about a row group; ``is_known``: whether Arrow reads it, and writes such ones.
+
+    Bytes are those of its chunks, before compression and behind it.
+    """
+
+    plain_bytes: int
+    compressed_bytes: int
+    codecs: tuple[int, ...]
+    is_known: bool
+
+
+def _facts(file: OpenFile, row_group: int) -> _Facts:
+    """Return what is to be known of a row group; kept with the file."""
+    found: _Facts | None = file.notes(row_group).get("small chunks")
+    if found is None:
+        created_by = file.footer.created_by
+        group = file.row_group(row_group)
+        codecs = tuple(chunk.codec for chunk in group.columns)
+        if len(set(codecs)) == 1:  # as a rule; what is kept is small then
+            codecs = codecs[:1]
+        found = file.notes(row_group)["small chunks"] = _Facts(
+            sum(chunk.uncompressed_bytes for chunk in group.columns),
+            sum(chunk.compressed_bytes for chunk in group.columns),
+            codecs,
+            ARROW_CODECS.keys() >= set(codecs)
+            and all(_is_known(created_by, chunk) for chunk in group.columns)
+            and _is_dense(group),
+        )
+    return found
 
 
 def _is_known(created_by: str, chunk: ColumnChunk) -> bool:
-    """Whether Arrow reads a chunk, and writes such ones."""
-    return (
-        chunk.codec in ARROW_CODECS
-        and _ENCODINGS.issuperset(chunk.encodings)
-        and not chains_pages(created_by, chunk)
-    )
+    """Whether Arrow knows what a chunk's pages are made of."""
+    return _ENCODINGS.issuperset(chunk.encodings) and not chains_pages(created_by, chunk)
 
 
 def _is_dense(group: RowGroup) -> bool:

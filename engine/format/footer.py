@@ -384,6 +384,11 @@ class Footer:
             )
         return group
 
+    def share_schema(self, other: Footer) -> None:
+        """Take over what is decoded of the other's schema, if this footer has the same."""
+        if self.struct[FileMetaData.SCHEMA] == other.struct[FileMetaData.SCHEMA]:
+            self.schema, self.nodes, self.leaves = other.schema, other.nodes, other.leaves
+
     def holding(self, groups: list[Raw]) -> Footer:
         """Return a footer of other row groups, all else the same."""
         other = copy(self)

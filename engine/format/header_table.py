@@ -79,7 +79,7 @@ class HeaderTable:
         found: Flags = (self.types == PageType.DATA) | (self.types == PageType.DATA_V2)
         return found
 
-    def chosen(self, which: Flags | Numbers) -> HeaderTable:
+    def chosen(self, which: Flags | Numbers | slice) -> HeaderTable:
         """Return some of the entries, which must be headers."""
         return HeaderTable(**{name: getattr(self, name)[which] for name in _ARRAYS}, errors={})
 

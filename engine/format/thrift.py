@@ -29,6 +29,7 @@ Inside a list or map a boolean is kept as the byte that stood on the wire.
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from engine.errors import BadStructure
@@ -39,6 +40,44 @@ Struct = dict[int, tuple[int, Any]]
 
 MAX_DEPTH = 64
 _FIXED_WIDTH = {DOUBLE: 8, UUID: 16}
+
+
+def _usual_fields() -> re.Pattern[bytes]:
+    """Return what matches fields that are passed over at once, as many as follow each other.
+
+    These are numbers, booleans, short binaries, short lists of them, and structures of all these:
+    nearly all that is in footers. Every byte decides alone what follows, so there is one way only
+    to match, and nothing to go back for (``*+``).
+    """
+
+    def head(*kinds: int) -> bytes:  # of a field some steps behind the one before
+        heads = [bytes([step << 4 | kind]) for step in range(1, 16) for kind in kinds]
+        return b"[%b]" % b"".join(map(re.escape, heads))
+
+    def listed(item: bytes, *kinds: int) -> bytes:
+        each = [
+            (size, bytes(size << 4 | kind for kind in kinds)) for size in range(_USUAL_ITEMS + 1)
+        ]
+        return b"|".join(b"[%b]" % re.escape(heads) + item * size for size, heads in each)
+
+    number = rb"[\x80-\xff]*+[\x00-\x7f]"
+    sizes = range(_USUAL_BYTES + 1)
+    binary = b"(?:%b)" % b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in sizes)
+    numbers = b"%b%b|%b" % (head(I16, I32, I64), number, head(TRUE, FALSE))
+    simple = b"%b|%b%b" % (numbers, head(BINARY), binary)
+    counts = rb"(?:%b)*+\x00" % numbers  # a structure of such
+    lists = b"%b(?:%b|\x18%b|%b)" % (
+        head(LIST),
+        listed(number, I32, I64),
+        binary,
+        listed(counts, STRUCT),
+    )
+    nested = rb"%b(?:%b|%b)*+\x00" % (head(STRUCT), simple, lists)
+    return re.compile(b"(?:%b|%b|%b)*+" % (simple, lists, nested), re.DOTALL)
+
+
+_USUAL_BYTES, _USUAL_ITEMS = 32, 4
+_pass_usual_fields = _usual_fields().match
 
 
 class Raw(bytes):
@@ -278,6 +317,7 @@ def _map(data: bytes, pos: int, depth: int) -> tuple[Mapping, int]:
 
 def _skip_struct(data: bytes, pos: int) -> int:
     while True:
+        pos = _pass_usual_fields(data, pos).end()  # type: ignore[union-attr]
         head = data[pos]
         pos += 1
         if head == 0:

@@ -170,6 +170,8 @@ class _Part:
     def __init__(self, written: Written) -> None:
         self.written = written
         self.footer = Footer(written.head).holding(written.groups)
+        for piece in chain.from_iterable(written.pieces[:1]):
+            self.footer.share_schema(piece.file.footer)
         self.leaves: Sequence[Leaf] = self.footer.leaves
         self.table = table = read_chunk_table(self.footer)
         self.num_columns = len(self.leaves)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from engine.errors import BadStructure, InternalError
 from engine.format import spec, thrift
 from engine.format import statistics as st
-from engine.format.chunk_table import DICTIONARY_ENCODINGS, read_chunk_table
+from engine.format.chunk_table import DICTIONARY_ENCODINGS, ChunkTable, read_chunk_table
 from engine.format.footer import (
     MAGIC,
     TAIL_BYTES,
@@ -161,21 +161,18 @@ class _Rows:
     def put(self, column: int, out: ChunkOut) -> NewChunk:
         """Send a column's chunk out, and tell what is true of it."""
         written, place = self.places[column]
-        made = written.made
-        start, length = written.starts[place], int(made.compressed_bytes[0, place])
-        out.write(written.data[start : start + length])
-        encodings = made.encoding_sets[int(made.encodings[0, place])]
-        codec = int(made.codecs[0, place])
-        if self.recoding.codec is None and codec != self.models[column].codec:
+        chunk = written.chunks[place]
+        out.write(written.data[chunk.start : chunk.start + chunk.compressed_bytes])
+        if self.recoding.codec is None and chunk.codec != self.models[column].codec:
             raise InternalError("Arrow wrote another codec than it was asked for")
         return NewChunk(
-            codec=codec,
+            codec=chunk.codec,
             num_values=self.rows.num_rows,
-            uncompressed_bytes=int(made.uncompressed_bytes[0, place]),
-            first_data_page=int(made.data_page_offsets[0, place]) - start,
-            has_dictionary=bool(made.dictionary_offsets[0, place]),
-            encodings=list(encodings),
-            encoding_stats=written.encoding_stats(place, encodings, self.page_type),
+            uncompressed_bytes=chunk.uncompressed_bytes,
+            first_data_page=chunk.data_page_offset - chunk.start,
+            has_dictionary=chunk.dictionary_offset > 0,
+            encodings=list(chunk.encodings),
+            encoding_stats=_encoding_stats(chunk, self.page_type),
             statistics=self._statistics(column),
             pages=written.locations(place) if self.indexed[column] else None,
             column_index=self._column_index(column) if self.indexed[column] else None,
@@ -213,6 +210,37 @@ class _Rows:
         return thrift.encode(_one_page_index(bounds, self.orders[column]))
 
 
+class _Chunk(NamedTuple):
+    """What a footer says of a column chunk; see :class:`engine.format.chunk_table.ChunkTable`."""
+
+    start: int
+    compressed_bytes: int
+    uncompressed_bytes: int
+    data_page_offset: int
+    dictionary_offset: int
+    codec: int
+    num_pages: int
+    num_dictionary_pages: int
+    encodings: tuple[int, ...]
+
+
+def _chunks_of(made: ChunkTable) -> list[_Chunk]:
+    """Return what is said of every column of the only row group."""
+    numbers = (
+        made.starts,
+        made.compressed_bytes,
+        made.uncompressed_bytes,
+        made.data_page_offsets,
+        made.dictionary_offsets,
+        made.codecs,
+        made.num_pages,
+        made.num_dictionary_pages,
+    )
+    encodings = [made.encoding_sets[number] for number in made.encodings[0].tolist()]
+    columns = (each[0].tolist() for each in numbers)
+    return [_Chunk(*chunk) for chunk in zip(*columns, encodings, strict=True)]
+
+
 class _Written:
     """A file of one row group that Arrow wrote, and what its footer says of the columns."""
 
@@ -221,7 +249,7 @@ class _Written:
         footer_place = footer_range(data[-TAIL_BYTES:].to_pybytes(), len(data))
         footer = Footer(self._bytes(*footer_place))
         self.made = made = read_chunk_table(footer, num_columns)
-        self.starts: list[int] = made.starts[0].tolist()
+        self.chunks = _chunks_of(made)
         indexes = [
             self._bytes(offset, length)
             for offset, length in zip(
@@ -231,7 +259,6 @@ class _Written:
         rows = np.full(num_columns, num_rows)
         self._pages = read_page_table(indexes, made.starts[0], made.compressed_bytes[0], rows)
         self._first_pages: list[int] = self._pages.begins.tolist()
-        self._has_dictionary: list[bool] = (made.dictionary_offsets[0] > 0).tolist()
         firsts = read_header_table(self._heads, made.starts[0])
         self._num_entries: list[int] = firsts.num_values.tolist()
 
@@ -243,7 +270,7 @@ class _Written:
 
     def num_entries(self, column: int) -> int | None:
         """Return the entries of a column's dictionary, None if it has none."""
-        return self._num_entries[column] if self._has_dictionary[column] else None
+        return self._num_entries[column] if self.chunks[column].dictionary_offset else None
 
     def num_pages(self, column: int) -> int:
         """Return the data pages of a column that has an offset index."""
@@ -252,7 +279,7 @@ class _Written:
     def locations(self, column: int) -> list[PageLocation]:
         """Return where the data pages of a column lie in its chunk."""
         first, last = self._first_pages[column : column + 2]
-        pages, start = self._pages, self.starts[column]
+        pages, start = self._pages, self.chunks[column].start
         numbers = (pages.offsets[first:last] - start, pages.sizes[first:last])
         every = (*numbers, pages.first_rows[first:last])
         return [
@@ -265,24 +292,22 @@ class _Written:
         place = self.made.column_index_offsets[0, column]
         return self._bytes(place, self.made.column_index_bytes[0, column]) or None
 
-    def encoding_stats(
-        self, column: int, encodings: Sequence[int], page_type: PageType
-    ) -> list[tuple[int, int, int]]:
-        """Return how many pages there are of each kind, as :class:`NewChunk` has it."""
-        num_by_dictionary = int(self.made.num_dictionary_pages[0, column])
-        num_others = int(self.made.num_pages[0, column]) - num_by_dictionary
-        indices = [encoding for encoding in encodings if encoding in DICTIONARY_ENCODINGS]
-        # The list names levels and the dictionary as well; what is left of it are values.
-        others = [e for e in encodings if e not in DICTIONARY_ENCODINGS and e != Encoding.RLE]
-        if self._has_dictionary[column] and len(others) > 1:
-            others.remove(Encoding.PLAIN)
-        found = []
-        if self._has_dictionary[column]:
-            found.append((int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
-        for known, number in ((indices, num_by_dictionary), (others, num_others)):
-            if number:
-                found.append((int(page_type), int(known[0] if known else Encoding.RLE), number))
-        return found
+
+def _encoding_stats(chunk: _Chunk, page_type: PageType) -> list[tuple[int, int, int]]:
+    """Return how many pages there are of each kind, as :class:`NewChunk` has it."""
+    num_others = chunk.num_pages - chunk.num_dictionary_pages
+    indices = [encoding for encoding in chunk.encodings if encoding in DICTIONARY_ENCODINGS]
+    # The list names levels and the dictionary as well; what is left of it are values.
+    others = [e for e in chunk.encodings if e not in DICTIONARY_ENCODINGS and e != Encoding.RLE]
+    if chunk.dictionary_offset and len(others) > 1:
+        others.remove(Encoding.PLAIN)
+    found = []
+    if chunk.dictionary_offset:
+        found.append((int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
+    for known, number in ((indices, chunk.num_dictionary_pages), (others, num_others)):
+        if number:
+            found.append((int(page_type), int(known[0] if known else Encoding.RLE), number))
+    return found
 
 
 def _one_page_index(bounds: st.Bounds, order: st.Order) -> Struct:

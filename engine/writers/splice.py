@@ -355,9 +355,9 @@ def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int)
 
 
 @lru_cache(1024)
-def _encoding_stats(counted: tuple[int, int, int]) -> Struct:
+def _encoding_stats(counted: tuple[int, int, int]) -> Raw:
     fields = spec.PageEncodingStats.fields.values()
-    return spec.struct_of(dict(zip(fields, counted, strict=True)))
+    return Raw(thrift.encode(spec.struct_of(dict(zip(fields, counted, strict=True)))))
 
 
 def drop_bloom_filter(chunk: Struct) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,7 +64,7 @@ def _fields(depth: int) -> st.SearchStrategy:
 
 
 def _structs(depth: int) -> st.SearchStrategy:
-    ids = st.integers(-(1 << 15), (1 << 15) - 1)
+    ids = st.one_of(st.integers(1, 20), st.integers(-(1 << 15), (1 << 15) - 1))
     return st.dictionaries(ids, _fields(depth), max_size=6)
 
 
@@ -99,6 +101,16 @@ def test_garbage_is_read_or_refused(data):
             read(data)
         except BadStructure:
             continue
+
+
+@given(_structs(3), st.data())
+@settings(max_examples=500)
+def test_what_is_skipped_ends_where_what_is_decoded_does(struct, data):
+    damaged = bytearray(t.encode(struct) + bytes(8))
+    for _ in range(data.draw(st.integers(0, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(BadStructure):
+        assert t.skip(bytes(damaged)) == t.decode(bytes(damaged))[1]
 
 
 def test_deep_nesting_is_refused():
