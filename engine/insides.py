@@ -25,12 +25,12 @@ import numpy as np
 import pyarrow.compute as pc
 
 from engine import memory
-from engine.curves import Inside
+from engine.curves import EVEN_SHARE, Inside
 from engine.format import levels as lv
 from engine.format import spec
 from engine.format.footer import Encoding, Leaf, Type
 from engine.format.one_page import encode_values
-from engine.format.pages import PageHeader
+from engine.format.pages import PageHeader, page_statistics
 from engine.layout import OpenFile
 from engine.model import Recoding
 from engine.page_maps import at_page, page_maps, read_header
@@ -44,6 +44,8 @@ _LEAST_STEP_BYTES = 1 << 10  # less is mostly what any page takes
 _MOST_AT_ONCE = 16  # stretches that one is divided into
 _MOST_STRETCHES = 512
 _LEAST_OWN_SHARE = 0.2
+_REFINED_STEPS = 64
+_LENGTH_BYTES = 4  # in front of every value
 _BOUNDS = (
     spec.Statistics.MIN,
     spec.Statistics.MAX,
@@ -95,6 +97,7 @@ def look_inside(
     if not total:
         return None
     sums = np.cumsum([0.0, *own]) * (num_bytes / total)
+    rows, sums = stretches.refined(rows, sums)
     uncertain_share = _UNCERTAIN_SHARE + max(0.0, coarse_bytes / num_bytes - 1)
     bounds_bytes = stretches.bounds_bytes(rows)
     return Inside([first + row for row in rows], sums.tolist(), uncertain_share, bounds_bytes)
@@ -165,11 +168,31 @@ class _Stretches:
         Of values in a dictionary nothing is said: they are not read.
         """
         number = sum(field in (self._statistics or ()) for field in _BOUNDS)
+        number += 2 * (page_statistics(self._header) is not None)
         if not number or self._width is not None or self._leaf.physical is not Type.BYTE_ARRAY:
             return []
         lengths = np.asarray(pc.binary_length(self._values))
         places = (self._places(start, stop)[2:] for start, stop in pairwise(rows))
         return [number * int(lengths[first:last].max(initial=0)) for first, last in places]
+
+    def refined(self, rows: list[int], sums: Any) -> tuple[list[int], Any]:
+        """Return more rows, and the bytes before each: in a stretch by the lengths of values."""
+        if self._width is not None or self._leaf.physical is not Type.BYTE_ARRAY:
+            return rows, sums
+        lengths = np.asarray(pc.binary_length(self._values), np.int64) + _LENGTH_BYTES
+        values = np.asarray(self._entries)
+        if self._values_before is not None:
+            values = self._values_before[values]
+        plain = np.cumsum([0, *lengths])[values] + np.arange(self._num_rows + 1)
+        even = np.linspace(0, plain[-1], self._num_rows + 1)
+        if np.abs(plain - even).max() <= EVEN_SHARE * plain[-1]:
+            return rows, sums
+        steps = np.searchsorted(plain, np.linspace(0, plain[-1], _REFINED_STEPS + 1))
+        every = np.union1d(rows, steps)
+        at = np.minimum(np.searchsorted(rows, every, "right"), len(rows) - 1) - 1
+        low, high = plain[rows][at], plain[rows][at + 1]
+        share = (plain[every] - low) / (high - low)
+        return every.tolist(), sums[at] + share * (sums[at + 1] - sums[at])
 
     def _places(self, start: int, stop: int) -> lv.PageSlice:
         """Return which entries and values rows have."""

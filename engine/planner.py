@@ -207,7 +207,7 @@ def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
             if fill(ruler, lower)[1]:
                 limit = lower
             elif is_proved:
-                limit -= over
+                limit = _lowered(ruler, cuts, limit, over, target)
     return best or _filled_row_cuts(ruler, target, limit)
 
 
@@ -226,7 +226,18 @@ def _filled_row_cuts(ruler: Ruler, target: int, limit: int) -> list[int]:
             over = max(_largest_sizes(ruler, cuts)) - target
             if over <= 0:
                 return cuts
-            limit -= max(over, target >> 6)
+            limit = _lowered(ruler, cuts, limit, max(over, target >> 6), target)
+
+
+def _lowered(ruler: Ruler, cuts: Sequence[int], limit: int, over: int, target: int) -> int:
+    """Return a lower limit; refuse the target if a part of one row may be over it."""
+    for start, size in zip(cuts, _largest_sizes(ruler, cuts), strict=False):
+        if size > target and start + 1 in cuts:
+            raise TargetTooSmall(
+                f"a part that holds only row {start} may take {size} bytes (schema, dictionaries "
+                f"and bounds included), over the {target} that it may have; raise --target-size"
+            )
+    return max(limit - over, limit // 2)
 
 
 def _largest_sizes(ruler: Ruler, cuts: Sequence[int]) -> list[int]:

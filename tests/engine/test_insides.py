@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine import insides, memory
-from engine.errors import OverBudget
+from engine.errors import OverBudget, TargetTooSmall
 from engine.layout import OpenFile, open_file
 from engine.model import Recoding, SplitPlan, spread
 from engine.page_maps import page_maps
@@ -231,3 +231,33 @@ def test_growth_by_repeated_dictionaries_is_said(tmp_path: Path, wish: dict[str,
     factor = result.manifest.size_bytes / path.stat().st_size
     assert float(plan.growth.split(" times")[0].rpartition(" ")[2]) == pytest.approx(factor, 0.1)
     assert not engine.plan(str(path), parts=1).growth
+
+
+def test_many_columns_heavy_at_the_same_rows_are_cut_evenly(tmp_path: Path):
+    rng = random.Random(1)
+    num_columns, num_rows, num_heavy = 300, 400, 40
+    lengths = [3] * (num_rows - num_heavy) + [300] * num_heavy
+    path = tmp_path / "in.parquet"
+    texts = {
+        f"c{n}": ["".join(rng.choices("abcdefghijklmnop", k=length)) for length in lengths]
+        for n in range(num_columns)
+    }
+    pq.write_table(pa.table(texts), path, use_dictionary=False, compression="none")
+    plan = engine.plan(str(path), parts=6)
+    row_bytes = [length + 4 for length in lengths]
+    sizes = [
+        num_columns * sum(row_bytes[part.first_row : part.first_row + part.num_rows])
+        for part in plan.parts
+    ]
+    # One heavy row is 6 % of a part.
+    assert spread(sizes) < 0.3, sizes
+
+
+def test_a_target_under_the_bounds_of_one_row_is_refused_by_its_name(tmp_path: Path):
+    rng = random.Random(1)
+    row = ["".join(rng.choices("abcdefghijklmnop", k=300)) for _ in range(300)]
+    path = tmp_path / "in.parquet"
+    texts = {f"c{n}": ["abc"] * 380 + [row[n]] * 20 for n in range(300)}
+    pq.write_table(pa.table(texts), path, use_dictionary=False, compression="none")
+    with pytest.raises(TargetTooSmall, match=r"only row 3[89]. may take [0-9]+ bytes"):
+        engine.plan(str(path), target_size="300kB")
