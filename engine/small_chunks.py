@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.format.footer import Codec, ColumnChunk, Encoding, RowGroup
+from engine.format import spec, thrift
+from engine.format.footer import Codec, ColumnChunk, Encoding, Leaf, RowGroup, Type, value
 from engine.layout import OpenFile
 from engine.model import Recoding
 from engine.page_maps import chains_pages
@@ -16,6 +17,8 @@ from engine.page_maps import chains_pages
 LEAST_CHUNKS = 256  # below, nobody waits for Python
 MOST_CHUNK_BYTES = 16 << 10  # on the average: Arrow takes as long for it as Python for a small page
 MOST_PLAIN_BYTES = 32 << 20  # of all rows together, which are held decoded
+_WIDEST_BYTES = 12  # of a number
+_USUAL_VALUE_BYTES = 32  # of a text of which nothing is known
 _MOST_SPAN = 2  # times the bytes of the chunks, with all that lies between them
 
 # What Arrow writes under the number that a chunk has; LZ4 framed by Hadoop is not among them.
@@ -28,6 +31,13 @@ ARROW_CODECS = {
     Codec.LZ4_RAW: "lz4",
 }
 _ENCODINGS = set(Encoding) - {Encoding.BIT_PACKED}
+_BY_DICTIONARY = {Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY}
+_BOUNDS = (
+    spec.Statistics.MIN,
+    spec.Statistics.MAX,
+    spec.Statistics.MIN_VALUE,
+    spec.Statistics.MAX_VALUE,
+)
 
 
 def are_small(groups: Sequence[tuple[OpenFile, int]], recoding: Recoding) -> bool:
@@ -44,7 +54,7 @@ def are_small(groups: Sequence[tuple[OpenFile, int]], recoding: Recoding) -> boo
         return False
     if recoding.codec is not None and recoding.codec not in ARROW_CODECS:
         return False
-    seen = [_facts(file, row_group) for file, row_group in groups]
+    seen = [small_facts(file, row_group) for file, row_group in groups]
     compressed_bytes = sum(facts.compressed_bytes for facts in seen)
     return (
         sum(facts.plain_bytes for facts in seen) <= MOST_PLAIN_BYTES
@@ -53,10 +63,14 @@ def are_small(groups: Sequence[tuple[OpenFile, int]], recoding: Recoding) -> boo
     )
 
 
-class _Facts(NamedTuple):
-    """What decides about a row group; ``is_known``: whether Arrow reads it, and writes such ones.
+class SmallFacts(NamedTuple):
+    """What decides about a row group.
 
-    Bytes are those of its chunks, before compression and behind it.
+    Attributes:
+        plain_bytes: of its rows, decoded, as far as the footer tells.
+        compressed_bytes: of its chunks.
+        codecs: of its chunks; one if all have the same.
+        is_known: whether Arrow reads it, and writes such ones.
     """
 
     plain_bytes: int
@@ -65,24 +79,43 @@ class _Facts(NamedTuple):
     is_known: bool
 
 
-def _facts(file: OpenFile, row_group: int) -> _Facts:
+def small_facts(file: OpenFile, row_group: int) -> SmallFacts:
     """Return what is to be known of a row group; kept with the file."""
-    found: _Facts | None = file.notes(row_group).get("small chunks")
+    found: SmallFacts | None = file.notes(row_group).get("small chunks")
     if found is None:
         created_by = file.footer.created_by
-        group = file.row_group(row_group)
-        codecs = tuple(chunk.codec for chunk in group.columns)
+        leaves, columns = file.footer.leaves, file.row_group(row_group).columns
+        codecs = tuple(chunk.codec for chunk in columns)
         if len(set(codecs)) == 1:  # as a rule; what is kept is small then
             codecs = codecs[:1]
-        found = file.notes(row_group)["small chunks"] = _Facts(
-            sum(chunk.uncompressed_bytes for chunk in group.columns),
-            sum(chunk.compressed_bytes for chunk in group.columns),
+        found = file.notes(row_group)["small chunks"] = SmallFacts(
+            sum(_plain_bytes(leaf, chunk) for leaf, chunk in zip(leaves, columns, strict=True)),
+            sum(chunk.compressed_bytes for chunk in columns),
             codecs,
             ARROW_CODECS.keys() >= set(codecs)
-            and all(_is_known(created_by, chunk) for chunk in group.columns)
-            and _is_dense(group),
+            and all(_is_known(created_by, chunk) for chunk in columns)
+            and _is_dense(file.row_group(row_group)),
         )
     return found
+
+
+def has_repeated_texts(leaf: Leaf, chunk: ColumnChunk) -> bool:
+    """Whether values of any length stand in a dictionary: decoded they may take any room."""
+    return leaf.physical is Type.BYTE_ARRAY and not _BY_DICTIONARY.isdisjoint(chunk.encodings)
+
+
+def _plain_bytes(leaf: Leaf, chunk: ColumnChunk) -> int:
+    """Return what a chunk's values take decoded, as far as the footer tells."""
+    if leaf.physical is Type.FIXED_LEN_BYTE_ARRAY:
+        return max(chunk.uncompressed_bytes, chunk.num_values * leaf.type_length)
+    if not has_repeated_texts(leaf, chunk):
+        return max(chunk.uncompressed_bytes, chunk.num_values * _WIDEST_BYTES)
+    told = value(chunk.meta, spec.ColumnMetaData.STATISTICS)
+    facts = {} if told is None else spec.read(spec.Statistics, thrift.encode(told))
+    lengths = [len(value(facts, field)) for field in _BOUNDS if field in facts]
+    return max(
+        chunk.uncompressed_bytes, chunk.num_values * max(lengths, default=_USUAL_VALUE_BYTES)
+    )
 
 
 def _is_known(created_by: str, chunk: ColumnChunk) -> bool:

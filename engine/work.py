@@ -34,7 +34,7 @@ from engine.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
 from engine.page_maps import keeps_cut_page, page_maps, read_each_header
 from engine.settings import Access
-from engine.small_chunks import are_small
+from engine.small_chunks import are_small, small_facts
 from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using
 from engine.storage.base import naming, redacted
@@ -190,11 +190,12 @@ def _told_apart(
 
 
 def _small_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> int:
-    groups = [files[piece.file].row_group(piece.row_group) for piece in slices]
     return memory.small_rows_bytes(
-        plain_bytes=sum(chunk.uncompressed_bytes for group in groups for chunk in group.columns),
+        plain_bytes=sum(
+            small_facts(files[piece.file], piece.row_group).plain_bytes for piece in slices
+        ),
         num_columns=len(files[0].footer.leaves),
-        num_row_groups=len(groups),
+        num_row_groups=len(slices),
     )
 
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.errors import BadStructure, InternalError
@@ -55,7 +56,12 @@ from engine.format.thrift import Raw, Struct
 from engine.layout import OpenFile
 from engine.model import Recoding
 from engine.page_maps import counted_pages
-from engine.small_chunks import ARROW_CODECS, MOST_PLAIN_BYTES, are_small
+from engine.small_chunks import (
+    ARROW_CODECS,
+    MOST_PLAIN_BYTES,
+    are_small,
+    has_repeated_texts,
+)
 from engine.writers.chunk import ChunkOut, NewChunk, Piece
 
 _FAILED = (pa.ArrowException, OSError, BadStructure)
@@ -389,10 +395,39 @@ def _read_groups(file: OpenFile, row_groups: Sequence[int]) -> Any:
     )
     handle = pa.BufferReader(file.source.read(start, end - start))
     metadata = pq.read_metadata(pa.BufferReader(tiny))
+    repeated = [
+        leaf.index
+        for leaf in file.footer.leaves
+        if any(has_repeated_texts(leaf, group.columns[leaf.index]) for group in groups)
+    ]
     reader = pq.ParquetFile(
-        handle, metadata=metadata, pre_buffer=False, page_checksum_verification=True
+        handle,
+        metadata=metadata,
+        pre_buffer=False,
+        page_checksum_verification=True,
+        read_dictionary=[f"c{column}" for column in repeated],
     )
     table = reader.read(use_threads=False)
     if table.num_rows != sum(group.num_rows for group in groups):
         raise BadStructure("Arrow read another number of rows than the footer claims")
-    return table
+    return _decoded(table, repeated)
+
+
+def _decoded(table: Any, repeated: Sequence[int]) -> Any:
+    """Return a table in which values of some columns stand in no dictionary.
+
+    Raises:
+        BadStructure: they would take more room than small rows may.
+    """
+    columns = table.columns
+    num_bytes = 0
+    for number in repeated:
+        for chunk in columns[number].chunks:
+            lengths = pc.binary_length(chunk.dictionary)
+            num_bytes += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
+        if num_bytes > MOST_PLAIN_BYTES:
+            raise BadStructure("rows that were taken to be small are not")
+        columns[number] = pa.chunked_array(
+            [chunk.dictionary_decode() for chunk in columns[number].chunks], pa.binary()
+        )
+    return pa.table(columns, names=table.column_names)

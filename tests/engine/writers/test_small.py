@@ -1,5 +1,7 @@
 """Rows of small chunks, made by Arrow as a whole: the same table to every reader."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -149,3 +151,19 @@ def test_nested_columns_and_large_chunks_are_made_page_by_page(tmp_path, monkeyp
         source = tmp_path / f"{number}.parquet"
         pq.write_table(pa.table({"c": column}), source, compression="none", use_dictionary=False)
         split(source, tmp_path / str(number), parts=2)
+
+
+@pytest.mark.parametrize("write_statistics", [True, False])
+def test_a_text_that_thousands_of_rows_repeat_is_not_decoded_for_each(
+    tmp_path, made, write_statistics
+):
+    """A file of some kB that has 100 MB of values: with bounds that tell so, and with none."""
+    source = tmp_path / "source.parquet"
+    rows = {"tiny": ["y"] * 1_000, "huge": ["x" * 100_000] * 1_000}
+    pq.write_table(pa.table(rows), source, write_statistics=write_statistics)
+    parts = split(source, tmp_path / "parts", parts=2)
+    assert not any(made)
+    for part in parts:
+        assert Path(part).stat().st_size < 2 * source.stat().st_size
+        huge = pq.read_table(part, columns=["huge"], read_dictionary=["huge"])["huge"]
+        assert [chunk.dictionary.to_pylist() for chunk in huge.chunks] == [["x" * 100_000]]
