@@ -22,7 +22,7 @@ demo: $(VENV)/.runs ## make a skewed sample, profile it, split it, verify it
 	@$(BIN)/evensplit demo
 
 test: lint $(VENV)/.azurite $(VENV)/.chromium $(VENV)/.hosts ## everything: lint, types, layers, all tests
-	@$(BIN)/python -m pytest -q -n $(WORKERS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.tests ## style, format, types, layers
 	@$(BIN)/ruff check --quiet --output-format concise .
@@ -31,11 +31,11 @@ lint: $(VENV)/.tests ## style, format, types, layers
 	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }
 
 unit: $(VENV)/.azurite $(VENV)/.chromium ## the fast tests only
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
 
 matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/readers.md
 	@mkdir -p build && rm -f $(VERDICTS)
-	@EVENSPLIT_MATRIX=$(VERDICTS) $(BIN)/python -m pytest -q -n $(WORKERS) tests/matrix/test_matrix.py
+	@EVENSPLIT_MATRIX=$(VERDICTS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/matrix/test_matrix.py
 	@$(BIN)/python -m tests.matrix.table $(VERDICTS) docs/readers.md
 
 # Nodes of the emulator run this Python.
