@@ -10,7 +10,7 @@ from tests.batchjobs.fake_batch import ACCOUNT, BIN, KEY, serving
 from tests.batchjobs.packages import delegating, make_package
 from tests.batchjobs.scenario import SPAN, Scenario
 
-NUM_FILES = 20  # `make proof` takes fifty
+NUM_FILES = 10  # `make proof` takes fifty
 
 
 @pytest.mark.slow

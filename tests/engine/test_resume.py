@@ -35,7 +35,7 @@ from tests.engine.running import (
 )
 
 SETTINGS = ("--parts", "20")
-KILLS = 20
+KILLS = 12
 
 
 @pytest.fixture(scope="module")

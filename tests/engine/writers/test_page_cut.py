@@ -27,7 +27,7 @@ from tests.shared import each_shared_file
 from tests.witness import wrong_statistics
 
 # Arrow itself cannot read these: a map without keys, and too many bytes in a nested column.
-MOST_PARTS = 60
+MOST_PARTS = 24
 REFUSED = {
     "datapage_v1-corrupt-checksum.parquet": "source.damaged-page",
     "rle-dict-uncompressed-corrupt-checksum.parquet": "source.damaged-page",
@@ -122,7 +122,7 @@ recodings = st.one_of(
 
 @given(tables(), writings, recodings, st.data())
 @settings(
-    max_examples=40,
+    max_examples=20,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking many splits takes too long
 )
