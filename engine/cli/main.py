@@ -25,7 +25,7 @@ from engine.version import __version__
 from engine.wording import shown
 
 INTERRUPTED = 130
-_GC_THRESHOLD = 200_000
+_GC_THRESHOLD = 2_000_000
 
 HELP = """Split Parquet files that are too large into equal parts: every row, in order, same schema.
 

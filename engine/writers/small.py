@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -178,7 +179,13 @@ class _Rows:
             first_data_page=chunk.data_page_offset - chunk.start,
             has_dictionary=chunk.dictionary_offset > 0,
             encodings=list(chunk.encodings),
-            encoding_stats=_encoding_stats(chunk, self.page_type),
+            encoding_stats=_encoding_stats(
+                chunk.encodings,
+                chunk.num_pages,
+                chunk.num_dictionary_pages,
+                self.page_type,
+                has_dictionary=chunk.dictionary_offset > 0,
+            ),
             statistics=self._statistics(column),
             pages=written.locations(place) if self.indexed[column] else None,
             column_index=self._column_index(column) if self.indexed[column] else None,
@@ -299,18 +306,26 @@ class _Written:
         return self._bytes(place, self.made.column_index_bytes[0, column]) or None
 
 
-def _encoding_stats(chunk: _Chunk, page_type: PageType) -> list[tuple[int, int, int]]:
+@lru_cache(1024)
+def _encoding_stats(
+    encodings: tuple[int, ...],
+    num_pages: int,
+    num_dictionary_pages: int,
+    page_type: PageType,
+    *,
+    has_dictionary: bool,
+) -> list[tuple[int, int, int]]:
     """Return how many pages there are of each kind, as :class:`NewChunk` has it."""
-    num_others = chunk.num_pages - chunk.num_dictionary_pages
-    indices = [encoding for encoding in chunk.encodings if encoding in DICTIONARY_ENCODINGS]
+    indices = [encoding for encoding in encodings if encoding in DICTIONARY_ENCODINGS]
     # The list names levels and the dictionary as well; what is left of it are values.
-    others = [e for e in chunk.encodings if e not in DICTIONARY_ENCODINGS and e != Encoding.RLE]
-    if chunk.dictionary_offset and len(others) > 1:
+    others = [e for e in encodings if e not in DICTIONARY_ENCODINGS and e != Encoding.RLE]
+    if has_dictionary and len(others) > 1:
         others.remove(Encoding.PLAIN)
     found = []
-    if chunk.dictionary_offset:
+    if has_dictionary:
         found.append((int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
-    for known, number in ((indices, chunk.num_dictionary_pages), (others, num_others)):
+    num_others = num_pages - num_dictionary_pages
+    for known, number in ((indices, num_dictionary_pages), (others, num_others)):
         if number:
             found.append((int(page_type), int(known[0] if known else Encoding.RLE), number))
     return found

@@ -50,12 +50,15 @@ _PAGE_OFFSETS = (
     spec.ColumnMetaData.INDEX_PAGE_OFFSET,
     spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
 )
-_NOT_KEPT = (  # of a chunk that is made, unless made anew
-    spec.ColumnMetaData.INDEX_PAGE_OFFSET,
-    spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
-    spec.ColumnMetaData.STATISTICS,
-    spec.ColumnMetaData.SIZE_STATISTICS,
-    spec.ColumnMetaData.GEOSPATIAL_STATISTICS,
+_INDEXES = frozenset((*_OFFSET_INDEX, *_COLUMN_INDEX))
+_NOT_KEPT = frozenset(  # of a chunk that is made, unless made anew
+    (
+        spec.ColumnMetaData.INDEX_PAGE_OFFSET,
+        spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
+        spec.ColumnMetaData.STATISTICS,
+        spec.ColumnMetaData.SIZE_STATISTICS,
+        spec.ColumnMetaData.GEOSPATIAL_STATISTICS,
+    )
 )
 
 
@@ -317,8 +320,7 @@ def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:
 
 def _without_indexes(chunk: Struct) -> Struct:
     """Return a chunk's fields without its indexes, which are placed once they are written."""
-    gone = (*_OFFSET_INDEX, *_COLUMN_INDEX)
-    return {field: entry for field, entry in chunk.items() if field not in gone}
+    return {field: entry for field, entry in chunk.items() if field not in _INDEXES}
 
 
 def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int) -> Struct:
@@ -328,7 +330,6 @@ def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int)
     rows kept, or absent; geospatial statistics are absent.
     """
     names = spec.ColumnMetaData
-    meta = {field: entry for field, entry in chunk.meta.items() if field not in _NOT_KEPT}
     changes: dict[spec.Field, Any] = {
         names.ENCODINGS: new.encodings,
         names.CODEC: new.codec,
@@ -341,7 +342,7 @@ def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int)
         changes[names.DICTIONARY_PAGE_OFFSET] = position
     if new.statistics is not None:
         changes[names.STATISTICS] = new.statistics
-    if names.ENCODING_STATS in meta:
+    if names.ENCODING_STATS in chunk.meta:
         changes[names.ENCODING_STATS] = map(_encoding_stats, new.encoding_stats)
     if new.size_statistics is not None and names.SIZE_STATISTICS in chunk.meta:
         changes[names.SIZE_STATISTICS] = new.size_statistics
@@ -350,8 +351,10 @@ def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int)
     if value(struct, place):  # some writers name the chunk's beginning, some its end
         at_end = value(struct, place) >= chunk.range.end
         struct[place] = spec.entry(place, position + (num_bytes if at_end else 0))
-    made = with_fields(meta, spec.struct_of(changes))
-    return with_fields(struct, spec.struct_of({spec.ColumnChunk.META_DATA: made}))
+    kept = {field: entry for field, entry in chunk.meta.items() if field not in _NOT_KEPT}
+    made = with_fields(kept, spec.struct_of(changes))
+    struct[spec.ColumnChunk.META_DATA] = (STRUCT, made)
+    return struct
 
 
 @lru_cache(1024)
@@ -369,7 +372,7 @@ def drop_bloom_filter(chunk: Struct) -> None:
 
 def drop_indexes(chunk: Struct) -> None:
     """Take both page indexes from a ``ColumnChunk``."""
-    for field in (*_OFFSET_INDEX, *_COLUMN_INDEX):
+    for field in _INDEXES:
         chunk.pop(field, None)
 
 
