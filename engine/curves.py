@@ -9,7 +9,7 @@ use it, Bloom filters, a footer entry.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from engine.format.footer import Leaf
 from engine.format.page_map import PageMap
 from engine.layout import GroupLayout, OpenFile
 from engine.page_maps import chains_pages, dictionary_pages, page_maps
-from engine.sizes import Sizes
+from engine.sizes import PagesBytes, Sizes
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
 # pages that compress by repetition were seen 11 % over it.
@@ -307,8 +307,15 @@ def _stretched(
     return tuple(found)
 
 
-def read_curve(file: OpenFile, group: GroupLayout, sizes: Sizes) -> Curve:
+def read_curve(
+    file: OpenFile, group: GroupLayout, sizes: Sizes, spread: Collection[int] = ()
+) -> Curve:
     """Read the page positions of a row group and sum up what they will be in the parts.
+
+    Args:
+        file, group: which row group.
+        sizes: of pages in the parts.
+        spread: columns whose dictionaries are divided among the rows, not repeated.
 
     Raises:
         BadPage: a page header is damaged.
@@ -321,6 +328,9 @@ def read_curve(file: OpenFile, group: GroupLayout, sizes: Sizes) -> Curve:
     ):
         new = sizes.pages(file, group.index, leaf)
         is_chained = chains_pages(file.footer.created_by, chunk)
+        if leaf.index in spread:
+            columns.append(CutColumn(leaf, pages, _with_dictionary(new, pages), is_chained))
+            continue
         columns.append(CutColumn(leaf, pages, new.data, is_chained))
         if pages.dictionary is not None and pages.num_pages:
             used = dictionary_pages(file, group.index, leaf)
@@ -330,6 +340,15 @@ def read_curve(file: OpenFile, group: GroupLayout, sizes: Sizes) -> Curve:
     return Curve(
         group.index, rows, sums, group.extra_bytes, tuple(dictionaries.items()), tuple(columns)
     )
+
+
+def _with_dictionary(new: PagesBytes, pages: PageMap) -> list[float]:
+    """Return the bytes of pages that have the values which they use of the dictionary."""
+    rows = pairwise([*pages.first_rows, pages.num_rows])
+    return [
+        size + new.dictionary * (stop - start) / pages.num_rows
+        for size, (start, stop) in zip(new.data, rows, strict=True)
+    ]
 
 
 def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int], list[float]]:

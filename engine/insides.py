@@ -3,8 +3,8 @@
 Between the ends of a page nothing is written down, and rows may be heavy at one end. Where a page
 is large against a part, a plan that takes them to be alike is wrong by as much. So the page is
 read, and stretches of its rows are made into pages as a cut would make them; those that come out
-large are divided again. That counts whatever makes rows heavy or light: long values, nulls, lists,
-values that compress well or badly.
+large are divided again, and inside a stretch the lengths of values tell. That counts whatever makes
+rows heavy or light: long values, nulls, lists, values that compress well or badly.
 
 One page is in memory at a time, whole: formats allow nothing less. What that takes is
 :func:`seen_bytes`; whoever asks sees first that there is room.

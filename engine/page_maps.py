@@ -153,10 +153,10 @@ def _of_lone_pages(
     flat = [number for number in columns if file.footer.leaves[number].max_repetition == 0]
     chunks = [group.columns[number] for number in flat]
     starts = np.array([chunk.range.offset for chunk in chunks], np.int64)
-    firsts = _headers_at(file, starts)
+    firsts = headers_at(file, starts)
     is_dictionary = firsts.types == PageType.DICTIONARY
     starts = np.where(is_dictionary, starts + firsts.total_bytes, starts)
-    headers = _headers_at(file, starts)
+    headers = headers_at(file, starts)
     ends = (starts + headers.total_bytes).tolist()
     kinds, encodings = headers.types.tolist(), headers.encodings.tolist()
     plain_bytes = (headers.header_bytes + headers.uncompressed_bytes).tolist()
@@ -184,7 +184,8 @@ def _of_lone_pages(
         )
 
 
-def _headers_at(file: OpenFile, offsets: Numbers) -> HeaderTable:
+def headers_at(file: OpenFile, offsets: Numbers) -> HeaderTable:
+    """Read the headers of pages that begin at some places of a file, all at once."""
     from engine.format.header_table import read_header_table
 
     def read(offsets: list[int], length: int) -> Sequence[bytes]:
@@ -214,7 +215,7 @@ def _with_headers(
             num_pages += len(some[-1][2])
         if some and (num_pages >= _HEADERS_AT_ONCE or leaf is file.footer.leaves[-1]):
             places = [place for _, _, offsets in some for place in offsets]
-            headers = _headers_at(file, np.array(places, np.int64))
+            headers = headers_at(file, np.array(places, np.int64))
             stop = 0
             for one, its_pages, offsets in some:
                 start, stop = stop, stop + len(offsets)

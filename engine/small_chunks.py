@@ -12,13 +12,14 @@ from engine.format import spec, thrift
 from engine.format.footer import Codec, ColumnChunk, Encoding, Leaf, RowGroup, Type, value
 from engine.layout import OpenFile
 from engine.model import Recoding
-from engine.page_maps import chains_pages
+from engine.page_maps import chains_pages, headers_at, page_maps
 
 LEAST_CHUNKS = 256  # below, nobody waits for Python
 MOST_CHUNK_BYTES = 16 << 10  # on the average: Arrow takes as long for it as Python for a small page
 MOST_PLAIN_BYTES = 32 << 20  # of all rows together, which are held decoded
 _WIDEST_BYTES = 12  # of a number
 _USUAL_VALUE_BYTES = 32  # of a text of which nothing is known
+_SPREAD_SHARE = 0.3  # of rows, that have a value of their own
 _MOST_SPAN = 2  # times the bytes of the chunks, with all that lies between them
 
 # What Arrow writes under the number that a chunk has; LZ4 framed by Hadoop is not among them.
@@ -96,6 +97,31 @@ def small_facts(file: OpenFile, row_group: int) -> SmallFacts:
             and all(_is_known(created_by, chunk) for chunk in columns)
             and _is_dense(file.row_group(row_group)),
         )
+    return found
+
+
+def spread_dictionaries(file: OpenFile, row_group: int, recoding: Recoding) -> frozenset[int]:
+    """Return the columns of a row group whose dictionaries a cut divides, as rows share few values.
+
+    Only of row groups that Arrow makes: it writes the values in use, where pages that are cut keep
+    the whole dictionary.
+    """
+    name = f"spread dictionaries, codec {recoding.codec}"
+    found: frozenset[int] | None = file.notes(row_group).get(name)
+    if found is None:
+        found = frozenset()
+        if are_small([(file, row_group)], recoding):
+            import numpy as np
+
+            places = {
+                number: pages.dictionary.offset
+                for number, pages in enumerate(page_maps(file, row_group))
+                if pages.dictionary is not None
+            }
+            entries = headers_at(file, np.array([*places.values()], np.int64)).num_values
+            least = _SPREAD_SHARE * file.row_group(row_group).num_rows
+            found = frozenset(np.array([*places])[entries > least].tolist())
+        file.notes(row_group)[name] = found
     return found
 
 

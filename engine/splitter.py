@@ -31,6 +31,7 @@ from engine.model import Measured, PartPlan, Receipt, Run, SourceFile, SplitPlan
 from engine.planner import make_plan, plan_id
 from engine.settings import Settings
 from engine.sizes import Sizes
+from engine.small_chunks import spread_dictionaries
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
 from engine.storage.access import current
 from engine.storage.base import naming, redacted
@@ -123,8 +124,10 @@ def _plan(
 
     def curve_of(position: int) -> Curve:
         group = layout.groups[position]
+        file = open_file(files[group.file])
         with naming(files[group.file].path):
-            return read_curve(open_file(files[group.file]), group, sizes)
+            spread = spread_dictionaries(file, group.index, settings.recoding)
+            return read_curve(file, group, sizes, spread)
 
     looks_bytes = [0]
 
@@ -139,8 +142,11 @@ def _plan(
         with naming(files[group.file].path):
             looks_bytes.append(seen_bytes(*place))
             _check_can_look(looks_bytes[-1], settings, budget, place[2].name)
+            recoding = settings.recoding
+            if column in spread_dictionaries(file, group.index, recoding):
+                recoding = replace(recoding, dictionary=False)
             return look_inside(
-                *place, recoding=settings.recoding, num_bytes=num_bytes, step_bytes=step_bytes
+                *place, recoding=recoding, num_bytes=num_bytes, step_bytes=step_bytes
             )
 
     def memory_of(part: PartPlan) -> int:

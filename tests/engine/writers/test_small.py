@@ -167,3 +167,18 @@ def test_a_text_that_thousands_of_rows_repeat_is_not_decoded_for_each(
         assert Path(part).stat().st_size < 2 * source.stat().st_size
         huge = pq.read_table(part, columns=["huge"], read_dictionary=["huge"])["huge"]
         assert [chunk.dictionary.to_pylist() for chunk in huge.chunks] == [["x" * 100_000]]
+
+
+def test_dictionaries_of_values_that_no_row_repeats_are_divided_by_a_cut(tmp_path):
+    source = tmp_path / "source.parquet"
+    texts = {f"c{n}": [f"{n} text {i} {i * n}" for i in range(400)] for n in range(260)}
+    pq.write_table(pa.table(texts), source)
+    target = source.stat().st_size // 4
+    result = engine.split(str(source), str(tmp_path / "parts"), target_size=target, fsync=False)
+    sizes = [part.size_bytes for part in result.manifest.parts]
+    assert len(sizes) < 10
+    assert max(sizes) <= target
+    predicted = [
+        part.predicted_bytes for part in engine.plan(str(source), target_size=target).parts
+    ]
+    assert predicted == pytest.approx(sizes, rel=0.2)
