@@ -13,7 +13,7 @@ VERDICTS := build/matrix.jsonl
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix proof adf bench package fuzz clean
+.PHONY: help demo test lint unit matrix ways proof adf bench package fuzz clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -37,6 +37,9 @@ matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/read
 	@mkdir -p build && rm -f $(VERDICTS)
 	@EVENSPLIT_MATRIX=$(VERDICTS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/matrix/test_matrix.py
 	@$(BIN)/python -m tests.matrix.table $(VERDICTS) docs/readers.md
+
+ways: $(VENV)/.tests ## third-party files and those of every writer, split in every way: minutes
+	@$(BIN)/python -m tests.matrix.ways
 
 # Nodes of the emulator run this Python.
 proof: NODE_PYTHON = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
