@@ -109,6 +109,9 @@ class _Rows:
             for c in range(len(self.leaves))
         ]
         self.rows = pa.concat_tables([_read(run) for run in _runs(pieces)])
+        has_levels = [bool(leaf.max_definition) for leaf in self.leaves]
+        if [field.nullable for field in self.rows.schema] != has_levels:
+            raise InternalError("Arrow was given rows that have nulls in other columns")
         self.recoding = recoding
         header = _first_page(pieces[0])
         self.has_crc = header.crc is not None
@@ -434,7 +437,7 @@ def _decoded(table: Any, repeated: Sequence[int]) -> Any:
     Raises:
         BadStructure: they would take more room than small rows may.
     """
-    columns = table.columns
+    columns, fields = table.columns, list(table.schema)  # which say what has no nulls
     num_bytes = 0
     for number in repeated:
         for chunk in columns[number].chunks:
@@ -442,7 +445,8 @@ def _decoded(table: Any, repeated: Sequence[int]) -> Any:
             num_bytes += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
         if num_bytes > MOST_PLAIN_BYTES:
             raise BadStructure("rows that were taken to be small are not")
+        fields[number] = fields[number].with_type(pa.binary())
         columns[number] = pa.chunked_array(
             [chunk.dictionary_decode() for chunk in columns[number].chunks], pa.binary()
         )
-    return pa.table(columns, names=table.column_names)
+    return pa.table(columns, schema=pa.schema(fields))

@@ -100,19 +100,16 @@ def test_a_refused_copy_is_staged_in_small_blocks(length: int) -> None:
     assert len({block_id for block_id, _ in parts}) == len(parts)
 
 
-_SHARE = 20  # of the largest part, which stands for the whole: every block is like the one before
-
-
 @pytest.mark.parametrize(
     "length", [SHORT_COPY_BYTES - 1, SHORT_COPY_BYTES, BLOCK_BYTES - 1, BLOCK_BYTES, COPY_BYTES]
 )
 def test_the_largest_part_fits_however_it_is_cut(length: int) -> None:
     composer = Composer(lambda _: True)
     num_blocks, offset, total = 0, 0, 0
-    while total + length + 1 <= LARGEST_PART_BYTES // _SHARE:
+    while total + length + 1 <= LARGEST_PART_BYTES:
         for piece in (SourceRange(SOURCE, offset, length), b"x"):
             num_blocks += len(list(composer.add(piece)))
         offset += length + 1
         total += length + 1
-    assert num_blocks + len(list(composer.finish())) <= MOST_BLOCKS // _SHARE
+    assert num_blocks + len(list(composer.finish())) <= MOST_BLOCKS
     assert blocks.MOST_BLOCKS == 50_000
