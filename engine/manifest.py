@@ -38,8 +38,9 @@ from engine.model import (
 )
 from engine.storage import Storage
 from engine.storage.base import redacted
+from engine.storage.folders import SPLIT_FOLDER
 
-FOLDER = "_evensplit"
+FOLDER = SPLIT_FOLDER
 _IGNORED = {".DS_Store"}
 _KEYS = {
     "plan.json": {"plan_id", "sources", "settings", "parts"},

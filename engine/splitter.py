@@ -114,12 +114,11 @@ def _plan(
     layout = read_layout(files)
     source_bytes = layout.num_bytes + layout.part_bytes
     sizes = Sizes(len(failed))
-    if not settings.recoding.is_nothing and layout.groups:
-        from engine.sampling import new_sizes
-
-        with naming(*(file.path for file in files)):
-            sizes = new_sizes(layout, settings.recoding, len(failed))
     with naming(*(file.path for file in files)):
+        if not settings.recoding.is_nothing and layout.groups:
+            from engine.sampling import new_sizes
+
+            sizes = new_sizes(layout, settings.recoding, len(failed))
         layout = sizes.resized(layout)
 
     def curve_of(position: int) -> Curve:

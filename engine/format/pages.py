@@ -323,13 +323,7 @@ def rewritten_header(
         raise BadPage("only data pages can be cut")
     wanted = header.encoding if encoding is None else encoding
     if header.type is PageType.DATA:
-        v1 = spec.DataPageHeader
-        changes: dict[spec.Field, Any] = {
-            v1.NUM_VALUES: num_values,
-            v1.ENCODING: wanted,
-            v1.DEFINITION_LEVEL_ENCODING: Encoding.RLE.value,
-            v1.REPETITION_LEVEL_ENCODING: Encoding.RLE.value,
-        }
+        changes = _v1_changes(num_values, wanted)
     else:
         if num_rows is None or num_nulls is None:
             raise BadPage("a V2 page needs its rows and nulls counted")
@@ -349,6 +343,16 @@ def rewritten_header(
     detail = _with_statistics(header, detail, statistics)
     sizes = {spec.PageHeader.UNCOMPRESSED_PAGE_SIZE: uncompressed_bytes, field: detail}
     return thrift.encode(_sealed(header, body, sizes))
+
+
+def _v1_changes(num_values: int, encoding: int) -> dict[spec.Field, Any]:
+    v1 = spec.DataPageHeader
+    return {
+        v1.NUM_VALUES: num_values,
+        v1.ENCODING: encoding,
+        v1.DEFINITION_LEVEL_ENCODING: Encoding.RLE.value,
+        v1.REPETITION_LEVEL_ENCODING: Encoding.RLE.value,
+    }
 
 
 def _sealed(header: PageHeader, body: Buffer, changes: Mapping[spec.Field, Any]) -> Struct:

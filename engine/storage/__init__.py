@@ -135,6 +135,7 @@ def expand_all(patterns: Iterable[str]) -> Found:
     pairs = list(zip(names, choices, strict=True))
     problems = [folders.refusal(*pair) for pair in pairs]
     problems += [_table_around(*pair) for pair in zip(stores, choices, strict=True)]
+    problems += [_unfinished_split(*pair) for pair in zip(stores, choices, strict=True)]
     notes = [folders.said(name, it.passed_over) for name, it in pairs if it.passed_over] + notes
     return Found(
         tuple(
@@ -162,6 +163,26 @@ def _table_around(store: Storage, choice: folders.Choice) -> str | None:
     kinds = _asked(_table_at, store, list(above))
     found = ((place, kind) for place, kind in zip(above, kinds, strict=True) if kind)
     return next((folders.table_refusal(redacted(place), kind) for place, kind in found), None)
+
+
+def _unfinished_split(store: Storage, choice: folders.Choice) -> str | None:
+    """Look for parts of a split that is not finished: what a folder holds then lacks rows."""
+    root = choice.listing.root
+    places = [store.join(root, place) if place else root for place in choice.splits]
+    if choice.listing.kind == "glob":
+        around = dict.fromkeys(item.path.rpartition("/")[0] for item in choice.taken)
+        inside = _asked(lambda store, place: store.folders(place), store, list(around))
+        pairs = zip(around, inside, strict=True)
+        places = [place for place, names in pairs if folders.SPLIT_FOLDER in names]
+    records = _asked(_record_of, store, places)
+    for place, names in zip(places, records, strict=True):
+        if "plan.json" in names and "manifest.json" not in names:
+            return folders.unfinished_refusal(redacted(place))
+    return None
+
+
+def _record_of(store: Storage, place: str) -> set[str]:
+    return {file.name for file in store.files(store.join(place, folders.SPLIT_FOLDER))}
 
 
 def _table_at(store: Storage, folder: str) -> str | None:

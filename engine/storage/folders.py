@@ -47,6 +47,7 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
 _FOLDER_REASONS = {"hidden folder", "linked folder"}
 _WRITERS_MARK = re.compile(r"_SUCCESS|_metadata|_common_metadata|\..*\.crc|_(started|committed)_.*")
 _PARTITION = re.compile(r"([^=/]+)=[^/]*")
+SPLIT_FOLDER = "_evensplit"  # where a split keeps its record
 _TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
 _ICEBERG_METADATA = re.compile(r"metadata/[^/]*\.metadata\.json(\.gz)?")
 
@@ -95,6 +96,7 @@ class Choice:
         passed_over: how many, by reason.
         tables: kind of table by the folder that holds its mark ("" for the root).
         mixed: Parquet without its name beside files that have it: whose rows are wanted?
+        splits: folders that hold the record of a split ("" for the root).
     """
 
     listing: Listing
@@ -103,6 +105,7 @@ class Choice:
     passed_over: Counter[Reason] = field(default_factory=Counter)
     tables: dict[str, str] = field(default_factory=dict)
     mixed: list[Listed] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
 
     def add_unknown(self, found: Iterable[bool]) -> None:
         """Decide about the unknown files, by whether each is Parquet by its content."""
@@ -135,6 +138,8 @@ def choose(listing: Listing) -> Choice:
         place, _, name = folder.rpartition("/")
         if name in _TABLE_FOLDERS:
             choice.tables[place] = _TABLE_FOLDERS[name]
+        if name == SPLIT_FOLDER:
+            choice.splits.append(place)
     choice.passed_over += Counter()  # without zeros
     return choice
 
@@ -276,6 +281,14 @@ def table_refusal(place: str, kind: str) -> str:
         f"{place} is {article} {kind} table, and rows that it removed would come back from its "
         f"files: name its live files themselves, as {live} lists them, or write the table out as "
         "plain files"
+    )
+
+
+def unfinished_refusal(place: str) -> str:
+    """Return why a folder is refused that holds a split which was not finished."""
+    return (
+        f"{place} holds a split that is not finished, so that rows are missing: run the same split "
+        "again, which goes on, or name the files themselves"
     )
 
 

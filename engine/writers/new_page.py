@@ -179,9 +179,7 @@ def build_page(
         statistics: of the new page.
     """
     if version is not None and version != page_version(header):
-        header = of_version(header, version)
-        if version == 2 and encoding == Encoding.PLAIN_DICTIONARY:
-            encoding = int(Encoding.RLE_DICTIONARY)  # the older name is not for V2 pages
+        header, encoding = of_version(header, version), _name_in(version, encoding)
     sections = lv.write_levels(
         levels, piece.first_entry, piece.last_entry, max_repetition=leaf.max_repetition
     )
@@ -201,16 +199,12 @@ def build_page(
     packed = compress(codec, values, level) if is_compressed else values
     body = sections.v2() + packed
     uncompressed_bytes = len(sections.v2()) + len(values)
-    num_rows = piece.num_entries
-    if levels.repetition is not None:
-        kept = levels.repetition[piece.first_entry : piece.last_entry]
-        num_rows -= int(np.count_nonzero(kept))
     head = rewritten_header(
         header,
         body,
         uncompressed_bytes=uncompressed_bytes,
         num_values=piece.num_entries,
-        num_rows=num_rows,
+        num_rows=_num_rows(levels, piece),
         num_nulls=piece.num_nulls,
         rep_level_bytes=sections.rep_level_bytes,
         def_level_bytes=sections.def_level_bytes,
@@ -219,3 +213,17 @@ def build_page(
         statistics=statistics,
     )
     return NewPage(head, body, len(head) + uncompressed_bytes, encoding, header.type)
+
+
+def _name_in(version: int, encoding: int) -> int:
+    """Return an encoding as pages of a version name it: the older name is not for V2 pages."""
+    is_old = version == 2 and encoding == Encoding.PLAIN_DICTIONARY
+    return int(Encoding.RLE_DICTIONARY) if is_old else encoding
+
+
+def _num_rows(levels: lv.PageLevels, piece: lv.PageSlice) -> int:
+    """Return the rows that begin in some entries of a page."""
+    if levels.repetition is None:
+        return piece.num_entries
+    kept = levels.repetition[piece.first_entry : piece.last_entry]
+    return piece.num_entries - int(np.count_nonzero(kept))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import engine
-from engine.errors import BadSetting
+from engine.errors import BadSetting, NotPlainFolder
 from tests.engine.running import write_source
 
 
@@ -57,3 +59,18 @@ def test_what_is_no_place_is_refused(tmp_path: Path) -> None:
         engine.plan("a\0b")
     with pytest.raises(BadSetting, match="no source given"):
         engine.plan([])
+
+
+@pytest.mark.parametrize("pattern", ["", "/*.parquet", "/.."])
+def test_parts_of_a_split_that_is_not_finished_are_no_source(tmp_path: Path, pattern: str):
+    source = tmp_path / "source.parquet"
+    pq.write_table(pa.table({"a": range(100)}), source)
+    engine.split(source, tmp_path / "in" / "parts", parts=3)
+    place = str(tmp_path / "in" / "parts") + pattern
+    assert engine.plan(place, parts=2).num_rows == 100
+    (tmp_path / "in" / "parts" / "_evensplit" / "manifest.json").unlink()
+    (tmp_path / "in" / "parts" / "part-00001.parquet").unlink()
+    with pytest.raises(NotPlainFolder, match="not finished, so that rows are missing"):
+        engine.plan(place, parts=2)
+    one = tmp_path / "in" / "parts" / "part-00000.parquet"
+    assert engine.plan(one, parts=2).num_rows == 34
