@@ -17,9 +17,9 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from engine.errors import BadStructure, Encrypted, NotParquet, Unsupported
+from engine.errors import BadStructure, Encrypted, NotParquet, SchemaMismatch, Unsupported
 from engine.format import spec, thrift
-from engine.format.created_by import SHORT_CHUNKS, has
+from engine.format.created_by import SHORT_CHUNKS, UNFLAGGED_PAGES, has
 from engine.format.footer import (
     MAGIC,
     TAIL_BYTES,
@@ -31,6 +31,7 @@ from engine.format.footer import (
     value,
 )
 from engine.format.page_map import run_walk, walk_pages
+from engine.format.pages import PageType
 from engine.format.projection import project
 from engine.model import SourceFile
 from engine.same_schema import check_same_schema
@@ -283,6 +284,34 @@ def with_groups(layout: Layout, groups: tuple[GroupLayout, ...], uncertain_share
     return replace(layout, groups=groups, offsets=offsets, uncertain_share=uncertain_share)
 
 
+def _check_flags(files: Sequence[OpenFile]) -> None:
+    """Refuse V2 pages that say falsely that they are plain, beside pages of other writers."""
+    known = [file for file in files if has(file.footer.created_by, UNFLAGGED_PAGES)]
+    if not known or len(known) == len(files):
+        return
+    for file in known:
+        if _has_v2_pages(file):
+            raise SchemaMismatch(
+                f"{redacted(file.file.path)} is of {file.footer.created_by!r}, whose V2 pages do "
+                "not say that they are compressed; readers go by the writer that a file names, and "
+                "parts would hold pages of others too: split it by itself"
+            )
+
+
+def _has_v2_pages(file: OpenFile) -> bool:
+    """Whether a file has V2 data pages, by its first; a writer uses one version throughout."""
+    for index in range(file.footer.num_row_groups):
+        group = file.row_group(index)
+        if not group.num_rows:
+            continue
+        chunk, is_flat = group.columns[0], file.footer.leaves[0].max_repetition == 0
+        walk = walk_pages(chunk.range, chunk.num_values, group.num_rows, is_flat=is_flat)
+        with naming(file.file.path):
+            headers = run_walk(walk, file.source.read).headers
+        return headers is not None and PageType.DATA_V2 in headers.types
+    return False
+
+
 def _offsets(groups: Sequence[GroupLayout]) -> tuple[int, ...]:
     return tuple(accumulate((group.num_bytes for group in groups), initial=0))
 
@@ -305,6 +334,7 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
         if number:
             names = (redacted(opened[0].file.path), redacted(file.file.path))
             check_same_schema(first, file.footer, names)
+    _check_flags(opened)
     lost = check_united([named(file) for file in opened])
     entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
     part_bytes = len(MAGIC) + TAIL_BYTES + PROVENANCE_BYTES + first.size_bytes - entries

@@ -93,7 +93,15 @@ SIGNED_BOUNDS = (
         "PARQUET-1025; ApplicationVersion::HasCorrectStatistics of Arrow",
     ),
 )
-DEFECTS = (CHAINED_PAGES, FALSE_BOUNDS, SHORT_CHUNKS, *SIGNED_BOUNDS)
+UNFLAGGED_PAGES = Defect(
+    "parquet-cpp",
+    (2,),
+    "V2 data pages say that they are not compressed, and are",
+    "they are known by their size; a part of several sources names another writer, else it is "
+    "refused, as readers take all V2 pages of this one to be compressed",
+    "ARROW-17100; ApplicationVersion::PARQUET_CPP_10353_FIXED_VERSION of Arrow",
+)
+DEFECTS = (CHAINED_PAGES, FALSE_BOUNDS, SHORT_CHUNKS, *SIGNED_BOUNDS, UNFLAGGED_PAGES)
 
 
 def has(created_by: str, *defects: Defect) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from engine.errors import BadPage, BadStructure
 from engine.format import spec, thrift
-from engine.format.footer import Encoding, value, with_fields
+from engine.format.footer import Codec, Encoding, value, with_fields
 from engine.format.thrift import Struct
 from engine.model import Buffer
 
@@ -281,6 +281,16 @@ def check_crc(header: PageHeader, body: bytes | memoryview) -> None:
         raise BadPage(
             f"a page's checksum is {zlib.crc32(body):08x}, its header says {header.crc:08x}"
         )
+
+
+def is_packed(header: PageHeader, num_bytes: int, codec: int) -> bool:
+    """Whether the values of a V2 page, of so many bytes, went through the codec.
+
+    One writer says falsely that they did not (:data:`engine.format.created_by.UNFLAGGED_PAGES`);
+    then they have another size than they should have plain.
+    """
+    plain_bytes = header.uncompressed_bytes - header.level_bytes
+    return header.is_compressed or (codec != Codec.UNCOMPRESSED and num_bytes != plain_bytes)
 
 
 def rewritten_header(

@@ -4,6 +4,9 @@ Readers ignore bounds, or read pages in a row, where ``created_by`` names a writ
 a defect. So a part must name one of its sources' writers that no reader trusts more than any other
 of them. Bounds that it ignores for no reason cost time, not truth.
 
+Of one writer readers take V2 pages to be compressed whatever these say, so a part that has pages of
+others too names one of these.
+
 Two readers differ in one thing: a file that names nobody is trusted by Arrow, and not by
 parquet-java. Where no name is trusted least by both, :func:`writer_of_part` says that bounds must
 go.
@@ -14,7 +17,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.format.created_by import CHAINED_PAGES, FALSE_BOUNDS, SIGNED_BOUNDS, has
+from engine.format.created_by import (
+    CHAINED_PAGES,
+    FALSE_BOUNDS,
+    SIGNED_BOUNDS,
+    UNFLAGGED_PAGES,
+    has,
+)
 
 
 class _Trust(NamedTuple):
@@ -42,8 +51,10 @@ def writer_of_part(names: Sequence[str]) -> tuple[str, bool]:
         names: ``created_by`` of the sources of the part, in order.
     """
     trusts = [_trust(name) for name in names]
+    flagged = [name for name in names if not has(name, UNFLAGGED_PAGES)] or names
     for name, trust in zip(names, trusts, strict=True):
+        if name not in flagged:
+            continue
         if all(mine <= its for other in trusts for mine, its in zip(trust, other, strict=True)):
             return name, True
-    least = min(range(len(names)), key=lambda number: trusts[number])
-    return names[least], False
+    return min(flagged, key=_trust), False

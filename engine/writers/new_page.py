@@ -22,6 +22,7 @@ from engine.format.pages import (
     PageType,
     SkimmedHeader,
     check_crc,
+    is_packed,
     of_version,
     page_statistics,
     page_version,
@@ -61,7 +62,7 @@ def resized_page(
     """
     if header.type is PageType.DATA_V2:
         levels, values = bytes(body[: header.level_bytes]), body[header.level_bytes :]
-        if header.is_compressed:
+        if is_packed(header, len(values), source_codec):
             num_bytes = header.uncompressed_bytes - header.level_bytes
             values = decompress(source_codec, values, num_bytes)
         is_compressed = codec != Codec.UNCOMPRESSED and len(values) > 0

@@ -24,7 +24,7 @@ from engine.format.footer import ColumnChunk, Encoding, Leaf, Range, Type, value
 from engine.format.one_page import as_ordered, decode_values
 from engine.format.page_index import ColumnIndex, OffsetIndex
 from engine.format.page_map import PageMap
-from engine.format.pages import PageHeader, PageType, check_crc, page_statistics
+from engine.format.pages import PageHeader, PageType, check_crc, is_packed, page_statistics
 from engine.format.thrift import Struct
 from engine.layout import OpenFile
 from engine.page_maps import (
@@ -345,6 +345,6 @@ def open_page(
         header, plain, max_repetition=leaf.max_repetition, max_definition=leaf.max_definition
     )
     values = plain[levels.values_offset :]
-    if is_v2 and header.is_compressed:
+    if is_v2 and is_packed(header, len(values), codec):
         values = decompress(codec, values, header.uncompressed_bytes - header.level_bytes)
     return levels, values

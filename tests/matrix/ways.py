@@ -107,9 +107,12 @@ def _split_and_judge(sources: Sequence[Path], parts: Path, options: dict[str, An
     if sources[0].name not in MINUTES:
         engine.verify(str(parts), workers=1)
     try:
-        pq.ParquetFile(given[0])
-    except Exception:  # noqa: BLE001 - Arrow names the columns; it does not know maps without keys
+        footer = pq.ParquetFile(given[0]).metadata
+        pq.ParquetFile(given[0]).read()
+    except Exception:  # noqa: BLE001 - it knows no maps without keys, nor 4 GiB of lists
         return "unread"
+    if footer.num_row_groups and not footer.num_rows:
+        return "unread"  # as parquet-rs 0.3 wrote it: some readers believe the footer
     paths = [str(parts / part.name) for part in result.manifest.parts]
     # Several sources are put in the order of their names.
     order = [source.path for source in result.manifest.sources]

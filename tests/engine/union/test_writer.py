@@ -8,6 +8,7 @@ from engine.union.writer import _trust, writer_of_part
 
 OLD = "parquet-mr version 1.6.0 (build 6aa21f8776625b5fa6b18059cfebe7549f2e00cb)"
 SIGNED = "parquet-mr version 1.9.0"
+ARROW = "parquet-cpp-arrow version 26.0.1"
 NEW = "parquet-mr version 1.13.1 (build 0)"
 NAMES = [
     OLD,
@@ -41,6 +42,9 @@ def test_no_reader_trusts_more_than_before_unless_bounds_go(names):
         (["", SIGNED], (SIGNED, False)),
         (["", "Polars"], ("", True)),
         ([NEW], (NEW, True)),
+        (["parquet-cpp version 1.5.1-SNAPSHOT", ARROW], (ARROW, True)),
+        (["parquet-cpp version 1.2.0", ARROW], (ARROW, False)),
+        (["parquet-cpp version 1.5.1-SNAPSHOT", OLD], (OLD, True)),
     ],
 )
 def test_the_least_trusted_writer_is_named(names, found):

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import engine
+from tests.witness.read_datafusion import DatafusionWitness
 
 WIDTHS = {1: "ae", 2: "éß", 3: "€あ", 4: "𐍈😀"}  # characters by their bytes
 CHARACTERS = [character for some in WIDTHS.values() for character in some]
@@ -73,3 +74,22 @@ def test_bounds_that_nobody_cut_are_kept(tmp_path, limit):
     engine.split(str(source), str(tmp_path / "parts"), rows_per_part=90, fsync=False)
     for part in (tmp_path / "parts").glob("*.parquet"):
         assert pq.read_metadata(part).row_group(0).column(0).statistics.has_min_max
+
+
+@pytest.mark.parametrize("least_chunks", [1, 1 << 30])
+@pytest.mark.parametrize("write_page_index", [False, True])
+def test_a_part_of_one_value_and_nan_has_no_bounds(
+    tmp_path, monkeypatch, least_chunks, write_page_index
+):
+    """DataFusion reads a column whose bounds are equal, and which has no nulls, as that value."""
+    monkeypatch.setattr("engine.small_chunks.LEAST_CHUNKS", least_chunks)
+    nan = float("nan")
+    table = pa.table({"x": [1.0, nan, 2.0, 2.0, 3.0, nan, 4.0, 5.0]})
+    source = tmp_path / "in.parquet"
+    pq.write_table(table, source, write_page_index=write_page_index, max_rows_per_page=2)
+    engine.split(str(source), str(tmp_path / "parts"), rows_per_part=2, fsync=False)
+    parts = sorted((tmp_path / "parts").glob("*.parquet"))
+    assert len(parts) == 4
+    reader = DatafusionWitness()
+    read = [reader.fetch([str(part)], ["x"])["x"].to_pylist() for part in parts]
+    assert repr(read) == repr([[1.0, nan], [2.0, 2.0], [3.0, nan], [4.0, 5.0]])
