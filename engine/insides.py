@@ -179,20 +179,30 @@ class _Stretches:
         """Return more rows, and the bytes before each: in a stretch by the lengths of values."""
         if self._width is not None or self._leaf.physical is not Type.BYTE_ARRAY:
             return rows, sums
-        lengths = np.asarray(pc.binary_length(self._values), np.int64) + _LENGTH_BYTES
-        values = np.asarray(self._entries)
-        if self._values_before is not None:
-            values = self._values_before[values]
-        plain = np.cumsum([0, *lengths])[values] + np.arange(self._num_rows + 1)
-        even = np.linspace(0, plain[-1], self._num_rows + 1)
-        if np.abs(plain - even).max() <= EVEN_SHARE * plain[-1]:
+        plain = self._plain_before()
+        num_rows, total = self._num_rows, int(plain[-1])
+        some = np.linspace(0, num_rows, _REFINED_STEPS + 1).astype(np.int64)
+        if np.abs(plain[some] - some * (total / num_rows)).max() <= EVEN_SHARE * total:
             return rows, sums
-        steps = np.searchsorted(plain, np.linspace(0, plain[-1], _REFINED_STEPS + 1))
+        steps = np.searchsorted(plain, np.linspace(0, total, _REFINED_STEPS + 1))
         every = np.union1d(rows, steps)
         at = np.minimum(np.searchsorted(rows, every, "right"), len(rows) - 1) - 1
         low, high = plain[rows][at], plain[rows][at + 1]
-        share = (plain[every] - low) / (high - low)
+        share = (plain[every] - low) / np.maximum(high - low, 1)
         return every.tolist(), sums[at] + share * (sums[at + 1] - sums[at])
+
+    def _plain_before(self) -> Any:
+        """Return the bytes before each row, plain-encoded, and one a row for levels."""
+        lengths = np.asarray(pc.binary_length(self._values))
+        before = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=before[1:])
+        before += np.arange(0, _LENGTH_BYTES * len(before), _LENGTH_BYTES)
+        if self._values_before is not None:
+            before = before[self._values_before[np.asarray(self._entries)]]
+        elif not isinstance(self._entries, range):
+            before = before[self._entries]
+        before += np.arange(self._num_rows + 1)
+        return before
 
     def _places(self, start: int, stop: int) -> lv.PageSlice:
         """Return which entries and values rows have."""
