@@ -203,6 +203,16 @@ def _fits(data: Buffer, size: int) -> bool:
     return True
 
 
+def is_lz4_block(data: Buffer, uncompressed_bytes: int) -> bool:
+    """Whether data of codec 5 is one LZ4 block without any framing."""
+    if _hadoop_frames(data, uncompressed_bytes) is not None or data[:4] == _LZ4_FRAME_MAGIC:
+        return False
+    try:
+        return len(_lz4_block(data, uncompressed_bytes)) == uncompressed_bytes
+    except BadPage:
+        return False
+
+
 def _hadoop_lz4(data: Buffer, uncompressed_bytes: int) -> bytes:
     """Decompress codec 5: Hadoop's framing, else an LZ4 frame, else a raw block.
 

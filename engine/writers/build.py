@@ -90,6 +90,7 @@ class _Build:
         model = places[0].source
         self.order = model.order
         self.codec = model.chunk.codec if recoding.codec is None else recoding.codec
+        self.page_codec = model.page_codec if recoding.codec is None else recoding.codec
         self.model = model
         self.dictionary = NewDictionary(places, recoding)
         self.pending: _Pending | None = None
@@ -141,7 +142,7 @@ class _Build:
 
     def _put_dictionary(self) -> None:
         plain = encode_values(self.leaf, Encoding.PLAIN, self.dictionary.values)
-        packed = compress(self.codec, plain, self.recoding.level)
+        packed = compress(self.page_codec, plain, self.recoding.level)
         first_page = self.model.pages.page(0)
         has_crc = read_header(self.model.file, first_page).crc is not None
         head = new_dictionary_header(
@@ -240,7 +241,7 @@ class _Build:
                 page.body,
                 leaf=self.leaf,
                 source_codec=source.chunk.codec,
-                codec=self.codec,
+                codec=self.page_codec,
                 level=self.recoding.level,
                 version=self.recoding.page_version,
             )
@@ -282,7 +283,7 @@ class _Build:
             section,
             leaf=self.leaf,
             encoding=pending.encoding,
-            codec=self.codec,
+            codec=self.page_codec,
             level=self.recoding.level,
             version=self.recoding.page_version,
         )

@@ -139,6 +139,7 @@ class _Cut:
         self.stop_row = piece.stop_row
         self.out = out
         self.codec = source.chunk.codec if recoding.codec is None else recoding.codec
+        self.page_codec = source.page_codec if recoding.codec is None else recoding.codec
         self.level = recoding.level
         self.page_version = recoding.page_version
         self.most_decoded_bytes = most_decoded_bytes
@@ -196,7 +197,7 @@ class _Cut:
                 section,
                 leaf=leaf,
                 encoding=encoding,
-                codec=self.codec,
+                codec=self.page_codec,
                 level=self.level,
                 version=self.page_version,
             )
@@ -286,7 +287,7 @@ class _Cut:
             self._uncompressed_bytes += header.uncompressed_bytes + header.header_bytes
             return header.encoding
         data = memoryview(source.file.source.read(where.offset, where.length))
-        page = recompressed_page(data, source.chunk.codec, self.codec, self.level)
+        page = recompressed_page(data, source.chunk.codec, self.page_codec, self.level)
         if page.type != PageType.DICTIONARY:
             raise BadStructure("the first page is not the dictionary page it should be")
         self.out.write(page.head, page.body)
@@ -313,7 +314,7 @@ class _Cut:
     def _recoded(self, data: memoryview) -> NewPage:
         codec = self.source.chunk.codec
         if self.page_version is None and not self.source.pages.is_miscounted:
-            return recompressed_page(data, codec, self.codec, self.level)
+            return recompressed_page(data, codec, self.page_codec, self.level)
         header, body = split_page(data)
         check_crc(header, body)
         if self.source.pages.is_miscounted:
@@ -323,7 +324,7 @@ class _Cut:
             body,
             leaf=self.source.leaf,
             source_codec=codec,
-            codec=self.codec,
+            codec=self.page_codec,
             level=self.level,
             version=self.page_version,
         )
@@ -340,7 +341,7 @@ class _Cut:
             values,
             leaf=leaf,
             encoding=header.encoding,
-            codec=self.codec,
+            codec=self.page_codec,
             level=self.level,
             version=self.page_version,
             statistics=page_statistics(header),

@@ -8,6 +8,7 @@ the file. Pages themselves are not kept. How chunks are made of them is the busi
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,8 @@ from engine.format import levels as lv
 from engine.format import spec
 from engine.format import statistics as st
 from engine.format.chained import decode_chained
-from engine.format.codecs import decompress
-from engine.format.footer import ColumnChunk, Encoding, Leaf, Range, Type, value
+from engine.format.codecs import decompress, is_lz4_block
+from engine.format.footer import Codec, ColumnChunk, Encoding, Leaf, Range, Type, value
 from engine.format.one_page import as_ordered, decode_values
 from engine.format.page_index import ColumnIndex, OffsetIndex
 from engine.format.page_map import PageMap
@@ -64,6 +65,19 @@ class SourceChunk:
         self.is_chained = chains_pages(file.footer.created_by, self.chunk)
         self._last_values: dict[int, bytes] = {}  # by page, where pages continue each other
         self._evidence: dict[bool, st.Evidence] = {}
+
+    @cached_property
+    def page_codec(self) -> int:
+        """The codec of new pages: of LZ4, a name for several forms, the one that pages here have.
+
+        There are readers of one form only, so that a chunk must not have two.
+        """
+        if self.chunk.codec != Codec.LZ4 or not self.pages.num_pages:
+            return self.chunk.codec
+        header, body = read_page(self.file, self.pages.dictionary or self.pages.page(0))
+        plain_bytes = header.uncompressed_bytes - header.level_bytes
+        is_block = is_lz4_block(memoryview(body)[header.level_bytes :], plain_bytes)
+        return Codec.LZ4_RAW if is_block else Codec.LZ4
 
     def _has_its_bounds(self, index: ColumnIndex) -> bool:
         """Whether the bounds in a column index agree with those of the chunk, if it has any."""
