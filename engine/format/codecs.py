@@ -209,7 +209,7 @@ def is_lz4_block(data: Buffer, uncompressed_bytes: int) -> bool:
         return False
     try:
         return len(_lz4_block(data, uncompressed_bytes)) == uncompressed_bytes
-    except BadPage:
+    except (BadPage, OSError):  # the latter: no block at all
         return False
 
 

@@ -74,7 +74,8 @@ class SourceChunk:
         """
         if self.chunk.codec != Codec.LZ4 or not self.pages.num_pages:
             return self.chunk.codec
-        header, body = read_page(self.file, self.pages.dictionary or self.pages.page(0))
+        with at_page(self.file, self.row_group, self.leaf, 0):
+            header, body = read_page(self.file, self.pages.dictionary or self.pages.page(0))
         plain_bytes = header.uncompressed_bytes - header.level_bytes
         is_block = is_lz4_block(memoryview(body)[header.level_bytes :], plain_bytes)
         return Codec.LZ4_RAW if is_block else Codec.LZ4

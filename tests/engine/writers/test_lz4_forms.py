@@ -65,3 +65,8 @@ def test_new_pages_are_plain_blocks_where_the_chunks_are(tmp_path: Path, wish):
                         data[position + header.header_bytes : end], header.uncompressed_bytes
                     )
                     position = end
+
+
+def test_what_is_no_block_is_said_to_be_none():
+    assert not is_lz4_block(bytes(range(200, 250)), 400)
+    assert not is_lz4_block(b"", 400)
