@@ -299,7 +299,7 @@ def _check_flags(files: Sequence[OpenFile]) -> None:
 
 
 def _has_v2_pages(file: OpenFile) -> bool:
-    """Whether a file has V2 data pages, by its first; a writer uses one version throughout."""
+    """Whether a file has V2 data pages, by its first chunk; all have one version."""
     for index in range(file.footer.num_row_groups):
         group = file.row_group(index)
         if not group.num_rows:

@@ -40,6 +40,7 @@ Struct = dict[int, tuple[int, Any]]
 
 MAX_DEPTH = 64
 _FIXED_WIDTH = {DOUBLE: 8, UUID: 16}
+_USUAL_BYTES, _USUAL_ITEMS = 32, 4  # more of them, and to compile what matches takes longer
 
 
 def _usual_fields() -> re.Pattern[bytes]:
@@ -76,7 +77,6 @@ def _usual_fields() -> re.Pattern[bytes]:
     return re.compile(b"(?:%b|%b|%b)*+" % (simple, lists, nested), re.DOTALL)
 
 
-_USUAL_BYTES, _USUAL_ITEMS = 32, 4
 _pass_usual_fields = _usual_fields().match
 
 

@@ -287,8 +287,8 @@ def table_refusal(place: str, kind: str) -> str:
 def unfinished_refusal(place: str) -> str:
     """Return why a folder is refused that holds a split which was not finished."""
     return (
-        f"{place} holds a split that is not finished, so that rows are missing: run the same split "
-        "again, which goes on, or name the files themselves"
+        f"{place} holds a split that is not finished, so that rows may be missing: run the same "
+        "split again, which goes on, or name the files themselves"
     )
 
 

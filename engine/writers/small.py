@@ -182,12 +182,14 @@ class _Rows:
             first_data_page=chunk.data_page_offset - chunk.start,
             has_dictionary=chunk.dictionary_offset > 0,
             encodings=list(chunk.encodings),
-            encoding_stats=_encoding_stats(
-                chunk.encodings,
-                chunk.num_pages,
-                chunk.num_dictionary_pages,
-                self.page_type,
-                has_dictionary=chunk.dictionary_offset > 0,
+            encoding_stats=list(
+                _encoding_stats(
+                    chunk.encodings,
+                    chunk.num_pages,
+                    chunk.num_dictionary_pages,
+                    self.page_type,
+                    has_dictionary=chunk.dictionary_offset > 0,
+                )
             ),
             statistics=self._statistics(column),
             pages=written.locations(place) if self.indexed[column] else None,
@@ -317,7 +319,7 @@ def _encoding_stats(
     page_type: PageType,
     *,
     has_dictionary: bool,
-) -> list[tuple[int, int, int]]:
+) -> tuple[tuple[int, int, int], ...]:
     """Return how many pages there are of each kind, as :class:`NewChunk` has it."""
     indices = [encoding for encoding in encodings if encoding in DICTIONARY_ENCODINGS]
     # The list names levels and the dictionary as well; what is left of it are values.
@@ -331,7 +333,7 @@ def _encoding_stats(
     for known, number in ((indices, num_dictionary_pages), (others, num_others)):
         if number:
             found.append((int(page_type), int(known[0] if known else Encoding.RLE), number))
-    return found
+    return tuple(found)
 
 
 def _one_page_index(bounds: st.Bounds, order: st.Order) -> Struct:
