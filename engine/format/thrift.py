@@ -335,7 +335,7 @@ def _skip_struct(data: bytes, pos: int) -> int:
             if size > 127:
                 size, pos = read_varint(data, pos - 1)
             pos += size
-        elif kind > FALSE:
+        elif kind not in (TRUE, FALSE):
             pos = _skip_value(data, pos, kind)
 
 

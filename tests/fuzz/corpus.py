@@ -1,13 +1,15 @@
 """Small good files by six writers: ``python -m tests.fuzz.corpus FOLDER`` writes them.
 
 A few KB each, so that thousands can be split a minute: flat and nested, dictionaries, V1 and V2
-pages, every codec, with and without page indexes and checksums, one row group and several.
+pages, every codec, with and without page indexes and checksums, one row group and several. Columns
+are shared out to files of two or three, as what a split of small files takes goes by columns.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,14 @@ import pyarrow.parquet as pq
 
 from tests.sources.table import make_table
 
-ROWS = 48
-_NAMES = {
-    "flat": ("id", "double", "flag", "word", "dec18"),
-    "nested": ("id", "deep", "attributes"),
-    "exotic": ("id", "u32", "half", "uuid"),
+ROWS = 40
+# Columns of a family's files, one file for each tuple.
+_FAMILIES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "flat": (("id", "double", "flag"), ("id", "word", "dec18")),
+    "nested": (("id", "deep"), ("id", "attributes")),
+    "exotic": (("id", "u32", "half"), ("id", "uuid")),
+    "text": (("id", "word"), ("id", "text", "double")),
+    "long": (("id", "long"),),
 }
 _PAGES = {"max_rows_per_page": 8, "write_batch_size": 4}
 _INDEX = {"write_page_index": True, **_PAGES}
@@ -52,24 +57,27 @@ _ARROW: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def table(family: str) -> pa.Table:
-    """A table of few rows and columns; ``text`` and ``long`` are of texts, short and long."""
-    if family == "long":
-        texts = [
-            None if i % 13 == 5 else f"{i % 7} {'long text ' * (i % 7 * 8)}" for i in range(ROWS)
-        ]
-        return pa.table({"id": range(ROWS), "text": texts})
-    if family == "text":
-        names = ["id", "word", "text", "double"]
-        return make_table(ROWS, seed=3, families=("flat",)).select(names)
-    return make_table(ROWS, seed=3, families=(family,)).select(_NAMES[family])
+def tables(family: str) -> Iterator[tuple[str, pa.Table]]:
+    """Tables of few rows and columns, each with the last of its columns as its name."""
+    source = "flat" if family == "text" else family
+    whole = _long_texts() if family == "long" else make_table(ROWS, seed=3, families=(source,))
+    for names in _FAMILIES[family]:
+        yield names[-1], whole.select(names)
+
+
+def _long_texts() -> pa.Table:
+    texts = [None if i % 13 == 5 else f"{i % 7} {'long text ' * (i % 7 * 8)}" for i in range(ROWS)]
+    return pa.table({"id": range(ROWS), "long": texts})
 
 
 def write_corpus(folder: Path) -> list[Path]:
     """Write all files; return them in the order of their names."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (family, options) in _ARROW.items():
-        pq.write_table(table(family), folder / f"{name}.parquet", **options)
+        for column, table in tables(family):
+            known = {k: v for k, v in _DELTA["column_encoding"].items() if k in table.column_names}
+            given = options | ({"column_encoding": known} if "column_encoding" in options else {})
+            pq.write_table(table, folder / f"{name}-{column}.parquet", **given)
     _by_duckdb(folder)
     _by_polars(folder)
     _by_fastparquet(folder)
@@ -87,57 +95,62 @@ def _by_duckdb(folder: Path) -> None:
             ("text", "parquet_version v2, codec zstd"),
             ("nested", "codec lz4_raw"),
         ):
-            con.register("given", table(family))
-            path = folder / f"duckdb-{family}.parquet"
-            con.execute(f"copy given to '{path}' (format parquet, {options})")
+            for column, table in tables(family):
+                con.register("given", table)
+                path = folder / f"duckdb-{column}.parquet"
+                con.execute(f"copy given to '{path}' (format parquet, {options})")
 
 
 def _by_polars(folder: Path) -> None:
     import polars as pl
 
     for family in ("flat", "nested"):
-        frame = pl.DataFrame(pl.from_arrow(table(family)))
-        path = folder / f"polars-{family}.parquet"
-        frame.write_parquet(path, row_group_size=25, data_page_size=200, statistics="full")
+        for column, table in tables(family):
+            frame = pl.DataFrame(pl.from_arrow(table))
+            path = folder / f"polars-{column}.parquet"
+            frame.write_parquet(path, row_group_size=25, data_page_size=200, statistics="full")
 
 
 def _by_fastparquet(folder: Path) -> None:
     import fastparquet
 
-    frame = table("text").drop_columns(["double"]).to_pandas()
-    path = str(folder / "fastparquet.parquet")
-    encoding = {"word": "utf8", "text": "utf8"}
-    fastparquet.write(path, frame, row_group_offsets=20, object_encoding=encoding)
+    for column, table in tables("text"):
+        path = str(folder / f"fastparquet-{column}.parquet")
+        fastparquet.write(path, table.to_pandas(), row_group_offsets=20, object_encoding="utf8")
 
 
 def _by_datafusion(folder: Path) -> None:
     from datafusion import SessionContext
 
     context = SessionContext()
+    options = "'format.max_row_group_size' '24', 'format.data_page_row_count_limit' '8'"
     for family in ("flat", "nested"):
-        given, path = folder / f"{family}.given", folder / f"datafusion-{family}.parquet"
-        pq.write_table(table(family), given)
-        context.register_parquet(family, str(given), file_extension=".given")
-        options = "'format.max_row_group_size' '24', 'format.data_page_row_count_limit' '8'"
-        copy = f"COPY (SELECT * FROM {family}) TO '{path}' STORED AS PARQUET OPTIONS ({options})"
-        context.sql(copy).collect()
-        given.unlink()
+        for column, table in tables(family):
+            given, path = folder / f"{column}.given", folder / f"datafusion-{column}.parquet"
+            pq.write_table(table, given)
+            context.register_parquet(column, str(given), file_extension=".given")
+            copy = (
+                f"COPY (SELECT * FROM {column}) TO '{path}' STORED AS PARQUET OPTIONS ({options})"
+            )
+            context.sql(copy).collect()
+            given.unlink()
 
 
 def _by_spark(folder: Path) -> None:
     from tests.witness.spark_session import spark_session
 
     given, target = folder / "spark.given", folder / "spark"
-    pq.write_table(table("flat"), given)
     session = spark_session()
-    for version in ("v1", "v2"):
-        writer = session.read.parquet(str(given)).coalesce(1).write.mode("overwrite")
-        options = {"parquet.writer.version": version, "parquet.page.row.count.limit": "10"}
-        writer.options(**options).parquet(str(target))
-        [part] = target.glob("part-*.parquet")
-        part.rename(folder / f"spark-{version}.parquet")
+    for column, table in tables("flat"):
+        pq.write_table(table, given)
+        for version in ("v1", "v2"):
+            writer = session.read.parquet(str(given)).coalesce(1).write.mode("overwrite")
+            options = {"parquet.writer.version": version, "parquet.page.row.count.limit": "10"}
+            writer.options(**options).parquet(str(target))
+            [part] = target.glob("part-*.parquet")
+            part.rename(folder / f"spark-{version}-{column}.parquet")
+        given.unlink()
     shutil.rmtree(target)
-    given.unlink()
 
 
 if __name__ == "__main__":

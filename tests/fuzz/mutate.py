@@ -8,6 +8,7 @@ goes as deep as its field, and is not all caught by the first offset that is off
 from __future__ import annotations
 
 import copy
+import pickle
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,11 +44,17 @@ class Good:
     def __post_init__(self) -> None:
         size = int.from_bytes(self.data[-8:-4], "little")
         self.footer_at = len(self.data) - _TAIL_BYTES - size
-        self.footer, _ = thrift.decode(self.data, self.footer_at)
+        footer, _ = thrift.decode(self.data, self.footer_at)
+        self._footer = pickle.dumps(footer)
         self.headers, self.bodies, self.indexes = [], [], {4: [], 6: []}
-        for group in self.footer[4][1].items:
+        for group in footer[4][1].items:
             for chunk in group[1][1].items:
                 self._look_into(chunk)
+
+    def new_footer(self) -> thrift.Struct:
+        """Return a copy of the footer, to be changed."""
+        footer: thrift.Struct = pickle.loads(self._footer)
+        return footer
 
     def _look_into(self, chunk: thrift.Struct) -> None:
         meta = chunk[3][1]
@@ -133,7 +140,7 @@ def _spliced(good: Good, chance: random.Random, goods: list[Good]) -> Made:
 
 
 def _footer_field(good: Good, chance: random.Random, goods: list[Good]) -> Made:
-    footer = copy.deepcopy(good.footer)
+    footer = good.new_footer()
     told = [_change(footer, chance) for _ in range(chance.choice((1, 1, 2)))]
     return _sealed(good.data[: good.footer_at], footer, "footer: " + ", ".join(told))
 
@@ -195,7 +202,7 @@ def _replaced(good: Good, place: tuple[int, int], new: bytes, told: str) -> Made
     start, stop = place
     more = len(new) - (stop - start)
     data = good.data[:start] + new + good.data[stop : good.footer_at]
-    footer = copy.deepcopy(good.footer)
+    footer = good.new_footer()
     for group in footer[4][1].items:
         for chunk in group[1][1].items:
             _move(chunk, start, stop, more)

@@ -31,7 +31,7 @@ FAULTS = ROOT / "build" / "fuzz"
 MOST_CPU_SECONDS = 20  # of one mutant, of which most take some hundredths
 MOST_SILENT_SECONDS = 600  # nothing is heard for so long only if something waits for ever
 MOST_MEMORY_BYTES = 4 << 30  # of address space; a number in a file must not be taken for a size
-VERIFIED = 3  # every so-manieth mutant that is split, also by ourselves: it takes longest
+VERIFIED = 4  # every so-manieth mutant that is split, also by ourselves: it takes longest
 A_FORK = 400  # mutants; then a new one, so that what a library keeps does not pile up
 
 
