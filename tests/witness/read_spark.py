@@ -11,7 +11,6 @@ vectorized witness asks it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import reduce
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -61,18 +60,6 @@ class SparkWitness(TableWitness):
             return self._one_by_one(groups, names)
         by_file = {path: dict(zip(names, t.columns, strict=True)) for path, t in tables.items()}
         return [self._reading(group, names, by_file) for group in groups]
-
-    def _one_by_one(self, groups: Sequence[Sequence[str]], names: list[str]) -> list[Reading]:
-        """A column that Spark refuses takes several queries: it is refused in one group, once."""
-        first = self._reading(groups[0], names, self._values(groups[0], names))
-        refused = {n: c for n, c in first.columns.items() if isinstance(c, CannotRead)}
-        readable = [n for n in names if n not in refused]
-        readings = [first]
-        for group in groups[1:]:
-            found = self._reading(group, readable, self._values(group, readable))
-            every = {**refused, **found.columns}
-            readings.append(replace(found, columns={n: every[n] for n in names}))
-        return readings
 
     def _values(self, paths: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, Values]]:
         """All files at once; only columns that fail so are asked of each file alone."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
@@ -43,10 +44,20 @@ class TableWitness(ABC):
     def digest_many(
         self, groups: Sequence[Sequence[str]], columns: Sequence[str] | None = None
     ) -> list[Reading]:
-        files = list(dict.fromkeys(path for group in groups for path in group))
-        names = list(columns) if columns is not None else column_names(files[0])
-        by_file = self._values(files, names)
-        return [self._reading(group, names, by_file) for group in groups]
+        names = list(columns) if columns is not None else column_names(groups[0][0])
+        return self._one_by_one(groups, names)
+
+    def _one_by_one(self, groups: Sequence[Sequence[str]], names: list[str]) -> list[Reading]:
+        """A column that is refused takes several questions: it is so in one group, once."""
+        first = self._reading(groups[0], names, self._values(groups[0], names))
+        refused = {n: c for n, c in first.columns.items() if isinstance(c, CannotRead)}
+        readable = [n for n in names if n not in refused]
+        readings = [first]
+        for group in groups[1:]:
+            found = self._reading(group, readable, self._values(group, readable))
+            every = {**refused, **found.columns}
+            readings.append(replace(found, columns={n: every[n] for n in names}))
+        return readings
 
     def fetch(
         self, paths: Sequence[str], columns: Sequence[str]
