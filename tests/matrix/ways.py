@@ -53,8 +53,9 @@ class Way(NamedTuple):
 
 def _and_by_arrow(path: Path, folder: Path) -> list[Path]:
     other = folder / f"arrow-{path.stem}.parquet"
+    table = pq.ParquetFile(path).read()
     options: dict[str, Any] = {"data_page_version": "2.0", "compression": "zstd"}
-    pq.write_table(pq.ParquetFile(path).read(), other, row_group_size=7, **options)
+    pq.write_table(table, other, row_group_size=max(7, table.num_rows // 5), **options)
     return [path, other]
 
 
