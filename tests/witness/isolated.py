@@ -10,6 +10,7 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -24,6 +25,15 @@ class Isolated:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload])
         self._pool: ProcessPoolExecutor | None = None
+        # A process that is itself a child waits for its children before Python's own exit handlers,
+        # which would end them, have run. Queues, by which a child is told, are closed at 10.
+        Finalize(None, self.close, exitpriority=20)
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._pool is None:
@@ -31,6 +41,5 @@ class Isolated:
         try:
             return self._pool.submit(function, *arguments).result()
         except BrokenProcessPool:
-            self._pool.shutdown()
-            self._pool = None
+            self.close()
             raise Crashed("the reader's process died") from None
