@@ -320,8 +320,9 @@ def bounds_of_pages(
 def may_be_index_of(index: ColumnIndex, chunk: Struct | None, *, leaf: Leaf, order: Order) -> bool:
     """Whether bounds of pages agree with the chunk's ``Statistics``; what says nothing agrees.
 
-    Of numbers the least bound of pages is the chunk's. Bytes may be shortened in either place: then
-    one least bound begins as the other, and of greatest ones only those called exact say something.
+    Of numbers, decimals too, the least bound of pages is the chunk's. Texts may be shortened in
+    either place: then one least bound begins as the other, and of greatest ones only those called
+    exact say something.
     """
     names = spec.Statistics
     found = _bounds_of_whole(index, 0, index.num_pages, leaf, order, Evidence(0))
@@ -332,11 +333,11 @@ def may_be_index_of(index: ColumnIndex, chunk: Struct | None, *, leaf: Leaf, ord
         return True
     if order.is_nan(low) or order.is_nan(high):
         return True
-    if leaf.physical not in (Type.BYTE_ARRAY, Type.FIXED_LEN_BYTE_ARRAY):
+    if order is Order.UNDEFINED:
+        return True
+    if order is not Order.BYTES:
         pairs = ((low, found.min), (high, found.max))
         return all(order.key(own) == order.key(its) for own, its in pairs)
-    if order is not Order.BYTES:
-        return True
     is_above = value(chunk, names.IS_MAX_VALUE_EXACT) is True and high > found.max
     return not is_above and (low.startswith(found.min) or found.min.startswith(low))
 

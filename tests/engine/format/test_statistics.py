@@ -31,6 +31,7 @@ from engine.format.statistics import (
     chunk_statistics,
     evidence_of,
     is_provably_exact,
+    may_be_index_of,
     merge,
     order_of,
     signed_zero,
@@ -460,3 +461,29 @@ def test_page_bounds_of_decimals_must_be_whole():
     rust = evidence_of(None, "parquet-rs version 57")
     assert page_bounds({5: b"z", 6: b"a"}, leaf, Order.SIGNED_BYTES, rust).min is None
     assert page_bounds({5: b"z", 6: b"a"}, leaf, Order.SIGNED_BYTES).is_min_exact
+
+
+NUMBERS = {
+    "signed": (leaf_of(Type.INT64), Order.SIGNED, [n.to_bytes(8, "little") for n in (1, 5, 9)]),
+    "unsigned": (leaf_of(Type.INT32), Order.UNSIGNED, [n.to_bytes(4, "little") for n in (1, 5, 9)]),
+    "float": (leaf_of(Type.DOUBLE), Order.FLOAT, [struct.pack("<d", n) for n in (-1, 0, 1)]),
+    "float16": (
+        leaf_of(Type.FIXED_LEN_BYTE_ARRAY, length=2),
+        Order.FLOAT,
+        [struct.pack("<e", n) for n in (-1, 0, 1)],
+    ),
+    "decimal": (
+        leaf_of(Type.FIXED_LEN_BYTE_ARRAY, length=8),
+        Order.SIGNED_BYTES,
+        [n.to_bytes(8, "big", signed=True) for n in (-1, 5, 9)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_of_numbers_the_pages_bounds_are_the_chunk_s(name):
+    leaf, order, (low, middle, high) = NUMBERS[name]
+    index = index_of((low, middle), (middle, high))
+    for chunk, is_its in (((low, high), True), ((low, middle), False), ((middle, high), False)):
+        found = may_be_index_of(index, exact_statistics(*chunk), leaf=leaf, order=order)
+        assert found is is_its
