@@ -18,7 +18,10 @@ from benchmarks.data import lineitem
 
 _MAIN = "from engine.cli.main import main; main()"
 _PROGRAMS = {
-    "without": f"import engine.writers.splice as splice\nsplice.check_part = lambda _: []\n{_MAIN}",
+    "without": (
+        "from engine.formats.parquet.writers import splice\n"
+        f"splice.check_part = lambda _: []\n{_MAIN}"
+    ),
     "with": _MAIN,
 }
 

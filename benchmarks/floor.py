@@ -10,11 +10,11 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from engine.format.codecs import compress, decompress
-from engine.format.footer import Range
-from engine.format.page_map import PageMap
-from engine.layout import open_file
-from engine.page_maps import page_maps, split_page
+from engine.formats.parquet.bytes.codecs import compress, decompress
+from engine.formats.parquet.bytes.footer import Range
+from engine.formats.parquet.bytes.page_map import PageMap
+from engine.formats.parquet.layout import open_file
+from engine.formats.parquet.page_maps import page_maps, split_page
 from engine.settings import CODECS
 from engine.splitter import find_sources
 

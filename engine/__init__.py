@@ -45,9 +45,9 @@ from engine.version import __version__
 from engine.wording import shown
 
 if TYPE_CHECKING:
+    from engine.formats.parquet.profiler import Profile
+    from engine.formats.parquet.profiler.keys import KeySkew
     from engine.model import SourceFile, SplitPlan, SplitResult, Verification
-    from engine.profiler import Profile
-    from engine.profiler.keys import KeySkew
     from engine.settings import Settings
     from engine.splitter import Progress as Progress
 
@@ -193,7 +193,7 @@ def make_settings(
         row_group_size: at most so large row groups in the parts: ``"128MB"``, bytes, or
             ``"1000000rows"``; the source's if left out.
         columns: the only columns taken, a list of names or text with commas between; a group stands
-            for all in it. How names are written: :mod:`engine.format.column_names`.
+            for all in it. How names are written: :mod:`engine.formats.parquet.bytes.column_names`.
         data_page_version: 1 or 2.
         dictionary: whether values are dictionary-encoded; as in the source if left out.
         memory: budget for this machine, ``"4GiB"`` or bytes.
@@ -208,7 +208,7 @@ def make_settings(
     Raises:
         engine.errors.BadSetting: a value is impossible, or two exclude each other.
     """
-    from engine.format.column_names import split_names
+    from engine.formats.parquet.bytes.column_names import split_names
     from engine.settings import (
         DEFAULT_NAME,
         Access,
@@ -253,7 +253,7 @@ def profile(src: Sources, *, credential: str = "auto") -> Profile:
     Raises:
         engine.errors.EvensplitError: a source is missing or is not Parquet.
     """
-    from engine.profiler import profile_files
+    from engine.formats.parquet.profiler import profile_files
     from engine.settings import Access
     from engine.storage.access import using
 
@@ -274,7 +274,8 @@ def profile_key(
 
     Args:
         src: a file, folder, glob or URL, or several.
-        column: its name, ``nested.x`` for one in a group; see :mod:`engine.format.column_names`.
+        column: its name, ``nested.x`` for one in a group; see
+            :mod:`engine.formats.parquet.bytes.column_names`.
         partitions: of the hash partition that is tried.
         workers: row groups at once; one a core if left out.
         scheduler: address of a running Dask scheduler.
@@ -337,7 +338,7 @@ def split(
         result = split_files(_patterns(src), place, made, progress)
         if not verify:
             return result
-        from engine.verifier import verify_split
+        from engine.formats.parquet.verifier import verify_split
 
         proof = verify_split(
             place, memory_bytes=made.memory_bytes, workers=made.num_workers, progress=None
@@ -368,10 +369,10 @@ def verify(
         engine.errors.Different: they do not; the message names column, row and part.
     """
     from engine.errors import Different
+    from engine.formats.parquet.verifier import verify_split
     from engine.settings import Access, parse_size
     from engine.splitter import repair_part
     from engine.storage.access import using
-    from engine.verifier import verify_split
 
     budget = None if memory is None else parse_size(memory)
     repaired: dict[str, None] = {}

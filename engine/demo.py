@@ -4,8 +4,8 @@ Covers: a table of 26 columns of the types met in extracts, free text that grows
 end of the file, and row groups from one row to more than half of the file. The bytes depend on the
 seed, the target size and the versions of numpy and pyarrow, and on nothing else.
 
-Does not cover: reading, splitting or judging the file (see :mod:`engine.splitter` and
-:mod:`engine.profiler`), nor odd files made to break a reader; those live with the tests.
+Does not cover: reading, splitting or judging the file, nor odd files made to break a reader; those
+live with the tests.
 
 Memory: pyarrow cannot append to an open row group, so each is held decoded until it is written, and
 the giant one sets the peak: about 1.3 bytes a target byte, over the 120 MB of the imports.

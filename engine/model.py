@@ -1,8 +1,8 @@
 """The nouns that every layer shares, as frozen dataclasses: sources, parts, plans, receipts.
 
-Data only. How a plan is found is :mod:`engine.planner`'s business, how it is kept on disk
-:mod:`engine.manifest`'s. Rows are counted from zero over all sources in their order; sizes are
-bytes of files as they lie on disk.
+Data only. How a plan is found is the business of :mod:`engine.planning`, how it is kept on disk of
+:mod:`engine.ledger`. Rows are counted from zero over all sources in their order; sizes are bytes of
+files as they lie on disk.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Recoding:
     """How pages are to be encoded, where not as in the source. None: as there.
 
     Attributes:
-        codec: number of the compression codec (``Codec`` of :mod:`engine.format.footer`).
+        codec: number of the compression codec (``CompressionCodec`` in parquet.thrift).
         level: of the codec; None for its library's default.
         page_version: 1 or 2.
         dictionary: whether values are dictionary-encoded.

@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from engine import memory
-from engine.curves import Curve, Inside, read_curve
 from engine.errors import (
     BadSetting,
     DestinationInSource,
@@ -25,13 +24,14 @@ from engine.errors import (
     TargetTooSmall,
 )
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.layout import OpenFile, close_files, open_file, read_layout
-from engine.manifest import Ledger
+from engine.formats.parquet.curves import Curve, Inside, read_curve
+from engine.formats.parquet.layout import OpenFile, close_files, open_file, read_layout
+from engine.formats.parquet.sizes import Sizes
+from engine.formats.parquet.small_chunks import spread_dictionaries
+from engine.ledger.manifest import Ledger
 from engine.model import Measured, PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
-from engine.planner import make_plan, plan_id
+from engine.planning.planner import make_plan, plan_id
 from engine.settings import Settings
-from engine.sizes import Sizes
-from engine.small_chunks import spread_dictionaries
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
 from engine.storage.access import current
 from engine.storage.base import naming, redacted
@@ -40,7 +40,7 @@ from engine.version import __version__
 from engine.work import PartTask, is_intact, part_memory_bytes
 
 if TYPE_CHECKING:
-    from engine.profiler.keys import KeySkew
+    from engine.formats.parquet.profiler.keys import KeySkew
 
 # Below this, starting worker processes costs more than they save.
 _REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
@@ -116,7 +116,7 @@ def _plan(
     sizes = Sizes(len(failed))
     with naming(*(file.path for file in files)):
         if not settings.recoding.is_nothing and layout.groups:
-            from engine.sampling import new_sizes
+            from engine.formats.parquet.sampling import new_sizes
 
             sizes = new_sizes(layout, settings.recoding, len(failed))
         layout = sizes.resized(layout)
@@ -133,7 +133,7 @@ def _plan(
     def inside_of(
         position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
     ) -> Inside | None:
-        from engine.insides import look_inside, seen_bytes
+        from engine.formats.parquet.insides import look_inside, seen_bytes
 
         group = layout.groups[position]
         file = open_file(files[group.file])
@@ -193,7 +193,7 @@ def profile_key_of(
 ) -> KeySkew:
     """Count the values of a column; see :func:`engine.profile_key`."""
     from engine.executors.keys import run_keys
-    from engine.profiler.keys import key_skew, key_tasks
+    from engine.formats.parquet.profiler.keys import key_skew, key_tasks
 
     tasks = key_tasks(find_sources(patterns), column, num_partitions)
     workers = num_workers or _default_workers(threads=False)

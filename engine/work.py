@@ -25,25 +25,25 @@ from engine.errors import (
     SourceChanged,
     SourceError,
 )
-from engine.format.footer import Range
-from engine.format.one_column import group_rows
-from engine.format.page_map import PageMap
-from engine.format.pages import PageType
-from engine.layout import OpenFile, named, open_file, read_footer_bytes
-from engine.manifest import Ledger, receipt_path
+from engine.formats.parquet.bytes.footer import Range
+from engine.formats.parquet.bytes.one_column import group_rows
+from engine.formats.parquet.bytes.page_map import PageMap
+from engine.formats.parquet.bytes.pages import PageType
+from engine.formats.parquet.layout import OpenFile, named, open_file, read_footer_bytes
+from engine.formats.parquet.merging import United, united
+from engine.formats.parquet.merging.keys import KeyValues
+from engine.formats.parquet.page_maps import keeps_cut_page, page_maps, read_each_header
+from engine.formats.parquet.small_chunks import are_small, small_facts
+from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
+from engine.formats.parquet.writers.key_values import part_key_values
+from engine.formats.parquet.writers.splice import Assembled, PartWriter
+from engine.ledger.manifest import Ledger, receipt_path
 from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
-from engine.page_maps import keeps_cut_page, page_maps, read_each_header
 from engine.settings import Access
-from engine.small_chunks import are_small, small_facts
 from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using
 from engine.storage.base import naming, redacted
-from engine.union import United, united
-from engine.union.keys import KeyValues
 from engine.version import __version__
-from engine.writers.chunk import ChunkMaker, NewChunk, Piece
-from engine.writers.key_values import part_key_values
-from engine.writers.splice import Assembled, PartWriter
 
 
 @dataclass(frozen=True)
@@ -320,7 +320,7 @@ def _maker(task: PartTask) -> ChunkMaker:
     """Return what makes column chunks; only a part that needs it imports pyarrow."""
     if task.recoding.is_nothing and task.part.is_spliced:
         return _no_chunk
-    from engine.writers.make import make_chunk
+    from engine.formats.parquet.writers.make import make_chunk
 
     return partial(make_chunk, recoding=task.recoding)
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.table import Table
 
+    from engine.formats.parquet.profiler import FileProfile, Profile, Skew
+    from engine.formats.parquet.profiler.keys import KeySkew
     from engine.memory import Budget
-    from engine.profiler import FileProfile, Profile, Skew
-    from engine.profiler.keys import KeySkew
 
 T = TypeVar("T")
 

@@ -467,7 +467,9 @@ def _local_cluster(
         "silence_logs": logging.CRITICAL,
     }
     if not threads:
-        options["preload"] = ["engine.writers.make"]  # imported before there is a part to wait
+        options["preload"] = [
+            "engine.formats.parquet.writers.make"
+        ]  # imported before there is a part to wait
     worker = {"cls": Worker if threads else Nanny, "options": options}
     return SpecCluster(
         workers=dict.fromkeys(range(number), worker),
@@ -579,7 +581,7 @@ def _probe(task: PartTask) -> str | None:
 
 
 def _files_differ(task: PartTask) -> str | None:
-    from engine.manifest import Ledger
+    from engine.ledger.manifest import Ledger
     from engine.storage import open_storage
 
     try:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.executors.dask import Resources, _client
-from engine.profiler.keys import KeyTask, Sketch, merged, sketch
+from engine.formats.parquet.profiler.keys import KeyTask, Sketch, merged, sketch
 from engine.settings import Access
 from engine.storage.access import using
 

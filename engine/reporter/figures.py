@@ -4,8 +4,8 @@ Each has a title that says what is shown, a takeaway below it with the figure, a
 hover. Colours are those of a :class:`engine.reporter.scheme.Scheme`. Notebooks and report draw the
 same figures.
 
-Not covered: what is behind the data (:mod:`engine.profiler`, :mod:`engine.planner`), and the page
-around the figures (:mod:`engine.reporter.page`).
+Not covered: what is behind the data (profile and plan), and the page around the figures
+(:mod:`engine.reporter.page`).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from bokeh.models.annotations.geometry import Span
 from bokeh.models.annotations.labels import Title
 from bokeh.plotting import figure
 
-from engine.profiler.skew import lorenz, skew_of
+from engine.formats.parquet.profiler.skew import lorenz, skew_of
 from engine.reporter.scheme import LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
 from engine.wording import amount, count, percent, times
 
 if TYPE_CHECKING:
+    from engine.formats.parquet.profiler import FileProfile, Profile
+    from engine.formats.parquet.profiler.keys import KeySkew
     from engine.model import SplitPlan
-    from engine.profiler import FileProfile, Profile
-    from engine.profiler.keys import KeySkew
 
 HEIGHT = 300
 

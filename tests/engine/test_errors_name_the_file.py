@@ -23,8 +23,8 @@ from engine.errors import (
     SourceError,
     VerifyError,
 )
-from engine.format import spec, thrift
-from engine.format.footer import seal
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.footer import seal
 
 NUM_ROWS = 240
 NUM_MUTANTS = 15

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import engine
-from engine.format import thrift
-from engine.format.footer import Footer, footer_range, value
-from engine.format.page_index import ColumnIndex, OffsetIndex
+from engine.formats.parquet.bytes import thrift
+from engine.formats.parquet.bytes.footer import Footer, footer_range, value
+from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
 from engine.model import SplitResult
 from tests.engine.running import (
     leftovers,

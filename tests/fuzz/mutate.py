@@ -14,8 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.format import thrift
-from engine.format.thrift import BINARY, BYTE, DOUBLE, I16, I32, I64, LIST, STRUCT, TRUE, Sequence
+from engine.formats.parquet.bytes import thrift
+from engine.formats.parquet.bytes.thrift import (
+    BINARY,
+    BYTE,
+    DOUBLE,
+    I16,
+    I32,
+    I64,
+    LIST,
+    STRUCT,
+    TRUE,
+    Sequence,
+)
 
 _TAIL_BYTES = 8
 _NUMBERS = (0, 1, -1, 7, 127, 2**31 - 1, 2**31, -(2**31), 2**62, 2**63 - 1, -(2**63))

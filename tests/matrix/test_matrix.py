@@ -17,7 +17,7 @@ import pytest
 
 import engine
 from engine.errors import BadSetting
-from tests.engine.format.chained_file import write_chained
+from tests.engine.formats.parquet.bytes.chained_file import write_chained
 from tests.matrix.table import KEEPS_VERDICTS, record
 from tests.sources import SOURCES
 from tests.witness import Witness, all_witnesses, judge

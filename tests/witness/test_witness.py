@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from engine.format import thrift
-from engine.format.footer import footer_range
+from engine.formats.parquet.bytes import thrift
+from engine.formats.parquet.bytes.footer import footer_range
 from tests.sources import make_table
 from tests.witness import (
     CannotRead,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine.format.column_names import spelled
+from engine.formats.parquet.bytes.column_names import spelled
 from engine.wording import shown
 from tests.engine.running import run
 

@@ -41,7 +41,7 @@ from engine.errors import (
 )
 from engine.executors import LocalProcesses, Resources, run_parts
 from engine.executors import dask as executor
-from engine.manifest import Ledger
+from engine.ledger.manifest import Ledger
 from engine.model import Receipt
 from engine.settings import Settings
 from engine.storage import open_storage

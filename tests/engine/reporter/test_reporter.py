@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser
 
 import engine
-from engine.profiler.keys import HeavyValue, KeySkew
+from engine.formats.parquet.profiler.keys import HeavyValue, KeySkew
 from engine.reporter import figures
 from engine.reporter.scheme import DARK, LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule

@@ -1,0 +1,1 @@
+"""File formats that can be split, one package each."""

@@ -1,0 +1,471 @@
+"""Page headers: typed view, checks, and new headers for rewritten pages.
+
+Covers ``PageHeader`` of ``parquet.thrift`` (data pages V1 and V2, dictionary and index pages) and
+the page checksum. Not covered: where pages lie (:mod:`.bytes.page_map`), what is inside
+their bodies (:mod:`.bytes.levels`, :mod:`.bytes.codecs`). A body here is always the
+bytes that follow the header in the file, compressed as they lie there.
+
+Reading a plan needs this module, so it imports neither numpy nor pyarrow.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from engine.errors import BadPage, BadStructure
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.footer import Codec, Encoding, value, with_fields
+from engine.formats.parquet.bytes.thrift import Struct
+from engine.model import Buffer
+
+MAX_ENCODING = 127  # far beyond those that there are
+_MAX_I32 = (1 << 31) - 1
+
+
+class PageType(IntEnum):
+    """Kinds of pages."""
+
+    DATA = 0
+    INDEX = 1
+    DICTIONARY = 2
+    DATA_V2 = 3
+
+
+_DETAIL_FIELDS = {
+    PageType.DATA: spec.PageHeader.DATA_PAGE_HEADER,
+    PageType.INDEX: spec.PageHeader.INDEX_PAGE_HEADER,
+    PageType.DICTIONARY: spec.PageHeader.DICTIONARY_PAGE_HEADER,
+    PageType.DATA_V2: spec.PageHeader.DATA_PAGE_HEADER_V2,
+}
+
+_STATISTICS = {
+    PageType.DATA: spec.DataPageHeader.STATISTICS,
+    PageType.DATA_V2: spec.DataPageHeaderV2.STATISTICS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageHeader:
+    """One page header.
+
+    Attributes:
+        struct: the header's own fields; page statistics inside are raw bytes.
+        header_bytes: bytes of the header in the file.
+        type: kind of page.
+        uncompressed_bytes, compressed_bytes: size of the body.
+        num_values: level entries of a data page (nulls included), entries of a dictionary.
+        encoding: encoding of the values.
+        def_level_encoding, rep_level_encoding: encodings of the levels; RLE for V2.
+        num_rows, num_nulls: known for V2 only.
+        def_level_bytes, rep_level_bytes: size of the level sections of V2, else 0.
+        is_compressed: whether the values (V2) or the body (others) went through the codec.
+        crc: checksum of the body as an unsigned number, where the writer gave one.
+    """
+
+    struct: Struct
+    header_bytes: int
+    type: PageType
+    uncompressed_bytes: int
+    compressed_bytes: int
+    num_values: int
+    encoding: int
+    def_level_encoding: int
+    rep_level_encoding: int
+    num_rows: int | None
+    num_nulls: int | None
+    def_level_bytes: int
+    rep_level_bytes: int
+    is_compressed: bool
+    crc: int | None
+
+    @property
+    def total_bytes(self) -> int:
+        """Header and body."""
+        return self.header_bytes + self.compressed_bytes
+
+    @property
+    def is_data(self) -> bool:
+        """Whether the page holds values of rows."""
+        return self.type is PageType.DATA or self.type is PageType.DATA_V2
+
+    @property
+    def level_bytes(self) -> int:
+        """Uncompressed level bytes in front of the values of a V2 page, else 0."""
+        return self.def_level_bytes + self.rep_level_bytes
+
+    @property
+    def is_dictionary_encoded(self) -> bool:
+        """Whether the values are indices into the chunk's dictionary."""
+        return self.encoding in (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
+
+
+def read_page_header(data: bytes, pos: int = 0, *, limit_bytes: int | None = None) -> PageHeader:
+    """Read and check the page header that begins at ``pos``.
+
+    Args:
+        data: bytes that hold the whole header.
+        pos: where it begins.
+        limit_bytes: bytes of the chunk from ``pos`` on, if known: header and body must fit.
+
+    Raises:
+        BadStructure: the bytes end inside the header, or are no thrift structure.
+        BadPage: the header is complete and contradicts itself or the chunk.
+    """
+    struct, end = thrift.decode(data, pos, max_depth=1)
+    try:
+        header = _header(spec.check(spec.PageHeader, struct), end - pos)
+    except BadStructure as error:
+        raise BadPage(str(error)) from error
+    _check(header, limit_bytes)
+    return header
+
+
+class SkimmedHeader(NamedTuple):
+    """What matters most of a page header, and where it stands in it.
+
+    ``sizes_end`` is behind the body's size before compression, ``rest`` behind its size in the file
+    and the checksum.
+    """
+
+    type: int
+    uncompressed_bytes: int
+    compressed_bytes: int
+    num_values: int
+    encoding: int
+    crc: int | None
+    sizes_end: int
+    rest: int
+
+
+_FIELD_I32 = 0x15  # the head of a field of 32 bits behind the field with the number before
+_DETAIL_HEADS = {  # of the structure that tells more: behind the sizes, or behind the checksum
+    PageType.DATA: (0x2C, 0x1C),
+    PageType.DICTIONARY: (0x4C, 0x3C),
+    PageType.DATA_V2: (0x5C, 0x4C),
+}
+
+
+def skim_header(data: bytes) -> SkimmedHeader | None:
+    """Read a header in the form that every writer emits; that it fits together is not checked.
+
+    A file may have tens of thousands of pages, and the generic codec takes ten times as long. None
+    for any other form, for impossible numbers, or for bytes that end early:
+    :func:`read_page_header` decides.
+    """
+    numbers = []
+    pos = sizes_end = 0
+    crc = None
+    try:
+        for _ in range(3):
+            if data[pos] != _FIELD_I32:
+                return None
+            sizes_end = pos
+            number, pos = thrift.read_zigzag(data, pos + 1)
+            numbers.append(number)
+        heads = _DETAIL_HEADS.get(numbers[0])  # type: ignore[call-overload]
+        if heads is None:
+            return None
+        if data[pos] == _FIELD_I32:
+            crc, pos = thrift.read_zigzag(data, pos + 1)
+        rest = pos
+        if data[pos] != heads[crc is not None] or data[pos + 1] != _FIELD_I32:
+            return None
+        num_values, pos = thrift.read_zigzag(data, pos + 2)
+        if numbers[0] == PageType.DATA_V2:  # nulls and rows stand before the encoding
+            for _ in range(2):
+                if data[pos] != _FIELD_I32:
+                    return None
+                _, pos = thrift.read_zigzag(data, pos + 1)
+        if data[pos] != _FIELD_I32:
+            return None
+        encoding, _ = thrift.read_zigzag(data, pos + 1)
+    except (IndexError, BadStructure):
+        return None
+    kind, plain, compressed = numbers
+    counts = (plain, compressed, num_values)
+    if min(counts) < 0 or max(counts) > _MAX_I32 or not 0 <= encoding <= MAX_ENCODING:
+        return None
+    return SkimmedHeader(kind, plain, compressed, num_values, encoding, crc, sizes_end, rest)
+
+
+def _header(struct: Struct, header_bytes: int) -> PageHeader:
+    number = struct[spec.PageHeader.TYPE][1]
+    try:
+        kind = PageType(number)
+    except ValueError as error:
+        raise BadStructure(f"a page of type {number}") from error
+    detail = value(struct, _DETAIL_FIELDS[kind])
+    if detail is None and kind is not PageType.INDEX:
+        raise BadStructure(f"a page header of type {kind.name} lacks its own part")
+    crc = value(struct, spec.PageHeader.CRC)
+    return PageHeader(
+        struct,
+        header_bytes,
+        kind,
+        struct[spec.PageHeader.UNCOMPRESSED_PAGE_SIZE][1],
+        struct[spec.PageHeader.COMPRESSED_PAGE_SIZE][1],
+        *_details(kind, detail),
+        crc if crc is None else crc & 0xFFFFFFFF,
+    )
+
+
+_Details = tuple[int, int, int, int, int | None, int | None, int, int, bool]
+_V1_DETAILS = (
+    spec.DataPageHeader.NUM_VALUES,
+    spec.DataPageHeader.ENCODING,
+    spec.DataPageHeader.DEFINITION_LEVEL_ENCODING,
+    spec.DataPageHeader.REPETITION_LEVEL_ENCODING,
+)
+
+
+def _details(kind: PageType, detail: Struct) -> _Details:
+    """Return the fields from ``num_values`` to ``is_compressed``, in their order."""
+    rle = Encoding.RLE.value
+    if kind is PageType.DATA:
+        count, encoding, definition, repetition = (detail[field][1] for field in _V1_DETAILS)
+        return (count, encoding, definition, repetition, None, None, 0, 0, True)
+    if kind is PageType.DATA_V2:
+        v2 = spec.DataPageHeaderV2
+        return (
+            detail[v2.NUM_VALUES][1],
+            detail[v2.ENCODING][1],
+            rle,
+            rle,
+            detail[v2.NUM_ROWS][1],
+            detail[v2.NUM_NULLS][1],
+            detail[v2.DEFINITION_LEVELS_BYTE_LENGTH][1],
+            detail[v2.REPETITION_LEVELS_BYTE_LENGTH][1],
+            bool(value(detail, v2.IS_COMPRESSED, True)),
+        )
+    if kind is PageType.DICTIONARY:
+        page = spec.DictionaryPageHeader
+        counts = detail[page.NUM_VALUES][1], detail[page.ENCODING][1]
+        return (*counts, rle, rle, None, None, 0, 0, True)
+    return (0, 0, rle, rle, None, None, 0, 0, True)
+
+
+def _check(header: PageHeader, limit_bytes: int | None) -> None:
+    counts = (header.uncompressed_bytes, header.compressed_bytes, header.num_values)
+    extra = (header.num_rows or 0, header.num_nulls or 0)
+    levels = (header.def_level_bytes, header.rep_level_bytes)
+    if min(*counts, *extra, *levels) < 0 or max(*counts, *extra, *levels) > _MAX_I32:
+        raise BadPage(f"a page header has an impossible size or count: {counts + extra + levels}")
+    for encoding in (header.encoding, header.def_level_encoding, header.rep_level_encoding):
+        if not 0 <= encoding <= MAX_ENCODING:
+            raise BadPage(f"a page header names an encoding {encoding}, which there cannot be")
+    if header.level_bytes > min(header.uncompressed_bytes, header.compressed_bytes):
+        raise BadPage(
+            f"a page of {header.compressed_bytes} bytes has {header.level_bytes} of levels"
+        )
+    if max(extra) > header.num_values:
+        raise BadPage(f"a page of {header.num_values} entries has {extra} rows and nulls")
+    if limit_bytes is not None and header.total_bytes > limit_bytes:
+        raise BadPage(f"a page of {header.total_bytes} bytes where {limit_bytes} are left")
+
+
+def check_crc(header: PageHeader, body: bytes | memoryview) -> None:
+    """Compare the body with the header's checksum, if it has one.
+
+    CRC32 as in GZIP, over the body as it lies in the file (``PageHeader.crc`` in parquet.thrift).
+
+    Raises:
+        BadPage: the body's length or checksum is another.
+    """
+    if len(body) != header.compressed_bytes:
+        raise BadPage(f"a page body of {len(body)} bytes, not {header.compressed_bytes}")
+    if header.crc is not None and zlib.crc32(body) != header.crc:
+        raise BadPage(
+            f"a page's checksum is {zlib.crc32(body):08x}, its header says {header.crc:08x}"
+        )
+
+
+def is_packed(header: PageHeader, num_bytes: int, codec: int) -> bool:
+    """Whether the values of a V2 page, of so many bytes, went through the codec.
+
+    One writer says falsely that they did not (:data:`.bytes.created_by.UNFLAGGED_PAGES`);
+    then they have another size than they should have plain.
+    """
+    plain_bytes = header.uncompressed_bytes - header.level_bytes
+    return header.is_compressed or (codec != Codec.UNCOMPRESSED and num_bytes != plain_bytes)
+
+
+def rewritten_header(
+    header: PageHeader,
+    body: bytes,
+    *,
+    uncompressed_bytes: int,
+    num_values: int,
+    num_rows: int | None = None,
+    num_nulls: int | None = None,
+    rep_level_bytes: int = 0,
+    def_level_bytes: int = 0,
+    encoding: int | None = None,
+    is_compressed: bool | None = None,
+    statistics: Struct | None = None,
+) -> bytes:
+    """Return the header of a page whose rows were cut, in front of its new body.
+
+    Everything not named stays as the source's header has it. Page statistics are left out unless
+    new ones are given, since those of the source may be wrong now. V1 levels are always written
+    as RLE. The checksum is computed anew where the source's page has one.
+
+    Args:
+        header: the source page's header (a data page).
+        body: the new body as it will lie in the file.
+        uncompressed_bytes: size of the new body before compression.
+        num_values: its level entries, nulls included.
+        num_rows, num_nulls: its rows and nulls; needed for V2.
+        rep_level_bytes, def_level_bytes: sizes of its level sections; needed for V2.
+        encoding: encoding of its values, if another.
+        is_compressed: for V2, whether its values went through the codec, if another.
+        statistics: its ``Statistics``.
+
+    Raises:
+        BadPage: the body is over 2 GiB, or ``header`` is not that of a data page.
+    """
+    if max(len(body), uncompressed_bytes) > _MAX_I32:
+        raise BadPage(f"a page of {max(len(body), uncompressed_bytes)} bytes: the limit is 2 GiB")
+    if not header.is_data:
+        raise BadPage("only data pages can be cut")
+    wanted = header.encoding if encoding is None else encoding
+    if header.type is PageType.DATA:
+        changes = _v1_changes(num_values, wanted)
+    else:
+        if num_rows is None or num_nulls is None:
+            raise BadPage("a V2 page needs its rows and nulls counted")
+        v2 = spec.DataPageHeaderV2
+        changes = {
+            v2.NUM_VALUES: num_values,
+            v2.NUM_NULLS: num_nulls,
+            v2.NUM_ROWS: num_rows,
+            v2.ENCODING: wanted,
+            v2.DEFINITION_LEVELS_BYTE_LENGTH: def_level_bytes,
+            v2.REPETITION_LEVELS_BYTE_LENGTH: rep_level_bytes,
+        }
+        if is_compressed is not None and is_compressed != header.is_compressed:
+            changes[v2.IS_COMPRESSED] = is_compressed
+    field = _DETAIL_FIELDS[header.type]
+    detail = with_fields(header.struct[field][1], spec.struct_of(changes))
+    detail = _with_statistics(header, detail, statistics)
+    sizes = {spec.PageHeader.UNCOMPRESSED_PAGE_SIZE: uncompressed_bytes, field: detail}
+    return thrift.encode(_sealed(header, body, sizes))
+
+
+def _v1_changes(num_values: int, encoding: int) -> dict[spec.Field, Any]:
+    v1 = spec.DataPageHeader
+    return {
+        v1.NUM_VALUES: num_values,
+        v1.ENCODING: encoding,
+        v1.DEFINITION_LEVEL_ENCODING: Encoding.RLE.value,
+        v1.REPETITION_LEVEL_ENCODING: Encoding.RLE.value,
+    }
+
+
+def _sealed(header: PageHeader, body: Buffer, changes: Mapping[spec.Field, Any]) -> Struct:
+    """Return a header with changes, the size of its body, and the checksum, if it had one."""
+    outer = {**changes, spec.PageHeader.COMPRESSED_PAGE_SIZE: len(body)}
+    if header.crc is not None:
+        outer[spec.PageHeader.CRC] = _signed(zlib.crc32(body))
+    return with_fields(header.struct, spec.struct_of(outer))
+
+
+def resized_header(header: PageHeader, body: Buffer, *, is_compressed: bool = True) -> bytes:
+    """Return the header of a page whose body went through another codec, all else the same.
+
+    Args:
+        header: the source page's.
+        body: the new body as it will lie in the file.
+        is_compressed: for V2, whether the values went through the codec.
+    """
+    changes: dict[spec.Field, Any] = {}
+    if header.type is PageType.DATA_V2 and is_compressed != header.is_compressed:
+        field = _DETAIL_FIELDS[header.type]
+        flag = spec.struct_of({spec.DataPageHeaderV2.IS_COMPRESSED: is_compressed})
+        changes[field] = with_fields(header.struct[field][1], flag)
+    return thrift.encode(_sealed(header, body, changes))
+
+
+def resized_skimmed(data: bytes, header: SkimmedHeader, body: Buffer) -> bytes:
+    """Return a header as :func:`resized_header` does, for a V1 page; ``data`` is the old one."""
+    out = bytearray(data[: header.sizes_end])
+    out.append(_FIELD_I32)
+    thrift.put_zigzag(out, len(body))
+    if header.crc is not None:
+        out.append(_FIELD_I32)
+        thrift.put_zigzag(out, _signed(zlib.crc32(body)))
+    out += data[header.rest :]
+    return bytes(out)
+
+
+def new_dictionary_header(
+    body: bytes, *, uncompressed_bytes: int, num_values: int, has_crc: bool
+) -> bytes:
+    """Return the header of a dictionary page of PLAIN values.
+
+    Args:
+        body: as it will lie in the file.
+        uncompressed_bytes: of the body before compression.
+        num_values: entries.
+        has_crc: whether it gets a checksum.
+    """
+    page = spec.DictionaryPageHeader
+    detail = {page.NUM_VALUES: num_values, page.ENCODING: Encoding.PLAIN.value}
+    fields: dict[spec.Field, Any] = {
+        spec.PageHeader.TYPE: int(PageType.DICTIONARY),
+        spec.PageHeader.UNCOMPRESSED_PAGE_SIZE: uncompressed_bytes,
+        spec.PageHeader.COMPRESSED_PAGE_SIZE: len(body),
+    }
+    if has_crc:
+        fields[spec.PageHeader.CRC] = _signed(zlib.crc32(body))
+    fields[spec.PageHeader.DICTIONARY_PAGE_HEADER] = spec.struct_of(detail)
+    return thrift.encode(spec.struct_of(fields))
+
+
+def page_version(header: PageHeader) -> int:
+    """Return 1 or 2, the version of a data page."""
+    return 2 if header.type is PageType.DATA_V2 else 1
+
+
+def of_version(header: PageHeader, version: int) -> PageHeader:
+    """Return a data page's header as the other version has it: sizes and counts still to be set."""
+    kind = PageType.DATA_V2 if version == 2 else PageType.DATA
+    rle = Encoding.RLE.value
+    if version == 2:
+        v2 = spec.DataPageHeaderV2
+        detail = dict.fromkeys((v2.NUM_VALUES, v2.NUM_NULLS, v2.NUM_ROWS), 0)
+        detail |= {v2.ENCODING: header.encoding}
+        detail |= {v2.DEFINITION_LEVELS_BYTE_LENGTH: 0, v2.REPETITION_LEVELS_BYTE_LENGTH: 0}
+    else:
+        v1 = spec.DataPageHeader
+        detail = {v1.NUM_VALUES: 0, v1.ENCODING: header.encoding}
+        detail |= {v1.DEFINITION_LEVEL_ENCODING: rle, v1.REPETITION_LEVEL_ENCODING: rle}
+    others = _DETAIL_FIELDS.values()
+    kept = {field: entry for field, entry in header.struct.items() if field not in others}
+    own = {spec.PageHeader.TYPE: int(kind), _DETAIL_FIELDS[kind]: spec.struct_of(detail)}
+    return _header(with_fields(kept, spec.struct_of(own)), header.header_bytes)
+
+
+def _with_statistics(header: PageHeader, detail: Struct, statistics: Struct | None) -> Struct:
+    field = _STATISTICS[header.type]
+    detail.pop(field, None)
+    return with_fields(detail, {field: spec.entry(field, statistics)}) if statistics else detail
+
+
+def _signed(crc: int) -> int:
+    return crc - (1 << 32) if crc >> 31 else crc
+
+
+def page_statistics(header: PageHeader) -> Struct | None:
+    """Return the ``Statistics`` inside a data page's header, None if there are none.
+
+    Raises:
+        BadStructure: they are no thrift structure.
+    """
+    if not header.is_data:
+        return None
+    raw = value(header.struct[_DETAIL_FIELDS[header.type]][1], _STATISTICS[header.type])
+    return None if raw is None else spec.read(spec.Statistics, raw)

@@ -1,0 +1,179 @@
+"""A footer of only some columns: as if the file never had the others.
+
+Chunks stay where they lie; schema, row groups, column orders, sorting columns and the schemas that
+writers keep in key-value metadata (Arrow, pandas, Spark, Avro) lose what is not chosen. Where part
+of a nested column is chosen these schemas are dropped, as the types in them would be wrong.
+
+Source: parquet.thrift of apache/parquet-format; the key-value entries are their writers' own.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from engine.errors import BadSetting, Unsupported
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.column_names import resolve_all, spelled
+from engine.formats.parquet.bytes.footer import Footer, key_value_struct, value, with_fields
+from engine.formats.parquet.bytes.schema_tree import path_of
+from engine.formats.parquet.bytes.thrift import LIST, Struct
+
+ARROW_KEY = b"ARROW:schema"
+PANDAS_KEY = b"pandas"
+_FIELD_LISTS = {  # keys whose JSON has a list of fields with names
+    b"org.apache.spark.sql.parquet.row.metadata": "fields",
+    b"parquet.avro.schema": "fields",
+    b"avro.schema": "fields",
+}
+_MAP = 1  # ConvertedType
+
+
+def project(footer: Footer, columns: Sequence[str]) -> Footer:
+    """Return a footer of the columns named, in the file's order.
+
+    Args:
+        footer: of the file.
+        columns: names as :mod:`.bytes.column_names` has them; a group stands for all in it.
+
+    Raises:
+        BadSetting: a name is no column, a group without columns, or may mean several.
+        Unsupported: a part of a map is chosen.
+    """
+    nodes = footer.nodes
+    chosen: set[int] = set()  # positions of schema elements
+    for name, node in zip(columns, resolve_all(nodes, columns), strict=True):
+        below = range(node.position, node.stop)
+        if not any(nodes[position].is_leaf for position in below):
+            raise BadSetting(f"{name!r} is a group without columns; choose another")
+        chosen.update(below)
+        parent = node.parent
+        while parent > 0 and parent not in chosen:
+            chosen.add(parent)
+            parent = nodes[parent].parent
+    _check_maps(footer, chosen)
+    leaves = [node for node in nodes if node.is_leaf]
+    kept = [index for index, node in enumerate(leaves) if node.position in chosen]
+    meta = spec.FileMetaData
+    changes = {
+        meta.SCHEMA: _schema(footer, chosen),
+        meta.ROW_GROUPS: [_group(footer, index, kept) for index in range(footer.num_row_groups)],
+    }
+    if footer.key_values:
+        pairs = _key_values(footer, chosen)
+        changes[meta.KEY_VALUE_METADATA] = [key_value_struct(*pair) for pair in pairs]
+    struct = spec.struct_of(changes)
+    orders = value(footer.struct, meta.COLUMN_ORDERS)
+    if orders is not None:
+        items = [orders.items[index] for index in kept if index < len(orders.items)]
+        struct[meta.COLUMN_ORDERS] = (LIST, thrift.Sequence(orders.type, items))
+    return Footer(thrift.encode(with_fields(footer.struct, struct)))
+
+
+def _check_maps(footer: Footer, chosen: set[int]) -> None:
+    element = spec.SchemaElement
+    for node in footer.nodes[1:]:
+        struct = footer.schema[node.position]
+        logical = value(struct, element.LOGICAL_TYPE) or ()
+        if value(struct, element.CONVERTED_TYPE) != _MAP and spec.LogicalType.MAP not in logical:
+            continue
+        below = range(node.position, node.stop)
+        if node.position in chosen and not chosen.issuperset(below):
+            raise Unsupported(
+                f"{spelled(path_of(footer.nodes, node))} is a map; choose all of it or nothing"
+            )
+
+
+def _schema(footer: Footer, chosen: set[int]) -> list[Struct]:
+    """Return the elements chosen, each with as many children as are left to it."""
+    children = Counter(footer.nodes[position].parent for position in chosen)
+    field = spec.SchemaElement.NUM_CHILDREN
+    return [
+        with_fields(footer.schema[position], {field: spec.entry(field, children[position])})
+        if children[position]
+        else footer.schema[position]
+        for position in (0, *sorted(chosen))
+    ]
+
+
+def _group(footer: Footer, index: int, kept: Sequence[int]) -> Struct:
+    names = spec.RowGroup
+    whole = footer.row_group(index)
+    group = whole.struct
+    chunks = [whole.columns[column] for column in kept]
+    changes: dict[spec.Field, Any] = {
+        names.COLUMNS: [chunk.struct for chunk in chunks],
+        names.TOTAL_BYTE_SIZE: sum(chunk.uncompressed_bytes for chunk in chunks),
+    }
+    if names.TOTAL_COMPRESSED_SIZE in group:
+        changes[names.TOTAL_COMPRESSED_SIZE] = sum(chunk.compressed_bytes for chunk in chunks)
+    sorting = value(group, names.SORTING_COLUMNS)
+    group = {field: entry for field, entry in group.items() if field != names.SORTING_COLUMNS}
+    if sorting is not None:
+        column = spec.SortingColumn.COLUMN_IDX
+        places = {index: place for place, index in enumerate(kept)}
+        sorted_by = []
+        for item in sorting.items:  # an order holds as far as its first columns are there
+            struct = item if isinstance(item, dict) else spec.read(spec.SortingColumn, item)
+            if value(struct, column) not in places:
+                break
+            place = places[value(struct, column)]
+            sorted_by.append(with_fields(struct, {column: spec.entry(column, place)}))
+        if sorted_by:
+            changes[names.SORTING_COLUMNS] = sorted_by
+    return with_fields(group, spec.struct_of(changes))
+
+
+def _key_values(footer: Footer, chosen: set[int]) -> list[tuple[bytes, bytes | None]]:
+    tops = [node for node in footer.nodes if node.parent == 0 and node.position in chosen]
+    names = {node.name for node in tops}
+    is_whole = all(chosen.issuperset(range(node.position, node.stop)) for node in tops)
+    found: list[tuple[bytes, bytes | None]] = []
+    for key, content in footer.key_values:
+        if key not in (ARROW_KEY, PANDAS_KEY, *_FIELD_LISTS):
+            found.append((key, content))
+        elif is_whole and content is not None:
+            try:
+                found.append((key, _without_others(key, content, names)))
+            except (ValueError, KeyError, TypeError, OSError):
+                continue  # what cannot be read cannot be made true
+    return found
+
+
+def _without_others(key: bytes, content: bytes, names: set[str]) -> bytes:
+    """Return a schema in key-value metadata with the columns named alone."""
+    if key == ARROW_KEY:
+        return _arrow_schema(content, names)
+    described = json.loads(content)
+    if key == PANDAS_KEY:
+        return json.dumps(_pandas(described, names)).encode()
+    fields = _FIELD_LISTS[key]
+    described[fields] = [field for field in described[fields] if field["name"] in names]
+    return json.dumps(described).encode()
+
+
+def _pandas(described: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    described["columns"] = [
+        column
+        for column in described["columns"]
+        if (column.get("field_name") or column.get("name")) in names
+    ]
+    described["index_columns"] = [
+        index for index in described["index_columns"] if isinstance(index, dict) or index in names
+    ]
+    return described
+
+
+def _arrow_schema(content: bytes, names: set[str]) -> bytes:
+    import pyarrow as pa
+
+    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(content, validate=True)))
+    metadata = dict(schema.metadata or {})
+    if PANDAS_KEY in metadata:
+        described = _pandas(json.loads(metadata[PANDAS_KEY]), names)
+        metadata[PANDAS_KEY] = json.dumps(described).encode()
+    fields = [field for field in schema if field.name in names]
+    return base64.b64encode(pa.schema(fields, metadata or None).serialize().to_pybytes())

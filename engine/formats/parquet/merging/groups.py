@@ -1,0 +1,237 @@
+"""What the row groups of a part say of themselves side by side: made to agree.
+
+Readers put together what row groups of one file say, as if one writer had said it of all: they take
+the bounds of those that have some for the file's, the order inside row groups for the order of the
+file, and refuse a file in which only some row groups are numbered. So of each such thing all row
+groups say it, or none.
+
+Source: parquet.thrift (``RowGroup``, ``Statistics``). What readers do was seen with DataFusion
+(bounds, sorting columns, ordinals).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from engine.errors import BadStructure
+from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes.footer import Footer, Leaf, value
+from engine.formats.parquet.bytes.statistics import Order, order_of
+from engine.formats.parquet.bytes.thrift import STRUCT, Raw, Struct
+
+MOST_NUMBERED = 1 << 15  # row groups that ``ordinal``, of 16 bits, can count
+
+_DEPRECATED = (spec.Statistics.MIN, spec.Statistics.MAX)
+_BOUNDS = (spec.Statistics.MIN_VALUE, spec.Statistics.MAX_VALUE)
+_EXACT = (spec.Statistics.IS_MIN_VALUE_EXACT, spec.Statistics.IS_MAX_VALUE_EXACT)
+
+
+def agree(groups: Sequence[Struct], model: Footer, *, keeps_bounds: bool = True) -> None:
+    """Make row groups of one part say the same kinds of things; changes them where they do not.
+
+    Args:
+        groups: as they will stand in the footer, their chunks decoded, statistics raw or decoded.
+        model: has the schema and column orders of the part.
+        keeps_bounds: whether bounds may stay at all, see :mod:`.merging.writer`.
+    """
+    _number(groups)
+    columns: list[_Column] = []
+    if len(groups) > 1 or not keeps_bounds:
+        columns = [_Column(groups, leaf, model) for leaf in model.leaves]
+    for column in columns:
+        column.make_agree(keeps_bounds=keeps_bounds)
+    _keep_order(groups, columns)
+
+
+def _number(groups: Sequence[Struct]) -> None:
+    """Leave out ordinals where some row groups have none, or there are too many to be counted."""
+    field = spec.RowGroup.ORDINAL
+    if len(groups) <= MOST_NUMBERED and all(field in group for group in groups):
+        return
+    for group in groups:
+        group.pop(field, None)
+
+
+class _Known(NamedTuple):
+    """What a row group says of a column, as far as it can be compared."""
+
+    low: Any
+    high: Any
+    has_nulls: bool
+    is_null: bool
+
+
+class _Column:
+    """One column's chunks in all row groups."""
+
+    def __init__(self, groups: Sequence[Struct], leaf: Leaf, model: Footer) -> None:
+        self.leaf = leaf
+        self.order = order_of(leaf, value(model.struct, spec.FileMetaData.COLUMN_ORDERS))
+        self.metas = [_meta(group, leaf.index) for group in groups]
+        self.facts = [_statistics(meta) for meta in self.metas]
+
+    def make_agree(self, *, keeps_bounds: bool) -> None:
+        """Leave out bounds that only some row groups have; those of nulls only need none."""
+        for pair in (_DEPRECATED, _BOUNDS):
+            known = [all(field in facts for field in pair) for facts in self.facts]
+            missing = [
+                not is_known and not self._is_null(number) for number, is_known in enumerate(known)
+            ]
+            if any(missing) or not keeps_bounds:
+                self._drop(pair)
+
+    def _is_null(self, number: int) -> bool:
+        nulls = value(self.facts[number], spec.Statistics.NULL_COUNT)
+        return bool(nulls == value(self.metas[number], spec.ColumnMetaData.NUM_VALUES))
+
+    def _drop(self, pair: Sequence[spec.Field]) -> None:
+        gone = {*pair, *(_EXACT if tuple(pair) == _BOUNDS else ())}
+        for number, facts in enumerate(self.facts):
+            if gone.isdisjoint(facts):
+                continue
+            kept = {field: entry for field, entry in facts.items() if field not in gone}
+            self.facts[number] = kept
+            self.metas[number][spec.ColumnMetaData.STATISTICS] = (STRUCT, kept)
+
+    def known(self) -> list[_Known] | None:
+        """Return what can be compared of every row group; None if anything is not known."""
+        if self.leaf.max_repetition or self.order in (Order.UNDEFINED, Order.FLOAT):
+            return None  # where NaN stands in an order nobody says
+        found = []
+        for number, facts in enumerate(self.facts):
+            nulls = value(
+                facts, spec.Statistics.NULL_COUNT, None if self.leaf.max_definition else 0
+            )
+            if nulls is None:
+                return None
+            low, high = (value(facts, field) for field in _BOUNDS)
+            is_null = self._is_null(number)
+            if not is_null and (low is None or high is None):
+                return None
+            ends = (None, None) if is_null else (self.order.key(low), self.order.key(high))
+            found.append(_Known(ends[0], ends[1], nulls > 0, is_null))
+        return found
+
+
+def _meta(group: Struct, position: int) -> Struct:
+    chunks = value(group, spec.RowGroup.COLUMNS).items
+    return value(chunks[position], spec.ColumnChunk.META_DATA)  # type: ignore[no-any-return]
+
+
+def _statistics(meta: Struct) -> Struct:
+    found = value(meta, spec.ColumnMetaData.STATISTICS, {})
+    return spec.read(spec.Statistics, found) if isinstance(found, Raw) else found
+
+
+# -- order ---------------------------------------------------------------------------------------
+
+
+class _Sorting(NamedTuple):
+    column: int
+    descending: bool
+    nulls_first: bool
+
+
+_SORTED = spec.RowGroup.SORTING_COLUMNS
+
+
+def keep_order_of_pieces(group: Struct, pieces: Sequence[Struct], model: Footer) -> None:
+    """Keep sorting columns of a row group that was put together as far as they are true of it.
+
+    Args:
+        group: the row group; it has those of the first piece.
+        pieces: the sources' row groups, in order; it has rows of each.
+        model: has the schema and column orders.
+    """
+    if _SORTED in group:
+        columns = [_Column(pieces, leaf, model) for leaf in model.leaves]
+        _keep(group, _num_sorted(pieces, columns))
+
+
+def _keep_order(groups: Sequence[Struct], columns: Sequence[_Column]) -> None:
+    """Keep sorting columns as far as bounds prove the order across row groups, else leave out."""
+    if len(groups) > 1 and any(_SORTED in group for group in groups):
+        number = _num_sorted(groups, columns)
+        for group in groups:
+            _keep(group, number)
+
+
+def _num_sorted(groups: Sequence[Struct], columns: Sequence[_Column]) -> int:
+    """Return by how many columns row groups are sorted, each and one behind the other."""
+    claims = [_sorting(group) for group in groups]
+    common = 0
+    while all(len(claim) > common and claim[common] == claims[0][common] for claim in claims):
+        common += 1
+    return _proved(claims[0][:common], columns)
+
+
+def _keep(group: Struct, number: int) -> None:
+    """Keep some of a row group's sorting columns."""
+    kept = group[_SORTED][1].items[:number] if _SORTED in group else []
+    if kept:
+        group[_SORTED] = spec.entry(_SORTED, kept)
+    else:
+        group.pop(_SORTED, None)
+
+
+def _sorting(group: Struct) -> list[_Sorting]:
+    names = spec.SortingColumn
+    found = []
+    for item in getattr(value(group, _SORTED), "items", ()):
+        entry = spec.read(names, item) if isinstance(item, bytes) else item
+        flags = (value(entry, names.DESCENDING, False), value(entry, names.NULLS_FIRST, False))
+        found.append(_Sorting(value(entry, names.COLUMN_IDX, -1), *map(bool, flags)))
+    return found
+
+
+def _proved(claim: Sequence[_Sorting], columns: Sequence[_Column]) -> int:
+    """Return by how many sorting columns the row groups follow each other."""
+    known = []
+    for sorting in claim:
+        if not 0 <= sorting.column < len(columns):
+            break
+        try:
+            found = columns[sorting.column].known()
+        except BadStructure:  # bounds that are no values of the column
+            found = None
+        if found is None:
+            break
+        known.append((sorting, found))
+    if not known:
+        return 0
+    num_groups = len(known[0][1])
+    return min(_proved_of_pair(known, number) for number in range(num_groups - 1))
+
+
+def _proved_of_pair(known: Sequence[tuple[_Sorting, Sequence[_Known]]], number: int) -> int:
+    """Return by how many columns the row group behind ``number`` follows it.
+
+    Behind a column that leaves no tie every further one holds; a tie is looked into only where the
+    column has one value in both row groups.
+    """
+    for depth, (sorting, found) in enumerate(known):
+        here, there = found[number], found[number + 1]
+        if not _follows(sorting, here, there):
+            return depth
+        is_tie = not (here.is_null or there.is_null) and (
+            here.low == there.high if sorting.descending else here.high == there.low
+        )
+        is_tie = is_tie or (here.has_nulls and there.has_nulls)
+        if not is_tie:
+            return len(known)
+        is_one_value = here.low == here.high == there.low == there.high
+        if not is_one_value or here.has_nulls or there.has_nulls:
+            return depth + 1
+    return len(known)
+
+
+def _follows(sorting: _Sorting, here: _Known, there: _Known) -> bool:
+    """Whether all rows of one row group may stand before all of the next."""
+    if sorting.nulls_first and (here.is_null or there.has_nulls):
+        return here.is_null
+    if not sorting.nulls_first and (there.is_null or here.has_nulls):
+        return there.is_null
+    if sorting.descending:
+        return bool(here.low >= there.high)
+    return bool(here.high <= there.low)

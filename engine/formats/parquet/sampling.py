@@ -1,0 +1,391 @@
+"""How large pages will be once they are encoded anew, from a few that are.
+
+A plan must know the sizes of parts before any work. Pages of every column, spread over the sources,
+are made as the parts' will be, and their bytes compared. Two things decide how much smaller a page
+becomes, and both change within a file: whether it holds values or indices into a dictionary, and
+where it lies, for what is written changes with time. So pages of both kinds are looked at, and
+between places that were looked at the ratio is taken to change evenly.
+
+What comes out are estimates: plans leave ``uncertain_share`` for them. A plan that had a part over
+its target all the same is made again, from more samples and with more room (``revision``). Where
+sources are small, all their pages are made: that takes little, and parts of few large rows need it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import ceil
+from typing import NamedTuple
+
+from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Leaf, Range
+from engine.formats.parquet.bytes.page_map import PageMap
+from engine.formats.parquet.layout import GroupLayout, Layout, OpenFile, dictionary_bytes, open_file
+from engine.formats.parquet.page_maps import (
+    at_page,
+    counted_pages,
+    dictionary_pages,
+    page_maps,
+    read_header,
+    read_headers,
+)
+from engine.formats.parquet.sizes import PagesBytes, Sizes, by_revision
+from engine.formats.parquet.writers.chunk import Piece
+from engine.model import Recoding
+
+# By revision. Where values are encoded anew, a few pages tell less.
+_UNCERTAIN_SHARES = (0.01, 0.04, 0.2)
+_UNCERTAIN_VALUES_SHARES = (0.15, 0.3, 0.6)
+_UNCERTAIN_HEADERS_SHARE = 0.003  # of pages that are not compressed, where footers tell the rest
+_LEAST_POINTS, _MOST_POINTS = 7, 32
+_BYTES_PER_POINT = 256 << 20
+_MORE_POINTS = 4  # times as many, with each revision
+_MOST_MORE_POINTS = 2  # revisions that this is so
+_MOST_MADE_BYTES, _MOST_MADE_PAGES = 16 << 20, 1024  # of sources whose pages are all made
+_LARGE_SHARE = 0.01  # of all bytes: row groups that are cut anyway, so that their pages are read
+_MOST_HEADERS = 256  # of a chunk; to read those of one that has many takes long
+_LARGE_PAGE_BYTES = 128 << 10
+_PAGES_PER_POINT = 3  # of each kind; pages of one chunk differ, mostly from its first to its last
+
+
+def new_sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:
+    """Return the bytes that pages of the sources will have, from a look at some of them.
+
+    Args:
+        layout: the sources, in their own bytes.
+        recoding: what is done to pages.
+        revision: how many plans before this had parts that came out over the target.
+
+    Raises:
+        BadPage: a page that was looked at is damaged.
+        Unsupported: a codec or encoding of the sources cannot be read.
+    """
+    # Footers that were not true do not become so.
+    exact = recoding == Recoding(codec=Codec.UNCOMPRESSED) and not revision
+    if exact:
+        return _Plain(layout, recoding, revision)
+    return (_Made if _is_small(layout, recoding) else _Sampled)(layout, recoding, revision)
+
+
+def _is_small(layout: Layout, recoding: Recoding) -> bool:
+    """Whether all pages can be made; each by itself tells little where they get a dictionary."""
+    if recoding.dictionary or layout.num_bytes > _MOST_MADE_BYTES:
+        return False
+    num_pages = 0
+    for group in layout.groups:
+        num_pages += sum(
+            pages.num_pages for pages in page_maps(open_file(layout.files[group.file]), group.index)
+        )
+        if num_pages > _MOST_MADE_PAGES:
+            return False
+    return True
+
+
+class _Sample(NamedTuple):
+    """Pages of a kind near a row, counted over all sources: bytes as they are and will be."""
+
+    row: int
+    old_bytes: int
+    new_bytes: int
+
+
+class _Line:
+    """A ratio by row, known at some and taken to change evenly between them."""
+
+    def __init__(self, samples: Sequence[_Sample], most: float) -> None:
+        self._rows = [sample.row for sample in samples]
+        self._ratios = [min(most, sample.new_bytes / sample.old_bytes) for sample in samples]
+
+    def at(self, row: float) -> float:
+        i = bisect_right(self._rows, row)
+        if i in (0, len(self._rows)):
+            return self._ratios[max(0, i - 1)]
+        low, high = self._rows[i - 1], self._rows[i]
+        share = (row - low) / (high - low)
+        return self._ratios[i - 1] + share * (self._ratios[i] - self._ratios[i - 1])
+
+
+class _Column:
+    """What samples tell of a column: of pages of indices (kind 0) and pages of values (kind 1)."""
+
+    def __init__(self) -> None:
+        self.samples: tuple[list[_Sample], list[_Sample]] = ([], [])
+        self.dictionaries: list[_Sample] = []
+        self.num_pages = [0, 0]
+
+    def end(self, recoding: Recoding) -> None:
+        """Take what there is as all there will be."""
+        # A few pages repeat little of the dictionary that they begin: together they repeat more.
+        most = 1.0 if recoding.dictionary else float("inf")
+        both = sorted(self.samples[0] + self.samples[1]) or [_Sample(0, 1, 1)]
+        self._lines = [_Line(sorted(samples) or both, most) for samples in self.samples]
+        self._page_bytes = [
+            sum(sample.old_bytes for sample in samples) / max(1, number)
+            for samples, number in zip(self.samples, self.num_pages, strict=True)
+        ]
+        old = sum(sample.old_bytes for sample in self.dictionaries)
+        new = sum(sample.new_bytes for sample in self.dictionaries)
+        self.dictionary_ratio = new / old if old else 1.0
+        if recoding.dictionary is not None:
+            self.dictionary_ratio = float(recoding.dictionary)
+
+    def ratio(self, row: float, *, is_values: bool) -> float:
+        """Return the bytes of a page in the parts for one in the source."""
+        return self._lines[is_values].at(row)
+
+    def indices_share(self, chunk: ColumnChunk) -> float:
+        """Return which share of the bytes of a chunk's data pages are indices."""
+        indices, values = self._page_bytes
+        if indices and values:
+            counted = counted_pages(chunk)
+            num_indices = sum(n for (_, encoding), n in counted.items() if encoding in (2, 8))
+            indices *= num_indices if counted else self.num_pages[0]
+            values *= counted.total() - num_indices if counted else self.num_pages[1]
+        return indices / (indices + values) if indices + values else 0.0
+
+
+class _Sampled(Sizes):
+    """Sizes by the ratios that samples have."""
+
+    def __init__(self, layout: Layout, recoding: Recoding, revision: int) -> None:
+        values = recoding.dictionary is not None
+        shares = _UNCERTAIN_VALUES_SHARES if values else _UNCERTAIN_SHARES
+        self.uncertain_share = by_revision(shares, revision)
+        self._first_rows = {
+            (layout.files[group.file].path, group.index): row
+            for group, row in zip(layout.groups, layout.first_rows, strict=False)
+        }
+        self._large = {
+            (layout.files[group.file].path, group.index)
+            for group in layout.groups
+            if group.num_bytes > _LARGE_SHARE * layout.num_bytes
+        }
+        self._columns = [_Column() for _ in range(layout.num_columns)]
+        last: tuple[OpenFile, int] | None = None
+        for position, window in _points(layout, revision):
+            group = layout.groups[position]
+            file = open_file(layout.files[group.file])
+            if last is not None and last != (file, group.index):
+                last[0].forget(last[1])  # dictionaries of many columns would add up
+            for column, leaf in zip(self._columns, file.footer.leaves, strict=True):
+                look = _Look(file, group.index, leaf, layout.first_rows[position], recoding)
+                look.take(column, window, dictionary=last != (file, group.index))
+            last = file, group.index
+        for column in self._columns:
+            column.end(recoding)
+
+    def group(self, layout: Layout, group: GroupLayout) -> GroupLayout:
+        """Return what a row group takes: a large one by its pages, which say more than footers.
+
+        The others are not cut, or not often; where sums do not quite agree there, it is little.
+        """
+        file = open_file(layout.files[group.file])
+        is_large = (file.file.path, group.index) in self._large
+        data = dictionaries = 0.0
+        for leaf in file.footer.leaves:
+            if is_large:
+                pages = self.pages(file, group.index, leaf)
+                data += sum(pages.data)
+                dictionaries += pages.dictionary
+            else:
+                chunk_data, dictionary = self._chunk(file, group.index, leaf)
+                data += chunk_data
+                dictionaries += dictionary
+        return replace(
+            group, data_bytes=round(data + dictionaries), dictionary_bytes=round(dictionaries)
+        )
+
+    def _chunk(self, file: OpenFile, row_group: int, leaf: Leaf) -> tuple[float, float]:
+        """Return the bytes of a whole chunk's data pages and dictionary, from its footer."""
+        column = self._columns[leaf.index]
+        group = file.row_group(row_group)
+        chunk = group.columns[leaf.index]
+        size = dictionary_bytes(chunk)
+        middle = self._first_rows[file.file.path, row_group] + group.num_rows / 2
+        share = column.indices_share(chunk)
+        ratio = share * column.ratio(middle, is_values=False)
+        ratio += (1 - share) * column.ratio(middle, is_values=True)
+        return ratio * (chunk.compressed_bytes - size), column.dictionary_ratio * size
+
+    def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
+        """Return the bytes of each page of a chunk."""
+        column = self._columns[leaf.index]
+        pages = page_maps(file, row_group)[leaf.index]
+        num_indices = dictionary_pages(file, row_group, leaf)
+        base = self._first_rows[file.file.path, row_group]
+        data = array(
+            "d",
+            (
+                size * column.ratio(base + row, is_values=number >= num_indices)
+                for number, (size, row) in enumerate(
+                    zip(pages.sizes, pages.first_rows, strict=True)
+                )
+            ),
+        )
+        size = pages.dictionary.length if pages.dictionary else 0
+        return PagesBytes(data, column.dictionary_ratio * size)
+
+
+class _Plain(_Sampled):
+    """Sizes of pages without compression: footers and page headers tell them, samples the rest."""
+
+    def __init__(self, layout: Layout, recoding: Recoding, revision: int) -> None:
+        super().__init__(layout, recoding, revision)
+        self.uncertain_share = _UNCERTAIN_HEADERS_SHARE
+
+    def _chunk(self, file: OpenFile, row_group: int, leaf: Leaf) -> tuple[float, float]:
+        chunk = file.row_group(row_group).columns[leaf.index]
+        dictionary = self._columns[leaf.index].dictionary_ratio * dictionary_bytes(chunk)
+        return max(0, chunk.uncompressed_bytes - dictionary), dictionary
+
+    def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
+        """Return the bytes of each page of a chunk, by headers or so as to add up to its footer."""
+        pages = page_maps(file, row_group)[leaf.index]
+        # Whether it lies near or far: the same parts of the same bytes.
+        if pages.num_pages <= _MOST_HEADERS and (file.file.path, row_group) in self._large:
+            headers = read_headers(file, pages, range(pages.num_pages))
+            size = 0
+            if pages.dictionary is not None:
+                header = read_header(file, pages.dictionary)
+                size = header.header_bytes + header.uncompressed_bytes
+            return PagesBytes(headers.uncompressed_bytes, size)
+        data, dictionary = super().pages(file, row_group, leaf)
+        whole = file.row_group(row_group).columns[leaf.index].uncompressed_bytes
+        scale = max(0, whole - dictionary) / (sum(data) or 1)
+        return PagesBytes(array("d", (scale * size for size in data)), dictionary)
+
+
+class _Made(Sizes):
+    """Sizes of pages all of which were made, and measured."""
+
+    def __init__(self, layout: Layout, recoding: Recoding, revision: int) -> None:
+        self.uncertain_share = by_revision(_UNCERTAIN_SHARES, revision)
+        self._sizes: dict[tuple[str, int, int], PagesBytes] = {}
+        for group, first_row in zip(layout.groups, layout.first_rows, strict=False):
+            file = open_file(layout.files[group.file])
+            for leaf in file.footer.leaves:
+                look = _Look(file, group.index, leaf, first_row, recoding)
+                self._sizes[file.file.path, group.index, leaf.index] = look.take_all()
+            file.forget(group.index)
+
+    def group(self, layout: Layout, group: GroupLayout) -> GroupLayout:
+        """Return what a row group takes in the parts."""
+        file = open_file(layout.files[group.file])
+        sizes = [self.pages(file, group.index, leaf) for leaf in file.footer.leaves]
+        dictionaries = sum(found.dictionary for found in sizes)
+        data = sum(sum(found.data) for found in sizes)
+        return replace(
+            group, data_bytes=round(data + dictionaries), dictionary_bytes=round(dictionaries)
+        )
+
+    def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
+        """Return the bytes of each page of a chunk."""
+        return self._sizes[file.file.path, row_group, leaf.index]
+
+
+def _points(layout: Layout, revision: int) -> Iterator[tuple[int, tuple[float, float]]]:
+    """Yield places evenly over all bytes: a row group's position, and from where to where in it."""
+    number = min(_MOST_POINTS, max(_LEAST_POINTS, layout.num_bytes // _BYTES_PER_POINT))
+    number *= _MORE_POINTS ** min(revision, _MOST_MORE_POINTS)
+    step = layout.num_bytes / number
+    for i in range(number):
+        position = bisect_right(layout.offsets, (i + 0.5) * step) - 1
+        first, num_bytes = layout.offsets[position], layout.groups[position].num_bytes
+        low, high = (i * step - first) / num_bytes, ((i + 1) * step - first) / num_bytes
+        yield position, (max(0.0, low), min(1.0, high))
+
+
+class _Look:
+    """A look at some pages of a chunk."""
+
+    def __init__(
+        self, file: OpenFile, row_group: int, leaf: Leaf, first_row: int, recoding: Recoding
+    ) -> None:
+        self._file = file
+        self._row_group = row_group
+        self._leaf = leaf
+        self._first_row = first_row
+        self._recoding = recoding
+        self._pages = page_maps(file, row_group)[leaf.index]
+        self._num_indices = dictionary_pages(file, row_group, leaf)
+
+    def take(self, column: _Column, window: tuple[float, float], *, dictionary: bool) -> None:
+        """Add some pages of both kinds, in a window of each, to what is known of a column."""
+        pages = self._pages
+        kinds = (range(self._num_indices), range(self._num_indices, pages.num_pages))
+        for kind, (every, samples) in enumerate(zip(kinds, column.samples, strict=True)):
+            near = every[int(window[0] * len(every)) : ceil(window[1] * len(every))]
+            numbers = _spread(pages, [number for number in near if _has_rows(pages, number)])
+            if not numbers:
+                continue
+            row = self._first_row + pages.first_rows[numbers[len(numbers) // 2]]
+            if samples and samples[-1].row >= row:
+                continue  # few pages: these are known
+            old_bytes = sum(pages.sizes[number] for number in numbers)
+            samples.append(_Sample(row, old_bytes, sum(map(self._made, numbers))))
+            column.num_pages[kind] += len(numbers)
+        if dictionary and pages.dictionary is not None and self._keeps_dictionary():
+            new_bytes = self._recompressed(pages.dictionary)
+            column.dictionaries.append(_Sample(self._first_row, pages.dictionary.length, new_bytes))
+
+    def take_all(self) -> PagesBytes:
+        """Return what all pages become."""
+        pages = self._pages
+        dictionary = 0
+        if pages.dictionary is not None and self._keeps_dictionary():
+            dictionary = self._recompressed(pages.dictionary)
+        return PagesBytes(array("d", map(self._made, range(pages.num_pages))), dictionary)
+
+    def _keeps_dictionary(self) -> bool:
+        return self._recoding.dictionary is None and self._num_indices > 0
+
+    def _made(self, number: int) -> int:
+        """Return the bytes that a page becomes."""
+        if self._recoding.page_version is None and self._recoding.dictionary is None:
+            return self._recompressed(self._pages.page(number), number)
+        from engine.formats.parquet.writers.make import make_chunk  # imports pyarrow
+
+        piece = Piece(self._file, self._row_group, *self._pages.rows(number))
+        counter = _Counter()
+        made = make_chunk([piece], self._leaf.index, counter, recoding=self._recoding)
+        is_begun = self._recoding.dictionary and number >= self._num_indices
+        return counter.num_bytes - (0 if is_begun else made.first_data_page)
+
+    def _recompressed(self, where: Range, number: int | None = None) -> int:
+        source_codec = self._file.row_group(self._row_group).columns[self._leaf.index].codec
+        codec = source_codec if self._recoding.codec is None else self._recoding.codec
+        with at_page(self._file, self._row_group, self._leaf, number):
+            if codec == Codec.UNCOMPRESSED:
+                header = read_header(self._file, where)
+                return header.header_bytes + header.uncompressed_bytes
+            from engine.formats.parquet.writers.new_page import recompressed_page  # imports pyarrow
+
+            data = memoryview(self._file.source.read(where.offset, where.length))
+            return recompressed_page(data, source_codec, codec, self._recoding.level).num_bytes
+
+
+def _has_rows(pages: PageMap, number: int) -> bool:
+    first, stop = pages.rows(number)
+    return first < stop
+
+
+def _spread(pages: PageMap, numbers: Sequence[int]) -> list[int]:
+    """Return some of the pages, evenly from the first to the last; few where they are large."""
+    middle = pages.sizes[numbers[len(numbers) // 2]] if numbers else 0
+    count = min(len(numbers), 1 if middle > _LARGE_PAGE_BYTES else _PAGES_PER_POINT)
+    return [numbers[(2 * i + 1) * len(numbers) // (2 * count)] for i in range(count)]
+
+
+class _Counter:
+    """Takes a chunk and keeps nothing but its size."""
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+
+    def write(self, *data: bytes) -> None:
+        self.num_bytes += sum(map(len, data))
+
+    def copy(self, file: OpenFile, where: Range) -> None:
+        self.num_bytes += where.length

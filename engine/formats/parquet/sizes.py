@@ -1,0 +1,59 @@
+"""Bytes of row groups and pages in the parts. Here: as in the sources, for what is copied.
+
+Where pages will be encoded anew, :mod:`.sampling` has another :class:`Sizes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine.formats.parquet.bytes.footer import Leaf
+from engine.formats.parquet.layout import GroupLayout, Layout, OpenFile, with_groups
+from engine.formats.parquet.page_maps import page_maps
+
+_UNCERTAIN_SHARES = (0.0, 0.01, 0.04)  # by revision
+_MOST_DOUBLINGS = 20
+
+
+def by_revision(shares: Sequence[float], revision: int) -> float:
+    """Return the share of a revision; behind the last each doubles, so that revisions end."""
+    further = max(0, revision - len(shares) + 1)
+    return shares[min(revision, len(shares) - 1)] * 2.0 ** min(further, _MOST_DOUBLINGS)
+
+
+class PagesBytes(NamedTuple):
+    """What pages of a chunk take in a part: each data page, the dictionary."""
+
+    data: Sequence[float]
+    dictionary: float
+
+
+class Sizes:
+    """Sizes in the parts, as they are in the sources.
+
+    Args:
+        revision: how many plans before this had parts that came out over the target.
+
+    Attributes:
+        uncertain_share: by which a part may turn out larger than these let expect.
+    """
+
+    uncertain_share: float
+
+    def __init__(self, revision: int = 0) -> None:
+        self.uncertain_share = by_revision(_UNCERTAIN_SHARES, revision)
+
+    def resized(self, layout: Layout) -> Layout:
+        """Return a layout of the sources with the bytes that its row groups have in the parts."""
+        groups = tuple(self.group(layout, group) for group in layout.groups)
+        return with_groups(layout, groups, self.uncertain_share)
+
+    def group(self, layout: Layout, group: GroupLayout) -> GroupLayout:
+        """Return what a row group of the sources takes in the parts."""
+        return group
+
+    def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
+        """Return the bytes of each page of a chunk."""
+        pages = page_maps(file, row_group)[leaf.index]
+        return PagesBytes(pages.sizes, pages.dictionary.length if pages.dictionary else 0)

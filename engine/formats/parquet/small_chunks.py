@@ -1,0 +1,164 @@
+"""Which row groups Arrow makes as a whole, because their chunks are many and small. No pyarrow.
+
+How they are made is the business of :mod:`.writers.small`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.footer import (
+    Codec,
+    ColumnChunk,
+    Encoding,
+    Leaf,
+    RowGroup,
+    Type,
+    value,
+)
+from engine.formats.parquet.layout import OpenFile
+from engine.formats.parquet.page_maps import chains_pages, headers_at, page_maps
+from engine.model import Recoding
+
+LEAST_CHUNKS = 256  # below, nobody waits for Python
+MOST_CHUNK_BYTES = 16 << 10  # on the average: Arrow takes as long for it as Python for a small page
+MOST_PLAIN_BYTES = 32 << 20  # of all rows together, which are held decoded
+_WIDEST_BYTES = 12  # of a number
+_USUAL_VALUE_BYTES = 32  # of a text of which nothing is known
+_SPREAD_SHARE = 0.3  # of rows, that have a value of their own
+_MOST_SPAN = 2  # times the bytes of the chunks, with all that lies between them
+
+# What Arrow writes under the number that a chunk has; LZ4 framed by Hadoop is not among them.
+ARROW_CODECS = {
+    Codec.UNCOMPRESSED: "none",
+    Codec.SNAPPY: "snappy",
+    Codec.GZIP: "gzip",
+    Codec.BROTLI: "brotli",
+    Codec.ZSTD: "zstd",
+    Codec.LZ4_RAW: "lz4",
+}
+_ENCODINGS = set(Encoding) - {Encoding.BIT_PACKED}
+_BY_DICTIONARY = {Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY}
+_BOUNDS = (
+    spec.Statistics.MIN,
+    spec.Statistics.MAX,
+    spec.Statistics.MIN_VALUE,
+    spec.Statistics.MAX_VALUE,
+)
+
+
+def are_small(groups: Sequence[tuple[OpenFile, int]], recoding: Recoding) -> bool:
+    """Whether rows of some row groups, which become one, are to be made by Arrow as a whole.
+
+    Args:
+        groups: the row groups that the rows are of, in order, each with its file.
+        recoding: what is wanted of the pages.
+    """
+    leaves = groups[0][0].footer.leaves
+    if len(leaves) * len(groups) < LEAST_CHUNKS:
+        return False
+    if any(leaf.max_repetition or len(leaf.path) > 1 for leaf in leaves):
+        return False
+    if recoding.codec is not None and recoding.codec not in ARROW_CODECS:
+        return False
+    seen = [small_facts(file, row_group) for file, row_group in groups]
+    compressed_bytes = sum(facts.compressed_bytes for facts in seen)
+    return (
+        sum(facts.plain_bytes for facts in seen) <= MOST_PLAIN_BYTES
+        and compressed_bytes <= MOST_CHUNK_BYTES * len(leaves) * len(groups)
+        and all(facts.is_known and facts.codecs == seen[0].codecs for facts in seen)
+    )
+
+
+class SmallFacts(NamedTuple):
+    """What decides about a row group.
+
+    Attributes:
+        plain_bytes: of its rows, decoded, as far as the footer tells.
+        compressed_bytes: of its chunks.
+        codecs: of its chunks; one if all have the same.
+        is_known: whether Arrow reads it, and writes such ones.
+    """
+
+    plain_bytes: int
+    compressed_bytes: int
+    codecs: tuple[int, ...]
+    is_known: bool
+
+
+def small_facts(file: OpenFile, row_group: int) -> SmallFacts:
+    """Return what is to be known of a row group; kept with the file."""
+    found: SmallFacts | None = file.notes(row_group).get("small chunks")
+    if found is None:
+        created_by = file.footer.created_by
+        leaves, columns = file.footer.leaves, file.row_group(row_group).columns
+        codecs = tuple(chunk.codec for chunk in columns)
+        if len(set(codecs)) == 1:  # as a rule; what is kept is small then
+            codecs = codecs[:1]
+        found = file.notes(row_group)["small chunks"] = SmallFacts(
+            sum(_plain_bytes(leaf, chunk) for leaf, chunk in zip(leaves, columns, strict=True)),
+            sum(chunk.compressed_bytes for chunk in columns),
+            codecs,
+            ARROW_CODECS.keys() >= set(codecs)
+            and all(_is_known(created_by, chunk) for chunk in columns)
+            and _is_dense(file.row_group(row_group)),
+        )
+    return found
+
+
+def spread_dictionaries(file: OpenFile, row_group: int, recoding: Recoding) -> frozenset[int]:
+    """Return the columns of a row group whose dictionaries a cut divides, as rows share few values.
+
+    Only of row groups that Arrow makes: it writes the values in use, where pages that are cut keep
+    the whole dictionary.
+    """
+    name = f"spread dictionaries, codec {recoding.codec}"
+    found: frozenset[int] | None = file.notes(row_group).get(name)
+    if found is None:
+        found = frozenset()
+        if are_small([(file, row_group)], recoding):
+            import numpy as np
+
+            places = {
+                number: pages.dictionary.offset
+                for number, pages in enumerate(page_maps(file, row_group))
+                if pages.dictionary is not None
+            }
+            entries = headers_at(file, np.array([*places.values()], np.int64)).num_values
+            least = _SPREAD_SHARE * file.row_group(row_group).num_rows
+            found = frozenset(np.array([*places])[entries > least].tolist())
+        file.notes(row_group)[name] = found
+    return found
+
+
+def has_repeated_texts(leaf: Leaf, chunk: ColumnChunk) -> bool:
+    """Whether values of any length stand in a dictionary: decoded they may take any room."""
+    return leaf.physical is Type.BYTE_ARRAY and not _BY_DICTIONARY.isdisjoint(chunk.encodings)
+
+
+def _plain_bytes(leaf: Leaf, chunk: ColumnChunk) -> int:
+    """Return what a chunk's values take decoded, as far as the footer tells."""
+    if leaf.physical is Type.FIXED_LEN_BYTE_ARRAY:
+        return max(chunk.uncompressed_bytes, chunk.num_values * leaf.type_length)
+    if not has_repeated_texts(leaf, chunk):
+        return max(chunk.uncompressed_bytes, chunk.num_values * _WIDEST_BYTES)
+    told = value(chunk.meta, spec.ColumnMetaData.STATISTICS)
+    facts = {} if told is None else spec.read(spec.Statistics, thrift.encode(told))
+    lengths = [len(value(facts, field)) for field in _BOUNDS if field in facts]
+    return max(
+        chunk.uncompressed_bytes, chunk.num_values * max(lengths, default=_USUAL_VALUE_BYTES)
+    )
+
+
+def _is_known(created_by: str, chunk: ColumnChunk) -> bool:
+    """Whether Arrow knows what a chunk's pages are made of."""
+    return _ENCODINGS.issuperset(chunk.encodings) and not chains_pages(created_by, chunk)
+
+
+def _is_dense(group: RowGroup) -> bool:
+    """Whether chunks lie side by side, so that one read takes them all."""
+    places = [chunk.range for chunk in group.columns]
+    span = max(place.end for place in places) - min(place.offset for place in places)
+    return span <= _MOST_SPAN * sum(place.length for place in places) + MOST_CHUNK_BYTES

@@ -1,0 +1,503 @@
+"""Compare every value of one column, bit for bit, in two streams that never meet in memory whole.
+
+Both sides are read through :func:`.bytes.one_column.one_column_footer`: by physical type,
+floats as integers, so that NaN payloads, -0.0 and timestamps out of range count as what they are.
+Arrow's nested arrays keep null, empty and absent apart, so equal arrays mean equal levels too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from engine.errors import (
+    BadPage,
+    BadStructure,
+    Different,
+    StorageFailed,
+    Unsupported,
+)
+from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes.footer import (
+    TYPE_WIDTHS,
+    Codec,
+    ColumnChunk,
+    Encoding,
+    Footer,
+    Leaf,
+    Type,
+    value,
+)
+from engine.formats.parquet.bytes.one_column import (
+    group_rows,
+    holds_bits,
+    one_column_footer,
+    read_chunk,
+)
+from engine.formats.parquet.page_maps import chains_pages
+from engine.formats.parquet.verifier.footers import blaming, whole_groups
+from engine.formats.parquet.verifier.groups import Seams
+from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
+from engine.formats.parquet.verifier.paged_file import PagedFile
+from engine.formats.parquet.verifier.statistics import ChunkStatistics, is_repeated
+from engine.memory import VERIFY_BATCH_BYTES, VERIFY_BUFFER_BYTES
+from engine.model import SourceFile
+from engine.storage import Source
+from engine.storage.base import naming
+
+Progress = Callable[[int], None]
+
+_MOST_BATCH_ROWS = 1 << 16
+_MOST_BUFFERED_BYTES = 4 << 20  # Arrow may hold a chunk of small pages whole: paged_file
+_SAMPLED_DICTIONARIES = 4
+_DICTIONARIES = {Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY}
+# What no version of Arrow decodes is told before it is tried: its own errors tell it in many ways.
+_CODECS = set(Codec) - {Codec.LZO}
+_ENCODINGS = set(Encoding)
+_SHORT = 60  # characters of a value in a message
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How both sides of a column are read."""
+
+    column: int
+    batch_rows: int
+    as_bits: bool
+
+
+def verify_column(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    column_index: int,
+    batch_bytes: int = VERIFY_BATCH_BYTES,
+    progress: Progress | None = None,
+) -> int:
+    """Compare one column of the parts, in their order, with that of the sources.
+
+    Statistics that do not repeat those of a source's row group are recomputed on the way, and where
+    row groups claim to be sorted by the column, their ends are compared.
+
+    Args:
+        sources, parts: the files, in order.
+        column_index: position of the leaf in the schema.
+        batch_bytes: about how many decoded bytes to hold of each side.
+        progress: called with numbers of rows as they are compared.
+
+    Returns:
+        Values compared: level entries, that is nulls and empty lists included.
+
+    Raises:
+        Different: names part, row and both values, or the wrong statistics.
+        Unsupported, BadPage: the source itself cannot be decoded.
+    """
+    left, right = ([(file, footer_of(file)) for file in side] for side in (sources, parts))
+    chunks = [list(_chunks(footer, column_index)) for _, footer in (*left, *right)]
+    for file, found in zip(sources, chunks, strict=False):
+        _check_decodable(file, found, left[0][1], column_index)
+    reading = _Reading(
+        column_index,
+        _batch_rows(left, column_index, batch_bytes),
+        all(holds_bits(found) for found in chunks),
+    )
+    checks = _checks([footer for _, footer in left], right, column_index)
+    ours = (array for number, file in enumerate(sources) for array in _source_stream(file, reading))
+    theirs = (
+        piece
+        for number, file in enumerate(parts)
+        for piece in _part_stream(file, reading, checks[number])
+    )
+    leaf = footer_of(sources[0]).leaves[column_index]
+    try:
+        _Comparison(leaf, progress).run(ours, theirs)
+    except Different:
+        for file in sources:  # a source that was replaced meanwhile is the better explanation
+            with opened(file):
+                pass
+        raise
+    finally:
+        _give_back_memory()
+    return sum(chunk.num_values for found in chunks[: len(left)] for chunk in found)
+
+
+def _give_back_memory() -> None:
+    """Return to the system what Arrow's allocator keeps: it grows from column to column."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
+
+
+def _chunks(footer: Footer, column: int) -> Iterator[ColumnChunk]:
+    for index, num_rows in enumerate(group_rows(footer)):
+        if num_rows:
+            yield read_chunk(footer, index, column)[1]
+
+
+def _check_decodable(
+    file: SourceFile, chunks: Sequence[ColumnChunk], footer: Footer, column: int
+) -> None:
+    """Raise Unsupported for what Arrow does not decode, or takes for damage."""
+    for chunk in chunks:
+        unknown = [f"codec {chunk.codec}"] if chunk.codec not in _CODECS else []
+        unknown += [f"encoding {number}" for number in set(chunk.encodings) - _ENCODINGS]
+        if chains_pages(footer.created_by, chunk):
+            unknown.append(f"pages that continue each other ({footer.created_by})")
+        if unknown:
+            raise Unsupported(
+                f"{name_of(file)}: column {footer.leaves[column].name} uses {', '.join(unknown)}, "
+                "which pyarrow cannot decode, so its values cannot be compared"
+            )
+
+
+class _Checks(NamedTuple):
+    """What of one part is checked while its values pass by.
+
+    Attributes:
+        alone: row groups whose statistics are recomputed, each read for itself.
+        seams: where row groups meet, if they claim to be sorted by the column.
+    """
+
+    alone: set[int]
+    seams: Seams | None
+
+
+def _checks(
+    sources: Sequence[Footer], parts: Sequence[tuple[SourceFile, Footer]], column: int
+) -> list[_Checks]:
+    whole = whole_groups(sources)
+    starts = sorted(row for row, _ in whole)
+    found = []
+    first_row = row = 0
+    for file, part in parts:
+        leaf = part.leaves[column]
+        alone, seams = set(), set()
+        for index, num_rows in enumerate(group_rows(part)):
+            place = whole.get((row, num_rows))
+            if num_rows and not _is_repeated(part, index, leaf, sources, place):
+                alone.add(index)
+            seams.add(row - first_row)
+            row += num_rows
+        seams |= {start - first_row for start in starts if first_row < start < row}
+        where = f"{name_of(file)}: column {leaf.name}"
+        found.append(_Checks(alone, Seams.of(part, leaf, sorted(seams - {0}), where)))
+        first_row = row
+    return found
+
+
+def _is_repeated(
+    part: Footer,
+    index: int,
+    leaf: Leaf,
+    sources: Sequence[Footer],
+    copied_from: tuple[int, int] | None,
+) -> bool:
+    """Whether a row group is one of a source, and its statistics say what they say there."""
+    if copied_from is None:
+        return False
+    source = sources[copied_from[0]]
+    kept = read_chunk(source, copied_from[1], leaf.index)[1]
+    return is_repeated(part, read_chunk(part, index, leaf.index)[1], source, kept, leaf)
+
+
+# -- how many rows fit a batch -----------------------------------------------------------------
+
+
+def _batch_rows(files: Sequence[tuple[SourceFile, Footer]], column: int, batch_bytes: int) -> int:
+    """Return how many rows of a column decode to about ``batch_bytes``."""
+    row_bytes = 1.0
+    for file, footer in files:
+        leaf = footer.leaves[column]
+        with naming(file.path):
+            for num_rows, chunk, value_bytes in _value_bytes(file, footer, leaf):
+                row_bytes = max(row_bytes, value_bytes * chunk.num_values / num_rows)
+    return max(1, min(_MOST_BATCH_ROWS, int(batch_bytes / row_bytes)))
+
+
+def _value_bytes(
+    file: SourceFile, footer: Footer, leaf: Leaf
+) -> Iterator[tuple[int, ColumnChunk, float]]:
+    """Yield rows, chunk and bytes of a decoded value for each chunk."""
+    found = [
+        (num_rows, read_chunk(footer, index, leaf.index)[1])
+        for index, num_rows in enumerate(group_rows(footer))
+        if num_rows
+    ]
+    entry_bytes = 0.0
+    if leaf.physical == Type.BYTE_ARRAY:
+        entry_bytes = _dictionary_entry_bytes(file, [chunk for _, chunk in found])
+    for num_rows, chunk in found:
+        width = float(TYPE_WIDTHS.get(leaf.physical) or leaf.type_length)
+        if leaf.physical == Type.BYTE_ARRAY:
+            plain = chunk.uncompressed_bytes / max(1, chunk.num_values)
+            width = 4 + max(plain, entry_bytes, _unencoded_bytes(chunk) / max(1, chunk.num_values))
+        yield num_rows, chunk, width
+
+
+def _unencoded_bytes(chunk: ColumnChunk) -> int:
+    """Bytes of a chunk's decoded values, where ``SizeStatistics`` tells them."""
+    raw = value(chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS)
+    names = spec.SizeStatistics
+    return int(value(spec.read(names, raw), names.UNENCODED_BYTE_ARRAY_DATA_BYTES, 0)) if raw else 0
+
+
+def _dictionary_entry_bytes(file: SourceFile, chunks: Sequence[ColumnChunk]) -> float:
+    """Return the mean length of an entry in the largest dictionaries, 0.0 without any.
+
+    A repeated long value takes bits in the file and its full length in memory, so the chunk's own
+    size says nothing about dictionary-encoded strings.
+    """
+    sizes = [
+        (chunk.data_page_offset - chunk.range.offset, chunk.range)
+        for chunk in chunks
+        if _DICTIONARIES & set(chunk.encodings)
+    ]
+    largest, page = 0.0, spec.PageHeader
+    with opened(file) as source:
+        for _, place in sorted(sizes, reverse=True)[:_SAMPLED_DICTIONARIES]:
+            try:
+                header = spec.read(page, source.read(place.offset, min(256, place.length)))
+            except BadStructure:  # decoding will say what is wrong with it
+                continue
+            dictionary = value(header, page.DICTIONARY_PAGE_HEADER)
+            if dictionary is not None:
+                entries = value(dictionary, spec.DictionaryPageHeader.NUM_VALUES)
+                largest = max(largest, value(header, page.UNCOMPRESSED_PAGE_SIZE) / max(1, entries))
+    return largest
+
+
+# -- streams -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some rows of one part, in order."""
+
+    part: str
+    array: Any
+
+
+def _source_stream(file: SourceFile, reading: _Reading) -> Iterator[Any]:
+    with opened(file) as source:
+        footer = footer_of(file)
+        groups = [index for index, num_rows in enumerate(group_rows(footer)) if num_rows]
+        with _reading_source(name_of(file), footer.leaves[reading.column].name):
+            yield from _arrays(source, footer, groups, reading)
+
+
+def _part_stream(file: SourceFile, reading: _Reading, checks: _Checks) -> Iterator[_Piece]:
+    name = name_of(file)
+    footer = footer_of(file)
+    leaf = footer.leaves[reading.column]
+    alone, seams = checks
+    with opened(file) as source:
+        for groups in _runs(group_rows(footer), alone):
+            check = ChunkStatistics.of(footer, leaf, groups[0]) if groups[0] in alone else None
+            with _reading_part(name, leaf.name):
+                for array in _arrays(source, footer, groups, reading):
+                    if check is not None:
+                        check.add(array)
+                    if seams is not None:
+                        seams.add(array)
+                    yield _Piece(name, array)
+            if check is not None:
+                check.finish(f"{name}: column {leaf.name}, row group {groups[0]}")
+
+
+def _runs(rows: Sequence[int], alone: set[int]) -> Iterator[list[int]]:
+    """Yield row groups to be read at once: some alone, all others together."""
+    run: list[int] = []
+    for index, num_rows in enumerate(rows):
+        if index in alone and run:
+            yield run
+            run = []
+        if num_rows:
+            run.append(index)
+        if index in alone:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _arrays(
+    source: Source, footer: Footer, groups: Sequence[int], reading: _Reading
+) -> Iterator[Any]:
+    import pyarrow
+    import pyarrow.parquet
+
+    leaf = footer.leaves[reading.column]
+    tiny = one_column_footer(footer, leaf, groups, as_bits=reading.as_bits)
+    rows = group_rows(footer)
+    needed = sum(rows[index] for index in groups)
+    with _file(source, [read_chunk(footer, index, leaf.index)[1] for index in groups]) as handle:
+        file = pyarrow.parquet.ParquetFile(
+            handle,
+            metadata=pyarrow.parquet.read_metadata(pyarrow.BufferReader(tiny)),
+            pre_buffer=False,
+            buffer_size=VERIFY_BUFFER_BYTES,
+            page_checksum_verification=True,  # where pages have checksums
+        )
+        for batch in file.iter_batches(batch_size=reading.batch_rows, use_threads=False):
+            needed -= batch.num_rows
+            yield batch.column(0)
+    if needed:
+        raise pyarrow.ArrowInvalid(f"{needed} rows fewer than the footer claims")
+
+
+def _file(source: Source, chunks: Sequence[ColumnChunk]) -> Any:
+    """Return a file for Arrow: its own, unless a chunk is too large to be buffered whole."""
+    import pyarrow
+
+    if all(chunk.compressed_bytes <= _MOST_BUFFERED_BYTES for chunk in chunks):
+        return source.arrow_file()
+    return pyarrow.PythonFile(PagedFile(source, [chunk.range for chunk in chunks]), mode="r")
+
+
+@contextmanager
+def _reading_source(name: str, column: str) -> Iterator[None]:
+    import pyarrow
+
+    try:
+        with naming(name):
+            yield
+    except pyarrow.ArrowNotImplementedError as error:
+        raise Unsupported(
+            f"{name}: pyarrow {pyarrow.__version__} cannot decode column {column}, so its values "
+            f"cannot be compared ({error})"
+        ) from error
+    except _failures() as error:
+        _raise_if_storage(error, name)
+        raise BadPage(f"{name}: column {column} cannot be decoded ({_told(error)})") from error
+
+
+@contextmanager
+def _reading_part(name: str, column: str) -> Iterator[None]:
+    try:
+        with blaming(f"{name}: column {column}"):
+            yield
+    except _failures() as error:
+        _raise_if_storage(error, name)
+        raise Different(f"{name}: column {column} cannot be decoded ({_told(error)})") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What is raised for bytes that are not what they should be: Arrow's errors, and Python's."""
+    import pyarrow
+
+    return (pyarrow.ArrowException, OSError, ArithmeticError, LookupError, TypeError, ValueError)
+
+
+def _raise_if_storage(error: Exception, name: str) -> None:
+    if isinstance(error, OSError) and error.errno:
+        raise StorageFailed(f"{name}: {error.strerror}; run the same command again") from error
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+# -- comparison --------------------------------------------------------------------------------
+
+
+class _Comparison:
+    """Walks both streams of a column row by row, in steps as long as both have."""
+
+    def __init__(self, leaf: Leaf, progress: Progress | None) -> None:
+        self._leaf = leaf
+        self._progress = progress
+        self._row = 0
+
+    def run(self, ours: Iterator[Any], theirs: Iterator[_Piece]) -> None:
+        """Compare until both end."""
+        left: Any = None
+        right: _Piece | None = None
+        at = [0, 0]
+        while True:
+            if left is None:
+                left, at[0] = next(ours, None), 0
+            if right is None:
+                right, at[1] = next(theirs, None), 0
+            if left is None or right is None:
+                break
+            num_rows = min(len(left) - at[0], len(right.array) - at[1])
+            self._step(left.slice(at[0], num_rows), right.array.slice(at[1], num_rows), right.part)
+            at = [at[0] + num_rows, at[1] + num_rows]
+            left = None if at[0] == len(left) else left
+            right = None if at[1] == len(right.array) else right
+        if left is not None or right is not None:
+            ended = "the parts end" if right is None else f"the source ends before {right.part}"
+            raise Different(f"column {self._leaf.name}: {ended}, at row {self._row}")
+
+    def _step(self, ours: Any, theirs: Any, part: str) -> None:
+        if not _same(ours, theirs):
+            position = _first_difference(ours, theirs)
+            one, two = _shown(ours, theirs, position, self._leaf)
+            raise Different(
+                f"{part}: column {self._leaf.name} differs at row {self._row + position}: {one} in "
+                f"the source, {two} in the part"
+            )
+        self._row += len(ours)
+        if self._progress is not None:
+            self._progress(len(ours))
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Whether two arrays are equal bit for bit."""
+    if ours.type != theirs.type:
+        return False
+    return bool(_bits(ours).equals(_bits(theirs)))
+
+
+def _bits(array: Any) -> Any:
+    """Return the array with floats as integers; most are declared so already."""
+    kind = _retyped(array.type, _float_bits())
+    return array if kind == array.type else array.view(kind)
+
+
+def _float_bits() -> dict[Any, Any]:
+    import pyarrow
+
+    return {pyarrow.float32(): pyarrow.int32(), pyarrow.float64(): pyarrow.int64()}
+
+
+def _retyped(kind: Any, changes: dict[Any, Any]) -> Any:
+    """Return a type of lists and structs with its leaves changed."""
+    import pyarrow
+
+    if pyarrow.types.is_list(kind):
+        field = kind.value_field
+        return pyarrow.list_(field.with_type(_retyped(field.type, changes)))
+    if pyarrow.types.is_struct(kind):
+        return pyarrow.struct([f.with_type(_retyped(f.type, changes)) for f in kind])
+    return changes.get(kind, kind)
+
+
+def _first_difference(ours: Any, theirs: Any) -> int:
+    """Return the first position at which two unequal arrays of one length differ."""
+    low, high = 0, len(ours)  # the difference lies in [low, high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _same(ours.slice(low, middle - low), theirs.slice(low, middle - low)):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _shown(ours: Any, theirs: Any, position: int, leaf: Leaf) -> tuple[str, str]:
+    """Return both values as text: as floats where they are, as bits where those look the same."""
+    raw = [_text(array, position) for array in (ours, theirs)]
+    if leaf.physical in (Type.FLOAT, Type.DOUBLE):
+        changes = {bits: kind for kind, bits in _float_bits().items()}
+        floats = [_text(a.view(_retyped(a.type, changes)), position) for a in (ours, theirs)]
+        if floats[0] != floats[1]:
+            return floats[0], floats[1]
+        return f"{floats[0]} (bits {raw[0]})", f"{floats[1]} (bits {raw[1]})"
+    return raw[0], raw[1]
+
+
+def _text(array: Any, position: int) -> str:
+    text = repr(array[position].as_py())
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"

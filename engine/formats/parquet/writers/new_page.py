@@ -1,0 +1,230 @@
+"""Data pages that are made from others: some of their entries, another codec, another version.
+
+Levels and values come apart by :func:`.writers.source_chunk.open_page`; here they are put
+together again. Header fields that nobody here knows are carried over. Source: parquet.thrift,
+``DataPageHeader`` and ``DataPageHeaderV2``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.errors import BadStructure
+from engine.formats.parquet.bytes import levels as lv
+from engine.formats.parquet.bytes import thrift
+from engine.formats.parquet.bytes.codecs import compress, decompress, recompress
+from engine.formats.parquet.bytes.footer import Codec, Encoding, Leaf
+from engine.formats.parquet.bytes.pages import (
+    PageHeader,
+    PageType,
+    SkimmedHeader,
+    check_crc,
+    is_packed,
+    of_version,
+    page_statistics,
+    page_version,
+    resized_header,
+    resized_skimmed,
+    rewritten_header,
+    skim_header,
+)
+from engine.formats.parquet.bytes.thrift import Struct
+from engine.formats.parquet.page_maps import HEADER_BYTES, split_page
+from engine.formats.parquet.writers.source_chunk import open_page
+from engine.model import Buffer
+
+
+class NewPage(NamedTuple):
+    """A page as it will lie in the file, and what its header says."""
+
+    head: bytes
+    body: Buffer
+    uncompressed_bytes: int
+    encoding: int
+    type: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Header and body."""
+        return len(self.head) + len(self.body)
+
+
+def resized_page(
+    header: PageHeader, body: Buffer, source_codec: int, codec: int, level: int | None
+) -> NewPage:
+    """Return a page with another codec, nothing else changed.
+
+    Raises:
+        BadPage: the page is damaged.
+    """
+    if header.type is PageType.DATA_V2:
+        levels, values = bytes(body[: header.level_bytes]), body[header.level_bytes :]
+        if is_packed(header, len(values), source_codec):
+            num_bytes = header.uncompressed_bytes - header.level_bytes
+            values = decompress(source_codec, values, num_bytes)
+        is_compressed = codec != Codec.UNCOMPRESSED and len(values) > 0
+        packed = levels + (compress(codec, values, level) if is_compressed else bytes(values))
+    else:
+        is_compressed = True
+        packed = compress(codec, decompress(source_codec, body, header.uncompressed_bytes), level)
+    head = resized_header(header, packed, is_compressed=is_compressed)
+    size = len(head) + header.uncompressed_bytes
+    return NewPage(head, packed, size, header.encoding, header.type)
+
+
+def recompressed_page(
+    data: memoryview, source_codec: int, codec: int, level: int | None
+) -> NewPage:
+    """Return a page with another codec, nothing else changed; ``data`` is all of the old one.
+
+    Files have tens of thousands of pages, so headers in the usual form are changed as bytes.
+
+    Raises:
+        BadPage: the page is damaged.
+        BadStructure: it is no page.
+    """
+    head = bytes(data[:HEADER_BYTES])
+    skimmed = skim_header(head)
+    if skimmed is not None and skimmed.type != PageType.DATA_V2:
+        new = _recompressed_skimmed(data, head, skimmed, source_codec, codec, level)
+        if new is not None:
+            return new
+    header, body = split_page(data)
+    check_crc(header, body)
+    return resized_page(header, body, source_codec, codec, level)
+
+
+def _recompressed_skimmed(
+    data: memoryview,
+    head: bytes,
+    header: SkimmedHeader,
+    source_codec: int,
+    codec: int,
+    level: int | None,
+) -> NewPage | None:
+    """Return the new page; None where anything is not as it should be."""
+    try:
+        start = thrift.skip(head)
+    except BadStructure:  # a longer header
+        return None
+    plain_bytes, num_bytes = header.uncompressed_bytes, header.compressed_bytes
+    body = data[start : start + num_bytes]
+    if plain_bytes < 0 or header.num_values < 0 or len(body) != num_bytes:
+        return None
+    if header.crc is not None and zlib.crc32(body) != header.crc & 0xFFFFFFFF:
+        return None
+    packed = recompress(source_codec, body, plain_bytes, codec, level)
+    new = resized_skimmed(head[:start], header, packed)
+    return NewPage(new, packed, len(new) + plain_bytes, header.encoding, header.type)
+
+
+def recoded_page(
+    header: PageHeader,
+    body: Buffer,
+    *,
+    leaf: Leaf,
+    source_codec: int,
+    codec: int,
+    level: int | None,
+    version: int | None,
+) -> NewPage:
+    """Return a whole page with another codec or of another version; its values stay encoded.
+
+    Raises:
+        BadPage: the page is damaged.
+    """
+    if version is None or version == page_version(header):
+        return resized_page(header, body, source_codec, codec, level)
+    levels, values = open_page(header, bytes(body), source_codec, leaf)
+    return build_page(
+        header,
+        levels,
+        lv.PageSlice(0, levels.num_entries, 0, levels.num_values),
+        values,
+        leaf=leaf,
+        encoding=header.encoding,
+        codec=codec,
+        level=level,
+        version=version,
+        statistics=page_statistics(header),
+    )
+
+
+def build_page(
+    header: PageHeader,
+    levels: lv.PageLevels,
+    piece: lv.PageSlice,
+    values: bytes,
+    *,
+    leaf: Leaf,
+    encoding: int,
+    codec: int,
+    level: int | None = None,
+    version: int | None = None,
+    statistics: Struct | None = None,
+) -> NewPage:
+    """Return a page of some entries of another.
+
+    Args:
+        header: of the source page: checksum habit and unknown fields are kept.
+        levels: of the source page.
+        piece: which entries are kept.
+        values: the values section of these, before compression.
+        leaf: the column.
+        encoding: of the values.
+        codec, level: of the new page.
+        version: 1 or 2; None for the source page's.
+        statistics: of the new page.
+    """
+    if version is not None and version != page_version(header):
+        header, encoding = of_version(header, version), _name_in(version, encoding)
+    sections = lv.write_levels(
+        levels, piece.first_entry, piece.last_entry, max_repetition=leaf.max_repetition
+    )
+    if header.type is PageType.DATA:
+        plain = sections.v1() + values
+        body = compress(codec, plain, level)
+        head = rewritten_header(
+            header,
+            body,
+            uncompressed_bytes=len(plain),
+            num_values=piece.num_entries,
+            encoding=encoding,
+            statistics=statistics,
+        )
+        return NewPage(head, body, len(head) + len(plain), encoding, header.type)
+    is_compressed = codec != Codec.UNCOMPRESSED and len(values) > 0
+    packed = compress(codec, values, level) if is_compressed else values
+    body = sections.v2() + packed
+    uncompressed_bytes = len(sections.v2()) + len(values)
+    head = rewritten_header(
+        header,
+        body,
+        uncompressed_bytes=uncompressed_bytes,
+        num_values=piece.num_entries,
+        num_rows=_num_rows(levels, piece),
+        num_nulls=piece.num_nulls,
+        rep_level_bytes=sections.rep_level_bytes,
+        def_level_bytes=sections.def_level_bytes,
+        encoding=encoding,
+        is_compressed=is_compressed,
+        statistics=statistics,
+    )
+    return NewPage(head, body, len(head) + uncompressed_bytes, encoding, header.type)
+
+
+def _name_in(version: int, encoding: int) -> int:
+    """Return an encoding as pages of a version name it: the older name is not for V2 pages."""
+    is_old = version == 2 and encoding == Encoding.PLAIN_DICTIONARY
+    return int(Encoding.RLE_DICTIONARY) if is_old else encoding
+
+
+def _num_rows(levels: lv.PageLevels, piece: lv.PageSlice) -> int:
+    """Return the rows that begin in some entries of a page."""
+    if levels.repetition is None:
+        return piece.num_entries
+    kept = levels.repetition[piece.first_entry : piece.last_entry]
+    return piece.num_entries - int(np.count_nonzero(kept))

@@ -1,0 +1,61 @@
+"""Pieces of source chunks that are put together to one, and their pages, opened a few at a time.
+
+Not covered: what becomes of the pages (:mod:`.writers.build`), and of the dictionaries
+(:mod:`.writers.new_dictionary`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.formats.parquet.page_maps import at_page, dictionary_pages
+from engine.formats.parquet.writers.chunk import Piece
+from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, source_chunk
+
+_BYTES_AT_ONCE = 1 << 20
+_ENTRIES_AT_ONCE = 200_000
+
+
+class Place:
+    """A piece of a source chunk."""
+
+    def __init__(self, piece: Piece, column: int) -> None:
+        self.piece = piece
+        self.leaf = piece.file.footer.leaves[column]
+        with at_page(piece.file, piece.row_group, self.leaf):
+            self.source: SourceChunk = source_chunk(piece.file, piece.row_group, self.leaf)
+
+    def dictionary_share(self) -> tuple[int, int]:
+        """Return how many of the pages kept use the dictionary, and how many are kept."""
+        pages, piece = self.source.pages, self.piece
+        first, last = pages.page_of_row(piece.start_row), pages.page_of_row(piece.stop_row - 1)
+        used = dictionary_pages(piece.file, piece.row_group, self.leaf)
+        return max(0, min(used, last + 1) - first), last + 1 - first
+
+    def pages(self) -> Iterator[OpenPage]:
+        """Yield what the piece has of each page."""
+        pages, piece = self.source.pages, self.piece
+        for number in range(pages.page_of_row(piece.start_row), pages.num_pages):
+            first_row = pages.first_rows[number]
+            # A page that begins behind the last row may still hold the rest of it.
+            if first_row > piece.stop_row or (
+                first_row == piece.stop_row and not pages.continues(number)
+            ):
+                return
+            page = self.source.open_page(number, piece.start_row, piece.stop_row)
+            if page.kept.num_entries:
+                yield page
+
+    def pages_at_once(self) -> Iterator[list[OpenPage]]:
+        """Yield :meth:`pages`, a few at once: Arrow takes as long to begin as to decode some."""
+        some: list[OpenPage] = []
+        num_bytes = num_entries = 0
+        for page in self.pages():
+            some.append(page)
+            num_bytes += len(page.section)
+            num_entries += page.levels.num_entries
+            if num_bytes >= _BYTES_AT_ONCE or num_entries >= _ENTRIES_AT_ONCE:
+                yield some
+                some, num_bytes, num_entries = [], 0, 0
+        if some:
+            yield some

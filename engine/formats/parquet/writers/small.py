@@ -1,0 +1,458 @@
+"""Row groups made of small chunks: Arrow reads the rows of all columns at once, and writes them.
+
+To cut or put together a chunk page by page takes a millisecond of Python, however small it is. In a
+file of thousands of columns, or of row groups of a few rows, chunks are smaller than what Arrow
+encodes in that time. So where chunks are small on the average, their rows are decoded and encoded
+by Arrow, all columns in one call each; the chunks are then taken out of the file that it wrote.
+
+As everywhere, values are read by physical type (:mod:`.bytes.one_column`), so bits survive;
+codec, page version, use of dictionaries, encodings and checksums are the source's, or those asked
+for; bounds are those of the values. Not kept: level histograms.
+
+Not covered: columns below groups, whose levels Arrow would arrange anew, and whatever Arrow does
+not write: :func:`.small_chunks.are_small` says no. Where Arrow cannot read the rows,
+:func:`small_chunk` has none to give, and they are made page by page, which names the damage.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from engine.errors import BadStructure, InternalError
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes import statistics as st
+from engine.formats.parquet.bytes.chunk_table import (
+    DICTIONARY_ENCODINGS,
+    ChunkTable,
+    read_chunk_table,
+)
+from engine.formats.parquet.bytes.footer import (
+    MAGIC,
+    TAIL_BYTES,
+    Codec,
+    ColumnChunk,
+    Encoding,
+    Footer,
+    Type,
+    footer_range,
+    value,
+)
+from engine.formats.parquet.bytes.header_table import read_header_table
+from engine.formats.parquet.bytes.one_column import flat_columns_footer
+from engine.formats.parquet.bytes.one_page import ENCODING_NAMES, as_ordered
+from engine.formats.parquet.bytes.page_index import ASCENDING, PageLocation
+from engine.formats.parquet.bytes.page_table import read_page_table
+from engine.formats.parquet.bytes.pages import (
+    PageHeader,
+    PageType,
+    page_version,
+    read_page_header,
+)
+from engine.formats.parquet.bytes.thrift import Raw, Struct
+from engine.formats.parquet.layout import OpenFile
+from engine.formats.parquet.page_maps import counted_pages
+from engine.formats.parquet.small_chunks import (
+    ARROW_CODECS,
+    MOST_PLAIN_BYTES,
+    are_small,
+    has_repeated_texts,
+)
+from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
+from engine.model import Recoding
+
+_FAILED = (pa.ArrowException, OSError, BadStructure)
+_ARROW_ORDERS = {st.Order.SIGNED, st.Order.BYTES}  # Arrow's own, by physical type
+
+
+def small_chunk(
+    pieces: Sequence[Piece], column: int, out: ChunkOut, *, recoding: Recoding
+) -> NewChunk | None:
+    """Make one column's chunk of all pieces; see :class:`.writers.chunk.ChunkMaker`.
+
+    None if chunks are not small, or Arrow cannot read the rows; nothing is written then. The first
+    column that is asked for makes all; they are kept with the first row group until the last is.
+    """
+    file, row_group = pieces[0].file, pieces[0].row_group
+    kept = file.notes(row_group).setdefault("small rows", {})
+    key = tuple((id(piece.file), *piece[1:]) for piece in pieces)
+    if key not in kept:
+        kept[key] = _rows(pieces, recoding)
+    made: _Rows | None = kept[key]
+    if column == len(file.footer.leaves) - 1:
+        del kept[key]
+    return None if made is None else made.put(column, out)
+
+
+def _rows(pieces: Sequence[Piece], recoding: Recoding) -> _Rows | None:
+    if not are_small([(piece.file, piece.row_group) for piece in pieces], recoding):
+        return None
+    try:
+        return _Rows(pieces, recoding)
+    except _FAILED:
+        return None
+
+
+class _Rows:
+    """Rows of all columns, and the files that Arrow wrote of them."""
+
+    def __init__(self, pieces: Sequence[Piece], recoding: Recoding) -> None:
+        self.leaves = pieces[0].file.footer.leaves
+        self.models = pieces[0].file.row_group(pieces[0].row_group).columns
+        self.orders = _orders(pieces[0].file)
+        self.indexed = [
+            all(p.file.row_group(p.row_group).columns[c].offset_index is not None for p in pieces)
+            for c in range(len(self.leaves))
+        ]
+        self.rows = pa.concat_tables([_read(run) for run in _runs(pieces)])
+        has_levels = [bool(leaf.max_definition) for leaf in self.leaves]
+        if [field.nullable for field in self.rows.schema] != has_levels:
+            raise InternalError("Arrow was given rows that have nulls in other columns")
+        self.recoding = recoding
+        header = _first_page(pieces[0])
+        self.has_crc = header.crc is not None
+        self.page_type = _PAGE_TYPES[recoding.page_version or page_version(header)]
+        every = range(len(self.leaves))
+        written = self._written(
+            every, [column for column in every if self._wants_dictionary(column)]
+        )
+        self.places = [(written, column) for column in every]
+        # Readers are known that cannot read indices of no bits, as Arrow writes them then.
+        constant = [column for column in every if written.num_entries(column) in (0, 1)]
+        if constant:
+            plain = self._written(constant, [])
+            for place, column in enumerate(constant):
+                self.places[column] = plain, place
+
+    def _wants_dictionary(self, column: int) -> bool:
+        if self.leaves[column].physical is Type.BOOLEAN:
+            return False
+        if self.recoding.dictionary is not None:
+            return self.recoding.dictionary
+        return any(e in DICTIONARY_ENCODINGS for e in self.models[column].encodings)
+
+    def _written(self, columns: Sequence[int], dictionaries: Sequence[int]) -> _Written:
+        """Return some columns in a file, those of ``dictionaries`` encoded so."""
+        all_names = self.rows.column_names  # made anew each time
+        names = [all_names[column] for column in columns]
+        models = [self.models[column] for column in columns]
+        codec = self.recoding.codec
+        codecs = [ARROW_CODECS[Codec(m.codec if codec is None else codec)] for m in models]
+        by_dictionary = set(dictionaries)
+        encodings = {
+            name: _plain_encoding(model)
+            for name, model, column in zip(names, models, columns, strict=True)
+            if column not in by_dictionary
+        }
+        # By its version Arrow chooses how it names the encoding of indices.
+        old_names = any(Encoding.PLAIN_DICTIONARY in model.encodings for model in models)
+        sink = pa.BufferOutputStream()
+        pq.write_table(
+            self.rows.select(list(columns)),
+            sink,
+            version="1.0" if old_names else "2.6",
+            compression=dict(zip(names, codecs, strict=True)),
+            compression_level=self.recoding.level,
+            use_dictionary=[all_names[column] for column in dictionaries] or False,
+            column_encoding=encodings or None,
+            data_page_version="2.0" if self.page_type is PageType.DATA_V2 else "1.0",
+            write_page_index=any(self.indexed[column] for column in columns),
+            write_page_checksum=self.has_crc,
+            store_schema=False,
+            dictionary_pagesize_limit=MOST_PLAIN_BYTES,  # else pages change their encoding
+            row_group_size=max(1, self.rows.num_rows),
+        )
+        return _Written(sink.getvalue(), len(columns), self.rows.num_rows)
+
+    def put(self, column: int, out: ChunkOut) -> NewChunk:
+        """Send a column's chunk out, and tell what is true of it."""
+        written, place = self.places[column]
+        chunk = written.chunks[place]
+        out.write(written.data[chunk.start : chunk.start + chunk.compressed_bytes])
+        if self.recoding.codec is None and chunk.codec != self.models[column].codec:
+            raise InternalError("Arrow wrote another codec than it was asked for")
+        return NewChunk(
+            codec=chunk.codec,
+            num_values=self.rows.num_rows,
+            uncompressed_bytes=chunk.uncompressed_bytes,
+            first_data_page=chunk.data_page_offset - chunk.start,
+            has_dictionary=chunk.dictionary_offset > 0,
+            encodings=list(chunk.encodings),
+            encoding_stats=list(
+                _encoding_stats(
+                    chunk.encodings,
+                    chunk.num_pages,
+                    chunk.num_dictionary_pages,
+                    self.page_type,
+                    has_dictionary=chunk.dictionary_offset > 0,
+                )
+            ),
+            statistics=self._statistics(column),
+            pages=written.locations(place) if self.indexed[column] else None,
+            column_index=self._column_index(column) if self.indexed[column] else None,
+        )
+
+    def _statistics(self, column: int) -> Struct | Raw | None:
+        """Return the statistics of the rows, if the source has any."""
+        raw = value(self.models[column].meta, spec.ColumnMetaData.STATISTICS)
+        if raw is None:
+            return None
+        if self.orders[column] in _ARROW_ORDERS:
+            written, place = self.places[column]
+            return Raw(written.made.statistics[0][place]) or None
+        facts = spec.read(spec.Statistics, raw)
+        return st.chunk_statistics(facts, self._bounds(column), self.orders[column])
+
+    def _bounds(self, column: int) -> st.Bounds:
+        """Return the bounds of the rows of a column that Arrow compares otherwise."""
+        rows = self.rows.column(column).combine_chunks()
+        if rows.null_count == len(rows):
+            return st.Bounds(is_empty=True, null_count=len(rows), nan_count=0)
+        return st.bounds_of(as_ordered(self.leaves[column], rows), self.orders[column])
+
+    def _column_index(self, column: int) -> bytes | None:
+        """Return the column index; for other orders than Arrow's, if there is only one page."""
+        if self.models[column].column_index is None:
+            return None
+        written, place = self.places[column]
+        if self.orders[column] in _ARROW_ORDERS:
+            return written.column_index(place)
+        bounds = self._bounds(column)
+        is_known = bounds.is_empty or (bounds.min is not None and bounds.max is not None)
+        if written.num_pages(place) != 1 or not is_known:
+            return None
+        return thrift.encode(_one_page_index(bounds, self.orders[column]))
+
+
+class _Chunk(NamedTuple):
+    """What a footer says of a column chunk; see :class:`.bytes.chunk_table.ChunkTable`."""
+
+    start: int
+    compressed_bytes: int
+    uncompressed_bytes: int
+    data_page_offset: int
+    dictionary_offset: int
+    codec: int
+    num_pages: int
+    num_dictionary_pages: int
+    encodings: tuple[int, ...]
+
+
+def _chunks_of(made: ChunkTable) -> list[_Chunk]:
+    """Return what is said of every column of the only row group."""
+    numbers = (
+        made.starts,
+        made.compressed_bytes,
+        made.uncompressed_bytes,
+        made.data_page_offsets,
+        made.dictionary_offsets,
+        made.codecs,
+        made.num_pages,
+        made.num_dictionary_pages,
+    )
+    encodings = [made.encoding_sets[number] for number in made.encodings[0].tolist()]
+    columns = (each[0].tolist() for each in numbers)
+    return [_Chunk(*chunk) for chunk in zip(*columns, encodings, strict=True)]
+
+
+class _Written:
+    """A file of one row group that Arrow wrote, and what its footer says of the columns."""
+
+    def __init__(self, data: Any, num_columns: int, num_rows: int) -> None:
+        self.data = data
+        footer_place = footer_range(data[-TAIL_BYTES:].to_pybytes(), len(data))
+        footer = Footer(self._bytes(*footer_place))
+        self.made = made = read_chunk_table(footer, num_columns)
+        self.chunks = _chunks_of(made)
+        indexes = [
+            self._bytes(offset, length)
+            for offset, length in zip(
+                made.offset_index_offsets[0], made.offset_index_bytes[0], strict=True
+            )
+        ]
+        rows = np.full(num_columns, num_rows)
+        self._pages = read_page_table(indexes, made.starts[0], made.compressed_bytes[0], rows)
+        self._first_pages: list[int] = self._pages.begins.tolist()
+        firsts = read_header_table(self._heads, made.starts[0])
+        self._num_entries: list[int] = firsts.num_values.tolist()
+
+    def _heads(self, offsets: Sequence[int], length: int) -> list[bytes]:
+        return [self._bytes(offset, length) for offset in offsets]
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        return self.data[int(offset) : int(offset) + int(length)].to_pybytes()  # type: ignore[no-any-return]
+
+    def num_entries(self, column: int) -> int | None:
+        """Return the entries of a column's dictionary, None if it has none."""
+        return self._num_entries[column] if self.chunks[column].dictionary_offset else None
+
+    def num_pages(self, column: int) -> int:
+        """Return the data pages of a column that has an offset index."""
+        return self._first_pages[column + 1] - self._first_pages[column]
+
+    def locations(self, column: int) -> list[PageLocation]:
+        """Return where the data pages of a column lie in its chunk."""
+        first, last = self._first_pages[column : column + 2]
+        pages, start = self._pages, self.chunks[column].start
+        numbers = (pages.offsets[first:last] - start, pages.sizes[first:last])
+        every = (*numbers, pages.first_rows[first:last])
+        return [
+            PageLocation(*place)
+            for place in zip(*(column.tolist() for column in every), strict=True)
+        ]
+
+    def column_index(self, column: int) -> bytes | None:
+        """Return a column's index as Arrow wrote it."""
+        place = self.made.column_index_offsets[0, column]
+        return self._bytes(place, self.made.column_index_bytes[0, column]) or None
+
+
+@lru_cache(1024)
+def _encoding_stats(
+    encodings: tuple[int, ...],
+    num_pages: int,
+    num_dictionary_pages: int,
+    page_type: PageType,
+    *,
+    has_dictionary: bool,
+) -> tuple[tuple[int, int, int], ...]:
+    """Return how many pages there are of each kind, as :class:`NewChunk` has it."""
+    indices = [encoding for encoding in encodings if encoding in DICTIONARY_ENCODINGS]
+    # The list names levels and the dictionary as well; what is left of it are values.
+    others = [e for e in encodings if e not in DICTIONARY_ENCODINGS and e != Encoding.RLE]
+    if has_dictionary and len(others) > 1:
+        others.remove(Encoding.PLAIN)
+    found = []
+    if has_dictionary:
+        found.append((int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
+    num_others = num_pages - num_dictionary_pages
+    for known, number in ((indices, num_dictionary_pages), (others, num_others)):
+        if number:
+            found.append((int(page_type), int(known[0] if known else Encoding.RLE), number))
+    return tuple(found)
+
+
+def _one_page_index(bounds: st.Bounds, order: st.Order) -> Struct:
+    low, high = bounds.min or b"", bounds.max or b""
+    if order is st.Order.FLOAT and not bounds.is_empty:
+        low = st.signed_zero(low, is_upper=False) or b""
+        high = st.signed_zero(high, is_upper=True) or b""
+    names = spec.ColumnIndex
+    return spec.struct_of(
+        {
+            names.NULL_PAGES: [thrift.TRUE if bounds.is_empty else thrift.FALSE],
+            names.MIN_VALUES: [low],
+            names.MAX_VALUES: [high],
+            names.BOUNDARY_ORDER: ASCENDING,
+            names.NULL_COUNTS: [bounds.null_count],
+        }
+    )
+
+
+_PAGE_TYPES = {1: PageType.DATA, 2: PageType.DATA_V2}
+
+
+def _plain_encoding(chunk: ColumnChunk) -> str:
+    """Return the name of the encoding that a chunk's values have where they are no indices."""
+    used = [encoding for _, encoding in counted_pages(chunk)]
+    if not used:  # the list names levels as well
+        used = [encoding for encoding in chunk.encodings if encoding != Encoding.RLE]
+    known = [e for e in used if e in ENCODING_NAMES and e != Encoding.PLAIN]
+    return ENCODING_NAMES[Encoding(known[-1])] if known else "PLAIN"
+
+
+def _orders(file: OpenFile) -> list[st.Order]:
+    found: list[st.Order] | None = file.notes(None).get("orders")
+    if found is None:
+        orders = value(file.footer.struct, spec.FileMetaData.COLUMN_ORDERS)
+        found = [st.order_of(leaf, orders) for leaf in file.footer.leaves]
+        file.notes(None)["orders"] = found
+    return found
+
+
+def _runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Return pieces of one file each, in order."""
+    return [list(run) for _, run in groupby(pieces, key=lambda piece: id(piece.file))]
+
+
+def _first_page(piece: Piece) -> PageHeader:
+    """Return the header of the row group's first data page, which stands for all."""
+    where = piece.file.row_group(piece.row_group).columns[0].range
+    data = piece.file.source.read(where.offset, where.length)
+    header = read_page_header(data)
+    return header if header.is_data else read_page_header(data, header.total_bytes)
+
+
+def _read(pieces: Sequence[Piece]) -> Any:
+    """Return the rows of consecutive pieces of one file, by physical type.
+
+    What is read of a single row group that is cut is kept for the other parts.
+    """
+    first, file = pieces[0], pieces[0].file
+    if len(pieces) == 1 and not first.is_whole:
+        notes = file.notes(first.row_group)
+        with notes.setdefault("small table is read", threading.Lock()):  # by one thread, for all
+            if "small table" not in notes:
+                notes["small table"] = _read_groups(file, [first.row_group])
+        every = notes["small table"]
+    else:
+        every = _read_groups(file, [piece.row_group for piece in pieces])
+    return every.slice(first.start_row, sum(piece.num_rows for piece in pieces))
+
+
+def _read_groups(file: OpenFile, row_groups: Sequence[int]) -> Any:
+    groups = [file.row_group(row_group) for row_group in row_groups]
+    places = [chunk.range for group in groups for chunk in group.columns]
+    # A dictionary at byte 0 would count as none; before the first chunk is the magic at least.
+    start = min(place.offset for place in places) - len(MAGIC)
+    end = max(place.end for place in places)
+    tiny = flat_columns_footer(
+        file.footer.leaves, [(group.num_rows, group.columns) for group in groups], start
+    )
+    handle = pa.BufferReader(file.source.read(start, end - start))
+    metadata = pq.read_metadata(pa.BufferReader(tiny))
+    repeated = [
+        leaf.index
+        for leaf in file.footer.leaves
+        if any(has_repeated_texts(leaf, group.columns[leaf.index]) for group in groups)
+    ]
+    reader = pq.ParquetFile(
+        handle,
+        metadata=metadata,
+        pre_buffer=False,
+        page_checksum_verification=True,
+        read_dictionary=[f"c{column}" for column in repeated],
+    )
+    table = reader.read(use_threads=False)
+    if table.num_rows != sum(group.num_rows for group in groups):
+        raise BadStructure("Arrow read another number of rows than the footer claims")
+    return _decoded(table, repeated)
+
+
+def _decoded(table: Any, repeated: Sequence[int]) -> Any:
+    """Return a table in which values of some columns stand in no dictionary.
+
+    Raises:
+        BadStructure: they would take more room than small rows may.
+    """
+    columns, fields = table.columns, list(table.schema)  # which say what has no nulls
+    num_bytes = 0
+    for number in repeated:
+        for chunk in columns[number].chunks:
+            lengths = pc.binary_length(chunk.dictionary)
+            num_bytes += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
+        if num_bytes > MOST_PLAIN_BYTES:
+            raise BadStructure("rows that were taken to be small are not")
+        fields[number] = fields[number].with_type(pa.binary())
+        columns[number] = pa.chunked_array(
+            [chunk.dictionary_decode() for chunk in columns[number].chunks], pa.binary()
+        )
+    return pa.table(columns, schema=pa.schema(fields))

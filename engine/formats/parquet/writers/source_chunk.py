@@ -1,0 +1,379 @@
+"""A column chunk of a source, opened page by page: dictionary, indexes, decoded values.
+
+What several parts need of it (its dictionary, its indexes) is read once a process and kept with
+the file. Pages themselves are not kept. How chunks are made of them is the business of
+:mod:`.writers.page_cut` and :mod:`.writers.build`.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.errors import BadStructure
+from engine.formats.parquet.bytes import levels as lv
+from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes import statistics as st
+from engine.formats.parquet.bytes.chained import decode_chained
+from engine.formats.parquet.bytes.codecs import decompress, is_lz4_block
+from engine.formats.parquet.bytes.footer import (
+    Codec,
+    ColumnChunk,
+    Encoding,
+    Leaf,
+    Range,
+    Type,
+    value,
+)
+from engine.formats.parquet.bytes.one_page import as_ordered, decode_values
+from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
+from engine.formats.parquet.bytes.page_map import PageMap
+from engine.formats.parquet.bytes.pages import (
+    PageHeader,
+    PageType,
+    check_crc,
+    is_packed,
+    page_statistics,
+)
+from engine.formats.parquet.bytes.thrift import Struct
+from engine.formats.parquet.layout import OpenFile
+from engine.formats.parquet.page_maps import (
+    at_page,
+    chains_pages,
+    keeps_cut_page,
+    page_maps,
+    read_header,
+    read_page,
+)
+
+DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
+
+
+class SourceChunk:
+    """A chunk of a source, with what is read of it at most once a process."""
+
+    def __init__(self, file: OpenFile, row_group: int, leaf: Leaf) -> None:
+        self.file = file
+        self.row_group = row_group
+        self.leaf = leaf
+        self.chunk: ColumnChunk = file.row_group(row_group).columns[leaf.index]
+        self.pages: PageMap = page_maps(file, row_group)[leaf.index]
+        orders = value(file.footer.struct, spec.FileMetaData.COLUMN_ORDERS)
+        self.order = st.order_of(leaf, orders)
+        raw = value(self.chunk.meta, spec.ColumnMetaData.STATISTICS)
+        self.statistics: Struct | None = None if raw is None else spec.read(spec.Statistics, raw)
+        self.column_index = column_index_of(file, row_group, leaf, self.pages.num_pages)
+        if self.column_index is not None and not self._has_its_bounds(self.column_index):
+            self.column_index = None
+        self.value_bytes = value_bytes(file, row_group, leaf, self.pages.num_pages)
+        self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
+        self._dictionary: tuple[PageHeader, Any] | None = None
+        self._reading_dictionary = threading.Lock()
+        self._shared: dict[int, tuple[PageHeader, bytes]] = {}
+        self._reading_shared = threading.Lock()
+        self.is_chained = chains_pages(file.footer.created_by, self.chunk)
+        self._last_values: dict[int, bytes] = {}  # by page, where pages continue each other
+        self._evidence: dict[bool, st.Evidence] = {}
+
+    @cached_property
+    def page_codec(self) -> int:
+        """The codec of new pages: of LZ4, a name for several forms, the one that pages here have.
+
+        There are readers of one form only, so that a chunk must not have two.
+        """
+        if self.chunk.codec != Codec.LZ4 or not self.pages.num_pages:
+            return self.chunk.codec
+        with at_page(self.file, self.row_group, self.leaf, 0):
+            header, body = read_page(self.file, self.pages.dictionary or self.pages.page(0))
+        plain_bytes = header.uncompressed_bytes - header.level_bytes
+        is_block = is_lz4_block(memoryview(body)[header.level_bytes :], plain_bytes)
+        return Codec.LZ4_RAW if is_block else Codec.LZ4
+
+    def _has_its_bounds(self, index: ColumnIndex) -> bool:
+        """Whether the bounds in a column index agree with those of the chunk, if it has any."""
+        return st.may_be_index_of(index, self.statistics, leaf=self.leaf, order=self.order)
+
+    def dictionary(self) -> tuple[PageHeader, Any]:
+        """Return the dictionary page's header and its values as an Arrow array."""
+        with self._reading_dictionary:  # parts on both sides of a cut may ask at once
+            if self._dictionary is None:
+                header, body = read_page(self.file, self.where_dictionary())
+                check_crc(_checked_dictionary(header), body)
+                plain = decompress(self.chunk.codec, body, header.uncompressed_bytes)
+                values = decode_values(self.leaf, Encoding.PLAIN, plain, header.num_values)
+                self._dictionary = header, values
+            return self._dictionary
+
+    def dictionary_header(self) -> PageHeader:
+        """Return the dictionary page's header, without reading the values."""
+        if self._dictionary is not None:
+            return self._dictionary[0]
+        return _checked_dictionary(read_header(self.file, self.where_dictionary()))
+
+    def where_dictionary(self) -> Range:
+        """Return where the dictionary page lies, which some page needs."""
+        if self.pages.dictionary is None:
+            raise BadStructure("a page uses a dictionary, and there is none")
+        return self.pages.dictionary
+
+    def open_page(self, number: int, start_row: int, stop_row: int) -> OpenPage:
+        """Return what rows ``[start_row, stop_row)`` of the row group have of a page.
+
+        Raises:
+            BadPage: the page is damaged; the message names column, row group and page.
+        """
+        with at_page(self.file, self.row_group, self.leaf, number):
+            base, end = self.pages.rows(number)
+            header, body = self._read(number, is_cut=base < start_row or end > stop_row)
+            if not header.is_data:
+                raise BadStructure("not a data page")
+            check_crc(header, body)
+            levels, section = open_page(header, body, self.chunk.codec, self.leaf)
+            if levels.num_rows != end - base:
+                raise BadStructure(
+                    f"{levels.num_rows} rows begin in it, {end - base} should, by the offset index"
+                )
+            kept = lv.slice_rows(
+                levels,
+                # Entries that continue a row from the page before belong to an earlier row.
+                -1 if base > start_row else start_row - base,
+                max(0, min(stop_row, end) - base),
+            )
+        return OpenPage(self, number, header, body, levels, section, kept)
+
+    def _read(self, number: int, *, is_cut: bool) -> tuple[PageHeader, bytes]:
+        """Read a page; one that is cut is read once for both parts, from a store."""
+        where = self.pages.page(number)
+        if not is_cut or not keeps_cut_page(self.file, where.length):
+            return read_page(self.file, where)
+        with self._reading_shared:
+            found = self._shared.pop(number, None)
+            if found is None:
+                found = self._shared[number] = read_page(self.file, where)
+            return found
+
+    def open_whole_page(self, number: int) -> OpenPage:
+        """Return all of a page; raises as :meth:`open_page`."""
+        return self.open_page(number, -1, self.pages.num_rows)
+
+    def bounds_of(self, values: Any) -> st.Bounds:
+        """Return the exact bounds of an Arrow array of the column's values."""
+        if not len(values):
+            return st.EMPTY
+        return st.bounds_of(as_ordered(self.leaf, values), self.order)
+
+    def values(self, number: int, header: PageHeader, section: bytes, num_values: int) -> Any:
+        """Return all values of a page that uses no dictionary, as an Arrow array."""
+        if not self.is_chained or header.encoding != Encoding.DELTA_BYTE_ARRAY:
+            return decode_values(self.leaf, header.encoding, section, num_values)
+        previous = self._last_value_before(number)
+        array = decode_chained(self.leaf, section, num_values, previous)
+        self._last_values[number] = array[-1].as_py() if num_values else previous
+        return array
+
+    def _last_value_before(self, number: int) -> bytes:
+        """Return the value that a page continues: all pages before it are read for that, once."""
+        known = max((page for page in list(self._last_values) if page < number), default=-1)
+        for page in range(known + 1, number):
+            header, body = read_page(self.file, self.pages.page(page))
+            levels, section = open_page(header, body, self.chunk.codec, self.leaf)
+            previous = self._last_values.get(page - 1, b"")
+            if header.encoding == Encoding.DELTA_BYTE_ARRAY and levels.num_values:
+                array = decode_chained(self.leaf, section, levels.num_values, previous)
+                previous = array[-1].as_py()
+            self._last_values[page] = previous
+        return self._last_values.get(number - 1, b"")
+
+    def evidence(self, *, all_dictionary: bool) -> st.Evidence:
+        """Return what is known about shortened bounds of pages, dictionary-encoded or not."""
+        found = self._evidence.get(all_dictionary)
+        if found is None:
+            longest = None
+            if all_dictionary and self.leaf.physical is Type.BYTE_ARRAY:
+                longest = pc.max(pc.binary_length(self.dictionary()[1])).as_py()
+            created_by = self.file.footer.created_by
+            found = st.evidence_of(self.column_index, created_by, longest)
+            self._evidence[all_dictionary] = found
+        return found
+
+    def bounds_by_index(self, start: int, stop: int, *, all_dictionary: bool = False) -> st.Bounds:
+        """Return the bounds of pages by the column index, which must be there."""
+        assert self.column_index is not None
+        return st.bounds_of_pages(
+            self.column_index,
+            start,
+            stop,
+            leaf=self.leaf,
+            order=self.order,
+            evidence=self.evidence(all_dictionary=all_dictionary),
+            chunk=self.statistics,
+        )
+
+    def bounds_by_header(self, header: PageHeader) -> st.Bounds:
+        """Return the bounds of a page by the statistics in its header."""
+        return st.bounds_of_page(
+            page_statistics(header),
+            header.num_values,
+            leaf=self.leaf,
+            order=self.order,
+            evidence=self.evidence(all_dictionary=False),
+        )
+
+    def bounds_by_writer(self, number: int, header: PageHeader) -> st.Bounds:
+        """Return the bounds of a page by whatever its writer left."""
+        if self.column_index is not None:
+            return self.bounds_by_index(number, number + 1)
+        return self.bounds_by_header(header)
+
+
+class OpenPage(NamedTuple):
+    """What is kept of a data page, decompressed.
+
+    ``body`` is the whole page's as it lies in the file; ``section`` the values of the whole page,
+    encoded; ``kept`` says which entries are meant.
+    """
+
+    source: SourceChunk
+    number: int
+    header: PageHeader
+    body: bytes
+    levels: lv.PageLevels
+    section: bytes
+    kept: lv.PageSlice
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every entry is kept, and the page begins with a row."""
+        starts = self.levels.repetition is None or not self.levels.repetition[0]
+        return self.kept.num_entries == self.levels.num_entries and bool(starts)
+
+    @property
+    def continues_row(self) -> bool:
+        """Whether its first entry kept belongs to a row that began before."""
+        repetition = self.levels.repetition
+        return repetition is not None and bool(repetition[self.kept.first_entry])
+
+    def indices(self) -> lv.Indices:
+        """Return the dictionary indices that are kept."""
+        found = lv.decode_dictionary_indices(self.section, self.levels.num_values)[1]
+        return found[self.kept.first_value : self.kept.last_value]
+
+    def values(self) -> Any:
+        """Return the values that are kept, as an Arrow array."""
+        source, header = self.source, self.header
+        with at_page(source.file, source.row_group, source.leaf, self.number):
+            if not self.kept.num_values:
+                return decode_values(source.leaf, Encoding.PLAIN, b"", 0)
+            if header.is_dictionary_encoded:
+                return take(source.dictionary()[1], self.indices())
+            every = source.values(self.number, header, self.section, self.levels.num_values)
+            return every[self.kept.first_value : self.kept.last_value]
+
+
+def take(dictionary: Any, indices: Any) -> Any:
+    """Return the entries of a dictionary at some indices, as an Arrow array.
+
+    The indices are lent to Arrow: its own conversion of numpy arrays imports pandas, which takes
+    longer than a whole cut.
+
+    Raises:
+        BadStructure: an index is behind the dictionary's end.
+    """
+    if len(indices) and int(indices.max()) >= len(dictionary):
+        raise BadStructure(
+            f"index {int(indices.max())} into a dictionary of {len(dictionary)} values"
+        )
+    wanted = np.ascontiguousarray(indices, np.uint32)
+    array = pa.Array.from_buffers(pa.uint32(), len(wanted), [None, pa.py_buffer(wanted)])
+    return dictionary.take(array)
+
+
+def _checked_dictionary(header: PageHeader) -> PageHeader:
+    if header.type is not PageType.DICTIONARY:
+        raise BadStructure("the first page is not the dictionary page it should be")
+    return header
+
+
+def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:
+    """Return an opened chunk, kept with the file until it or its row group is dropped."""
+    chunks: dict[int, SourceChunk] = file.notes(row_group).setdefault("cut chunks", {})
+    found = chunks.get(leaf.index)
+    return found or chunks.setdefault(leaf.index, SourceChunk(file, row_group, leaf))
+
+
+def value_bytes(
+    file: OpenFile, row_group: int, leaf: Leaf, num_pages: int
+) -> tuple[int, ...] | None:
+    """Return ``unencoded_byte_array_data_bytes`` of every page of a chunk, where known."""
+    where = file.row_group(row_group).columns[leaf.index].offset_index
+    if where is None or leaf.physical is not Type.BYTE_ARRAY:
+        return None
+    try:
+        index = OffsetIndex.decode(index_bytes(file, row_group, where))
+    except BadStructure:
+        return None
+    return index.unencoded_bytes if len(index.locations) == num_pages else None
+
+
+def index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
+    """Return a page index, read with all others of its row group: they lie side by side."""
+    found: dict[Range, bytes] | None = file.notes(row_group).get("indexes")
+    if found is None:
+        places = [
+            place
+            for chunk in file.row_group(row_group).columns
+            for place in (chunk.column_index, chunk.offset_index)
+            if place is not None
+        ]
+        try:
+            # Those of one kind lie side by side; between the kinds lie all other row groups'.
+            found = dict(zip(places, file.source.read_many(places, sparse=True), strict=True))
+        except BadStructure:  # one of them lies behind the file's end
+            found = {}
+        file.notes(row_group)["indexes"] = found
+    kept = found.get(where)
+    return file.source.read(where.offset, where.length) if kept is None else kept
+
+
+def column_index_of(
+    file: OpenFile, row_group: int, leaf: Leaf, num_pages: int
+) -> ColumnIndex | None:
+    """Return a chunk's column index; None if there is none, or it is not one of these pages."""
+    chunk = file.row_group(row_group).columns[leaf.index]
+    if chunk.column_index is None:
+        return None
+    try:
+        index = ColumnIndex.decode(index_bytes(file, row_group, chunk.column_index))
+        index.check_fits(leaf, num_pages, chunk.null_count)
+    except BadStructure:
+        return None  # it proves nothing; the part goes without
+    return index
+
+
+def drop_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> None:
+    """Forget an opened chunk that no other part needs."""
+    file.notes(row_group).get("cut chunks", {}).pop(leaf.index, None)
+
+
+def open_page(
+    header: PageHeader, body: bytes, codec: int, leaf: Leaf
+) -> tuple[lv.PageLevels, bytes]:
+    """Return the levels of a data page and its values section, decompressed.
+
+    Raises:
+        BadPage: the page is damaged.
+    """
+    is_v2 = header.type is PageType.DATA_V2
+    plain = body if is_v2 else decompress(codec, body, header.uncompressed_bytes)
+    levels = lv.read_levels(
+        header, plain, max_repetition=leaf.max_repetition, max_definition=leaf.max_definition
+    )
+    values = plain[levels.values_offset :]
+    if is_v2 and is_packed(header, len(values), codec):
+        values = decompress(codec, values, header.uncompressed_bytes - header.level_bytes)
+    return levels, values

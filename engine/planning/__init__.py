@@ -1,0 +1,1 @@
+"""Where to cut: layout and settings in, a plan out. Pure: no file is opened here."""

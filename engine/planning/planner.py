@@ -1,0 +1,450 @@
+"""Where to cut: layout and settings in, a frozen plan out. Pure.
+
+No file, clock, environment or Dask is touched here. What a row group costs inside, between two of
+its rows, comes as a curve from a function that the caller gives; everything else is in the layout.
+Sizes are measured by :mod:`.ruler`; equal parts are found by :mod:`.even_cuts` (at any row) and
+:mod:`.even_runs` (whole row groups). This module chooses between them, and keeps the target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import pairwise
+
+from engine import memory
+from engine.errors import BadSetting, TargetTooSmall
+from engine.formats.parquet.layout import CACHED_CHUNKS, Layout
+from engine.model import Measured, PartPlan, SourceFile, SplitPlan, spread
+from engine.planning.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
+from engine.planning.even_runs import even_runs, fewest_runs
+from engine.planning.page_starts import at_page_starts
+from engine.planning.row_groups import slices
+from engine.planning.ruler import CurveOf, InsideOf, Ruler, no_insides
+from engine.settings import Settings
+from engine.wording import amount, times
+
+_WORTH_SAYING = 0.1  # of the sources' bytes
+_MANY_CUT = 0.25
+_REGROUPED_ROOM = 0.995  # what new row groups take besides is not in proportion
+_ROOM_FOR_GUESSES = 0.005
+_ROOM_BEYOND_SEEN = 0.005
+_MOST_ROUNDS = 8  # of searching, each with the pages of more row groups known
+_WORSE, _EVEN_ANYWAY = 1.5, 0.001  # parts not much less even than expected need no other round
+
+
+def make_plan(
+    layout: Layout,
+    settings: Settings,
+    *,
+    version: str,
+    curve_of: CurveOf,
+    inside_of: InsideOf = no_insides,
+    memory_of: Callable[[PartPlan], int] = lambda part: 0,
+    failed: tuple[Measured, ...] = (),
+    source_bytes: int = 0,
+) -> SplitPlan:
+    """Decide all parts.
+
+    Args:
+        layout: the sources, in bytes of the parts.
+        settings: what is wanted.
+        version: evensplit's own, part of the plan's identity.
+        curve_of: the inside of a row group, by its position in ``layout.groups``.
+        inside_of: the inside of a page; asked for few.
+        memory_of: projected peak memory of writing a part.
+        failed: parts of earlier revisions of the plan; see :class:`engine.model.SplitPlan`.
+        source_bytes: what the sources would take as one part, as they are; 0 if nobody asks.
+
+    Raises:
+        TargetTooSmall: a row, or with ``cut="row-group"`` a row group, is over the target.
+        BadSetting: more parts are wanted than there are rows or row groups.
+    """
+    ruler = Ruler(layout, curve_of, inside_of, sees_all=bool(failed))
+    if failed:
+        ruler.layout = layout = replace(
+            layout,
+            uncertain_share=max(layout.uncertain_share, _seen_share(ruler, settings, failed)),
+        )
+    parts = _parts(ruler, settings)
+    parts = [replace(part, memory_bytes=memory_of(part)) for part in parts]
+    return SplitPlan(
+        plan_id=plan_id(layout.files, settings, version),
+        sources=layout.files,
+        settings=settings.shaping(),
+        num_rows=layout.num_rows,
+        parts=tuple(parts),
+        lost=layout.lost,
+        planning_memory_bytes=memory.footers_bytes(
+            footer_bytes=layout.footer_bytes, num_chunks=min(layout.num_chunks, CACHED_CHUNKS)
+        ),
+        revision=len(failed),
+        failed=failed,
+        growth=_growth_in_words(parts, layout, source_bytes),
+    )
+
+
+def _seen_share(ruler: Ruler, settings: Settings, failed: Sequence[Measured]) -> float:
+    """Return by which share parts that failed were larger than is expected of them now."""
+    found = 0.0
+    for part in failed:
+        start, stop = part.first_row, part.first_row + part.num_rows
+        ruler.look([start, stop], part.size_bytes)
+        expected = _part(ruler, settings, 0, start, stop).predicted_bytes
+        found = max(found, part.size_bytes / expected - 1 + _ROOM_BEYOND_SEEN)
+    return found
+
+
+def plan_id(files: Sequence[SourceFile], settings: Settings, version: str) -> str:
+    """Return the hash of the sources' identity and of every setting that shapes the parts."""
+    identity = {
+        "sources": [asdict(file) for file in files],
+        "settings": settings.shaping(),
+        "version": version,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
+    """Return the first row of each part, and behind the last the number of rows.
+
+    Raises: as :func:`make_plan`.
+    """
+    if not ruler.num_rows:
+        if (settings.num_parts or 1) > 1:
+            raise BadSetting(f"{settings.num_parts} parts of a source without rows")
+        return [0, 0]
+    if settings.cut == "row-group":
+        return [ruler.layout.first_rows[i] for i in _group_cuts(ruler.layout, settings)]
+    if settings.rows_per_part is not None:
+        cuts = [*range(0, ruler.num_rows, settings.rows_per_part), ruler.num_rows]
+    elif settings.num_parts is not None:
+        cuts = _numbered_row_cuts(ruler, settings.num_parts)
+    else:
+        cap = _cap(ruler.layout, settings)
+        assert cap is not None
+        return _moved(ruler, _fewest_row_cuts(ruler, cap), settings)
+    _check_target(ruler, cuts, settings)
+    return cuts if settings.rows_per_part is not None else _moved(ruler, cuts, settings)
+
+
+def _cap(layout: Layout, settings: Settings) -> int | None:
+    """Return the most that a part may be expected to have, so that it keeps the target surely."""
+    if settings.target_bytes is None:
+        return None
+    return int(settings.target_bytes / (1 + layout.uncertain_share))
+
+
+def _moved(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
+    if settings.regroups:
+        return cuts
+    return at_page_starts(ruler, cuts, _cap(ruler.layout, settings))
+
+
+def _check_target(ruler: Ruler, cuts: Sequence[int], settings: Settings) -> None:
+    """Refuse a number of parts or rows that does not keep an explicit target."""
+    if settings.target_bytes is None:
+        return
+    while _look(ruler, cuts):
+        pass
+    # What is only uncertain may turn out well, unless it did not before.
+    most = _cap(ruler.layout, settings) if ruler.sees_all else settings.target_bytes
+    for index, size in enumerate(ruler.sizes(cuts)):
+        if size > (most or 0):
+            raise TargetTooSmall(
+                f"part {index} would have about {size} bytes, over the {most} that it may have to "
+                f"keep the target of {settings.target_bytes}; ask for more parts or fewer rows a "
+                "part, or leave one of the settings out"
+            )
+
+
+# -- by rows -------------------------------------------------------------------------------------
+
+
+def _numbered_row_cuts(ruler: Ruler, num_parts: int) -> list[int]:
+    if num_parts > ruler.num_rows:
+        raise BadSetting(f"{num_parts} parts of {ruler.num_rows} rows; a part has at least one row")
+    best: list[int] = []
+    for _ in range(_MOST_ROUNDS):
+        cuts = even_cuts(ruler, num_parts)
+        expected = spread(ruler.sizes(cuts))
+        is_proved = not _look(ruler, cuts)
+        found = spread(ruler.sizes(cuts))
+        if not best or found < spread(ruler.sizes(best)):
+            best = cuts
+        if is_proved or found <= expected * _WORSE + _EVEN_ANYWAY:
+            break
+    return best
+
+
+def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
+    """Return the fewest even parts that stay under the target even where they are uncertain.
+
+    Every search knows the row groups that the one before cut; mostly the second is the last.
+    """
+    limit = target
+    best: list[int] = []
+    for number in range(_MOST_ROUNDS):
+        _check_fits(ruler, limit, target)
+        cuts = fewest_even_cuts(ruler, limit)
+        expected = spread(ruler.sizes(cuts))
+        is_proved = not _look(ruler, cuts)
+        over = max(_largest_sizes(ruler, cuts)) - target
+        if over <= 0:
+            best = min(best or cuts, cuts, key=lambda cuts: _unevenness(ruler, cuts))
+            is_even = spread(ruler.sizes(cuts)) <= expected * _WORSE + _EVEN_ANYWAY
+            is_fewest = len(cuts) <= len(fill(ruler, limit)[0])
+            if is_proved or (is_even and is_fewest):
+                return best
+        else:  # a guess may be wrong by chance, so little room is left for that
+            lower = limit - min(over, round(_ROOM_FOR_GUESSES * target))
+            if number >= _MOST_ROUNDS // 2:  # patience ends: room for the most uncertain part
+                lower = min(lower, target - max(ruler.uncertain(a, b) for a, b in pairwise(cuts)))
+            if fill(ruler, lower)[1]:
+                limit = lower
+            elif is_proved:
+                limit = _lowered(ruler, cuts, limit, over, target)
+    return best or _filled_row_cuts(ruler, target, limit)
+
+
+def _unevenness(ruler: Ruler, cuts: Sequence[int]) -> tuple[bool, int, float]:
+    """Return what makes some parts worse than others: the promise, their number, the spread."""
+    found = spread(ruler.sizes(cuts))
+    return found > PROMISED_SPREAD, len(cuts), found
+
+
+def _filled_row_cuts(ruler: Ruler, target: int, limit: int) -> list[int]:
+    """Return parts that stay under the target, evenness given up: predictions are too far off."""
+    while True:
+        _check_fits(ruler, limit, target)
+        cuts, _ = fill(ruler, limit)
+        if not _look(ruler, cuts):
+            over = max(_largest_sizes(ruler, cuts)) - target
+            if over <= 0:
+                return cuts
+            limit = _lowered(ruler, cuts, limit, max(over, target >> 6), target)
+
+
+def _lowered(ruler: Ruler, cuts: Sequence[int], limit: int, over: int, target: int) -> int:
+    """Return a lower limit; refuse the target if a part of one row may be over it."""
+    for start, size in zip(cuts, _largest_sizes(ruler, cuts), strict=False):
+        if size > target and start + 1 in cuts:
+            raise TargetTooSmall(
+                f"a part that holds only row {start} may take {size} bytes (schema, dictionaries "
+                f"and bounds included), over the {target} that it may have; raise --target-size"
+            )
+    return max(limit - over, limit // 2)
+
+
+def _largest_sizes(ruler: Ruler, cuts: Sequence[int]) -> list[int]:
+    return [ruler.size(a, b) + ruler.uncertain(a, b) for a, b in pairwise(cuts)]
+
+
+def _look(ruler: Ruler, cuts: Sequence[int]) -> bool:
+    """Read the pages of all row groups that are cut, and look into large ones.
+
+    Where a good part of all are cut, the next cuts will pass through the others: all are read.
+    Returns whether any were unknown.
+    """
+    groups: Sequence[int] = ruler.groups_cut(cuts)
+    if len(groups) > _MANY_CUT * len(ruler.layout.groups):
+        groups = range(len(ruler.layout.groups))
+    unread = [position for position in groups if not ruler.is_read(position)]
+    for position in unread:
+        ruler.read(position)
+    sizes = ruler.sizes(cuts)
+    return ruler.look(cuts, sum(sizes) / len(sizes)) or bool(unread)
+
+
+def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
+    """Refuse a target if not every row keeps the limit, which leaves room for uncertainty."""
+    while True:
+        cuts, done = fill(ruler, limit)
+        if done:
+            return
+        row = cuts[-1]
+        if not ruler.look([row, row + 1], limit) and ruler.is_read(ruler.locate(row)[0]):
+            need = ruler.size(row, row + 1)
+            raise TargetTooSmall(
+                f"a part that holds only row {row} takes about {need} bytes (schema and "
+                f"dictionaries included), over the {limit} that it may have; raise --target-size"
+                f"{_advice_on_dictionaries(ruler, row, need)}"
+            )
+        ruler.read(ruler.locate(row)[0])
+
+
+def _advice_on_dictionaries(ruler: Ruler, row: int, num_bytes: int) -> str:
+    position, inside = ruler.locate(row)
+    is_most = ruler.read(position).repeated(inside) > num_bytes / 2
+    return ", or have parts without dictionaries by --no-dictionary" if is_most else ""
+
+
+# -- by row groups -------------------------------------------------------------------------------
+
+
+def _group_cuts(layout: Layout, settings: Settings) -> list[int]:
+    """Return the first row group of each part, and behind the last their number."""
+    if settings.rows_per_part is not None:
+        return _group_cuts_by_rows(layout, settings.rows_per_part)
+    sizes = [group.num_bytes for group in layout.groups]
+    num_parts = settings.num_parts or 0
+    if num_parts > len(sizes):
+        raise BadSetting(
+            f"{num_parts} parts of {len(sizes)} row groups; use --cut row to cut inside"
+        )
+    cap = _cap(layout, settings)
+    if cap is not None:
+        fewest = _fewest_group_runs(layout, sizes, cap)
+        if num_parts and num_parts < fewest:
+            raise TargetTooSmall(
+                f"{num_parts} parts of at most {settings.target_bytes} bytes cannot hold "
+                f"{layout.num_bytes} bytes in whole row groups; {fewest} can"
+            )
+        num_parts = num_parts or fewest
+    return even_runs(sizes, num_parts)
+
+
+def _group_cuts_by_rows(layout: Layout, rows_per_part: int) -> list[int]:
+    weights = [group.num_rows for group in layout.groups]
+    cuts = fewest_runs(weights, rows_per_part)
+    if cuts is None:
+        raise TargetTooSmall(
+            f"a row group has {max(weights)} rows, more than {rows_per_part}; use --cut row"
+        )
+    return cuts
+
+
+def _fewest_group_runs(layout: Layout, sizes: Sequence[int], target: int) -> int:
+    runs = fewest_runs(sizes, target - layout.part_bytes)
+    if runs is None:
+        group = max(layout.groups, key=lambda group: group.num_bytes)
+        raise TargetTooSmall(
+            f"row group {group.index} of {layout.files[group.file].path} takes "
+            f"{group.num_bytes + layout.part_bytes} bytes, over the {target} that a part may have; "
+            "use --cut row or raise --target-size"
+        )
+    return len(runs) - 1
+
+
+# -- parts ---------------------------------------------------------------------------------------
+
+
+def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
+    """Describe all parts; smaller ones where new row groups would take them over the target."""
+    limit = settings.target_bytes
+    for _ in range(_MOST_ROUNDS):
+        cuts = _seen_cuts(ruler, replace(settings, target_bytes=limit))
+        parts = [_part(ruler, settings, index, a, b) for index, (a, b) in enumerate(pairwise(cuts))]
+        if limit is None or settings.target_bytes is None or not settings.regroups:
+            return parts
+        cap = _cap(ruler.layout, settings) or 0
+        largest = max(part.predicted_bytes for part in parts)
+        if largest <= cap:
+            return parts
+        limit = int(limit * cap / largest * _REGROUPED_ROOM)
+    raise TargetTooSmall(
+        f"no parts of at most {settings.target_bytes} bytes were found with row groups of "
+        f"{settings.row_group_bytes or settings.row_group_rows}; raise one of the two"
+    )
+
+
+def _seen_cuts(ruler: Ruler, settings: Settings) -> list[int]:
+    """Return cuts that pass through no large page that nobody has looked into, if they are found.
+
+    Cuts that moved to where pages begin may pass through others than before.
+    """
+    for _ in range(_MOST_ROUNDS):
+        cuts = choose_cuts(ruler, settings)
+        if settings.rows_per_part is not None:
+            break  # they are where they are
+        rows, unit_bytes = cuts, sum(ruler.sizes(cuts)) / (len(cuts) - 1)
+        if settings.row_group_bytes is not None:
+            unit_bytes = min(unit_bytes, settings.row_group_bytes)
+            rows = [row for a, b in pairwise(cuts) for row in _group_rows(ruler, settings, a, b)]
+        if not ruler.look(rows, unit_bytes):
+            break
+    return cuts
+
+
+def _group_rows(ruler: Ruler, settings: Settings, start: int, stop: int) -> Iterator[int]:
+    """Yield the first row of every row group of a part, and that behind the last."""
+    row = start
+    for piece in slices(ruler, settings, start, stop):
+        if not piece.joins:
+            yield row
+        row += piece.num_rows
+    yield row
+
+
+def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -> PartPlan:
+    """Describe the part of rows ``[start, stop)``."""
+    pieces = slices(ruler, settings, start, stop)
+    size = ruler.layout.part_bytes
+    reencoded_bytes = 0
+    reasons: dict[str, None] = {}
+    for at, piece in enumerate(pieces):
+        is_joined = piece.joins or (at + 1 < len(pieces) and pieces[at + 1].joins)
+        position = ruler.layout.position(piece.file, piece.row_group)
+        num_bytes = ruler.piece_bytes(position, piece.start_row, piece.stop_row)
+        size += num_bytes
+        if not piece.is_whole:
+            curve = ruler.read(position)
+            cut_bytes, sentences = curve.reencoded(piece.start_row, piece.stop_row)
+            reencoded_bytes += cut_bytes
+            reasons |= dict.fromkeys(sentences)
+        elif is_joined:
+            reencoded_bytes += num_bytes
+            reasons["row groups are put together"] = None
+    if not settings.recoding.is_nothing:
+        reencoded_bytes = size - ruler.layout.part_bytes
+        reasons = {_recoding_in_words(settings): None} | reasons
+    return PartPlan(
+        index=index,
+        name=settings.part_name(index),
+        first_row=start,
+        num_rows=stop - start,
+        predicted_bytes=size,
+        spliced_bytes=max(0, size - reencoded_bytes - ruler.layout.part_bytes),
+        reencoded_bytes=reencoded_bytes,
+        memory_bytes=0,
+        slices=tuple(pieces),
+        reasons=tuple(reasons),
+    )
+
+
+def _recoding_in_words(settings: Settings) -> str:
+    wanted = []
+    if settings.codec is not None:
+        level = "" if settings.codec_level is None else f" level {settings.codec_level}"
+        wanted.append(f"codec {settings.codec}{level}")
+    if settings.page_version is not None:
+        wanted.append(f"data pages of version {settings.page_version}")
+    if settings.dictionary is not None:
+        wanted.append("dictionaries" if settings.dictionary else "no dictionaries")
+    return f"all pages are made anew: {', '.join(wanted)}"
+
+
+def _growth_in_words(parts: Sequence[PartPlan], layout: Layout, source_bytes: int) -> str:
+    """Say by how much the parts are larger than the sources, and why; nothing if it is little."""
+    total = sum(part.predicted_bytes for part in parts)
+    more = total - source_bytes
+    if not source_bytes or more <= _WORTH_SAYING * source_bytes:
+        return ""
+    metadata = (len(parts) - 1) * layout.part_bytes
+    remade = layout.num_bytes + layout.part_bytes - source_bytes
+    causes = {
+        "are pages made anew": remade,
+        "are dictionaries and row group metadata, repeated in every part or row group that is cut "
+        "from another; larger parts and row groups repeat less": more - remade - metadata,
+        "are the schema and metadata that every part has": metadata,
+    }
+    found = [
+        f"{amount(size)} {words}" for words, size in causes.items() if size > more * _WORTH_SAYING
+    ]
+    return (
+        f"the parts take {times(total / source_bytes)} times the bytes of the source: "
+        + "; ".join(found)
+    )

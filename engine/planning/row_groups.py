@@ -1,0 +1,87 @@
+"""Which row groups a part gets, where the source's are not kept. Pure.
+
+Row groups of the source that are too large are cut into equal ones; neighbours that fit into one
+are put together. What has the right size already stays whole, and so is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from math import ceil
+
+from engine.formats.parquet.curves import Curve
+from engine.model import RowGroupSlice
+from engine.planning.ruler import Ruler
+from engine.settings import Settings
+
+
+def slices(ruler: Ruler, settings: Settings, start: int, stop: int) -> list[RowGroupSlice]:
+    """Return what the part of rows ``[start, stop)`` is made of, in order."""
+    if start == stop:
+        return []
+    if settings.row_group_rows is not None:
+        bounds = [*range(start, stop, settings.row_group_rows), stop]
+    elif settings.row_group_bytes is not None:
+        bounds = _by_bytes(ruler, settings.row_group_bytes, start, stop)
+    else:
+        return [piece for piece, _ in _pieces(ruler, start, stop)]
+    return [
+        RowGroupSlice(
+            piece.file,
+            piece.row_group,
+            piece.start_row,
+            piece.stop_row,
+            piece.num_rows_in_group,
+            joins=position > 0,
+        )
+        for first, last in pairwise(bounds)
+        for position, (piece, _) in enumerate(_pieces(ruler, first, last))
+    ]
+
+
+def _pieces(ruler: Ruler, start: int, stop: int) -> Iterator[tuple[RowGroupSlice, int]]:
+    """Yield the source's row groups between two rows, each with its position in the layout."""
+    position, inside = ruler.locate(start)
+    while start < stop:
+        group = ruler.layout.groups[position]
+        end = min(stop - start + inside, group.num_rows)
+        yield RowGroupSlice(group.file, group.index, inside, end, group.num_rows), position
+        start += end - inside
+        position, inside = position + 1, 0
+
+
+def _by_bytes(ruler: Ruler, most_bytes: int, start: int, stop: int) -> list[int]:
+    """Return the first row of each row group of a part, and behind the last its end."""
+    bounds = [start]
+    held_bytes = 0
+    row = start
+    for piece, position in _pieces(ruler, start, stop):
+        if not piece.is_whole:
+            ruler.read(position)
+        num_bytes = ruler.piece_bytes(position, piece.start_row, piece.stop_row)
+        if held_bytes and held_bytes + num_bytes > most_bytes:
+            bounds.append(row)
+            held_bytes = 0
+        if num_bytes > most_bytes:
+            curve = ruler.read(position)
+            rows = _equal(curve, piece.start_row, piece.stop_row, most_bytes)
+            bounds += [row + inside - piece.start_row for inside in rows[1:]]
+            held_bytes = 0
+        else:
+            held_bytes += num_bytes
+        row += piece.num_rows
+    return bounds if bounds[-1] == stop else [*bounds, stop]
+
+
+def _equal(curve: Curve, start: int, stop: int, most_bytes: int) -> list[int]:
+    """Return rows that cut a slice into the fewest equal ones of at most ``most_bytes``.
+
+    A row, or the dictionaries that every slice repeats, may be too large for that; then slices get
+    half of what they repeat besides.
+    """
+    low, high = curve.before(start), curve.before(stop)
+    room = max(most_bytes - curve.repeated(start), most_bytes // 2, 1)
+    number = min(max(1, ceil((high - low) / room)), stop - start)
+    rows = {round(curve.row_at(low + i * (high - low) / number)) for i in range(1, number)}
+    return [start, *sorted(row for row in rows if start < row < stop), stop]

@@ -1,6 +1,0 @@
-"""What puts a part together: whole row groups are spliced, cut ones come column by column.
-
-:mod:`engine.writers.splice` assembles parts; :mod:`engine.writers.transcode` makes a column chunk
-out of some rows of another by decoding it. Both work on an opened source and a sink and know
-neither plans nor Dask.
-"""

@@ -1,0 +1,84 @@
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from engine.errors import BadSetting, Unsupported
+from engine.formats.parquet.bytes.footer import value
+from engine.formats.parquet.bytes.projection import project
+from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
+
+TABLE = pa.table(
+    {
+        "a": [1, 2],
+        "s": [{"x": 1, "y": {"z": "u"}}, {"x": 2, "y": {"z": "v"}}],
+        "l": [[1], [2, 3]],
+        "m": pa.array([[("k", 1)], []], pa.map_(pa.string(), pa.int64())),
+        "b": ["p", "q"],
+    }
+)
+
+
+def projected(*columns, **options):
+    return project(ParquetFile.written(TABLE, **options).footer, columns)
+
+
+def names(footer):
+    return [leaf.name for leaf in footer.leaves]
+
+
+def test_a_group_stands_for_all_below_it():
+    assert names(projected("s")) == ["s.x", "s.y.z"]
+    assert names(projected("s.y", "a")) == ["a", "s.y.z"]
+    assert names(projected("m", "l")) == ["l.list.element", "m.key_value.key", "m.key_value.value"]
+
+
+def test_chunks_sums_and_orders_follow():
+    whole = ParquetFile.written(TABLE).footer
+    footer = projected("b", "a")
+    ours, theirs = footer.row_group(0), whole.row_group(0)
+    assert [chunk.range for chunk in ours.columns] == [
+        theirs.columns[0].range,
+        theirs.columns[-1].range,
+    ]
+    assert value(ours.struct, 2) == sum(chunk.uncompressed_bytes for chunk in ours.columns)
+    assert len(value(footer.struct, 7).items) == 2
+    assert [leaf.index for leaf in footer.leaves] == [0, 1]
+
+
+def test_a_sort_order_holds_as_far_as_its_columns_are_there():
+    table = pa.table({name: [1, 2] for name in "abc"})
+    order = pq.SortingColumn
+    file = ParquetFile.written(table, sorting_columns=[order(2), order(0), order(1)])
+    for columns, kept in ((["c", "a"], [1, 0]), (["c", "b"], [1]), (["a", "b"], [])):
+        footer = project(file.footer, columns)
+        sorting = value(footer.row_group(0).struct, 4)
+        found = [] if sorting is None else [value(item, 1) for item in decoded(sorting)]
+        assert found == kept
+
+
+def decoded(sequence):
+    from engine.formats.parquet.bytes import thrift
+
+    return [item if isinstance(item, dict) else thrift.decode(item)[0] for item in sequence.items]
+
+
+def test_schemas_in_key_values_lose_the_other_columns():
+    spark = {"type": "struct", "fields": [{"name": "a"}, {"name": "b"}]}
+    key = "org.apache.spark.sql.parquet.row.metadata"
+    table = TABLE.replace_schema_metadata({key: json.dumps(spark), "mine": "kept"})
+    file = ParquetFile.written(table)
+    found = dict(project(file.footer, ["b"]).key_values)
+    assert json.loads(found[key.encode()])["fields"] == [{"name": "b"}]
+    assert found[b"mine"] == b"kept"
+    assert b"ARROW:schema" in found
+    partly = dict(project(file.footer, ["s.x"]).key_values)
+    assert set(partly) == {b"mine"}
+
+
+def test_what_is_no_column_and_half_a_map_are_refused():
+    with pytest.raises(BadSetting, match="no column 'c'; there are a, s, l, m, b"):
+        projected("c")
+    with pytest.raises(Unsupported, match="m is a map"):
+        projected("m.key_value.key")

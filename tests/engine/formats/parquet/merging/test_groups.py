@@ -1,0 +1,157 @@
+"""Row groups side by side say the same kinds of things, and nothing that is not so."""
+
+import datafusion
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import engine
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.footer import Footer, footer_range, seal
+
+WAYS = [
+    {"parts": 1},
+    {"parts": 2},
+    {"parts": 1, "codec": "zstd"},
+    {"parts": 1, "row_group_size": "1GB"},
+    {"parts": 1, "cut": "row-group"},
+]
+
+
+def edited(path, change):
+    """Change a file's footer: a list of row groups, each fully decoded."""
+    data = path.read_bytes()
+    place = footer_range(data[-8:], len(data))
+    struct = thrift.decode(data[place.offset : place.end])[0]
+    change(struct[spec.FileMetaData.ROW_GROUPS][1].items)
+    path.write_bytes(data[: place.offset] + seal(thrift.encode(struct)))
+
+
+def footer(path):
+    data = path.read_bytes()
+    place = footer_range(data[-8:], len(data))
+    return Footer(data[place.offset : place.end])
+
+
+def without_bounds(groups):
+    for group in groups:
+        for chunk in group[spec.RowGroup.COLUMNS][1].items:
+            meta = chunk[spec.ColumnChunk.META_DATA][1]
+            facts = meta[spec.ColumnMetaData.STATISTICS][1]
+            nulls = spec.Statistics.NULL_COUNT
+            meta[spec.ColumnMetaData.STATISTICS] = (thrift.STRUCT, {nulls: facts[nulls]})
+
+
+def query(paths, text):
+    context = datafusion.SessionContext(datafusion.SessionConfig().with_target_partitions(2))
+    context.register_parquet("t", f"{paths}/")
+    return [tuple(row.values()) for b in context.sql(text).collect() for row in b.to_pylist()]
+
+
+def split(folder, target, **way):
+    engine.split(str(folder), str(target), fsync=False, **way)
+    engine.verify(str(target))
+    return sorted(target.glob("*.parquet"))
+
+
+QUERIES = [
+    "select count(*) from t where k = 1500",
+    "select min(k), max(k), count(k) from t",
+    "select count(*) from t where k > 1200",
+    "select count(*) from t where k is null",
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("which", [(0,), (1,), (0, 2)], ids=str)
+def test_bounds_that_some_sources_lack_are_in_no_row_group(tmp_path, way, which):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(3):
+        rows = [None if i % 10 == 7 else number * 1000 + i for i in range(1000)]
+        pq.write_table(pa.table({"k": rows}), folder / f"{number}.parquet")
+        if number in which:
+            edited(folder / f"{number}.parquet", without_bounds)
+    expected = [query(folder, text) for text in QUERIES]
+    parts = split(folder, tmp_path / "parts", **way)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for part in parts:
+        (linked / part.name).hardlink_to(part)
+    assert [query(linked, text) for text in QUERIES] == expected
+    for part in parts:
+        found = footer(part)
+        chunks = [found.row_group(number).columns[0] for number in range(found.num_row_groups)]
+        raw = [chunk.meta[spec.ColumnMetaData.STATISTICS][1] for chunk in chunks]
+        has = [spec.Statistics.MIN_VALUE in spec.read(spec.Statistics, each) for each in raw]
+        assert len(set(has)) == 1
+
+
+def test_ordinals_are_in_all_row_groups_or_in_none(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(2):
+        pq.write_table(pa.table({"k": range(100)}), folder / f"{number}.parquet", row_group_size=50)
+
+    def numbered(groups):
+        for number, group in enumerate(groups):
+            group[spec.RowGroup.ORDINAL] = (thrift.I16, number)
+
+    edited(folder / "0.parquet", numbered)
+    (part,) = split(folder, tmp_path / "some", parts=1)
+    found = footer(part)
+    assert all(spec.RowGroup.ORDINAL not in found.row_group(n).struct for n in range(4))
+    edited(folder / "1.parquet", numbered)
+    (part,) = split(folder, tmp_path / "all", parts=1)
+    found = footer(part)
+    assert [found.row_group(n).struct[spec.RowGroup.ORDINAL][1] for n in range(4)] == [0, 1, 2, 3]
+
+
+VALUES = st.lists(
+    st.lists(st.one_of(st.none(), st.integers(0, 6)), min_size=1, max_size=6),
+    min_size=2,
+    max_size=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(VALUES, st.booleans(), st.booleans(), st.sampled_from(WAYS))
+def test_sorting_columns_stay_only_where_the_rows_are_sorted(
+    tmp_path_factory, values, descending, nulls_first, way
+):
+    """Each row group is sorted; whether the part is depends on how they follow each other."""
+    folder = tmp_path_factory.mktemp("in")
+
+    def key(value):
+        placed = (value is None) != nulls_first
+        return (placed, 0 if value is None else -value if descending else value)
+
+    column = [pq.SortingColumn(0, descending, nulls_first)]
+    for number, rows in enumerate(values):
+        table = pa.table({"k": pa.array(sorted(rows, key=key), pa.int64())})
+        pq.write_table(table, folder / f"{number}.parquet", sorting_columns=column)
+    if sum(map(len, values)) < way.get("parts", 1):
+        return
+    for part in split(folder, tmp_path_factory.mktemp("parts") / "parts", **way):
+        metadata = pq.read_metadata(part)
+        claims = {metadata.row_group(n).sorting_columns for n in range(metadata.num_row_groups)}
+        assert len(claims) == 1
+        rows = pq.read_table(part)["k"].to_pylist()
+        if claims != {()}:
+            assert rows == sorted(rows, key=key)
+
+
+def test_proved_order_is_kept(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    by = [pq.SortingColumn(0), pq.SortingColumn(1)]
+    for number in range(3):
+        rows = {"k": [number] * 10, "s": [f"{i:02}" for i in range(10)]}
+        pq.write_table(pa.table(rows), folder / f"{number}.parquet", sorting_columns=by)
+    for way in ({"parts": 1}, {"parts": 1, "row_group_size": "1GB"}):
+        (part,) = split(folder, tmp_path / f"p{len(way)}", **way)
+        metadata = pq.read_metadata(part)
+        found = [metadata.row_group(n).sorting_columns for n in range(metadata.num_row_groups)]
+        assert found == [tuple(by)] * len(found)

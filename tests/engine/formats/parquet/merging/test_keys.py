@@ -1,0 +1,200 @@
+"""Key-value metadata of several sources: what changes values agrees, or the split is refused."""
+
+import itertools
+import json
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import engine
+from engine.errors import SchemaMismatch
+from engine.formats.parquet.bytes.created_by import writer_of
+from engine.formats.parquet.bytes.footer import Footer, footer_range
+from engine.formats.parquet.merging import Named, united
+from engine.formats.parquet.merging.keys import RULES
+
+DAYS = pa.table({"day": pa.array([1, 2, 3], pa.date32()), "n": [1, 2, 3]})
+NUMBERS = pa.table({"n": [1, 2, 3]})
+SPARK = {
+    "org.apache.spark.version": "4.0.0",
+    "org.apache.spark.sql.parquet.row.metadata": json.dumps(
+        {"type": "struct", "fields": [{"name": "n", "type": "long", "nullable": True}]}
+    ),
+}
+
+
+def written(path, table, metadata=None, **options):
+    with pq.ParquetWriter(path, table.schema, store_schema=False, **options) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(metadata or {})
+    return footer(path)
+
+
+def footer(path):
+    data = path.read_bytes()
+    place = footer_range(data[-8:], len(data))
+    return Footer(data[place.offset : place.end])
+
+
+def sources(tmp_path, table, *metadata):
+    return [
+        Named(f"{number}.parquet", written(tmp_path / f"{number}.parquet", table, each))
+        for number, each in enumerate(metadata)
+    ]
+
+
+AGREE = [
+    (DAYS, {"org.apache.spark.version": "3.3.0"}, {"org.apache.spark.version": "4.0.0"}),
+    (DAYS, {"org.apache.spark.version": "3.3.0"}, None),
+    (NUMBERS, {"org.apache.spark.legacyDateTime": ""}, None),
+    (NUMBERS, {"org.apache.spark.version": "2.4.0"}, {"org.apache.spark.version": "4.0.0"}),
+    (NUMBERS, SPARK, None),
+    (NUMBERS, {"pandas": '{"index_columns": []}'}, None),
+    (NUMBERS, {"anything": "1"}, {"anything": "2"}),
+]
+DIFFER = [
+    (DAYS, {"org.apache.spark.legacyDateTime": ""}, None, "org.apache.spark.legacyDateTime"),
+    (
+        DAYS,
+        {"org.apache.spark.version": "2.4.0"},
+        {"org.apache.spark.version": "3.0.0"},
+        "org.apache.spark.version",
+    ),
+    (
+        NUMBERS,
+        SPARK,
+        {key: text.replace("long", "timestamp") for key, text in SPARK.items()},
+        "org.apache.spark.sql.parquet.row.metadata",
+    ),
+    (NUMBERS, {"pandas": '{"index_columns": ["n"]}'}, None, "pandas"),
+    (
+        NUMBERS,
+        {"geo": '{"columns": {"n": {"encoding": "WKB", "crs": 1}}}'},
+        {"geo": '{"columns": {"n": {"encoding": "WKB", "crs": 2}}}'},
+        "geo",
+    ),
+    (NUMBERS, {"pig.schema": "n: long"}, {"pig.schema": "n: int"}, "pig.schema"),
+]
+
+
+@pytest.mark.parametrize("case", AGREE, ids=str)
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_means_the_same_goes_together(tmp_path, case, order):
+    table, *metadata = case
+    carried = united(sources(tmp_path, table, *metadata[::order]))
+    assert carried.keeps_bounds
+    told = " ".join(carried.lost)
+    kept = {key.decode(): value for key, value in carried.key_values}
+    for each in metadata:
+        for key, text in (each or {}).items():
+            assert key in told or kept[key].decode() == text  # whichever file has it
+
+
+@pytest.mark.parametrize("case", DIFFER, ids=str)
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_changes_values_is_refused_by_key_and_both_files(tmp_path, case, order):
+    table, *metadata, key = case
+    with pytest.raises(SchemaMismatch) as refused:
+        united(sources(tmp_path, table, *metadata[::order]))
+    assert all(word in str(refused.value) for word in (key, "0.parquet", "1.parquet"))
+
+
+def test_every_rule_has_a_sentence_and_a_source():
+    assert all(rule.why and rule.source for rule in RULES.values())
+
+
+TYPES = {
+    "duration": [pa.duration(unit) for unit in ("ms", "us", "ns")],
+    "text": [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())],
+    "time": [pa.timestamp("us", zone) for zone in ("UTC", "Europe/Berlin")],
+    "list": [pa.list_(pa.int64()), pa.large_list(pa.int64())],
+}
+GO_TOGETHER = {"text", "list"}
+PAIRS = [
+    (name, one, other)
+    for name, kinds in TYPES.items()
+    for one, other in itertools.permutations(kinds, 2)
+]
+
+
+@pytest.mark.parametrize(("name", "one", "other"), PAIRS, ids=str)
+def test_arrows_types_agree_but_for_how_values_are_held(tmp_path, name, one, other):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    values = {"text": ["a", "b"], "list": [[1], [2, 3]]}.get(name, [1_000_000, 2_000_000])
+    for number, kind in enumerate((one, other)):
+        array = pa.array(values, pa.int64()).cast(kind) if isinstance(values[0], int) else None
+        column = pa.array(values).cast(kind) if array is None else array
+        pq.write_table(pa.table({"c": column}), folder / f"{number}.parquet")
+    expected = [value for _ in range(2) for value in values]
+    if name not in GO_TOGETHER:
+        with pytest.raises(SchemaMismatch, match=r"'ARROW:schema' differs between .*c: "):
+            engine.split(str(folder), str(tmp_path / "parts"), parts=1, fsync=False)
+        return
+    engine.split(str(folder), str(tmp_path / "parts"), parts=1, fsync=False)
+    engine.verify(str(tmp_path / "parts"))
+    (part,) = (tmp_path / "parts").glob("*.parquet")
+    assert pq.read_table(part)["c"].to_pylist() == expected
+    rows = duckdb.sql(f"select c from '{part}'").fetchall()
+    assert [row[0] for row in rows] == expected
+
+
+def test_a_part_of_one_source_carries_its_own(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(2):
+        written(folder / f"{number}.parquet", NUMBERS, {"told": str(number), "same": "x"})
+    result = engine.split(str(folder), str(tmp_path / "parts"), rows_per_part=2, fsync=False)
+    found = [
+        dict(pq.read_metadata(tmp_path / "parts" / part.name).metadata)
+        for part in result.manifest.parts
+    ]
+    assert [each.get(b"told") for each in found] == [b"0", None, b"1"]
+    assert [each[b"same"] for each in found] == [b"x"] * 3
+    assert any("'told' of" in line for line in result.manifest.lost)
+    engine.verify(str(tmp_path / "parts"))
+
+
+def test_boxes_of_geometries_hold_those_of_all(tmp_path):
+    boxes = [[0, 0, 5, 5], [-1, 3, 2, 9]]
+    kinds = [["Point"], ["Polygon"]]
+    metadata = [
+        {"geo": json.dumps({"columns": {"n": {"encoding": "WKB", "bbox": b, "geometry_types": k}}})}
+        for b, k in zip(boxes, kinds, strict=True)
+    ]
+    carried = united(sources(tmp_path, NUMBERS, *metadata))
+    column = json.loads(dict(carried.key_values)[b"geo"])["columns"]["n"]
+    assert column["bbox"] == [-1, 0, 5, 9]
+    assert column["geometry_types"] == ["Point", "Polygon"]
+
+
+WRITERS = {
+    "parquet-mr version 1.8.1 (build 4aba4dae7bb0d4edbcf7923ae1339f28fd3f7fcf)": (
+        "parquet-mr",
+        (1, 8, 1),
+    ),
+    "parquet-mr": ("parquet-mr", ()),
+    "parquet-cpp-arrow version 26.0.1": ("parquet-cpp-arrow", (26, 0, 1)),
+    "impala version 1.0-INTERNAL (build 7b691c541a51c8f5bd9fd2a7bd6a7ed9dfcd2f80)": (
+        "impala",
+        (1, 0),
+    ),
+    "DuckDB version v1.4.1 (build b390a7c376)": ("duckdb", (1, 4, 1)),
+    "parquet-mr version 1.5.0-cdh5.4.7": ("parquet-mr", (1, 5, 0)),
+    "Polars": ("polars", ()),
+    "": ("", ()),
+}
+
+
+@pytest.mark.parametrize(("text", "found"), WRITERS.items())
+def test_writers_are_told_by_name_and_version(text, found):
+    assert writer_of(text) == found
+
+
+@given(st.text(max_size=60))
+def test_any_text_names_some_writer(text):
+    assert writer_of(text).name == writer_of(text).name.lower()

@@ -1,0 +1,35 @@
+import gc
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.formats.parquet import layout
+from engine.formats.parquet.bytes.footer import RowGroup
+from engine.splitter import find_sources
+
+NUM_FILES, NUM_GROUPS, NUM_COLUMNS = 6, 30, 4
+
+
+def test_files_that_are_open_together_share_the_room_for_decoded_row_groups(
+    tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(layout, "CACHED_CHUNKS", NUM_COLUMNS * NUM_GROUPS)
+    table = pa.table({f"c{i}": range(NUM_GROUPS) for i in range(NUM_COLUMNS)})
+    for number in range(NUM_FILES):
+        pq.write_table(table, tmp_path / f"{number}.parquet", row_group_size=1)
+    before = _num_decoded()
+    try:
+        found = layout.read_layout(find_sources([str(tmp_path)]))
+        assert len(found.groups) == NUM_FILES * NUM_GROUPS
+        assert found.num_chunks == NUM_FILES * NUM_GROUPS * NUM_COLUMNS
+        footers = [pq.read_metadata(path).serialized_size for path in tmp_path.iterdir()]
+        assert found.footer_bytes == sum(footers)
+        assert _num_decoded() - before <= NUM_GROUPS
+    finally:
+        layout.close_files()
+
+
+def _num_decoded() -> int:
+    gc.collect()
+    return sum(isinstance(each, RowGroup) for each in gc.get_objects())

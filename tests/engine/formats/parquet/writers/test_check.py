@@ -1,0 +1,291 @@
+"""Every rule of the check is broken once, by the writer or by a source, and found each time."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import engine.formats.parquet.writers.splice as splice
+from engine.formats.parquet.bytes import footer as ft
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.footer import Footer, seal, value
+from engine.formats.parquet.bytes.page_index import OffsetIndex, PageLocation
+from engine.formats.parquet.writers import check
+from tests.engine.running import make_table, parts_of, read_parts, run, write_source
+
+META = spec.ColumnMetaData
+CHUNK = spec.ColumnChunk
+STATS = spec.Statistics
+STATS_BOUNDS = (STATS.MAX, STATS.MIN, STATS.MAX_VALUE, STATS.MIN_VALUE)
+WHOLE, CUT = ("--cut", "row-group", "--parts", "1"), ("--cut", "row", "--parts", "4")
+
+
+def meta_of(group, column=0):
+    chunk = value(group, spec.RowGroup.COLUMNS).items[column]
+    return value(chunk, CHUNK.META_DATA)
+
+
+def put(struct, field, content):
+    struct[field] = spec.entry(field, content)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_source(tmp_path / "source.parquet")
+
+
+def refused(ended, dest, kind, code, *words):
+    assert ended.code == code, ended.err
+    line = ended.err.splitlines()[-1]
+    assert line.startswith(f"evensplit: {kind}: "), line
+    for word in words:
+        assert re.search(word, line), line
+    assert not parts_of(dest)
+
+
+# -- mistakes of the writer ----------------------------------------------------------------------
+
+
+def add_to(field, number, column=0):
+    def spoil(group):
+        meta = meta_of(group, column)
+        put(meta, field, value(meta, field) + number)
+
+    return spoil
+
+
+def no_dictionary(group):
+    meta = meta_of(group, 4)
+    begin = value(meta, META.DATA_PAGE_OFFSET)
+    num_bytes = begin - value(meta, META.DICTIONARY_PAGE_OFFSET)
+    meta.pop(META.DICTIONARY_PAGE_OFFSET)
+    put(meta, META.TOTAL_COMPRESSED_SIZE, value(meta, META.TOTAL_COMPRESSED_SIZE) - num_bytes)
+
+
+def no_bounds(group):
+    meta_of(group).pop(META.STATISTICS)
+
+
+def ordinal(group):
+    put(group, spec.RowGroup.ORDINAL, 0)
+
+
+def fewer_encodings(group):
+    put(meta_of(group), META.ENCODINGS, [int(ft.Encoding.RLE)])
+
+
+def more_rows(group):
+    put(group, spec.RowGroup.NUM_ROWS, value(group, spec.RowGroup.NUM_ROWS) + 1)
+
+
+SPOILED = {  # what is done to the first row group of a part, how parts are cut, what is found
+    "rows": (more_rows, WHOLE, "other rows than were written"),
+    "values": (add_to(META.NUM_VALUES, 1), WHOLE, "column id, row group 0.*values"),
+    "begin": (add_to(META.DATA_PAGE_OFFSET, 1, 4), CUT, "begins its data pages elsewhere"),
+    "far end": (add_to(META.TOTAL_COMPRESSED_SIZE, 1 << 40, 1), CUT, "outside the part's data"),
+    "length": (add_to(META.TOTAL_COMPRESSED_SIZE, 8), WHOLE, "lies in another chunk"),
+    "short": (add_to(META.TOTAL_COMPRESSED_SIZE, -8), WHOLE, "ends inside a page"),
+    "made short": (add_to(META.TOTAL_COMPRESSED_SIZE, -8), CUT, "ends inside a page"),
+    "plain size": (add_to(META.TOTAL_UNCOMPRESSED_SIZE, 1), CUT, "size before compression"),
+    "bounds": (no_bounds, WHOLE, "column id has bounds in some row groups"),
+    "ordinals": (ordinal, WHOLE, "ordinals"),
+    "encodings": (fewer_encodings, CUT, "does not list encoding"),
+    "dictionary": (no_dictionary, WHOLE, "column few.*use a dictionary, and none"),
+    "index place": (
+        lambda group: put(
+            value(group, spec.RowGroup.COLUMNS).items[0], CHUNK.OFFSET_INDEX_OFFSET, 99
+        ),
+        WHOLE,
+        "no page index",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_mistake_of_the_writer_is_found(source, tmp_path, monkeypatch, name):
+    spoil, words, message = SPOILED[name]
+    check_part = splice.check_part
+
+    def check(written):
+        group = thrift.decode(written.groups[0])[0]
+        spoil(group)
+        written.groups[0] = thrift.Raw(thrift.encode(group))
+        return check_part(written)
+
+    monkeypatch.setattr(splice, "check_part", check)
+    ended = run("split", source, tmp_path / "parts", *words)
+    refused(ended, tmp_path / "parts", "internal", 70, message)
+
+
+def test_pages_written_otherwise_than_told_are_found(source, tmp_path, monkeypatch):
+    write = splice._Out.write
+
+    def doubled(self, *data):
+        write(self, *data, *data)
+
+    monkeypatch.setattr(splice._Out, "write", doubled)
+    ended = run("split", source, tmp_path / "parts", *CUT)
+    refused(ended, tmp_path / "parts", "internal", 70, "column id", "row group 0")
+
+
+# -- lies of a source ----------------------------------------------------------------------------
+
+
+def footer_of(path):
+    data = path.read_bytes()
+    where = ft.footer_range(data[-8:], len(data))
+    return data[where.offset : where.end], data[: where.offset]
+
+
+def with_first_group(path, change):
+    """Write a file anew whose first row group's entry is changed."""
+    raw, data = footer_of(path)
+    footer = Footer(raw)
+    groups = [footer.row_group(number).struct for number in range(footer.num_row_groups)]
+    change(groups[0])
+    new = ft.part_footer(footer.struct, groups, footer.num_rows, list(footer.key_values))
+    path.write_bytes(data + seal(new))
+
+
+def overwrite(path, at, new):
+    data = bytearray(path.read_bytes())
+    data[at : at + len(new)] = new
+    path.write_bytes(bytes(data))
+
+
+def first_chunk(path, column=0):
+    return Footer(footer_of(path)[0]).row_group(0).columns[column]
+
+
+def locations(path, column=0):
+    where = first_chunk(path, column).offset_index
+    return where, OffsetIndex.decode(path.read_bytes()[where.offset : where.end])
+
+
+def odd_count(group):
+    stats = spec.PageEncodingStats
+    listed = value(meta_of(group), META.ENCODING_STATS)
+    entry = spec.read(stats, listed.items[0]) if isinstance(listed.items[0], bytes) else None
+    entry = dict(entry or listed.items[0])
+    entry[stats.COUNT] = (thrift.LIST, thrift.Sequence(thrift.I32, []))
+    listed.items[0] = entry
+
+
+def narrow_bound(group):
+    told = spec.read(spec.Statistics, value(meta_of(group), META.STATISTICS))
+    told[spec.Statistics.MAX_VALUE] = (thrift.BINARY, b"abc")
+    put(meta_of(group), META.STATISTICS, told)
+
+
+def strange_bounds(draw):
+    """Statistics as thrift, and whether bounds have their width of 8 bytes, or none."""
+    lengths = {field: draw(st.sampled_from([0, 3, 7, 8, 9])) for field in STATS_BOUNDS}
+    given = draw(st.sets(st.sampled_from(STATS_BOUNDS)))
+    found = {
+        field: (thrift.BINARY, draw(st.binary(min_size=n, max_size=n)))
+        for field, n in lengths.items()
+        if field in given
+    }
+    if draw(st.booleans()):
+        found[STATS.NULL_COUNT] = (thrift.I64, draw(st.integers(0, 1 << 40)))
+    if draw(st.booleans()):
+        found[STATS.IS_MAX_VALUE_EXACT] = (thrift.TRUE, True)
+    if draw(st.booleans()):
+        found[STATS.NAN_COUNT] = (thrift.I64, draw(st.integers(0, 300)))
+    found = dict(sorted(found.items()))
+    return thrift.encode(found), all(lengths[field] in (0, 8) for field in given)
+
+
+@given(st.data())
+def test_usual_statistics_are_told_from_those_with_other_bounds(data):
+    raw, is_right = strange_bounds(data.draw)
+    assert check._has_width(raw, 8) == is_right
+    if check._bounds_of(8).fullmatch(raw):
+        assert is_right
+    assert check._bounds_of(300).fullmatch(raw) is None
+
+
+def test_what_arrow_writes_is_usual(source):
+    raw = value(first_chunk(source).meta, META.STATISTICS)
+    assert check._bounds_of(8).fullmatch(bytes(raw))
+    assert not check._bounds_of(4).fullmatch(bytes(raw))
+
+
+LIES = {
+    "narrow bound": (narrow_bound, "column id, row group 0.*another width than 8"),
+    "odd count": (odd_count, "column id, row group 0.*PageEncodingStats.count"),
+    "values": (add_to(META.NUM_VALUES, 3), "column id, row group 0"),
+    "short": (add_to(META.TOTAL_COMPRESSED_SIZE, -9, 4), "column few, row group 0, page"),
+    "begin": (add_to(META.DATA_PAGE_OFFSET, 5, 1), "column random, row group 0"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("index", [True, False])
+def test_a_source_that_lies_in_its_footer_is_refused(tmp_path, name, index):
+    change, message = LIES[name]
+    options = {"write_page_index": index, "use_dictionary": ["few"]}
+    source = write_source(tmp_path / "lying.parquet", **options)
+    with_first_group(source, change)
+    ended = run("split", source, tmp_path / "parts", *WHOLE)
+    kind = "source.damaged-page"
+    refused(ended, tmp_path / "parts", kind, 3, "lying.parquet", message)
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_source_with_a_damaged_header_is_refused(tmp_path, index):
+    source = write_source(tmp_path / "lying.parquet", write_page_index=True)
+    _, listed = locations(source, 1)
+    overwrite(source, listed.locations[2].offset, b"\xff" * 9)
+    if not index:
+        with_first_group(
+            source,
+            lambda group: [
+                chunk.pop(CHUNK.OFFSET_INDEX_OFFSET)
+                for chunk in value(group, spec.RowGroup.COLUMNS).items
+            ],
+        )
+    ended = run("split", source, tmp_path / "parts", *WHOLE)
+    words = ("lying.parquet: column random, row group 0, page 3",)
+    refused(ended, tmp_path / "parts", "source.damaged-page", 3, *words)
+
+
+def off_rows(listed):
+    return [PageLocation(at, size, 0) for at, size, row in listed]
+
+
+def other_sizes(listed):
+    return [PageLocation(at, size - 20, row) for at, size, row in listed]
+
+
+def one_missing(listed):
+    return listed[:1] + listed[2:]
+
+
+@pytest.mark.parametrize("change", [off_rows, other_sizes, one_missing])
+def test_a_copied_index_that_lies_is_left_out(tmp_path, change):
+    source = write_source(tmp_path / "lying.parquet", write_page_index=True)
+    where, listed = locations(source)
+    new = OffsetIndex(tuple(change(list(listed.locations)))).encode()
+    assert len(new) <= where.length
+    overwrite(source, where.offset, new + bytes(where.length - len(new)))
+    dest = tmp_path / "parts"
+    ended = run("split", source, dest, *WHOLE)
+    assert ended.code == 0, ended.err
+    chunk = first_chunk(parts_of(dest)[0])
+    assert chunk.offset_index is None
+    assert chunk.column_index is None
+    # Nor has any other column one: a reader breaks where only some have.
+    assert first_chunk(parts_of(dest)[0], 1).offset_index is None
+    assert read_parts(dest).equals(make_table(20_000))
+
+
+def test_a_dictionary_that_is_missing_is_found(tmp_path):
+    source = write_source(tmp_path / "lying.parquet", write_page_index=False)
+    with_first_group(source, no_dictionary)
+    ended = run("split", source, tmp_path / "parts", *WHOLE)
+    words = ("lying.parquet: column few, row group 0", "dictionary")
+    refused(ended, tmp_path / "parts", "source.damaged-page", 3, *words)
