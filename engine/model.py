@@ -9,10 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Verb = Literal["splice", "page-cut", "re-encode"]
 Buffer = Any  # bytes in a row, with a length: bytes, memory views, Arrow's buffers
+
+
+class Range(NamedTuple):
+    """Bytes ``[offset, offset + length)`` of a file."""
+
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Position behind the last byte."""
+        return self.offset + self.length
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from engine.errors import (
     SourceChanged,
     SourceError,
 )
-from engine.formats.parquet.bytes.footer import Range
 from engine.formats.parquet.bytes.one_column import group_rows
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import PageType
@@ -38,7 +37,7 @@ from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
 from engine.formats.parquet.writers.key_values import part_key_values
 from engine.formats.parquet.writers.splice import Assembled, PartWriter
 from engine.ledger.manifest import Ledger, receipt_path
-from engine.model import PartPlan, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
+from engine.model import PartPlan, Range, Receipt, Recoding, RowGroupSlice, SourceFile, Verb
 from engine.settings import Access
 from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using

@@ -24,7 +24,7 @@ from engine.model import Buffer, SourceFile
 from engine.storage.folders import Listing
 
 if TYPE_CHECKING:
-    from engine.formats.parquet.bytes.footer import Range
+    from engine.model import Range
 
 COPY_STEP_BYTES = 8 << 20
 GAP_BYTES = 1 << 20  # a request to a store costs about as much time as reading this much

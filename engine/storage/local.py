@@ -44,7 +44,7 @@ from engine.storage.base import (
 from engine.storage.folders import Listed, Listing
 
 if TYPE_CHECKING:
-    from engine.formats.parquet.bytes.footer import Range
+    from engine.model import Range
 
 WRITE_BACK_STEP_BYTES = 8 << 20
 _GATHERED_BYTES = 1 << 20  # of small pieces, written by one call

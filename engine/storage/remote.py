@@ -44,7 +44,7 @@ from engine.storage.folders import Listed, Listing
 from engine.storage.local import translated
 
 if TYPE_CHECKING:
-    from engine.formats.parquet.bytes.footer import Range
+    from engine.model import Range
 
 _VERSION_KEYS = ("etag", "ETag", "content_md5", "last_modified", "LastModified", "mtime", "created")
 _CREATING = threading.Lock()

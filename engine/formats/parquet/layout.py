@@ -25,7 +25,6 @@ from engine.formats.parquet.bytes.footer import (
     TAIL_BYTES,
     ColumnChunk,
     Footer,
-    Range,
     RowGroup,
     footer_range,
     value,
@@ -35,7 +34,7 @@ from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.bytes.projection import project
 from engine.formats.parquet.merging import Named, check_united
 from engine.formats.parquet.same_schema import check_same_schema
-from engine.model import SourceFile
+from engine.model import Range, SourceFile
 from engine.storage import Source, open_storage
 from engine.storage.base import naming, redacted
 

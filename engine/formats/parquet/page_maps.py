@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from engine.errors import BadPage, BadStructure, Unsupported
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.created_by import CHAINED_PAGES, has
-from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, Leaf, Range, value
+from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, Leaf, value
 from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
 from engine.formats.parquet.bytes.page_map import (
     PageMap,
@@ -30,6 +30,7 @@ from engine.formats.parquet.bytes.page_map import (
 )
 from engine.formats.parquet.bytes.pages import PageHeader, PageType, read_page_header, skim_header
 from engine.formats.parquet.layout import OpenFile
+from engine.model import Range
 from engine.storage.base import COPY_STEP_BYTES
 
 if TYPE_CHECKING:

@@ -231,7 +231,7 @@ def _listed(block_id: str, size_bytes: int) -> BlobBlock:
 
 def _content_of(pieces: Sequence[Piece]) -> bytes:
     """Return the bytes of a block: ranges of one source that lie near are read at once."""
-    from engine.formats.parquet.bytes.footer import Range
+    from engine.model import Range
 
     ranges: dict[int, list[tuple[int, SourceRange]]] = {}
     found: list[bytes] = [b"" if isinstance(piece, SourceRange) else piece for piece in pieces]

@@ -31,7 +31,7 @@ from engine.storage.base import (
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
 
-    from engine.formats.parquet.bytes.footer import Range
+    from engine.model import Range
 
 _SAS_SECONDS = 3600
 _SAS_RENEWED_SECONDS = 900  # before it ends, so that no copy outlives it

@@ -15,7 +15,7 @@ import pytest
 
 import engine
 from engine.errors import Conflict, NoPermission, SourceChanged, StorageFailed
-from engine.formats.parquet.bytes.footer import Range
+from engine.model import Range
 from engine.settings import Access
 from engine.storage import open_storage
 from engine.storage.access import using

@@ -29,7 +29,7 @@ from engine.errors import (
     SourceChanged,
     StorageFailed,
 )
-from engine.formats.parquet.bytes.footer import Range
+from engine.model import Range
 from engine.storage import Entry, Storage, expand_all, open_storage
 from engine.storage.base import coalesced, redacted
 from engine.storage.folders import choose

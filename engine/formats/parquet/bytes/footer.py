@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from engine.errors import BadStructure, Encrypted, NotParquet, Unsupported
 from engine.formats.parquet.bytes import spec, thrift
@@ -22,6 +22,7 @@ from engine.formats.parquet.bytes.column_names import spelled
 from engine.formats.parquet.bytes.schema_tree import Node, schema_tree
 from engine.formats.parquet.bytes.spec import ColumnMetaData, FileMetaData, SchemaElement
 from engine.formats.parquet.bytes.thrift import BINARY, I16, I32, I64, Raw, Struct
+from engine.model import Range
 
 MAGIC = b"PAR1"
 MAGIC_ENCRYPTED = b"PARE"
@@ -88,18 +89,6 @@ class Encoding(IntEnum):
     DELTA_BYTE_ARRAY = 7
     RLE_DICTIONARY = 8
     BYTE_STREAM_SPLIT = 9
-
-
-class Range(NamedTuple):
-    """Bytes ``[offset, offset + length)`` of a file."""
-
-    offset: int
-    length: int
-
-    @property
-    def end(self) -> int:
-        """Position behind the last byte."""
-        return self.offset + self.length
 
 
 def value(struct: Struct, field: int, default: Any = None) -> Any:

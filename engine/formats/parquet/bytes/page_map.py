@@ -24,9 +24,9 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from engine.errors import BadPage, BadStructure
-from engine.formats.parquet.bytes.footer import Range
 from engine.formats.parquet.bytes.page_index import OffsetIndex
 from engine.formats.parquet.bytes.pages import PageHeader, PageType, read_page_header
+from engine.model import Range
 
 # As other readers: a header that large (page statistics of huge values) is taken as damage.
 MAX_HEADER_BYTES = 16 << 20

@@ -13,10 +13,11 @@ from typing import Any
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.chunk_table import ChunkTable
-from engine.formats.parquet.bytes.footer import Leaf, Range, value
+from engine.formats.parquet.bytes.footer import Leaf, value
 from engine.formats.parquet.bytes.page_index import ASCENDING, DESCENDING, ColumnIndex
 from engine.formats.parquet.bytes.statistics import Order, order_of
 from engine.formats.parquet.layout import OpenFile
+from engine.model import Range
 
 _NAMES = {ASCENDING: "ascending", DESCENDING: "descending"}
 

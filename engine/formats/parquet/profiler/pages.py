@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers
-from engine.formats.parquet.bytes.footer import Range
 from engine.formats.parquet.bytes.page_table import PageTable, read_page_table
 from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.profiler.model import PageSizes, Stretch
+from engine.model import Range
 
 MOST_STRETCHES = 240
 _BATCH_BYTES = 1 << 20

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.footer import Range, value
+from engine.formats.parquet.bytes.footer import value
+from engine.model import Range
 from engine.storage import Source
 
 _BLOCK_BYTES = 1 << 20

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from engine.errors import BadStructure, Different
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.chunk_table import DICTIONARY_ENCODINGS
-from engine.formats.parquet.bytes.footer import MAGIC, ColumnChunk, Footer, Leaf, Range, value
+from engine.formats.parquet.bytes.footer import MAGIC, ColumnChunk, Footer, Leaf, value
 from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
 from engine.formats.parquet.bytes.page_index import OffsetIndex, PageLocation
 from engine.formats.parquet.bytes.pages import PageType
@@ -20,6 +20,7 @@ from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.layout import read_footer
 from engine.formats.parquet.verifier.opened import name_of
 from engine.formats.parquet.verifier.statistics import facts_of
+from engine.model import Range
 from engine.storage import Source
 
 _HEADER_BYTES = 512  # most page headers; longer ones, with long statistics, are read again

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from engine.formats.parquet.bytes.footer import Range
 from engine.formats.parquet.bytes.page_index import PageLocation
 from engine.formats.parquet.bytes.thrift import Raw, Struct
 from engine.formats.parquet.layout import OpenFile
-from engine.model import Buffer
+from engine.model import Buffer, Range
 
 
 class Piece(NamedTuple):

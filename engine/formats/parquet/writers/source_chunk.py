@@ -21,15 +21,7 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.chained import decode_chained
 from engine.formats.parquet.bytes.codecs import decompress, is_lz4_block
-from engine.formats.parquet.bytes.footer import (
-    Codec,
-    ColumnChunk,
-    Encoding,
-    Leaf,
-    Range,
-    Type,
-    value,
-)
+from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, Leaf, Type, value
 from engine.formats.parquet.bytes.one_page import as_ordered, decode_values
 from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
 from engine.formats.parquet.bytes.page_map import PageMap
@@ -50,6 +42,7 @@ from engine.formats.parquet.page_maps import (
     read_header,
     read_page,
 )
+from engine.model import Range
 
 DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
 

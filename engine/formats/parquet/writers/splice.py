@@ -24,7 +24,6 @@ from engine.formats.parquet.bytes.footer import (
     ColumnChunk,
     Footer,
     Leaf,
-    Range,
     RowGroup,
     part_footer,
     seal,
@@ -39,7 +38,7 @@ from engine.formats.parquet.merging import United, agree, keep_order_of_pieces
 from engine.formats.parquet.merging.keys import KeyValues
 from engine.formats.parquet.writers.check import Written, check_part
 from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
-from engine.model import Buffer
+from engine.model import Buffer, Range
 from engine.storage import PartSink
 
 DECODED_FOR_BOUNDS_BYTES = 16 << 20  # of a cut chunk, compressed: some tens of milliseconds

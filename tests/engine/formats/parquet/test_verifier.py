@@ -26,12 +26,12 @@ from engine.errors import (
     Unsupported,
 )
 from engine.formats.parquet.bytes import thrift
-from engine.formats.parquet.bytes.footer import Footer, Range, footer_range
+from engine.formats.parquet.bytes.footer import Footer, footer_range
 from engine.formats.parquet.bytes.thrift import BINARY, I16, I32, I64, Struct
 from engine.formats.parquet.verifier import check_part_structure, verify_column, verify_parts
 from engine.formats.parquet.verifier.paged_file import PagedFile
 from engine.memory import MIB, PeakMeter, family_bytes
-from engine.model import SourceFile
+from engine.model import Range, SourceFile
 from engine.storage import open_storage
 
 ROWS = 1000

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from engine.formats.parquet.bytes import footer
 from engine.formats.parquet.bytes.codecs import decompress
 from engine.formats.parquet.bytes.created_by import SHORT_CHUNKS, has
-from engine.formats.parquet.bytes.footer import ColumnChunk, Footer, Leaf, Range
+from engine.formats.parquet.bytes.footer import ColumnChunk, Footer, Leaf
 from engine.formats.parquet.bytes.page_index import OffsetIndex
 from engine.formats.parquet.bytes.page_map import PageMap, map_from_index, run_walk, walk_pages
 from engine.formats.parquet.bytes.pages import PageHeader, PageType, read_page_header
+from engine.model import Range
 
 
 @dataclass

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadPage, BadStructure, Encrypted
 from engine.formats.parquet.bytes import thrift
-from engine.formats.parquet.bytes.footer import Encoding, Range
+from engine.formats.parquet.bytes.footer import Encoding
 from engine.formats.parquet.bytes.levels import count_row_starts
 from engine.formats.parquet.bytes.page_index import OffsetIndex, PageLocation
 from engine.formats.parquet.bytes.page_map import (
@@ -35,6 +35,7 @@ from engine.formats.parquet.bytes.pages import (
     skim_header,
 )
 from engine.formats.parquet.bytes.thrift import BINARY, I32, STRUCT, TRUE
+from engine.model import Range
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 from tests.shared import each_shared_file
 from tests.sources.write_tpch import CASES

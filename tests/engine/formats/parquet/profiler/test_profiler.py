@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 import engine
 from engine.formats.parquet.bytes import page_table
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, _Reader, read_chunk_table
-from engine.formats.parquet.bytes.footer import Range, part_footer, seal
+from engine.formats.parquet.bytes.footer import part_footer, seal
 from engine.formats.parquet.bytes.page_map import run_walk, walk_pages
 from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.profiler import Skew
 from engine.formats.parquet.profiler.skew import lorenz, skew_of
+from engine.model import Range
 from engine.storage import open_storage
 from tests.engine.running import REPOSITORY, run, write_source
 from tests.sources import SOURCES
