@@ -24,12 +24,13 @@ from engine.errors import (
     TargetTooSmall,
 )
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.formats.parquet.curves import Curve, Inside, read_curve
+from engine.formats.parquet.curves import read_curve
 from engine.formats.parquet.layout import OpenFile, close_files, open_file, read_layout
 from engine.formats.parquet.sizes import Sizes
 from engine.formats.parquet.small_chunks import spread_dictionaries
 from engine.ledger.manifest import Ledger
 from engine.model import Measured, PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
+from engine.planning.curves import Curve, Inside
 from engine.planning.planner import make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage

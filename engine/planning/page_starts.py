@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from engine.formats.parquet.curves import Curve
+from engine.planning.curves import Curve
 from engine.planning.even_cuts import PROMISED_SPREAD
 from engine.planning.ruler import Ruler
 

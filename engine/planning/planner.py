@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 
-from engine import memory
 from engine.errors import BadSetting, TargetTooSmall
-from engine.formats.parquet.layout import CACHED_CHUNKS, Layout
 from engine.model import Measured, PartPlan, SourceFile, SplitPlan, spread
 from engine.planning.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.planning.even_runs import even_runs, fewest_runs
+from engine.planning.layout import Layout
 from engine.planning.page_starts import at_page_starts
 from engine.planning.row_groups import slices
 from engine.planning.ruler import CurveOf, InsideOf, Ruler, no_insides
@@ -77,9 +76,7 @@ def make_plan(
         num_rows=layout.num_rows,
         parts=tuple(parts),
         lost=layout.lost,
-        planning_memory_bytes=memory.footers_bytes(
-            footer_bytes=layout.footer_bytes, num_chunks=min(layout.num_chunks, CACHED_CHUNKS)
-        ),
+        planning_memory_bytes=layout.held_bytes,
         revision=len(failed),
         failed=failed,
         growth=_growth_in_words(parts, layout, source_bytes),

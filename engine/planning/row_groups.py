@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from math import ceil
 
-from engine.formats.parquet.curves import Curve
 from engine.model import RowGroupSlice
+from engine.planning.curves import Curve
 from engine.planning.ruler import Ruler
 from engine.settings import Settings
 

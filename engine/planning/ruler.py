@@ -23,8 +23,8 @@ from itertools import pairwise
 from math import ceil
 from typing import Protocol
 
-from engine.formats.parquet.curves import EVEN_SHARE, Curve, Inside, rough_curve
-from engine.formats.parquet.layout import Layout
+from engine.planning.curves import EVEN_SHARE, Curve, Inside, rough_curve
+from engine.planning.layout import Layout
 
 CurveOf = Callable[[int], Curve]
 

@@ -1,310 +1,16 @@
-"""What some rows of a row group cost in a part: bytes by row, from the positions of its pages.
-
-Pages of different columns do not end at the same rows, so the bytes of the row group are summed
-over all columns as a function of the row, linear inside a page unless somebody has looked into it
-(:class:`Inside`). A slice costs besides: the dictionary of every column that still has pages which
-use it, Bloom filters, a footer entry.
-"""
+"""Curves of row groups, from the positions of their pages."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
-from engine.formats.parquet.bytes.footer import Leaf
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.layout import GroupLayout, OpenFile
+from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.page_maps import chains_pages, dictionary_pages, page_maps
 from engine.formats.parquet.sizes import PagesBytes, Sizes
-
-# A rewritten page compresses a little better or worse than its share of the whole page. Parts of
-# pages that compress by repetition were seen 11 % over it.
-_UNCERTAIN_SHARE = 0.15
-_UNCERTAIN_BYTES_PER_PAGE = 128
-_LARGE_PAGE_SHARE = 0.5
-_MOST_ROUGH_KNOTS = 16
-EVEN_SHARE = 0.02  # of a page: by so much its bytes may be elsewhere than its rows
-_SAMPLED_PAGES = 64  # of those that a cut passes through: to look into one takes milliseconds
-
-
-class Inside(NamedTuple):
-    """How the bytes of a page lie over its rows.
-
-    Attributes:
-        rows: some rows of the row group, ascending, from the page's first to the one behind it.
-        sums: bytes of the page before each of ``rows``.
-        uncertain_share: by which some of its rows may be larger as a page of their own.
-        bounds_bytes: between each two of ``rows``: what bounds of the chunk may take in a footer,
-            where the longest value is one; empty if that is little.
-    """
-
-    rows: Sequence[int]
-    sums: Sequence[float]
-    uncertain_share: float
-    bounds_bytes: Sequence[int] = ()
-
-    def uncertain(self, start: int, stop: int) -> float:
-        """Return the bytes by which rows, those of the page, may make a part larger."""
-        start, stop = max(start, self.rows[0]), min(stop, self.rows[-1])
-        first, last = bisect_right(self.rows, start) - 1, bisect_left(self.rows, stop)
-        share = self.uncertain_share * (self.before(stop) - self.before(start))
-        return share + max(self.bounds_bytes[first:last], default=0)
-
-    def before(self, row: int) -> float:
-        """Return the bytes of the page before a row."""
-        return _between(self.rows, self.sums, row)
-
-    @property
-    def unevenness(self) -> float:
-        """The most by which bytes are elsewhere than rows are, as a share of the page's."""
-        first, num_rows = self.rows[0], self.rows[-1] - self.rows[0]
-        pairs = zip(self.rows, self.sums, strict=True)
-        return max(
-            abs(size / (self.sums[-1] or 1) - (row - first) / num_rows) for row, size in pairs
-        )
-
-
-class CutColumn(NamedTuple):
-    """A column of a row group that may be cut.
-
-    Attributes:
-        leaf: the column.
-        pages: where they are.
-        new_sizes: bytes of each page in a part.
-        is_chained: whether its pages continue each other.
-        insides: of pages that were looked into; None for those that did not show anything.
-    """
-
-    leaf: Leaf
-    pages: PageMap
-    new_sizes: Sequence[float]
-    is_chained: bool = False
-    insides: Mapping[int, Inside | None] = {}
-
-    def cut_page(self, row: int) -> int | None:
-        """Return the page that a cut at a row passes through, if any."""
-        if not self.pages.num_pages or row >= self.pages.num_rows:
-            return None
-        page = self.pages.page_of_row(row)
-        begins = self.pages.first_rows[page] == row and not self.pages.continues(page)
-        return None if begins and not (self.is_chained and page) else page
-
-    def kept_bytes(self, page: int, start: int, stop: int) -> float:
-        """Return the bytes that rows ``[start, stop)`` of a page are expected to take."""
-        inside = self.insides.get(page)
-        if inside is not None:
-            return inside.before(stop) - inside.before(start)
-        low, high = self.pages.rows(page)
-        return self.new_sizes[page] * (stop - start) / (high - low)
-
-
-def _between(rows: Sequence[int], sums: Sequence[float], row: int) -> float:
-    """Return what is before a row, taken to grow evenly between rows where it is known."""
-    i = bisect_right(rows, row) - 1
-    if i >= len(rows) - 1:
-        return sums[-1]
-    share = (row - rows[i]) / (rows[i + 1] - rows[i])
-    return sums[i] + share * (sums[i + 1] - sums[i])
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Bytes of a row group by row.
-
-    Attributes:
-        row_group: its index in the file.
-        rows: knots, ascending, from 0 to the group's number of rows.
-        sums: data and index bytes before each of ``rows``, dictionaries not counted.
-        fixed_bytes: what any slice needs besides.
-        dictionaries: (row, bytes): a slice that begins before the row repeats the dictionary.
-        columns: their pages.
-    """
-
-    row_group: int
-    rows: Sequence[int]
-    sums: Sequence[float]
-    fixed_bytes: int
-    dictionaries: tuple[tuple[int, int], ...]
-    columns: tuple[CutColumn, ...]
-
-    def before(self, row: int) -> float:
-        """Return the bytes before a row."""
-        return _between(self.rows, self.sums, row)
-
-    def repeated(self, start_row: int) -> int:
-        """Return the bytes that a slice from ``start_row`` has beyond its rows' own."""
-        return self.fixed_bytes + sum(size for row, size in self.dictionaries if row > start_row)
-
-    def num_bytes(self, start_row: int, stop_row: int) -> int:
-        """Return the expected bytes of a slice in a part."""
-        return self.repeated(start_row) + round(self.before(stop_row) - self.before(start_row))
-
-    def last_row(self, start_row: int, num_bytes: float) -> int:
-        """Return the last row at which a slice from ``start_row`` still fits ``num_bytes``."""
-        room = num_bytes - self.repeated(start_row)
-        if room <= 0:
-            return start_row
-        return max(start_row, int(self.row_at(self.before(start_row) + room)))
-
-    def row_at(self, num_bytes: float) -> float:
-        """Return the place, in rows, that has ``num_bytes`` before it: the inverse of before."""
-        i = bisect_right(self.sums, num_bytes) - 1
-        if i >= len(self.rows) - 1:
-            return self.rows[-1]
-        if i < 0:
-            return 0.0
-        share = (num_bytes - self.sums[i]) / (self.sums[i + 1] - self.sums[i])
-        return self.rows[i] + share * (self.rows[i + 1] - self.rows[i])
-
-    def uncertain(self, start_row: int, stop_row: int) -> int:
-        """Return the bytes by which a slice may turn out larger than expected."""
-        total = 0.0
-        for column, page, size in self._rewritten(start_row, stop_row):
-            inside = column.insides.get(page)
-            if inside is None:
-                total += _UNCERTAIN_SHARE * size
-            else:
-                total += inside.uncertain(start_row, stop_row)
-            total += _UNCERTAIN_BYTES_PER_PAGE
-        return round(total)
-
-    def unseen(self, row: int, most_bytes: float) -> list[tuple[int, int]]:
-        """Return pages that a cut at a row passes through and that nobody has looked into.
-
-        The largest first: (column, page). Those left out have ``most_bytes`` together at most. Of
-        very many a sample is asked for; where all of it is even, the others are taken to be.
-        """
-        cut = [(number, column, column.cut_page(row)) for number, column in enumerate(self.columns)]
-        pages = sorted(
-            (-column.new_sizes[page], number, page)
-            for number, column, page in cut
-            if page is not None and page not in column.insides
-        )
-        left = -sum(size for size, _, _ in pages)
-        found: list[tuple[int, int]] = []
-        for size, number, page in pages:
-            if left <= most_bytes:
-                break
-            found.append((number, page))
-            left += size
-        seen = [
-            column.insides[page]
-            for _, column, page in cut
-            if page is not None and page in column.insides
-        ]
-        if any(inside is not None and inside.unevenness > EVEN_SHARE for inside in seen):
-            return found
-        if len(seen) >= _SAMPLED_PAGES // 2:
-            return []
-        return found[:: 1 + len(found) // _SAMPLED_PAGES]
-
-    def seen(self, insides: Mapping[tuple[int, int], Inside | None]) -> Curve:
-        """Return the curve with what was found inside some pages, by (column, page)."""
-        columns = list(self.columns)
-        changes: dict[int, float] = {}  # of the bytes a row has
-        _add_densities(changes, self.rows, self.sums)
-        for (number, page), inside in insides.items():
-            column = columns[number]
-            columns[number] = column._replace(insides={**column.insides, page: inside})
-            if inside is not None:
-                _add_densities(changes, column.pages.rows(page), (0.0, -column.new_sizes[page]))
-                _add_densities(changes, inside.rows, inside.sums)
-        rows, sums = _summed_up(changes)
-        return replace(self, rows=rows, sums=sums, columns=tuple(columns))
-
-    def reencoded(self, start_row: int, stop_row: int) -> tuple[int, list[str]]:
-        """Return the expected bytes of pages that a slice must rewrite, and why, in sentences."""
-        pages = self._rewritten(start_row, stop_row)
-        if not pages:
-            return 0, []
-        large = {
-            column.leaf.name: column.pages.sizes[page]
-            for column, page, _ in pages
-            if column.pages.num_pages
-            and column.pages.sizes[page] >= _LARGE_PAGE_SHARE * sum(column.pages.sizes)
-            and column.pages.sizes[page] > 1 << 20
-        }
-        sentences = [
-            f"row group {self.row_group}: column {name} has a page of {size} bytes, most of its "
-            "chunk, and is re-encoded"
-            for name, size in large.items()
-        ]
-        sentences += [
-            f"row group {self.row_group}: column {name} has pages that continue those before; all "
-            f"up to row {stop_row} are read"
-            for name in {column.leaf.name: None for column, _, _ in pages if column.is_chained}
-        ]
-        others = len({column.leaf.index for column, _, _ in pages}) - len(large)
-        if others:
-            sentences.append(
-                f"row group {self.row_group}: pages of {others} columns are cut at rows "
-                f"{start_row} to {stop_row}"
-            )
-        return round(sum(size for _, _, size in pages)), sentences
-
-    def _rewritten(self, start_row: int, stop_row: int) -> list[tuple[CutColumn, int, float]]:
-        """Return the pages that are cut, each with the expected bytes of what is kept."""
-        found = []
-        for column in self.columns:
-            pages = column.pages
-            if not pages.num_pages:
-                continue
-            first, last = pages.page_of_row(start_row), pages.page_of_row(stop_row)
-            for page in {first, last}:
-                low, high = pages.rows(page)
-                kept = min(high, stop_row) - max(low, start_row)
-                is_cut = kept < high - low or (column.is_chained and page == first and page)
-                if low < high and kept > 0 and is_cut:
-                    size = column.kept_bytes(page, max(low, start_row), min(high, stop_row))
-                    found.append((column, page, size))
-        return found
-
-
-def rough_curve(group: GroupLayout, model: Curve | None = None) -> Curve:
-    """Return the curve of a row group whose pages are not read.
-
-    Args:
-        group: its bytes, as the footer tells.
-        model: a row group that was read. Writers fill row groups alike, so its shape is taken:
-            rows behind a dictionary that was given up are larger. Without it, or if it has no
-            dictionaries, bytes are in proportion to rows.
-    """
-    own_bytes = group.data_bytes + group.index_bytes - group.dictionary_bytes
-    if model is None or not model.sums[-1] or not any(size for _, size in model.dictionaries):
-        knots = {0: 0.0, group.num_rows: float(own_bytes)}
-        dictionaries: tuple[tuple[int, int], ...] = ((group.num_rows, group.dictionary_bytes),)
-    else:
-        stretch = group.num_rows / model.rows[-1]
-        scale = own_bytes / model.sums[-1]
-        knots = {round(row * stretch): size * scale for row, size in _knots(model)} | {0: 0.0}
-        dictionaries = _stretched(model.dictionaries, stretch, group.dictionary_bytes)
-    return Curve(
-        group.index, tuple(knots), tuple(knots.values()), group.extra_bytes, dictionaries, ()
-    )
-
-
-def _knots(model: Curve) -> list[tuple[int, float]]:
-    """Return some knots of a curve, first and last among them."""
-    step = max(1, len(model.rows) // _MOST_ROUGH_KNOTS)
-    places = [*range(0, len(model.rows) - 1, step), len(model.rows) - 1]
-    return [(model.rows[i], model.sums[i]) for i in places]
-
-
-def _stretched(
-    dictionaries: Sequence[tuple[int, int]], stretch: float, num_bytes: int
-) -> tuple[tuple[int, int], ...]:
-    """Return dictionaries of ``num_bytes`` together, given up at places like those of others."""
-    total = sum(size for _, size in dictionaries)
-    found = []
-    seen = 0
-    for row, size in dictionaries:
-        before, seen = seen, seen + size
-        mine = num_bytes * seen // total - num_bytes * before // total
-        found.append((max(1, round(row * stretch)), mine))
-    return tuple(found)
+from engine.planning.curves import Curve, CutColumn, add_densities, summed_up
+from engine.planning.layout import GroupLayout
 
 
 def read_curve(
@@ -329,9 +35,9 @@ def read_curve(
         new = sizes.pages(file, group.index, leaf)
         is_chained = chains_pages(file.footer.created_by, chunk)
         if leaf.index in spread:
-            columns.append(CutColumn(leaf, pages, _with_dictionary(new, pages), is_chained))
+            columns.append(CutColumn(leaf.name, pages, _with_dictionary(new, pages), is_chained))
             continue
-        columns.append(CutColumn(leaf, pages, new.data, is_chained))
+        columns.append(CutColumn(leaf.name, pages, new.data, is_chained))
         if pages.dictionary is not None and pages.num_pages:
             used = dictionary_pages(file, group.index, leaf)
             row = group.num_rows if used >= pages.num_pages else pages.first_rows[used]
@@ -354,7 +60,7 @@ def _with_dictionary(new: PagesBytes, pages: PageMap) -> list[float]:
 def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int], list[float]]:
     """Return the knots of a curve and the bytes before each, by sweeping over all pages' ends."""
     changes: dict[int, float] = {}  # of the bytes a row has
-    _add_densities(changes, (0, group.num_rows), (0, group.index_bytes))
+    add_densities(changes, (0, group.num_rows), (0, group.index_bytes))
     for column in columns:
         for size, (start, stop) in zip(
             column.new_sizes, pairwise([*column.pages.first_rows, group.num_rows]), strict=True
@@ -365,23 +71,4 @@ def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int]
             density = size / (stop - start)
             changes[start] = changes.get(start, 0.0) + density
             changes[stop] = changes.get(stop, 0.0) - density
-    return _summed_up(changes)
-
-
-def _add_densities(changes: dict[int, float], rows: Sequence[int], sums: Sequence[float]) -> None:
-    """Add what rows have to the changes of it from row to row."""
-    for (start, stop), (low, high) in zip(pairwise(rows), pairwise(sums), strict=True):
-        density = (high - low) / (stop - start)
-        changes[start] = changes.get(start, 0.0) + density
-        changes[stop] = changes.get(stop, 0.0) - density
-
-
-def _summed_up(changes: Mapping[int, float]) -> tuple[list[int], list[float]]:
-    """Return the rows where something changes, ascending, and the bytes before each."""
-    rows = sorted(changes)
-    sums = [0.0]
-    density = 0.0
-    for start, stop in pairwise(rows):
-        density += changes[start]
-        sums.append(sums[-1] + max(0.0, density) * (stop - start))
-    return rows, sums
+    return summed_up(changes)

@@ -30,12 +30,12 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.footer import Encoding, Leaf, Type
 from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.pages import PageHeader, page_statistics
-from engine.formats.parquet.curves import EVEN_SHARE, Inside
 from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.page_maps import at_page, page_maps, read_header
 from engine.formats.parquet.writers.new_page import build_page
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk
 from engine.model import Recoding
+from engine.planning.curves import EVEN_SHARE, Inside
 
 _LARGE_STEPS = 200  # a page of more is larger than a part
 _FIRST_OF_LARGE, _FIRST_STRETCHES = 4, 13  # what repeats evenly in a page hardly does 13 times

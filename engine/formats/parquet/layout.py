@@ -12,11 +12,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import accumulate
+from dataclasses import replace
 from typing import Any
 
+from engine import memory
 from engine.errors import BadStructure, Encrypted, NotParquet, SchemaMismatch, Unsupported
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.created_by import SHORT_CHUNKS, UNFLAGGED_PAGES, has
@@ -35,6 +34,7 @@ from engine.formats.parquet.bytes.projection import project
 from engine.formats.parquet.merging import Named, check_united
 from engine.formats.parquet.same_schema import check_same_schema
 from engine.model import Range, SourceFile
+from engine.planning.layout import GroupLayout, Layout, make_layout
 from engine.storage import Source, open_storage
 from engine.storage.base import naming, redacted
 
@@ -191,98 +191,6 @@ def chosen_columns(footer: Footer, file: SourceFile) -> Footer:
     return footer if file.columns is None else project(footer, file.columns)
 
 
-@dataclass(frozen=True, slots=True)
-class GroupLayout:
-    """One row group that has rows.
-
-    Attributes:
-        file, index: which row group of which source.
-        num_rows: rows.
-        data_bytes: all column chunks.
-        dictionary_bytes: dictionary pages among these, as far as the footer tells.
-        index_bytes: both page indexes.
-        extra_bytes: what it adds to a part besides: Bloom filters and its footer entry.
-    """
-
-    file: int
-    index: int
-    num_rows: int
-    data_bytes: int
-    dictionary_bytes: int
-    index_bytes: int
-    extra_bytes: int
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes that the whole row group takes in a part."""
-        return self.data_bytes + self.index_bytes + self.extra_bytes
-
-
-@dataclass(frozen=True)
-class Layout:
-    """All sources as one sequence of row groups.
-
-    Attributes:
-        files: the sources.
-        groups: row groups that have rows, in order.
-        first_rows: the first row of each group, and behind the last the number of all rows.
-        offsets: bytes of all groups before each, and behind the last the sum.
-        part_bytes: what every part spends on magic, schema and metadata.
-        num_columns: leaves of the schema.
-        footer_bytes: footers of all sources.
-        num_chunks: column chunks of all sources.
-        lost: metadata that parts of several sources cannot keep, with the reason.
-        uncertain_share: by which anything may turn out larger, where bytes are estimates.
-    """
-
-    files: tuple[SourceFile, ...]
-    groups: tuple[GroupLayout, ...]
-    first_rows: tuple[int, ...]
-    offsets: tuple[int, ...]
-    part_bytes: int
-    num_columns: int
-    lost: tuple[str, ...] = ()
-    uncertain_share: float = 0.0
-    footer_bytes: int = 0
-    num_chunks: int = 0
-
-    @cached_property
-    def _positions(self) -> dict[tuple[int, int], int]:
-        return {(group.file, group.index): at for at, group in enumerate(self.groups)}
-
-    def position(self, file: int, row_group: int) -> int:
-        """Return where in ``groups`` a row group of a source is."""
-        return self._positions[file, row_group]
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of all sources."""
-        return self.first_rows[-1]
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of all row groups."""
-        return self.offsets[-1]
-
-
-def make_layout(
-    files: tuple[SourceFile, ...],
-    groups: tuple[GroupLayout, ...],
-    part_bytes: int,
-    num_columns: int,
-    lost: tuple[str, ...] = (),
-) -> Layout:
-    """Build a layout and its running sums."""
-    first_rows = tuple(accumulate((group.num_rows for group in groups), initial=0))
-    return Layout(files, groups, first_rows, _offsets(groups), part_bytes, num_columns, lost)
-
-
-def with_groups(layout: Layout, groups: tuple[GroupLayout, ...], uncertain_share: float) -> Layout:
-    """Return a layout of the same rows in other bytes."""
-    offsets = _offsets(groups)
-    return replace(layout, groups=groups, offsets=offsets, uncertain_share=uncertain_share)
-
-
 def _check_flags(files: Sequence[OpenFile]) -> None:
     """Refuse V2 pages that say falsely that they are plain, beside pages of other writers."""
     known = [file for file in files if has(file.footer.created_by, UNFLAGGED_PAGES)]
@@ -309,10 +217,6 @@ def _has_v2_pages(file: OpenFile) -> bool:
             headers = run_walk(walk, file.source.read).headers
         return headers is not None and PageType.DATA_V2 in headers.types
     return False
-
-
-def _offsets(groups: Sequence[GroupLayout]) -> tuple[int, ...]:
-    return tuple(accumulate((group.num_bytes for group in groups), initial=0))
 
 
 def read_layout(files: Sequence[SourceFile]) -> Layout:
@@ -345,11 +249,12 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
         lost,
     )
     footers = [file.footer for file in opened]
-    return replace(
-        made,
+    num_chunks = sum(footer.num_row_groups for footer in footers) * len(first.leaves)
+    held_bytes = memory.footers_bytes(
         footer_bytes=sum(footer.size_bytes for footer in footers),
-        num_chunks=sum(footer.num_row_groups for footer in footers) * len(first.leaves),
+        num_chunks=min(num_chunks, CACHED_CHUNKS),
     )
+    return replace(made, held_bytes=held_bytes)
 
 
 def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Leaf
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.layout import GroupLayout, Layout, OpenFile, dictionary_bytes, open_file
+from engine.formats.parquet.layout import OpenFile, dictionary_bytes, open_file
 from engine.formats.parquet.page_maps import (
     at_page,
     counted_pages,
@@ -34,6 +34,7 @@ from engine.formats.parquet.page_maps import (
 from engine.formats.parquet.sizes import PagesBytes, Sizes, by_revision
 from engine.formats.parquet.writers.chunk import Piece
 from engine.model import Range, Recoding
+from engine.planning.layout import GroupLayout, Layout
 
 # By revision. Where values are encoded anew, a few pages tell less.
 _UNCERTAIN_SHARES = (0.01, 0.04, 0.2)

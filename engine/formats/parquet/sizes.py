@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.formats.parquet.bytes.footer import Leaf
-from engine.formats.parquet.layout import GroupLayout, Layout, OpenFile, with_groups
+from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.page_maps import page_maps
+from engine.planning.layout import GroupLayout, Layout, with_groups
 
 _UNCERTAIN_SHARES = (0.0, 0.01, 0.04)  # by revision
 _MOST_DOUBLINGS = 20

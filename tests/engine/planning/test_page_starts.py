@@ -14,24 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine.formats.parquet.bytes.footer import Leaf, Type
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.curves import Curve, CutColumn
-from engine.formats.parquet.layout import GroupLayout, make_layout, with_groups
 from engine.model import SourceFile, spread
 from engine.planning import planner
+from engine.planning.curves import Curve, CutColumn
+from engine.planning.layout import GroupLayout, make_layout, with_groups
 from engine.planning.page_starts import at_page_starts
 from engine.planning.ruler import Ruler
 
 PART_BYTES = 500
-LEAF = Leaf(0, ("c",), ({},), Type.INT64, 8, 0, 0)
 
 
 def column(first_rows: list[int], sizes: list[int], num_rows: int) -> CutColumn:
     offsets = array("q", accumulate(sizes[:-1], initial=4))
     counts = array("q", [b - a for a, b in pairwise([*first_rows, num_rows])])
     pages = PageMap(offsets, array("q", sizes), array("q", first_rows), counts, None, num_rows)
-    return CutColumn(LEAF, pages, pages.sizes)
+    return CutColumn("x", pages, pages.sizes)
 
 
 def ruler_of(columns: list[CutColumn], num_rows: int) -> Ruler:

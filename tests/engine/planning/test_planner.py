@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BadSetting, TargetTooSmall
-from engine.formats.parquet.curves import Curve
-from engine.formats.parquet.layout import GroupLayout, make_layout
 from engine.model import SourceFile, spread
+from engine.planning.curves import Curve
 from engine.planning.even_runs import even_runs, fewest_runs
+from engine.planning.layout import GroupLayout, make_layout
 from engine.planning.planner import make_plan
 from engine.planning.ruler import Ruler
 from engine.settings import Settings

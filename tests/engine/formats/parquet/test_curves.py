@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.formats.parquet.curves import Curve, Inside, read_curve, rough_curve
-from engine.formats.parquet.layout import GroupLayout, close_files, open_file, read_layout
+from engine.formats.parquet.curves import read_curve
+from engine.formats.parquet.layout import close_files, open_file, read_layout
 from engine.formats.parquet.sizes import Sizes
+from engine.planning.curves import Curve, Inside, rough_curve
+from engine.planning.layout import GroupLayout
 from engine.splitter import find_sources
 
 
