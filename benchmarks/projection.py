@@ -35,7 +35,7 @@ import json, sys
 import engine
 from engine import memory
 from engine.splitter import choose_resources
-from engine.formats.parquet.verifier import verify_memory_bytes
+from engine.verification import verify_memory_bytes
 verb, source, folder, options = json.loads(sys.argv[1])
 if verb == "profile":
     (found,) = engine.profile(source)

@@ -45,8 +45,10 @@ from engine.version import __version__
 from engine.wording import shown
 
 if TYPE_CHECKING:
-    from engine.formats.parquet.profiler import Profile
-    from engine.formats.parquet.profiler.keys import KeySkew
+    from engine.formats.parquet.profiler import FileProfile as FileProfile
+    from engine.formats.parquet.profiler import Profile as Profile
+    from engine.formats.parquet.profiler import Skew as Skew
+    from engine.formats.parquet.profiler.keys import KeySkew as KeySkew
     from engine.model import SourceFile, SplitPlan, SplitResult, Verification
     from engine.settings import Settings
     from engine.splitter import Progress as Progress
@@ -338,7 +340,7 @@ def split(
         result = split_files(_patterns(src), place, made, progress)
         if not verify:
             return result
-        from engine.formats.parquet.verifier import verify_split
+        from engine.verification import verify_split
 
         proof = verify_split(
             place, memory_bytes=made.memory_bytes, workers=made.num_workers, progress=None
@@ -369,10 +371,10 @@ def verify(
         engine.errors.Different: they do not; the message names column, row and part.
     """
     from engine.errors import Different
-    from engine.formats.parquet.verifier import verify_split
     from engine.settings import Access, parse_size
     from engine.splitter import repair_part
     from engine.storage.access import using
+    from engine.verification import verify_split
 
     budget = None if memory is None else parse_size(memory)
     repaired: dict[str, None] = {}

@@ -24,21 +24,17 @@ from engine.errors import (
     TargetTooSmall,
 )
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.formats.parquet.curves import read_curve
-from engine.formats.parquet.layout import OpenFile, close_files, open_file, read_layout
-from engine.formats.parquet.sizes import Sizes
-from engine.formats.parquet.small_chunks import spread_dictionaries
+from engine.formats import format_of, load_format
 from engine.ledger.manifest import Ledger
-from engine.model import Measured, PartPlan, Receipt, Run, SourceFile, SplitPlan, SplitResult
-from engine.planning.curves import Curve, Inside
+from engine.model import Measured, Receipt, Run, SourceFile, SplitPlan, SplitResult
 from engine.planning.planner import make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
 from engine.storage.access import current
-from engine.storage.base import naming, redacted
+from engine.storage.base import redacted
 from engine.storage.folders import partitions_refusal
 from engine.version import __version__
-from engine.work import PartTask, is_intact, part_memory_bytes
+from engine.work import PartTask, is_intact
 
 if TYPE_CHECKING:
     from engine.formats.parquet.profiler.keys import KeySkew
@@ -84,11 +80,7 @@ def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, 
     files = tuple(store.stat(path) for store, path in found.files)
     if found.partition_columns:
         # All files have one schema, which is seen to later: one footer says it.
-        opened = OpenFile(files[0])
-        try:
-            held = {leaf.path[0] for leaf in opened.footer.leaves}
-        finally:
-            opened.source.close()
+        held = load_format(format_of(files)).top_columns(files[0])
         lost = [name for name in found.partition_columns if name not in held]
         if lost:
             raise NotPlainFolder(partitions_refusal(lost))
@@ -112,77 +104,22 @@ def _plan(
     budget: memory.Budget | None = None,
 ) -> SplitPlan:
     """Plan, given the parts of earlier revisions that failed, and the memory that there is."""
-    layout = read_layout(files)
-    source_bytes = layout.num_bytes + layout.part_bytes
-    sizes = Sizes(len(failed))
-    with naming(*(file.path for file in files)):
-        if not settings.recoding.is_nothing and layout.groups:
-            from engine.formats.parquet.sampling import new_sizes
-
-            sizes = new_sizes(layout, settings.recoding, len(failed))
-        layout = sizes.resized(layout)
-
-    def curve_of(position: int) -> Curve:
-        group = layout.groups[position]
-        file = open_file(files[group.file])
-        with naming(files[group.file].path):
-            spread = spread_dictionaries(file, group.index, settings.recoding)
-            return read_curve(file, group, sizes, spread)
-
-    looks_bytes = [0]
-
-    def inside_of(
-        position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
-    ) -> Inside | None:
-        from engine.formats.parquet.insides import look_inside, seen_bytes
-
-        group = layout.groups[position]
-        file = open_file(files[group.file])
-        place = file, group.index, file.footer.leaves[column], page
-        with naming(files[group.file].path):
-            looks_bytes.append(seen_bytes(*place))
-            _check_can_look(looks_bytes[-1], settings, budget, place[2].name)
-            recoding = settings.recoding
-            if column in spread_dictionaries(file, group.index, recoding):
-                recoding = replace(recoding, dictionary=False)
-            return look_inside(
-                *place, recoding=recoding, num_bytes=num_bytes, step_bytes=step_bytes
-            )
-
-    def memory_of(part: PartPlan) -> int:
-        return part_memory_bytes(part, [open_file(file) for file in files], settings.recoding)
-
+    measures = load_format(format_of(files)).measure(
+        files, settings, revision=len(failed), budget=budget
+    )
     plan = make_plan(
-        layout,
+        measures.layout,
         settings,
         version=__version__,
-        curve_of=curve_of,
-        inside_of=inside_of,
-        memory_of=memory_of,
+        curve_of=measures.curve_of,
+        inside_of=measures.inside_of,
+        memory_of=measures.memory_of,
         failed=failed,
-        source_bytes=source_bytes,
+        source_bytes=measures.source_bytes,
     )
     # What looks and samples took is kept by the allocator while parts are written.
-    tries = settings.regroups or not settings.recoding.is_nothing
-    kept_bytes = max(looks_bytes) + (memory.TRIED_PAGES_BYTES if tries else 0)
-    return replace(plan, planning_memory_bytes=plan.planning_memory_bytes + kept_bytes)
-
-
-def _check_can_look(
-    num_bytes: int, settings: Settings, budget: memory.Budget | None, column: str
-) -> None:
-    """Refuse where a page cannot be looked into: to pass over it would make another plan.
-
-    To cut it takes more than that.
-    """
-    budget = budget or memory.budget(settings.memory_bytes)
-    needed = memory.process_base_bytes(arrow=True, dask=True) + num_bytes
-    if needed > budget.bytes:
-        raise OverBudget(
-            f"to plan a cut through a large page of column {column} needs about {needed >> 20} MiB "
-            f"of memory, the budget is {budget.bytes >> 20} MiB ({budget.source}); free memory, "
-            "raise --memory, or use --cut row-group"
-        )
+    held_bytes = plan.planning_memory_bytes + measures.kept_bytes()
+    return replace(plan, planning_memory_bytes=held_bytes)
 
 
 def profile_key_of(
@@ -193,15 +130,16 @@ def profile_key_of(
     scheduler: str | None,
 ) -> KeySkew:
     """Count the values of a column; see :func:`engine.profile_key`."""
-    from engine.executors.keys import run_keys
-    from engine.formats.parquet.profiler.keys import key_skew, key_tasks
+    from engine.executors.merged import run_merged
+    from engine.formats.parquet.profiler.keys import key_skew, key_tasks, merged, sketch
 
     tasks = key_tasks(find_sources(patterns), column, num_partitions)
     workers = num_workers or _default_workers(threads=False)
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
     resources = Resources(kind, workers, memory.budget(None).bytes, scheduler)
     name = tasks[0].column if tasks else column
-    return key_skew(name, run_keys(tasks, resources, current()), num_partitions)
+    found = run_merged(tasks, sketch, merged, resources, current())
+    return key_skew(name, found, num_partitions)
 
 
 def split_files(
@@ -220,7 +158,7 @@ def split_files(
     ledger = Ledger(store, folder)
     ledger.check_free()
     with ExitStack() as stack:
-        stack.callback(close_files)
+        stack.callback(load_format(format_of(files)).close_sources)
         budget = memory.budget(settings.memory_bytes)
         ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
         stack.enter_context(ahead or nullcontext())
@@ -283,7 +221,9 @@ def _carry_out(
     meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
     with meter or nullcontext(), ledger.lock():
         receipts = ledger.claim(
-            plan, overwrite=settings.overwrite, is_intact=partial(is_intact, folder)
+            plan,
+            overwrite=settings.overwrite,
+            is_intact=partial(is_intact, folder, format_of(plan.sources)),
         )
         num_resumed = len(receipts)
         progress.planned(plan, num_resumed)
@@ -337,7 +277,7 @@ def repair_part(
     places = [folder, *(file.path for file in plan.sources)]
     resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
     with ExitStack() as stack:
-        stack.callback(close_files)
+        stack.callback(load_format(format_of(plan.sources)).close_sources)
         _carry_out(plan, settings, ledger, folder, resources, Progress(), started, None)
 
 
@@ -361,6 +301,7 @@ def _tasks(
             access=settings.access,
             version=__version__,
             recoding=settings.recoding,
+            format=format_of(plan.sources),
         )
         for part in plan.parts
         if part.index not in done
@@ -406,6 +347,7 @@ def choose_resources(
         room,
         run_bytes=base_bytes + num_workers * each,
         limit_bytes=settings.memory_bytes,
+        preload=tuple(load_format(format_of(plan.sources)).PRELOAD),
     )
 
 
@@ -425,7 +367,7 @@ def _processes_ahead(
     if budget.bytes < base_bytes + 2 * number * memory.FURTHER_PROCESS_BYTES:
         return None
     # What they offer is more than the plan will leave them; but each has one part at a time.
-    return LocalProcesses(number, budget.bytes)
+    return LocalProcesses(number, budget.bytes, load_format(format_of(files)).PRELOAD)
 
 
 def least_run_bytes(plan: SplitPlan, destination: str, settings: Settings) -> int:

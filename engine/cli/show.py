@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.table import Table
 
-    from engine.formats.parquet.profiler import FileProfile, Profile, Skew
-    from engine.formats.parquet.profiler.keys import KeySkew
+    from engine import FileProfile, KeySkew, Profile, Skew
     from engine.memory import Budget
 
 T = TypeVar("T")

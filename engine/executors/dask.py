@@ -78,6 +78,7 @@ class Resources:
         scheduler: address of a cluster's scheduler.
         run_bytes: projected peak of the whole run on this machine, processes included.
         limit_bytes: the user's own limit, if any.
+        preload: modules that processes import before there is a part to wait.
     """
 
     kind: Literal["threads", "processes", "cluster"]
@@ -86,6 +87,7 @@ class Resources:
     scheduler: str | None = None
     run_bytes: int = 0
     limit_bytes: int | None = None
+    preload: tuple[str, ...] = ()
 
 
 def run_parts(
@@ -359,11 +361,13 @@ class LocalProcesses:
     Args:
         num_workers: how many.
         memory_bytes: for the parts of all of them; each offers its share.
+        preload: modules that they import.
     """
 
-    def __init__(self, num_workers: int, memory_bytes: int) -> None:
+    def __init__(self, num_workers: int, memory_bytes: int, preload: Sequence[str] = ()) -> None:
         self.num_workers = num_workers
         self._memory_bytes = memory_bytes
+        self._preload = preload
         self._stack = ExitStack()
 
     def __enter__(self) -> LocalProcesses:
@@ -381,7 +385,7 @@ class LocalProcesses:
         import distributed  # noqa: F401 (its defaults come with it, and must be there before)
 
         with dask.config.set(_OF_OUR_WORKERS):
-            return _local_cluster("processes", self.num_workers, self._memory_bytes)
+            return _local_cluster("processes", self.num_workers, self._memory_bytes, self._preload)
 
     def _end(self) -> None:
         if self._starting.exception() is None:
@@ -420,7 +424,9 @@ def _client(resources: Resources, ahead: LocalProcesses | None = None) -> Iterat
     else:
         with ExitStack() as stack:
             number, memory_bytes = resources.num_workers, resources.memory_bytes
-            processes = ahead or stack.enter_context(LocalProcesses(number, memory_bytes))
+            processes = ahead or stack.enter_context(
+                LocalProcesses(number, memory_bytes, resources.preload)
+            )
             yield stack.enter_context(Client(processes.cluster()))
 
 
@@ -443,7 +449,10 @@ def _threads(resources: Resources) -> Iterator[Client]:
 
 
 def _local_cluster(
-    kind: Literal["threads", "processes"], num_workers: int, memory_bytes: int
+    kind: Literal["threads", "processes"],
+    num_workers: int,
+    memory_bytes: int,
+    preload: Sequence[str] = (),
 ) -> SpecCluster:
     """Start a scheduler and workers of this machine alone.
 
@@ -467,9 +476,7 @@ def _local_cluster(
         "silence_logs": logging.CRITICAL,
     }
     if not threads:
-        options["preload"] = [
-            "engine.formats.parquet.writers.make"
-        ]  # imported before there is a part to wait
+        options["preload"] = list(preload)
     worker = {"cls": Worker if threads else Nanny, "options": options}
     return SpecCluster(
         workers=dict.fromkeys(range(number), worker),

@@ -13,7 +13,6 @@ from typing import Any
 from engine import memory
 from engine.errors import EvensplitError, NoSource
 from engine.formats.parquet.profiler import FileProfile, Profile, profile_files
-from engine.formats.parquet.verifier import verify_split
 from engine.ledger.manifest import Ledger
 from engine.model import Receipt, Run, SplitPlan, Verification
 from engine.reporter import figures
@@ -22,6 +21,7 @@ from engine.settings import Settings
 from engine.splitter import choose_resources, plan_split
 from engine.storage import open_storage
 from engine.storage.base import redacted
+from engine.verification import verify_split
 from engine.wording import amount, count, percent
 
 _LOADERS = 8

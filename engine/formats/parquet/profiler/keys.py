@@ -2,7 +2,7 @@
 
 Unlike the rest of a profile this decodes the column. A :class:`Sketch` takes bounded memory for any
 number of values. Sketches of pieces merge in any order, so pieces can be counted side by side
-(:mod:`engine.executors.keys`). It holds
+(:mod:`engine.executors.merged`). It holds
 
 * counts of the heaviest values (Misra-Gries): each is too small by at most ``missed_rows``, and
   exact while there are no more than :data:`MOST_VALUES` values;

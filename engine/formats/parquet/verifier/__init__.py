@@ -12,14 +12,13 @@ that *other* readers agree; ``tests/witness`` does that.
 
 from __future__ import annotations
 
-from engine.formats.parquet.verifier.run import verify_memory_bytes, verify_parts, verify_split
+from engine.formats.parquet.verifier.run import projected_bytes, verify_parts
 from engine.formats.parquet.verifier.structure import check_part_structure
 from engine.formats.parquet.verifier.values import verify_column
 
 __all__ = [
     "check_part_structure",
+    "projected_bytes",
     "verify_column",
-    "verify_memory_bytes",
     "verify_parts",
-    "verify_split",
 ]

@@ -6,30 +6,25 @@ serves them all.
 
 from __future__ import annotations
 
-import os
-import shlex
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
 
-from engine.errors import BadStructure, Different, NoSource
+from engine.errors import BadStructure
+from engine.formats import Compared
 from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
-from engine.formats.parquet.layout import OpenFile, close_files, open_file
+from engine.formats.parquet.layout import OpenFile, open_file
 from engine.formats.parquet.page_maps import page_maps
 from engine.formats.parquet.verifier.footers import blaming, check_footers
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
 from engine.formats.parquet.verifier.structure import check_part_structure
 from engine.formats.parquet.verifier.values import verify_column
-from engine.ledger.manifest import Ledger
-from engine.memory import budget, verify_batch_bytes, verify_bytes
-from engine.model import Manifest, Receipt, SourceFile, Verification
-from engine.settings import CODECS
-from engine.storage import Storage, open_storage
-from engine.storage.base import naming, redacted
+from engine.memory import verify_batch_bytes, verify_bytes
+from engine.model import SourceFile
+from engine.storage.base import naming
 
 
 class _Stopped(Exception):
@@ -65,7 +60,7 @@ def verify_parts(
     expected_rows: Sequence[int] | None = None,
     codec: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> int:
+) -> Compared:
     """Prove that the parts, in their order, hold what the sources hold.
 
     Args:
@@ -78,7 +73,7 @@ def verify_parts(
             are compared; they add up to rows × columns.
 
     Returns:
-        Values compared: level entries of all columns.
+        How many values were compared, level entries of all columns.
 
     Raises:
         Different: the first difference found.
@@ -91,7 +86,9 @@ def verify_parts(
         batch_bytes = verify_batch_bytes(
             memory_bytes, workers=min(workers, len(order)), footer_bytes=index_bytes
         )
-        return _compare_columns(sources, parts, order, batch_bytes, workers, _Reporter(progress))
+        reporter = _Reporter(progress)
+        num_values = _compare_columns(sources, parts, order, batch_bytes, workers, reporter)
+        return Compared(num_values, len(order))
     finally:
         footer_of.cache_clear()
 
@@ -169,24 +166,16 @@ def _raise_first(done: set[Future[int]]) -> None:
             raise error
 
 
-def verify_memory_bytes(
-    destination: str, *, workers: int | None = None, memory_bytes: int | None = None
+def projected_bytes(
+    sources: Sequence[SourceFile], num_parts: int, workers: int, memory_bytes: int
 ) -> int:
-    """Return the projected peak memory of :func:`verify_split`, the process included."""
-    store, folder = open_storage(destination)
-    manifest = Ledger(store, folder).manifest()
-    try:
-        return _projected(manifest, workers or _default_workers(), budget(memory_bytes).bytes)
-    finally:
-        footer_of.cache_clear()
-        close_files()
+    """Return the projected peak memory of :func:`verify_parts`, the process included.
 
-
-def _projected(manifest: Manifest, workers: int, memory_bytes: int) -> int:
-    """Project from the pages of the largest chunk of each column; parts have no larger ones."""
-    files = [open_file(source) for source in manifest.sources]
+    From the pages of the largest chunk of each column; parts have no larger ones.
+    """
+    files = [open_file(source) for source in sources]
     footer_bytes = 2 * sum(file.footer.size_bytes for file in files)
-    footer_bytes += len(manifest.parts) * max(file.footer.size_bytes for file in files) // 8
+    footer_bytes += num_parts * max(file.footer.size_bytes for file in files) // 8
     page_bytes = dictionary_bytes = index_bytes = 0
     num_columns = len(files[0].footer.leaves)
     for file, row_group in _largest_groups(files):
@@ -219,77 +208,3 @@ def _largest_groups(files: Sequence[OpenFile]) -> set[tuple[OpenFile, int]]:
                 if group.num_rows and chunk.uncompressed_bytes > largest.get(column, (0,))[0]:
                     largest[column] = (chunk.uncompressed_bytes, file, index)
     return {(file, index) for _, file, index in largest.values()}
-
-
-def _default_workers() -> int:
-    return os.cpu_count() or 1
-
-
-def verify_split(
-    destination: str,
-    *,
-    memory_bytes: int | None,
-    workers: int | None,
-    progress: Callable[[int], None] | None,
-) -> Verification:
-    """Prove that a finished split equals its source; see :func:`engine.verify`.
-
-    Raises:
-        NotASplit: the folder holds no finished split.
-        Different: a part is missing, has another size, or differs from the source; ``part`` names
-            it, and the message says how to mend it.
-        SourceChanged: the source is no longer what was split.
-        OverBudget: it would need more memory than there is.
-    """
-    started = time.monotonic()
-    store, folder = open_storage(destination)
-    manifest = Ledger(store, folder).manifest()
-    for source in manifest.sources:
-        source_store, path = open_storage(source.path)
-        source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
-    leaves = footer_of(manifest.sources[0]).leaves
-    try:
-        num_values = verify_parts(
-            manifest.sources,
-            [_part_file(store, folder, receipt) for receipt in manifest.parts],
-            memory_bytes=budget(memory_bytes).bytes,
-            workers=workers or _default_workers(),
-            expected_rows=[receipt.num_rows for receipt in manifest.parts],
-            codec=CODECS.get(manifest.settings.get("codec") or ""),
-            progress=progress,
-        )
-    except Different as error:
-        raise _blamed(error, manifest, destination) from error
-    return Verification(
-        destination=folder,
-        num_parts=len(manifest.parts),
-        num_rows=manifest.num_rows,
-        num_columns=len(leaves),
-        num_values=num_values,
-        elapsed_seconds=time.monotonic() - started,
-    )
-
-
-def _blamed(error: Different, manifest: Manifest, destination: str) -> Different:
-    """Return the error with the part that it is about, and with what mends it."""
-    names = (receipt.name for receipt in manifest.parts)
-    part = next((name for name in names if str(error).startswith(name)), None)
-    place = shlex.quote(redacted(destination))
-    cure = f"evensplit verify {place} --repair writes it anew"
-    if part is None:
-        cure = "split --overwrite writes all parts anew"
-    told = Different(f"{error}; {cure}")
-    told.part = part
-    return told
-
-
-def _part_file(store: Storage, folder: str, receipt: Receipt) -> SourceFile:
-    try:
-        found = store.stat(store.join(folder, receipt.name))
-    except NoSource as error:
-        raise Different(f"{receipt.name} is missing") from error
-    if found.size_bytes != receipt.size_bytes:
-        raise Different(
-            f"{receipt.name} has {found.size_bytes} bytes, its receipt says {receipt.size_bytes}"
-        )
-    return found

@@ -13,11 +13,11 @@ Source: parquet.thrift, PageIndex.md, BloomFilter.md of apache/parquet-format.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from engine.errors import BadStructure
+from engine.formats import WrittenPart
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import (
     MAGIC,
@@ -59,16 +59,6 @@ _NOT_KEPT = frozenset(  # of a chunk that is made, unless made anew
         spec.ColumnMetaData.GEOSPATIAL_STATISTICS,
     )
 )
-
-
-@dataclass(frozen=True)
-class Assembled:
-    """What became of a part: rows, bytes copied, bytes encoded anew, and its footer."""
-
-    num_rows: int
-    spliced_bytes: int
-    reencoded_bytes: int
-    footer: bytes
 
 
 class _Extras:
@@ -160,7 +150,7 @@ class PartWriter:
             self._sink.copy(file.source, where.offset, where.length)
             self._spliced_bytes += where.length
 
-    def finish(self, model: Footer, carried: United, key_values: KeyValues) -> Assembled:
+    def finish(self, model: Footer, carried: United, key_values: KeyValues) -> WrittenPart:
         """Write indexes and footer.
 
         Args:
@@ -199,7 +189,7 @@ class PartWriter:
             groups = [Raw(thrift.encode(group)) for group in self._groups]
         footer = part_footer(fields, groups, self._num_rows, key_values)
         self._sink.write(seal(footer))
-        return Assembled(self._num_rows, self._spliced_bytes, self._reencoded_bytes, footer)
+        return WrittenPart(self._num_rows, self._spliced_bytes, self._reencoded_bytes, footer)
 
     # -- whole row groups ----------------------------------------------------------------------
 

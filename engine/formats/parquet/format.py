@@ -1,0 +1,88 @@
+"""What Parquet tells the story: the functions of :class:`engine.formats.Format`.
+
+Imports that cost (pyarrow, sampling) are made where they are needed: a split of whole row groups
+does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from engine.formats import Compared, Measures
+from engine.formats.parquet.layout import OpenFile, close_files, read_footer_bytes
+from engine.formats.parquet.part import write
+from engine.memory import Budget
+from engine.model import SourceFile
+from engine.settings import CODECS, Settings
+from engine.storage import Source
+
+__all__ = [
+    "PRELOAD",
+    "close_sources",
+    "measure",
+    "read_tail",
+    "top_columns",
+    "verify",
+    "verify_memory_bytes",
+    "write",
+]
+
+PRELOAD = ("engine.formats.parquet.writers.make",)
+close_sources = close_files
+
+
+def top_columns(file: SourceFile, /) -> set[str]:
+    """Return the names of the columns that a file itself holds."""
+    opened = OpenFile(file)
+    try:
+        return {leaf.path[0] for leaf in opened.footer.leaves}
+    finally:
+        opened.source.close()
+
+
+def measure(
+    files: Sequence[SourceFile], settings: Settings, /, *, revision: int, budget: Budget | None
+) -> Measures:
+    """Read what a plan needs; see :meth:`engine.formats.Format.measure`."""
+    from engine.formats.parquet.measures import measured
+
+    return measured(files, settings, revision, budget)
+
+
+def read_tail(source: Source, /) -> bytes:
+    """Return the footer of a part."""
+    return read_footer_bytes(source)[0]
+
+
+def verify(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    /,
+    *,
+    memory_bytes: int,
+    workers: int,
+    expected_rows: Sequence[int],
+    settings: Mapping[str, object],
+    progress: Callable[[int], None] | None,
+) -> Compared:
+    """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
+    from engine.formats.parquet.verifier import verify_parts
+
+    return verify_parts(
+        sources,
+        parts,
+        memory_bytes=memory_bytes,
+        workers=workers,
+        expected_rows=expected_rows,
+        codec=CODECS.get(str(settings.get("codec"))),
+        progress=progress,
+    )
+
+
+def verify_memory_bytes(
+    sources: Sequence[SourceFile], num_parts: int, /, *, workers: int, memory_bytes: int
+) -> int:
+    """Return the projected peak memory of :func:`verify`, the process included."""
+    from engine.formats.parquet.verifier import projected_bytes
+
+    return projected_bytes(sources, num_parts, workers, memory_bytes)

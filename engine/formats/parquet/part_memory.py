@@ -1,0 +1,183 @@
+"""How much memory writing a part takes, from its plan and what page headers say.
+
+Not covered: the process itself (:mod:`engine.memory` has all formulas).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from typing import Literal, NamedTuple
+
+from engine import memory
+from engine.formats.parquet.bytes.page_map import PageMap
+from engine.formats.parquet.bytes.pages import PageType
+from engine.formats.parquet.layout import OpenFile
+from engine.formats.parquet.page_maps import keeps_cut_page, page_maps, read_each_header
+from engine.formats.parquet.small_chunks import are_small, small_facts
+from engine.model import PartPlan, Range, Recoding, RowGroupSlice
+from engine.storage.base import naming
+
+
+def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Recoding) -> int:
+    """Return the projected peak memory of :func:`write_part`, without the process itself."""
+    with naming(*(files[piece.file].file.path for piece in part.slices)):
+        return _part_memory_bytes(part, files, recoding)
+
+
+def _part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Recoding) -> int:
+    numbers = sorted({piece.file for piece in part.slices})
+    indexes = [files[piece.file].index_bytes(piece.row_group) for piece in part.slices]
+    row_groups = part.row_groups
+    return memory.splice_bytes(
+        index_bytes=sum(every for every, _ in indexes),
+        largest_index_bytes=max((largest for _, largest in indexes), default=0),
+        footer_bytes=sum(files[number].footer.size_bytes for number in numbers),
+        num_columns=len(files[0].footer.leaves),
+        num_row_groups=len(row_groups),
+    ) + _made_bytes(row_groups, files, recoding)
+
+
+def _made_bytes(
+    row_groups: Sequence[Sequence[RowGroupSlice]], files: Sequence[OpenFile], recoding: Recoding
+) -> int:
+    """Return what making the most demanding row group takes.
+
+    Those of small chunks are made by Arrow, as a whole and one at a time.
+    """
+    small, others = _told_apart(row_groups, files, recoding)
+    small_bytes = max((_small_bytes(files, slices) for slices in small), default=0)
+    return max(small_bytes, _opened_bytes(others, files, recoding))
+
+
+def _told_apart(
+    row_groups: Sequence[Sequence[RowGroupSlice]], files: Sequence[OpenFile], recoding: Recoding
+) -> tuple[list[Sequence[RowGroupSlice]], list[Sequence[RowGroupSlice]]]:
+    """Return row groups that Arrow makes as a whole, and those whose pages are opened."""
+    small: list[Sequence[RowGroupSlice]] = []
+    others: list[Sequence[RowGroupSlice]] = []
+    for slices in row_groups:
+        is_whole = len(slices) == 1 and slices[0].is_whole
+        if is_whole and recoding.is_nothing:
+            continue
+        groups = [(files[piece.file], piece.row_group) for piece in slices]
+        (small if are_small(groups, recoding) else others).append(slices)
+    return small, others
+
+
+def _small_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> int:
+    return memory.small_rows_bytes(
+        plain_bytes=sum(
+            small_facts(files[piece.file], piece.row_group).plain_bytes for piece in slices
+        ),
+        num_columns=len(files[0].footer.leaves),
+        num_row_groups=len(slices),
+    )
+
+
+def _opened_bytes(
+    row_groups: Sequence[Sequence[RowGroupSlice]], files: Sequence[OpenFile], recoding: Recoding
+) -> int:
+    """Return what making the most demanding row group takes whose pages are opened.
+
+    Cut row groups are all looked at, and stay in memory until the part is done with them; of those
+    that are encoded anew, or put together, the largest stands for all.
+    """
+    made = [
+        slices
+        for slices in row_groups
+        if not recoding.is_nothing or len(slices) > 1  # else it is cut
+    ]
+    largest = max(
+        made, key=lambda slices: sum(_plain_bytes(files, piece) for piece in slices), default=()
+    )
+    is_built = len(largest) > 1 or recoding.dictionary is not None
+    kind: _Kind = "gather" if recoding.dictionary else "build" if is_built else "recode"
+    cut: dict[tuple[int, int], int] = {}  # pieces of one row group open the same chunks
+    for piece in chain.from_iterable(row_groups):
+        if not piece.is_whole and piece not in largest:
+            group = piece.file, piece.row_group
+            cut[group] = max(cut.get(group, 0), _group_bytes(files, [piece], "cut"))
+    cut_bytes = cut.values()
+    made_bytes = _group_bytes(files, largest, kind) if largest else 0
+    # Of row groups that are made one is open at a time; what is cut at the end stays for the next.
+    return max(made_bytes, *cut_bytes) if made and cut_bytes else made_bytes + sum(cut_bytes)
+
+
+def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
+    columns = files[piece.file].row_group(piece.row_group).columns
+    share = piece.num_rows / piece.num_rows_in_group
+    return round(share * sum(chunk.uncompressed_bytes for chunk in columns))
+
+
+_Kind = Literal["cut", "recode", "build", "gather"]
+
+
+def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kind: _Kind) -> int:
+    """Return what making one row group takes, column after column.
+
+    What is kept of a chunk is dropped with its column, but for cut pieces: the next part has a use
+    for them.
+    """
+    num_columns = len(files[0].footer.leaves)
+    most, kept = [0] * num_columns, [0] * num_columns
+    stays = 0
+    for piece in slices:
+        for column, found in enumerate(_column_bytes(files[piece.file], piece, kind)):
+            most[column] = max(most[column], found.most_bytes)
+            kept[column] += found.united_bytes if kind in ("build", "gather") else 0
+            if piece.is_whole:
+                kept[column] += found.kept_bytes
+            else:
+                stays += found.kept_bytes
+    return stays + max(map(sum, zip(most, kept, strict=True)))
+
+
+class _ColumnBytes(NamedTuple):
+    """What opening pages of a column takes at once, what stays of it, what uniting it takes."""
+
+    most_bytes: int
+    kept_bytes: int
+    united_bytes: int
+
+
+def _column_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> Iterator[_ColumnBytes]:
+    """Yield, for each column, what opening its pages takes at once, and what stays of it."""
+    columns = file.row_group(piece.row_group).columns
+    maps = page_maps(file, piece.row_group)
+    opened = [_opened_pages(pages, piece, kind) for pages in maps]
+    headers = iter(read_each_header(file, list(chain.from_iterable(opened))))
+    for chunk, pages, places in zip(columns, maps, opened, strict=True):
+        ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
+        dictionary_bytes, num_entries, value_bytes = 0, 0, 0.0
+        most = 0
+        for header in islice(headers, len(places)):
+            if header.type is PageType.DICTIONARY:
+                dictionary_bytes = round(ratio * (header.header_bytes + header.compressed_bytes))
+                num_entries = header.num_values
+                value_bytes = dictionary_bytes / max(1, num_entries)
+                continue
+            page_bytes = memory.page_bytes(
+                page_bytes=header.uncompressed_bytes + header.header_bytes,
+                num_values=header.num_values,
+                value_bytes=value_bytes,
+                is_built=kind == "gather" or (kind == "build" and pages.dictionary is not None),
+            )
+            most = max(most, page_bytes)
+        most += memory.dictionary_bytes(dictionary_bytes)
+        kept = memory.kept_chunk_bytes(dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages)
+        if not piece.is_whole:
+            cut = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
+            sizes = [pages.sizes[number] for number in cut if pages.num_pages]
+            kept += sum(size for size in sizes if keeps_cut_page(file, size))
+        united = memory.united_bytes(dictionary_bytes=dictionary_bytes, num_entries=num_entries)
+        yield _ColumnBytes(most, kept, united)
+
+
+def _opened_pages(pages: PageMap, piece: RowGroupSlice, kind: _Kind) -> list[Range]:
+    """Return the pages of a chunk that stand for all that are opened, the dictionary first."""
+    numbers = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
+    if kind != "cut" and pages.num_pages:
+        numbers.add(max(range(pages.num_pages), key=lambda page: pages.sizes[page]))
+    dictionary = [] if pages.dictionary is None or kind == "recode" else [pages.dictionary]
+    return [*dictionary, *(pages.page(number) for number in sorted(numbers))]

@@ -1,0 +1,111 @@
+"""Prove that a finished split equals its source, whatever its format.
+
+Here: what the ledger tells, which part is at fault, and how it is mended. How values are compared
+is the format's business.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable
+
+from engine.errors import Different, NoSource
+from engine.formats import format_of, load_format
+from engine.ledger.manifest import Ledger
+from engine.memory import budget
+from engine.model import Manifest, Receipt, SourceFile, Verification
+from engine.storage import Storage, open_storage
+from engine.storage.base import redacted
+
+
+def verify_memory_bytes(
+    destination: str, *, workers: int | None = None, memory_bytes: int | None = None
+) -> int:
+    """Return the projected peak memory of :func:`verify_split`, the process included."""
+    store, folder = open_storage(destination)
+    manifest = Ledger(store, folder).manifest()
+    chosen = load_format(format_of(manifest.sources))
+    try:
+        return chosen.verify_memory_bytes(
+            manifest.sources,
+            len(manifest.parts),
+            workers=workers or _default_workers(),
+            memory_bytes=budget(memory_bytes).bytes,
+        )
+    finally:
+        chosen.close_sources()
+
+
+def _default_workers() -> int:
+    return os.cpu_count() or 1
+
+
+def verify_split(
+    destination: str,
+    *,
+    memory_bytes: int | None,
+    workers: int | None,
+    progress: Callable[[int], None] | None,
+) -> Verification:
+    """Prove that a finished split equals its source; see :func:`engine.verify`.
+
+    Raises:
+        NotASplit: the folder holds no finished split.
+        Different: a part is missing, has another size, or differs from the source; ``part`` names
+            it, and the message says how to mend it.
+        SourceChanged: the source is no longer what was split.
+        OverBudget: it would need more memory than there is.
+    """
+    started = time.monotonic()
+    store, folder = open_storage(destination)
+    manifest = Ledger(store, folder).manifest()
+    for source in manifest.sources:
+        source_store, path = open_storage(source.path)
+        source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
+    try:
+        compared = load_format(format_of(manifest.sources)).verify(
+            manifest.sources,
+            [_part_file(store, folder, receipt) for receipt in manifest.parts],
+            memory_bytes=budget(memory_bytes).bytes,
+            workers=workers or _default_workers(),
+            expected_rows=[receipt.num_rows for receipt in manifest.parts],
+            settings=manifest.settings,
+            progress=progress,
+        )
+    except Different as error:
+        raise _blamed(error, manifest, destination) from error
+    return Verification(
+        destination=folder,
+        num_parts=len(manifest.parts),
+        num_rows=manifest.num_rows,
+        num_columns=compared.num_columns,
+        num_values=compared.num_values,
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def _blamed(error: Different, manifest: Manifest, destination: str) -> Different:
+    """Return the error with the part that it is about, and with what mends it."""
+    names = (receipt.name for receipt in manifest.parts)
+    part = next((name for name in names if str(error).startswith(name)), None)
+    place = shlex.quote(redacted(destination))
+    cure = f"evensplit verify {place} --repair writes it anew"
+    if part is None:
+        cure = "split --overwrite writes all parts anew"
+    told = Different(f"{error}; {cure}")
+    told.part = part
+    return told
+
+
+def _part_file(store: Storage, folder: str, receipt: Receipt) -> SourceFile:
+    try:
+        found = store.stat(store.join(folder, receipt.name))
+    except NoSource as error:
+        raise Different(f"{receipt.name} is missing") from error
+    if found.size_bytes != receipt.size_bytes:
+        raise Different(
+            f"{receipt.name} has {found.size_bytes} bytes, its receipt says {receipt.size_bytes}"
+        )
+    return found
