@@ -9,35 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from engine import BadSetting
+from engine.options import options_of
 
 _ID_HEX_DIGITS = 40  # with the longest prefix well below the 64 characters that Batch allows
 
-# Settings of a split that a task takes, with the type that text is turned into.
-_SETTING_TYPES: Mapping[str, type] = {
-    "target_size": str,
-    "parts": int,
-    "rows_per_part": int,
-    "cut": str,
-    "name": str,
-    "codec": str,
-    "codec_level": int,
-    "row_group_size": str,
-    "columns": str,
-    "data_page_version": int,
-    "dictionary": bool,
-    "memory": str,
-    "workers": int,
-    "overwrite": bool,
-    "credential": str,
-    "transfer": str,
-}
 CONTAINER_PREFIX = "container:"  # before an image, where a task names what runs it
-_TRUTHS = {"true": True, "false": False}
+_OPTIONS = {option.name: option for option in options_of("batch")}
 
 
 def id_of(prefix: str, data: Any) -> str:
@@ -47,30 +28,18 @@ def id_of(prefix: str, data: Any) -> str:
 
 
 def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a split's settings with their types, those that are None left out.
+    """Return a split's settings as JSON keeps them, those that are None left out.
 
     Raises:
-        BadSetting: a name is unknown, or a text is not of its type.
+        BadSetting: a name is unknown, or a value is not one of its option's.
     """
     found = {}
     for name, value in given.items():
-        if name not in _SETTING_TYPES:
-            raise BadSetting(f"a task has no setting {name!r}; it has {', '.join(_SETTING_TYPES)}")
+        if name not in _OPTIONS:
+            raise BadSetting(f"a task has no setting {name!r}; it has {', '.join(_OPTIONS)}")
         if value is not None:
-            found[name] = _typed(name, value)
+            found[name] = _OPTIONS[name].plain(value)
     return found
-
-
-def _typed(name: str, value: Any) -> Any:
-    wanted = _SETTING_TYPES[name]
-    if wanted is bool:
-        value = _TRUTHS.get(str(value).lower(), value)
-    elif not isinstance(value, bool | dict | list):
-        with suppress(ValueError):
-            value = wanted(value)
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise BadSetting(f"{name} is not {wanted.__name__}; see evensplit split --help")
-    return value
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.errors import (
     BadSetting,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from engine.formats.parquet.profiler import Skew as Skew
     from engine.formats.parquet.profiler.keys import KeySkew as KeySkew
     from engine.model import SourceFile, SplitPlan, SplitResult, Verification
+    from engine.options import SplitOptions as SplitOptions
     from engine.settings import Settings
     from engine.splitter import Progress as Progress
 
@@ -146,101 +147,29 @@ def put_file(url: Place, data: bytes, *, credential: str = "auto") -> bool:
         return store.put_if_absent(path, data)
 
 
-def run_memory_bytes(plan: SplitPlan, dest: Place, **settings: Any) -> int:
+def run_memory_bytes(plan: SplitPlan, dest: Place, **options: Unpack[SplitOptions]) -> int:
     """Return the least memory that :func:`split` of a plan takes, one part at a time, all included.
 
     Args:
         plan: what :func:`plan` returned for the same settings.
         dest: folder or URL prefix of the parts.
-        **settings: as for :func:`make_settings`.
+        **options: as for :func:`make_settings`.
     """
     from engine.splitter import least_run_bytes
 
-    return least_run_bytes(plan, _place(dest), make_settings(**settings))
+    return least_run_bytes(plan, _place(dest), make_settings(**options))
 
 
-def make_settings(
-    *,
-    target_size: str | int | None = None,
-    parts: int | None = None,
-    rows_per_part: int | None = None,
-    cut: str = "row",
-    name: str | None = None,
-    codec: str | None = None,
-    codec_level: int | None = None,
-    row_group_size: str | int | None = None,
-    columns: Sequence[str] | str | None = None,
-    data_page_version: int | str | None = None,
-    dictionary: bool | None = None,
-    memory: str | int | None = None,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    fsync: bool = True,
-    overwrite: bool = False,
-    credential: str = "auto",
-    transfer: str = "auto",
-) -> Settings:
-    """Return frozen settings from values as users write them.
-
-    Args:
-        target_size: hard cap on a part's file size, ``"100MB"`` or bytes; 100MB if neither it nor
-            ``parts`` nor ``rows_per_part`` is given.
-        parts: exactly so many parts.
-        rows_per_part: rows of every part but the last.
-        cut: ``"row"`` or ``"row-group"``.
-        name: template of part names, with ``{index}``.
-        codec: ``"zstd"``, ``"snappy"``, ``"gzip"``, ``"lz4"``, ``"brotli"`` or ``"none"``; the
-            source's if left out. Pages are compressed anew, values stay encoded.
-        codec_level: of the codec.
-        row_group_size: at most so large row groups in the parts: ``"128MB"``, bytes, or
-            ``"1000000rows"``; the source's if left out.
-        columns: the only columns taken, a list of names or text with commas between; a group stands
-            for all in it. How names are written: :mod:`engine.formats.parquet.bytes.column_names`.
-        data_page_version: 1 or 2.
-        dictionary: whether values are dictionary-encoded; as in the source if left out.
-        memory: budget for this machine, ``"4GiB"`` or bytes.
-        workers: parts written at once.
-        scheduler: address of a running Dask scheduler.
-        fsync: wait for the disk before a part counts as committed.
-        overwrite: replace another plan's parts in the destination.
-        credential: for Azure storage: ``"auto"``, ``"identity"``, ``"environment"`` or
-            ``"keyvault:https://VAULT/secrets/NAME"``; see :class:`engine.settings.Access`.
-        transfer: who copies bytes within Azure storage: ``"auto"``, ``"server"``, ``"client"``.
+def make_settings(**options: Unpack[SplitOptions]) -> Settings:
+    """Return frozen settings from options as users write them; see :mod:`engine.options`.
 
     Raises:
-        engine.errors.BadSetting: a value is impossible, or two exclude each other.
+        engine.errors.BadSetting: an option is unknown, a value impossible, or two exclude each
+            other.
     """
-    from engine.formats.parquet.bytes.column_names import split_names
-    from engine.settings import (
-        DEFAULT_NAME,
-        Access,
-        Settings,
-        parse_row_group_size,
-        parse_size,
-    )
+    from engine.options import settings_from
 
-    row_group = (None, None) if row_group_size is None else parse_row_group_size(row_group_size)
-    names = split_names(columns) if isinstance(columns, str) else columns
-    return Settings(
-        target_bytes=None if target_size is None else parse_size(target_size),
-        num_parts=parts,
-        rows_per_part=rows_per_part,
-        cut=cut,  # type: ignore[arg-type]
-        name=name or DEFAULT_NAME,
-        codec=codec,
-        codec_level=codec_level,
-        row_group_bytes=row_group[0],
-        row_group_rows=row_group[1],
-        page_version=None if data_page_version is None else int(data_page_version),
-        dictionary=dictionary,
-        columns=None if names is None else tuple(names),
-        memory_bytes=None if memory is None else parse_size(memory),
-        num_workers=workers,
-        scheduler=scheduler,
-        durable=fsync,
-        overwrite=overwrite,
-        access=Access(credential, transfer),
-    )
+    return settings_from(options)
 
 
 def profile(src: Sources, *, credential: str = "auto") -> Profile:
@@ -295,17 +224,17 @@ def profile_key(
         return profile_key_of(_patterns(src), column, partitions, workers, scheduler)
 
 
-def plan(src: Sources, **settings: Any) -> SplitPlan:
+def plan(src: Sources, **options: Unpack[SplitOptions]) -> SplitPlan:
     """Return the parts that :func:`split` would write; nothing is written.
 
     Args:
         src: a file, folder, glob or URL, or several that share one schema.
-        **settings: as for :func:`make_settings`.
+        **options: as for :func:`make_settings`.
     """
     from engine.splitter import plan_split
     from engine.storage.access import using
 
-    made = make_settings(**settings)
+    made = make_settings(**options)
     with using(made.access):
         return plan_split(_patterns(src), made)
 
@@ -316,7 +245,7 @@ def split(
     *,
     progress: Progress | None = None,
     verify: bool = False,
-    **settings: Any,
+    **options: Unpack[SplitOptions],
 ) -> SplitResult:
     """Split sources into equal parts in a folder, or finish a split that was begun there.
 
@@ -326,7 +255,7 @@ def split(
         dest: folder or URL prefix of the parts; new, empty, or begun by the same plan.
         progress: is told what happens while it does.
         verify: prove the parts equal to the source as well, as :func:`verify` does.
-        **settings: as for :func:`make_settings`.
+        **options: as for :func:`make_settings`.
 
     Raises:
         engine.errors.Different: the parts are not equal, with ``verify``.
@@ -334,7 +263,7 @@ def split(
     from engine.splitter import split_files
     from engine.storage.access import using
 
-    made = make_settings(**settings)
+    made = make_settings(**options)
     with using(made.access):
         place = _place(dest)
         result = split_files(_patterns(src), place, made, progress)
@@ -392,7 +321,9 @@ def verify(
                 return replace(proof, repaired=tuple(repaired))
 
 
-def report(place: Place, path: Place, *, verify: bool = False, **settings: Any) -> None:
+def report(
+    place: Place, path: Place, *, verify: bool = False, **options: Unpack[SplitOptions]
+) -> None:
     """Write one HTML page, which needs no network, about a source or about a split.
 
     Args:
@@ -400,7 +331,7 @@ def report(place: Place, path: Place, *, verify: bool = False, **settings: Any) 
             folder of a split: the source, the plan, the parts, memory.
         path: the page, a local file; replaced if it is there.
         verify: compare all values of a finished split as :func:`verify` does, and tell the outcome.
-        **settings: as for :func:`make_settings`, of the split that is planned for a source.
+        **options: as for :func:`make_settings`, of the split that is planned for a source.
 
     Raises:
         engine.errors.BadSetting: Bokeh is not installed.
@@ -414,7 +345,7 @@ def report(place: Place, path: Place, *, verify: bool = False, **settings: Any) 
     from engine.storage import open_storage
     from engine.storage.access import using
 
-    made = make_settings(**settings)
+    made = make_settings(**options)
     with using(made.access):
         page = make_report(_place(place), made, verify=verify)
     store, inside = open_storage(_place(path))

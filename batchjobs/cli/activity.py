@@ -19,6 +19,7 @@ from batchjobs.cli.group import azure, batch
 from batchjobs.cli.submit import submit as submit_command
 from batchjobs.service import is_transient
 from engine import EvensplitError, shown
+from engine.options import option_named
 
 _POLL_SECONDS = 10.0
 _MOST_FAILURES, _MOST_PROBLEM = 50, 500  # characters
@@ -82,8 +83,10 @@ def _submit(
     words = ["--dest", activity.destination, "--login", login]
     if client_id := activity.environment.get("AZURE_CLIENT_ID"):
         words += ["--client-id", client_id]
-    for name, value in {**activity.submit, **activity.settings}.items():
+    for name, value in activity.submit.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
+    for name, value in activity.settings.items():
+        words += option_named(name).words(value)
     told = io.StringIO()
     with redirect_stdout(told):
         submit_command.main([*words, "--json", "--", activity.source], standalone_mode=False)

@@ -14,6 +14,7 @@ from batchjobs.local import PREFIX, LocalService, default_root
 from batchjobs.pack import PlannedFile
 from batchjobs.service import CREDENTIALS, Service
 from batchjobs.spec import checked_settings
+from engine.cli.options import split_options
 
 if TYPE_CHECKING:
     from batchjobs.client import AzureBatch
@@ -21,27 +22,12 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-_SETTINGS = {
-    "--target-size": "Hard cap on a part's file size. [default: 100MB]",
-    "--parts": "Exactly so many parts of each file, instead of a size.",
-    "--rows-per-part": "So many rows in every part but the last, instead of a size.",
-    "--cut": "row (default) or row-group.",
-    "--codec": "Compression of the parts. [default: the source's]",
-    "--codec-level": "Level of --codec.",
-    "--row-group-size": "128MB or 1000000rows. [default: the source's]",
-    "--columns": "Take only these, with commas between.",
-    "--memory": "Most memory of one task. [default: its slot's share of the node]",
-    "--credential": "For Azure storage, as in evensplit split; never a secret.",
-    "--transfer": "Within Azure storage: auto, server or client.",
+_TEXTS = {
+    "parts": "Exactly N parts of each file, instead of a size.",
+    "memory": "Most memory of one task. [default: its slot's share of the node]",
+    "workers": "Parts that a task writes at once. [default: by the slot's cores]",
 }
-
-
-def split_settings(function: F) -> F:
-    """Add the options of a split that hold for every file."""
-    for name, text in reversed(_SETTINGS.items()):
-        variable = "EVENSPLIT_" + name.strip("-").replace("-", "_").upper()
-        function = click.option(name, envvar=variable, help=text)(function)
-    return function
+split_settings = split_options("batch", _TEXTS, has_defaults=False)
 
 
 @click.group()

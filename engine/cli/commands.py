@@ -8,120 +8,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 import engine
+from engine.cli.options import click_option, split_options
 from engine.errors import DestinationInUse
+from engine.options import OPTIONS
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_credential = click.option(
-    "--credential",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    envvar="EVENSPLIT_CREDENTIAL",
-    help="For Azure storage: identity, environment (AZURE_STORAGE_*), "
-    "keyvault:https://VAULT.vault.azure.net/secrets/NAME, or auto: the environment's secret for "
-    "the account, else the identity. Never a secret itself.",
-)
-_SPLIT_OPTIONS = (
-    click.option(
-        "--target-size",
-        metavar="SIZE",
-        envvar="EVENSPLIT_TARGET_SIZE",
-        help="Hard cap on a part's file size: 100MB (10^8 bytes), 128MiB, ... [default: 100MB]",
-    ),
-    click.option(
-        "--parts",
-        type=int,
-        metavar="N",
-        envvar="EVENSPLIT_PARTS",
-        help="Exactly N parts, equal by bytes, instead of a size.",
-    ),
-    click.option(
-        "--rows-per-part",
-        type=int,
-        metavar="N",
-        envvar="EVENSPLIT_ROWS_PER_PART",
-        help="N rows in every part but the last, instead of a size.",
-    ),
-    click.option(
-        "--cut",
-        type=click.Choice(["row", "row-group"]),
-        default="row",
-        show_default=True,
-        envvar="EVENSPLIT_CUT",
-        help="Cut at any row (equal parts), or only between row groups (pure copy).",
-    ),
-    click.option(
-        "--name",
-        metavar="TEMPLATE",
-        default="part-{index:05d}.parquet",
-        show_default=True,
-        envvar="EVENSPLIT_NAME",
-        help="Names of the parts.",
-    ),
-    click.option(
-        "--codec",
-        type=click.Choice(["zstd", "snappy", "gzip", "lz4", "brotli", "none"]),
-        envvar="EVENSPLIT_CODEC",
-        help="Compress the parts so; values stay encoded as they are. [default: as in SRC]",
-    ),
-    click.option(
-        "--codec-level",
-        type=int,
-        metavar="N",
-        envvar="EVENSPLIT_CODEC_LEVEL",
-        help="Level of --codec. [default: the library's]",
-    ),
-    click.option(
-        "--row-group-size",
-        metavar="SIZE",
-        envvar="EVENSPLIT_ROW_GROUP_SIZE",
-        help="Row groups of the parts are at most so large: 128MB, or 1000000rows. "
-        "[default: as in SRC]",
-    ),
-    click.option(
-        "--columns",
-        metavar="NAMES",
-        envvar="EVENSPLIT_COLUMNS",
-        help="Take only these columns, with commas between; nested.x is x in the group nested, and "
-        'names that hold dots or commas go into double quotes: \'id,"user.id","a,b"\'. '
-        "[default: all]",
-    ),
-    click.option(
-        "--data-page-version",
-        type=click.Choice(["1", "2"]),
-        envvar="EVENSPLIT_DATA_PAGE_VERSION",
-        help="Version of data pages. [default: as in SRC]",
-    ),
-    click.option(
-        "--dictionary/--no-dictionary",
-        default=None,
-        envvar="EVENSPLIT_DICTIONARY",
-        help="Encode values by dictionaries, or not. [default: as in SRC]",
-    ),
-    click.option(
-        "--memory",
-        metavar="SIZE",
-        envvar="EVENSPLIT_MEMORY",
-        help="Memory budget for this machine. [default: what psutil and the cgroup leave]",
-    ),
-    _credential,
-)
+_credential = click_option(OPTIONS["credential"])
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-
-
-def _split_options(function: F) -> F:
-    for option in reversed(_SPLIT_OPTIONS):
-        function = option(function)
-    return function
 
 
 @click.command()
@@ -179,7 +78,7 @@ def profile(
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@_split_options
+@split_options("plan")
 @_json
 def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Show the parts that split would write; nothing is written.
@@ -216,40 +115,8 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dest")
-@_split_options
-@click.option(
-    "--workers",
-    type=int,
-    metavar="N",
-    envvar="EVENSPLIT_WORKERS",
-    help="Parts written at once on this machine. [default: by cores and memory]",
-)
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    envvar="EVENSPLIT_SCHEDULER",
-    help="Write the parts on a running Dask cluster (tcp://host:8786) that shares the storage.",
-)
-@click.option(
-    "--fsync/--no-fsync",
-    default=True,
-    show_default=True,
-    envvar="EVENSPLIT_FSYNC",
-    help="Wait for the disk before a part counts as committed; --no-fsync for scratch disks.",
-)
-@click.option(
-    "--transfer",
-    type=click.Choice(["auto", "server", "client"]),
-    default="auto",
-    show_default=True,
-    envvar="EVENSPLIT_TRANSFER",
-    help="Within Azure storage: have the store copy bytes (server), pass them through this machine "
-    "(client), or the first wherever the store lets it (auto).",
-)
+@split_options("split")
 @click.option("--resume", is_flag=True, help="Finish what an earlier run began (always done).")
-@click.option(
-    "--overwrite", is_flag=True, help="Replace a finished split in DEST, or another plan's parts."
-)
 @click.option("--verify", is_flag=True, help="Prove the parts equal to SRC as well.")
 @_json
 def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settings: Any) -> None:
@@ -335,7 +202,7 @@ def verify(
 
 @click.command()
 @click.argument("place", metavar="SRC|DEST")
-@_split_options
+@split_options("report")
 @click.option(
     "--output",
     "-o",

@@ -1,0 +1,346 @@
+"""Every option of a split, once: name, values, default, help, and which setting it becomes.
+
+From :data:`OPTIONS` come the options of the command line and of ``batch submit``, the
+``EVENSPLIT_*`` variables, and the keys of TOML files and of ``activity.json``. The keywords of the
+façade (:class:`SplitOptions`) are written out for type checkers, and a test compares them. Who adds
+an option adds a row here, a field of :class:`SplitOptions`, and its use.
+
+Here each value is checked by itself; what excludes what is :class:`engine.settings.Settings`'
+business.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from engine.errors import BadSetting
+from engine.formats.parquet.bytes.column_names import split_names
+from engine.settings import (
+    CODECS,
+    CREDENTIALS,
+    DEFAULT_NAME,
+    TRANSFERS,
+    Access,
+    Settings,
+    parse_row_group_size,
+    parse_size,
+)
+
+Command = Literal["plan", "split", "report", "batch"]
+_SHAPES: tuple[Command, ...] = ("plan", "split", "report", "batch")
+_RUNS: tuple[Command, ...] = ("split",)
+_RUNS_ANYWHERE: tuple[Command, ...] = ("split", "batch")
+_TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
+
+class SplitOptions(TypedDict, total=False):
+    """Keywords of :func:`engine.split` and :func:`engine.plan`; :data:`OPTIONS` says what each is.
+
+    Sizes are bytes as a number, or text as users write it: ``"100MB"``, ``"128MiB"``.
+    """
+
+    target_size: str | int | None
+    parts: int | None
+    rows_per_part: int | None
+    cut: Literal["row", "row-group"]
+    name: str | None
+    codec: str | None
+    codec_level: int | None
+    row_group_size: str | int | None
+    columns: Sequence[str] | str | None
+    data_page_version: int | str | None
+    dictionary: bool | None
+    memory: str | int | None
+    workers: int | None
+    scheduler: str | None
+    fsync: bool
+    overwrite: bool
+    credential: str
+    transfer: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a split.
+
+    Attributes:
+        name: as a keyword and as a key in files; on the command line with dashes.
+        kind: what its values are. ``size`` is bytes, ``count`` a number above zero.
+        help: a sentence for ``--help``.
+        commands: that have it; ``batch`` are the commands on many files.
+        default: if nobody says anything; None leaves it to the source or the machine.
+        choices: the only values, where these are few.
+        metavar: stands for the value in ``--help``.
+    """
+
+    name: str
+    kind: Literal["size", "count", "number", "text", "switch", "names", "row-group-size"]
+    help: str
+    commands: tuple[Command, ...] = _SHAPES
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    metavar: str | None = None
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment's variable that sets it."""
+        return f"EVENSPLIT_{self.name.upper()}"
+
+    def parse(self, value: Any) -> Any:
+        """Return a value as the settings hold it.
+
+        Raises:
+            BadSetting: it is not one of this option's.
+        """
+        if value is None:
+            return self.default
+        if self.choices:
+            return self._chosen(value)
+        return _PARSERS[self.kind](self, value)
+
+    def plain(self, value: Any) -> str | int | bool:
+        """Return a value that is checked, as JSON keeps it and :meth:`parse` takes it.
+
+        Raises:
+            BadSetting: as :meth:`parse`.
+        """
+        parsed = self.parse(value)
+        if self.kind in ("count", "number", "switch"):
+            return bool(parsed) if self.kind == "switch" else int(parsed)
+        return str(parsed) if self.choices else self._text(value)
+
+    def words(self, value: Any) -> list[str]:
+        """Return the words of a command line that give a value."""
+        if self.kind != "switch":
+            return [self.flag, str(value)]
+        return [self.flag if self.parse(value) else f"--no-{self.flag.removeprefix('--')}"]
+
+    def _chosen(self, value: Any) -> str:
+        text = str(value).lower()
+        if text not in self.choices:
+            raise BadSetting(f"{self.flag} is {value!r}; choose one of {', '.join(self.choices)}")
+        return text
+
+    def _number(self, value: Any) -> int:
+        try:
+            if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
+                raise ValueError
+            return int(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BadSetting(f"{self.flag} is {value!r}; give a whole number") from error
+
+    def _count(self, value: Any) -> int:
+        number = self._number(value)
+        if number < 1:
+            raise BadSetting(f"{self.flag} is {number}; it must be at least 1")
+        return number
+
+    def _switch(self, value: Any) -> bool:
+        found = value if isinstance(value, bool) else _TRUTHS.get(str(value).lower())
+        if found is None:
+            raise BadSetting(f"{self.flag} is {value!r}; give true or false")
+        return found
+
+    def _text(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise BadSetting(f"{self.flag} is {value!r}; give text")
+        return value
+
+    def _size(self, value: Any) -> int:
+        try:
+            return parse_size(value)
+        except BadSetting as error:
+            raise BadSetting(f"{self.flag}: {error}") from error
+
+    def _row_group_size(self, value: Any) -> tuple[int | None, int | None]:
+        try:
+            return parse_row_group_size(value)
+        except BadSetting as error:
+            raise BadSetting(f"{self.flag}: {error}") from error
+
+    def _names(self, value: Any) -> tuple[str, ...]:
+        if isinstance(value, str):
+            return tuple(split_names(value))
+        if not isinstance(value, Sequence) or not all(isinstance(name, str) for name in value):
+            raise BadSetting(f"{self.flag} is {value!r}; give names, or text with commas between")
+        return tuple(value)
+
+
+_PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
+    "size": Option._size,
+    "count": Option._count,
+    "number": Option._number,
+    "text": Option._text,
+    "switch": Option._switch,
+    "names": Option._names,
+    "row-group-size": Option._row_group_size,
+}
+
+_ROWS = (
+    Option(
+        "target_size",
+        "size",
+        "Hard cap on a part's file size: 100MB (10^8 bytes), 128MiB, ... [default: 100MB]",
+        metavar="SIZE",
+    ),
+    Option("parts", "count", "Exactly N parts, equal by bytes, instead of a size.", metavar="N"),
+    Option(
+        "rows_per_part",
+        "count",
+        "N rows in every part but the last, instead of a size.",
+        metavar="N",
+    ),
+    Option(
+        "cut",
+        "text",
+        "Cut at any row (equal parts), or only between row groups (pure copy).",
+        default="row",
+        choices=("row", "row-group"),
+    ),
+    Option("name", "text", "Names of the parts.", default=DEFAULT_NAME, metavar="TEMPLATE"),
+    Option(
+        "codec",
+        "text",
+        "Compress the parts so; values stay encoded as they are. [default: as in SRC]",
+        choices=("zstd", "snappy", "gzip", "lz4", "brotli", "none"),
+    ),
+    Option("codec_level", "number", "Level of --codec. [default: the library's]", metavar="N"),
+    Option(
+        "row_group_size",
+        "row-group-size",
+        "Row groups of the parts are at most so large: 128MB, or 1000000rows. [default: as in SRC]",
+        metavar="SIZE",
+    ),
+    Option(
+        "columns",
+        "names",
+        "Take only these columns, with commas between; nested.x is x in the group nested, and "
+        'names that hold dots or commas go into double quotes: \'id,"user.id","a,b"\'. '
+        "[default: all]",
+        metavar="NAMES",
+    ),
+    Option(
+        "data_page_version",
+        "number",
+        "Version of data pages. [default: as in SRC]",
+        choices=("1", "2"),
+    ),
+    Option(
+        "dictionary",
+        "switch",
+        "Encode values by dictionaries, or not. [default: as in SRC]",
+    ),
+    Option(
+        "memory",
+        "size",
+        "Memory budget for this machine. [default: what psutil and the cgroup leave]",
+        metavar="SIZE",
+    ),
+    Option(
+        "credential",
+        "text",
+        "For Azure storage: identity, environment (AZURE_STORAGE_*), "
+        "keyvault:https://VAULT.vault.azure.net/secrets/NAME, or auto: the environment's secret "
+        "for the account, else the identity. Never a secret itself.",
+        default=CREDENTIALS[0],
+        metavar="NAME",
+    ),
+    Option(
+        "workers",
+        "count",
+        "Parts written at once on this machine. [default: by cores and memory]",
+        commands=_RUNS_ANYWHERE,
+        metavar="N",
+    ),
+    Option(
+        "scheduler",
+        "text",
+        "Write the parts on a running Dask cluster (tcp://host:8786) that shares the storage.",
+        commands=_RUNS,
+        metavar="ADDRESS",
+    ),
+    Option(
+        "fsync",
+        "switch",
+        "Wait for the disk before a part counts as committed; --no-fsync for scratch disks.",
+        commands=_RUNS,
+        default=True,
+    ),
+    Option(
+        "transfer",
+        "text",
+        "Within Azure storage: have the store copy bytes (server), pass them through this machine "
+        "(client), or the first wherever the store lets it (auto).",
+        commands=_RUNS_ANYWHERE,
+        default=TRANSFERS[0],
+        choices=TRANSFERS,
+    ),
+    Option(
+        "overwrite",
+        "switch",
+        "Replace a finished split in DEST, or another plan's parts.",
+        commands=_RUNS_ANYWHERE,
+        default=False,
+    ),
+)
+OPTIONS: Mapping[str, Option] = {option.name: option for option in _ROWS}
+assert set(OPTIONS["codec"].choices) == set(CODECS)
+
+
+def options_of(command: Command) -> list[Option]:
+    """Return the options that a command has, in the order of ``--help``."""
+    return [option for option in _ROWS if command in option.commands]
+
+
+def option_named(name: str) -> Option:
+    """Return an option.
+
+    Raises:
+        BadSetting: there is none of that name; the message has the nearest.
+    """
+    if name not in OPTIONS:
+        near = difflib.get_close_matches(name, OPTIONS, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(OPTIONS)}"
+        raise BadSetting(f"a split has no option {name}{hint}")
+    return OPTIONS[name]
+
+
+def settings_from(given: Mapping[str, Any]) -> Settings:
+    """Return frozen settings from options as users write them.
+
+    Raises:
+        BadSetting: an option is unknown, a value is impossible, or two exclude each other.
+    """
+    for name in given:
+        option_named(name)
+    found = {name: option.parse(given.get(name)) for name, option in OPTIONS.items()}
+    row_group_bytes, row_group_rows = found["row_group_size"] or (None, None)
+    version = found["data_page_version"]
+    return Settings(
+        target_bytes=found["target_size"],
+        num_parts=found["parts"],
+        rows_per_part=found["rows_per_part"],
+        cut=found["cut"],
+        name=found["name"],
+        codec=found["codec"],
+        codec_level=found["codec_level"],
+        row_group_bytes=row_group_bytes,
+        row_group_rows=row_group_rows,
+        page_version=None if version is None else int(version),
+        dictionary=found["dictionary"],
+        columns=found["columns"],
+        memory_bytes=found["memory"],
+        num_workers=found["workers"],
+        scheduler=found["scheduler"],
+        durable=found["fsync"],
+        overwrite=found["overwrite"],
+        access=Access(found["credential"], found["transfer"]),
+    )

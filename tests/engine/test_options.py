@@ -1,0 +1,137 @@
+"""One table of options: every door has those of the table, and says the same of a wrong value."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import engine
+from batchjobs.cli.group import batch
+from batchjobs.spec import checked_settings
+from engine.cli import commands
+from engine.errors import BadSetting
+from engine.options import OPTIONS, Option, SplitOptions, option_named, options_of, settings_from
+
+ROOT = Path(__file__).parents[2]
+# A value of each kind as users write it, and what the settings hold.
+GOOD: dict[str, list[tuple[Any, Any]]] = {
+    "size": [("100MB", 10**8), ("1 MiB", 1 << 20), (5, 5)],
+    "count": [(3, 3), ("3", 3)],
+    "number": [(1, 1), ("1", 1)],
+    "text": [("a{index}", "a{index}")],
+    "switch": [(True, True), ("false", False)],
+    "names": [("a,b", ("a", "b")), (["a", "b"], ("a", "b"))],
+    "row-group-size": [("1MB", (10**6, None)), ("10 rows", (None, 10))],
+}
+BAD: dict[str, list[Any]] = {
+    "size": ["0", "-1MB", "much", [], 1.5j, float("inf")],
+    "count": [0, -1, "x", 1.5, True, float("nan"), float("inf")],
+    "number": ["x", [], 0.5],
+    "text": [3, b"x"],
+    "switch": ["maybe", 7],
+    "names": [3, [1]],
+    "row-group-size": ["x rows", "0"],
+}
+every_option = pytest.mark.parametrize("option", OPTIONS.values(), ids=list(OPTIONS))
+
+
+def params(command: click.Command) -> dict[str, click.Option]:
+    return {p.name or "": p for p in command.params if isinstance(p, click.Option)}
+
+
+@every_option
+def test_every_door_has_the_option(option: Option):
+    assert option.name in SplitOptions.__annotations__
+    doors = {
+        "plan": commands.plan,
+        "split": commands.split,
+        "report": commands.report,
+        "batch": batch.commands["submit"],
+    }
+    for name, command in doors.items():
+        found = params(command).get(option.name)
+        assert (found is not None) == (name in option.commands)
+        if found is not None:
+            assert option.flag in found.opts
+            assert found.envvar == option.variable
+
+
+def test_no_door_has_others():
+    assert set(SplitOptions.__annotations__) == set(OPTIONS)
+    own = {"as_json", "resume", "verify", "help"}
+    assert set(params(commands.split)) - own == {option.name for option in options_of("split")}
+
+
+def test_the_sample_of_a_toml_file_names_options_only():
+    text = (ROOT / "conf" / "evensplit.toml").read_text()
+    shown = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+    keys = tomllib.loads("\n".join(line for line in shown if " = " in line))
+    assert set(keys) <= set(OPTIONS)
+    assert set(OPTIONS) - set(keys) == {"parts", "rows_per_part", "overwrite"}
+
+
+@every_option
+def test_values_are_taken_as_users_write_them(option: Option):
+    if option.choices:
+        assert option.parse(option.choices[0].upper()) == option.choices[0]
+        return
+    for value, expected in GOOD[option.kind]:
+        assert option.parse(value) == expected
+    assert option.parse(None) == option.default
+
+
+@every_option
+def test_a_wrong_value_is_told_by_the_option_s_name(option: Option):
+    for value in ["zebra"] if option.choices else BAD[option.kind]:
+        with pytest.raises(BadSetting) as raised:
+            option.parse(value)
+        assert option.flag in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+@given(st.text() | st.integers() | st.booleans() | st.floats() | st.lists(st.text()))
+def test_any_value_is_taken_or_refused(value: object):
+    for name in OPTIONS:
+        with suppress(BadSetting):
+            settings_from({name: value})
+
+
+def test_an_option_that_there_is_not_gets_the_nearest():
+    with pytest.raises(BadSetting, match="did you mean target_size"):
+        engine.make_settings(tagret_size="100MB")  # type: ignore[call-arg]
+    with pytest.raises(BadSetting, match="there are target_size, parts"):
+        option_named("xyz")
+
+
+@every_option
+def test_a_batch_s_settings_survive_a_command_line(option: Option):
+    if "batch" not in option.commands:
+        return
+    value = option.choices[-1] if option.choices else GOOD[option.kind][0][0]
+    (kept,) = checked_settings({option.name: value}).values()
+    submit = batch.commands["submit"]
+    words = ["--dest", "x", *option.words(kept), "y"]
+    with submit.make_context("submit", words, resilient_parsing=False) as context:
+        told = context.params[option.name]
+    assert checked_settings({option.name: told}) == {option.name: kept}
+
+
+@pytest.mark.slow
+def test_a_type_checker_finds_a_typing_error(tmp_path: Path):
+    program = tmp_path / "program.py"
+    program.write_text('import engine\nengine.split("a", "b", tagret_size="100MB")\n')
+    words = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(program)]
+    place = os.environ | {"MYPYPATH": str(ROOT)}
+    ended = subprocess.run(words, check=False, capture_output=True, text=True, env=place)
+    assert ended.returncode == 1
+    assert 'Unexpected keyword argument "tagret_size"' in ended.stdout
