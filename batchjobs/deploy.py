@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchjobs.conf import conf_folders
 from batchjobs.spec import id_of
 from engine import BadSetting
 
-CONF = Path("conf")
 MOST_BATCH_COUNT = 50  # of Data Factory's ForEach
-_TEMPLATE, _OBJECTS = Path("azure/main.json"), Path("adf")
+_TEMPLATE = "main.json"
 _FACTORY_API = "2018-06-01"
 # The folders of Data Factory's Git layout, and the types of resources in them.
 _KINDS = {
@@ -132,19 +132,24 @@ class Deployment:
         return {name: {"value": value} for name, value in values.items()}
 
 
-def template(wanted: Deployment, conf: Path = CONF) -> dict[str, Any]:
+def template(wanted: Deployment, conf: Path | None = None) -> dict[str, Any]:
     """Return the whole template: what ``conf/azure`` has, and the objects of ``conf/adf``.
+
+    Args:
+        wanted: what fills it.
+        conf: instead of the one that :mod:`batchjobs.conf` finds.
 
     Raises:
         BadSetting: the files are not there, or name what nobody knows.
     """
     try:
-        made: dict[str, Any] = json.loads((conf / _TEMPLATE).read_text(encoding="utf-8"))
-        made["resources"] += _objects(conf / _OBJECTS, wanted)
-    except (OSError, ValueError) as error:
+        resources, objects = (conf_folders(name, conf)[0] for name in ("azure", "adf"))
+        made: dict[str, Any] = json.loads((resources / _TEMPLATE).read_text(encoding="utf-8"))
+        made["resources"] += _objects(objects, wanted)
+    except (OSError, ValueError, IndexError) as error:
         raise BadSetting(
-            f"{conf} does not hold azure/main.json and adf/ ({error}); run this in the repository, "
-            "or name the folder with --conf"
+            f"{conf or 'conf'} does not hold azure/main.json and adf/ ({error}); name another "
+            "folder with --conf, or leave it out"
         ) from error
     return made
 

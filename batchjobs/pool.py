@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchjobs.conf import conf_file, conf_folders
 from batchjobs.service import NODE_MEMORY_MARGIN
 from batchjobs.spec import id_of
 from engine import BadSetting, PoolTooSmall
 
-FORMULAS = Path("conf/batch/autoscale")
+_FORMULAS = "batch/autoscale"  # in conf/
 START_SCRIPT = "start.sh"
 
 _GIB = 1 << 30
@@ -184,19 +185,24 @@ def parse_image(text: str) -> tuple[str, str, str, str]:
     return fields[0], fields[1], fields[2], fields[3]
 
 
-def read_formula(name: str, folder: Path = FORMULAS) -> str:
+def read_formula(name: str, conf: Path | None = None) -> str:
     """Return the template of a formula: a name in ``conf/batch/autoscale``, or a file.
+
+    Args:
+        name: of the formula, or a path.
+        conf: instead of the one that :mod:`batchjobs.conf` finds.
 
     Raises:
         BadSetting: there is none.
     """
-    named = folder / f"{name}.txt"
     try:
-        return (named if named.is_file() else Path(name)).read_text(encoding="utf-8")
+        found = conf_file(_FORMULAS, f"{name}.txt", conf) or Path(name)
+        return found.read_text(encoding="utf-8")
     except OSError as error:
-        names = ", ".join(sorted(path.stem for path in folder.glob("*.txt")))
+        folders = conf_folders(_FORMULAS, conf)
+        names = sorted({path.stem for folder in folders for path in folder.glob("*.txt")})
         raise BadSetting(
-            f"no formula {name}: name a file, or in {folder} one of: {names or 'none here'}"
+            f"no formula {name}: name a file, or one of {', '.join(names) or 'none here'}"
         ) from error
 
 

@@ -44,7 +44,11 @@ _LOGINS = ("auto", "service-principal", "cli", "identity")
 @click.option("--target-size", default="100MB", show_default=True, help="Of a part.")
 @click.option("--batch-count", type=int, default=20, show_default=True, help="Files at once.")
 @click.option("--operator", default="", metavar="ID", help="Object id of who uploads the package.")
-@click.option("--conf", type=click.Path(path_type=Path), default=deployment.CONF, show_default=True)
+@click.option(
+    "--conf",
+    type=click.Path(path_type=Path),
+    help="Folder of template and pipelines. [default: conf here, else the installed one]",
+)
 @click.option(
     "--login",
     type=click.Choice(_LOGINS),
@@ -70,7 +74,7 @@ def deploy_command(
     target_size: str,
     batch_count: int,
     operator: str,
-    conf: Path,
+    conf: Path | None,
     login: str,
     as_json: bool,
 ) -> None:

@@ -114,7 +114,7 @@ def test_the_formulas_are_the_three_that_are_documented():
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_formula_is_filled_whole_and_lets_tasks_end(name):
-    text = fill_formula(read_formula(name, CONF / "autoscale"), PARAMETERS)
+    text = fill_formula(read_formula(name, CONF.parent), PARAMETERS)
     assert "@" not in text
     code = [line for line in text.splitlines() if not line.startswith("//")]
     assert all(line.endswith(";") for line in code)
@@ -147,7 +147,7 @@ def test_text_does_not_get_into_a_formula():
 
 def test_a_formula_that_is_not_there_names_those_that_are():
     with pytest.raises(BadSetting, match="pending, schedule, spot"):
-        read_formula("none", CONF / "autoscale")
+        read_formula("none", CONF.parent)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a" * 65, "ü", "a/b"])
