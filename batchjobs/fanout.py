@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import engine
+from batchjobs.errors import PoolTooSmall
 from batchjobs.pack import PlannedFile, pack
 from batchjobs.pool import TASK_DISK_BYTES, Need, could_hold
 from batchjobs.service import JobEnded, Service
 from batchjobs.spec import FileSplit, JobSpec, TaskSpec
-from engine import BadSetting, PoolTooSmall, SourceError
+from engine import BadSetting, SourceError, hooks
 
 # What the expected times assume; a node reads and writes, or the store copies, at about this rate.
 BYTES_PER_SECOND = 100_000_000
@@ -77,7 +78,7 @@ def _planned(file: FileSplit, settings: Mapping[str, Any]) -> PlannedFile:
         plan = engine.plan(file.source, **settings)
     except SourceError as error:
         return PlannedFile(file, problem=f"{error.kind}: {error}")
-    memory_bytes = engine.run_memory_bytes(plan, file.destination, **settings)
+    memory_bytes = hooks.run_memory_bytes(plan, file.destination, **settings)
     parts_bytes = plan.predicted_bytes
     is_here = "://" not in file.destination or file.destination.startswith("file:")
     network_bytes = 0 if is_here else 2 * sum(part.reencoded_bytes for part in plan.parts)

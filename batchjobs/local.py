@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import psutil
 
+from batchjobs.errors import NoJob, RunnerLost, ServiceFailed
 from batchjobs.service import (
     SLOTS_VARIABLE,
     SPEC_VARIABLE,
@@ -35,7 +36,7 @@ from batchjobs.service import (
     is_transient,
 )
 from batchjobs.spec import JobSpec, TaskSpec
-from engine import EvensplitError, NoJob, RunnerLost, ServiceFailed
+from engine import EvensplitError
 
 PREFIX = "local"
 POLL_SECONDS = 0.05

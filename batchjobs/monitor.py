@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from batchjobs.errors import NoJob, TasksFailed, TasksInterrupted
 from batchjobs.service import (
     PROGRESS,
     RESULT,
@@ -22,7 +23,7 @@ from batchjobs.service import (
     TaskStatus,
     is_transient,
 )
-from engine import EvensplitError, NoJob, TasksFailed, TasksInterrupted
+from engine import EvensplitError
 
 ADVICE = {
     2: "fix the settings and submit again",

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchjobs.conf import conf_file, conf_folders
+from batchjobs.errors import PoolTooSmall
 from batchjobs.service import NODE_MEMORY_MARGIN
 from batchjobs.spec import id_of
-from engine import BadSetting, PoolTooSmall
+from engine import BadSetting
 
 _FORMULAS = "batch/autoscale"  # in conf/
 START_SCRIPT = "start.sh"

@@ -13,7 +13,7 @@ import click
 from batchjobs.fanout import BYTES_PER_SECOND, SECONDS_A_TASK, Submission
 from batchjobs.monitor import JobReport
 from batchjobs.simulate import Fleet, Forecast
-from engine import shown
+from engine.hooks import shown
 
 if TYPE_CHECKING:
     from batchjobs.client import Noted

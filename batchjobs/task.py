@@ -23,7 +23,7 @@ from typing import Any
 import engine
 from batchjobs.service import NODE_MEMORY_MARGIN, PROGRESS, RESULT, is_transient
 from batchjobs.spec import FileSplit, TaskSpec
-from engine import EvensplitError, OverBudget, SourceChanged
+from engine import EvensplitError, OverBudget, SourceChanged, hooks
 
 PROGRESS_SECONDS = 2.0
 
@@ -145,7 +145,7 @@ def error_of(result: Mapping[str, Any]) -> EvensplitError | None:
     text = worst["message"]
     if len(result["files"]) > 1:
         text = f"{len(failed)} of {len(result['files'])} files failed, as {text}"
-    return engine.make_error(worst["kind"], text)
+    return hooks.make_error(worst["kind"], text)
 
 
 def _fitted(settings: Mapping[str, Any], slot: Slot) -> dict[str, Any]:

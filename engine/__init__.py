@@ -16,89 +16,88 @@ Results are frozen dataclasses (:mod:`engine.model`); every error that is raised
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import PurePath
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.errors import (
     BadSetting,
+    CallError,
     EvensplitError,
-    NoJob,
-    NoNodes,
     NoPermission,
     OverBudget,
-    OverQuota,
-    PoolDiffers,
-    PoolTooSmall,
     RetryError,
-    RunnerLost,
-    ServiceFailed,
     SourceChanged,
     SourceError,
-    TasksFailed,
-    TasksInterrupted,
 )
+from engine.places import Place, Sources, patterns_of, place_text
 from engine.version import __version__
-from engine.wording import shown
 
 if TYPE_CHECKING:
-    from engine.formats.parquet.profiler import FileProfile as FileProfile
-    from engine.formats.parquet.profiler import Profile as Profile
-    from engine.formats.parquet.profiler import Skew as Skew
-    from engine.formats.parquet.profiler.keys import KeySkew as KeySkew
-    from engine.model import SourceFile, SplitPlan, SplitResult, Verification
-    from engine.options import SplitOptions as SplitOptions
+    from engine.formats.parquet.profiler import FileProfile, Profile, Skew
+    from engine.formats.parquet.profiler.keys import KeySkew
+    from engine.model import Manifest, SourceFile, SplitPlan, SplitResult, Verification
+    from engine.options import SplitOptions
     from engine.settings import Settings
-    from engine.splitter import Progress as Progress
+    from engine.splitter import Progress
 
 __all__ = [
     "BadSetting",
+    "CallError",
     "EvensplitError",
-    "NoJob",
-    "NoNodes",
+    "FileProfile",
+    "KeySkew",
+    "Manifest",
     "NoPermission",
     "OverBudget",
-    "OverQuota",
-    "PoolDiffers",
-    "PoolTooSmall",
+    "Profile",
     "Progress",
     "RetryError",
-    "RunnerLost",
-    "ServiceFailed",
+    "Settings",
+    "Skew",
     "SourceChanged",
     "SourceError",
-    "TasksFailed",
-    "TasksInterrupted",
+    "SourceFile",
+    "SplitOptions",
+    "SplitPlan",
+    "SplitResult",
+    "Verification",
     "__version__",
     "find_sources",
-    "make_error",
     "make_settings",
     "parse_size",
     "plan",
     "profile",
     "profile_key",
-    "put_file",
     "report",
-    "run_memory_bytes",
-    "shown",
     "split",
     "verify",
 ]
 
-Place = str | os.PathLike[str]
-Sources = Place | Iterable[Place]
+
+# What is imported only once somebody asks: it costs more than errors and settings.
+_LAZY = {
+    "FileProfile": "engine.formats.parquet.profiler",
+    "KeySkew": "engine.formats.parquet.profiler.keys",
+    "Manifest": "engine.model",
+    "Profile": "engine.formats.parquet.profiler",
+    "Progress": "engine.splitter",
+    "Settings": "engine.settings",
+    "Skew": "engine.formats.parquet.profiler",
+    "SourceFile": "engine.model",
+    "SplitOptions": "engine.options",
+    "SplitPlan": "engine.model",
+    "SplitResult": "engine.model",
+    "Verification": "engine.model",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Return what is imported only once somebody asks: it costs more than errors and settings."""
-    if name == "Progress":
-        from engine.splitter import Progress
-
-        return Progress
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Return one of the façade's types."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
 
 
 def parse_size(text: str | int) -> int:
@@ -106,13 +105,6 @@ def parse_size(text: str | int) -> int:
     from engine.settings import parse_size as parse
 
     return parse(text)
-
-
-def make_error(kind: str, message: str) -> EvensplitError:
-    """Return an error that another process told as :meth:`EvensplitError.as_dict`."""
-    from engine.errors import register
-
-    return register()[kind](message)
 
 
 def find_sources(src: Sources, *, credential: str = "auto") -> tuple[SourceFile, ...]:
@@ -127,37 +119,7 @@ def find_sources(src: Sources, *, credential: str = "auto") -> tuple[SourceFile,
     from engine.storage.access import using
 
     with using(Access(credential)):
-        return find(_patterns(src))
-
-
-def put_file(url: Place, data: bytes, *, credential: str = "auto") -> bool:
-    """Create a small file, whole and durable; False if there is one already.
-
-    Args:
-        url: a path or URL of any store that :func:`split` can write to.
-        data: its content.
-        credential: as for :func:`make_settings`.
-    """
-    from engine.settings import Access
-    from engine.storage import open_storage
-    from engine.storage.access import using
-
-    with using(Access(credential)):
-        store, path = open_storage(_place(url))
-        return store.put_if_absent(path, data)
-
-
-def run_memory_bytes(plan: SplitPlan, dest: Place, **options: Unpack[SplitOptions]) -> int:
-    """Return the least memory that :func:`split` of a plan takes, one part at a time, all included.
-
-    Args:
-        plan: what :func:`plan` returned for the same settings.
-        dest: folder or URL prefix of the parts.
-        **options: as for :func:`make_settings`.
-    """
-    from engine.splitter import least_run_bytes
-
-    return least_run_bytes(plan, _place(dest), make_settings(**options))
+        return find(patterns_of(src))
 
 
 def make_settings(**options: Unpack[SplitOptions]) -> Settings:
@@ -189,7 +151,7 @@ def profile(src: Sources, *, credential: str = "auto") -> Profile:
     from engine.storage.access import using
 
     with using(Access(credential)):
-        return profile_files(_patterns(src))
+        return profile_files(patterns_of(src))
 
 
 def profile_key(
@@ -221,7 +183,7 @@ def profile_key(
 
     access = Access(credential)
     with using(access):
-        return profile_key_of(_patterns(src), column, partitions, workers, scheduler)
+        return profile_key_of(patterns_of(src), column, partitions, workers, scheduler)
 
 
 def plan(src: Sources, **options: Unpack[SplitOptions]) -> SplitPlan:
@@ -236,7 +198,7 @@ def plan(src: Sources, **options: Unpack[SplitOptions]) -> SplitPlan:
 
     made = make_settings(**options)
     with using(made.access):
-        return plan_split(_patterns(src), made)
+        return plan_split(patterns_of(src), made)
 
 
 def split(
@@ -265,8 +227,8 @@ def split(
 
     made = make_settings(**options)
     with using(made.access):
-        place = _place(dest)
-        result = split_files(_patterns(src), place, made, progress)
+        place = place_text(dest)
+        result = split_files(patterns_of(src), place, made, progress)
         if not verify:
             return result
         from engine.verification import verify_split
@@ -308,7 +270,7 @@ def verify(
     budget = None if memory is None else parse_size(memory)
     repaired: dict[str, None] = {}
     with using(Access(credential)):
-        place = _place(dest)
+        place = place_text(dest)
         while True:
             try:
                 proof = verify_split(place, memory_bytes=budget, workers=workers, progress=progress)
@@ -347,31 +309,7 @@ def report(
 
     made = make_settings(**options)
     with using(made.access):
-        page = make_report(_place(place), made, verify=verify)
-    store, inside = open_storage(_place(path))
+        page = make_report(place_text(place), made, verify=verify)
+    store, inside = open_storage(place_text(path))
     # A file's name may hold bytes that are no letters.
     store.put(inside, page.encode(errors="backslashreplace"))
-
-
-def _patterns(src: Sources) -> list[str]:
-    if isinstance(src, str | bytes | os.PathLike) or not isinstance(src, Iterable):
-        return [_place(src)]
-    return [_place(item) for item in src]
-
-
-def _place(place: object) -> str:
-    """Return a path or URL as text, whatever of :data:`Place` it is."""
-    if isinstance(place, os.PathLike):
-        text = os.fspath(place)
-        if isinstance(place, PurePath) and re.match(r"[A-Za-z][\w+.-]+:/", str(text)):
-            raise BadSetting(
-                f"{text!r} looks like a URL that was made a path, which loses a slash; give URLs "
-                "as text"
-            )
-        place = text
-    if not isinstance(place, str):
-        raise BadSetting(
-            f"{place!r} is no path; give text, or a pathlib.Path (os.fsdecode turns bytes into "
-            "text)"
-        )
-    return place

@@ -12,9 +12,12 @@ group                         exit code  what the caller does next
 :class:`SpaceError`           4          free memory or disk space, then run again
 :class:`RetryError`           5          run the same command again: it resumes
 :class:`VerifyError`          6          do not use the parts: they differ from the source
-:class:`JobError`             7          look at the tasks that failed, one by one
+``JobError`` of batchjobs      7          look at the tasks that failed, one by one
 :class:`InternalError`        70         report a defect of evensplit
 ============================  =========  ==================================================
+
+Other packages add leaves (:mod:`batchjobs.errors`), and register them by making them; groups and
+exit codes are all in this table.
 
 130 is the shell's own code for an interruption (Ctrl-C); a run interrupted so is resumable.
 """
@@ -99,36 +102,6 @@ class ClusterMismatch(CallError):
     """The Dask cluster cannot run this: other engine version, or storage out of its reach."""
 
     kind = "call.cluster"
-
-
-class NoJob(CallError):
-    """There is no such job, task or pool, or not any more."""
-
-    kind = "call.no-job"
-
-
-class PoolDiffers(CallError):
-    """A pool, job or task of this name exists, and was made by another spec."""
-
-    kind = "call.pool-differs"
-
-
-class PoolTooSmall(CallError):
-    """No node of the pool can hold a task."""
-
-    kind = "call.pool-too-small"
-
-
-class OverQuota(CallError):
-    """The Batch account's quota does not allow it."""
-
-    kind = "call.quota"
-
-
-class NoNodes(CallError):
-    """The pool has no node that could run tasks, and will get none by itself."""
-
-    kind = "call.no-nodes"
 
 
 class SourceError(EvensplitError):
@@ -227,24 +200,6 @@ class WorkersLost(RetryError):
     kind = "retry.workers-lost"
 
 
-class ServiceFailed(RetryError):
-    """Azure Batch failed or refused in a way that may pass."""
-
-    kind = "retry.batch"
-
-
-class RunnerLost(RetryError):
-    """The process that filled or ran a job has ended before the job."""
-
-    kind = "retry.runner-lost"
-
-
-class TasksInterrupted(RetryError):
-    """Tasks of a job did not finish, for reasons that may pass."""
-
-    kind = "retry.tasks"
-
-
 class VerifyError(EvensplitError):
     """The parts are not the source."""
 
@@ -259,18 +214,6 @@ class Different(VerifyError):
 
     kind = "verify.different"
     part: str | None = None
-
-
-class JobError(EvensplitError):
-    """A job ended, and not all of its tasks did what they were to do."""
-
-    kind, exit_code = "job", 7
-
-
-class TasksFailed(JobError):
-    """Tasks failed, at least one of them for a reason that will not pass by itself."""
-
-    kind = "job.tasks-failed"
 
 
 class InternalError(EvensplitError):

@@ -13,12 +13,12 @@ from typing import Any
 
 import click
 
-import engine
 from batchjobs import adf, monitor, show, task
 from batchjobs.cli.group import azure, batch
 from batchjobs.cli.submit import submit as submit_command
 from batchjobs.service import is_transient
-from engine import EvensplitError, shown
+from engine import EvensplitError, hooks
+from engine.hooks import shown
 from engine.options import option_named
 
 _POLL_SECONDS = 10.0
@@ -65,7 +65,7 @@ def _split(activity: adf.Activity, folder: Path) -> tuple[dict[str, Any], Evensp
     if error is None and activity.done_folder:
         name = posixpath.basename(activity.source)
         credential = activity.settings.get("credential", "auto")
-        engine.put_file(f"{activity.done_folder.rstrip('/')}/{name}", b"", credential=credential)
+        hooks.put_file(f"{activity.done_folder.rstrip('/')}/{name}", b"", credential=credential)
     click.echo(show.task_result(result))
     return adf.split_outputs(activity, result), error
 

@@ -13,7 +13,7 @@ import engine
 from batchjobs import deploy as deployment
 from batchjobs import pool as pools
 from batchjobs.cli.group import batch, json_option, tell
-from engine import NoPermission
+from engine import NoPermission, hooks
 
 if TYPE_CHECKING:
     from batchjobs.client.deployments import Deployments
@@ -130,7 +130,7 @@ def connect(subscription: str, group: str, login: str) -> Deployments:
 def _upload(wanted: deployment.Deployment, files: dict[str, bytes]) -> None:
     try:
         for file, data in files.items():
-            engine.put_file(f"{wanted.packages_url}/{wanted.package}/{file}", data)
+            hooks.put_file(f"{wanted.packages_url}/{wanted.package}/{file}", data)
     except NoPermission as error:
         raise NoPermission(
             f"{error}; everything else is deployed. A new role takes some minutes to hold: give "

@@ -20,6 +20,7 @@ from batchjobs.cli.group import (
     split_settings,
     tell,
 )
+from batchjobs.errors import NoJob
 from batchjobs.service import (
     SLOTS_VARIABLE,
     SPEC_VARIABLE,
@@ -27,7 +28,7 @@ from batchjobs.service import (
     STDOUT,
 )
 from batchjobs.spec import FileSplit, TaskSpec, checked_settings
-from engine import BadSetting, NoJob
+from engine import BadSetting
 
 _MACHINE_POLL_SECONDS = 1.0
 _hours = click.FloatRange(min=0, min_open=True)

@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 
 import click
 
-import engine
 from batchjobs import pool as pools
 from batchjobs.spec import PoolSpec
-from engine import BadSetting
+from engine import BadSetting, hooks
 
 if TYPE_CHECKING:
     from batchjobs.client import AzureBatch, Noted
@@ -241,4 +240,4 @@ def _account(pool: NewPool, login: str) -> BatchAccount:
 def _upload(pool: NewPool, credential: str) -> None:
     # The package's name is a hash of its files, so what is there under that name is the same.
     for url, data in pool.uploads.items():
-        engine.put_file(url, data, credential=credential)
+        hooks.put_file(url, data, credential=credential)

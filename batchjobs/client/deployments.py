@@ -13,7 +13,8 @@ from typing import Any
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
 from batchjobs.client.credentials import token
-from engine import BadSetting, NoPermission, ServiceFailed
+from batchjobs.errors import ServiceFailed
+from engine import BadSetting, NoPermission
 
 
 @dataclass(frozen=True)

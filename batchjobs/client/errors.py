@@ -18,16 +18,9 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+from batchjobs.errors import NoJob, OverQuota, PoolDiffers, ServiceFailed
 from batchjobs.service import JobEnded
-from engine import (
-    BadSetting,
-    EvensplitError,
-    NoJob,
-    NoPermission,
-    OverQuota,
-    PoolDiffers,
-    ServiceFailed,
-)
+from engine import BadSetting, EvensplitError, NoPermission
 
 _JOB_OVER = frozenset({"JobCompleted", "JobTerminating", "JobBeingDeleted", "JobBeingTerminated"})
 # By the service's code: the setting of ours, and that of the account, which would help.

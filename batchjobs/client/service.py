@@ -21,9 +21,10 @@ from batchjobs.client.bodies import (
     task_options,
 )
 from batchjobs.client.errors import code_of, existing, other_pool, quota_advice, telling
+from batchjobs.errors import NoJob, NoNodes, RunnerLost
 from batchjobs.service import JobEnded, JobState, JobStatus, TaskStatus
 from batchjobs.spec import JobSpec, PoolSpec, TaskSpec
-from engine import BadSetting, EvensplitError, NoJob, NoNodes, RunnerLost
+from engine import BadSetting, EvensplitError
 
 _TASK_FIELDS = ["id", "displayName", "state", "executionInfo", "nodeInfo"]
 _JOB_FIELDS = ["id", "state", "executionInfo", "poolInfo", "metadata", "onAllTasksComplete"]

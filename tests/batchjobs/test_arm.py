@@ -16,8 +16,9 @@ from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
 from batchjobs.client.arm import BatchAccount, pool_resource
 from batchjobs.client.bodies import pool_options, task_options
+from batchjobs.errors import PoolDiffers
 from batchjobs.spec import FileSplit, JobSpec, PoolSpec, TaskSpec
-from engine import BadSetting, NoPermission, PoolDiffers
+from engine import BadSetting, NoPermission
 from tests import azurite as azurite_module
 from tests.batchjobs.fake_arm import ACCOUNT_ID, Login, managing
 from tests.batchjobs.fake_batch import BIN

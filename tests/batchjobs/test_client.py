@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from batchjobs.client import connect
+from batchjobs.errors import NoJob, NoNodes, OverQuota, PoolDiffers, ServiceFailed
 from batchjobs.fanout import submit
 from batchjobs.monitor import look, wait
 from batchjobs.spec import FileSplit, JobSpec, PoolSpec, TaskSpec
-from engine import BadSetting, NoJob, NoNodes, NoPermission, OverQuota, PoolDiffers, ServiceFailed
+from engine import BadSetting, NoPermission
 from tests.batchjobs.fake_batch import KEY, Refusal
 from tests.batchjobs.fake_nodes import Node, failure
 

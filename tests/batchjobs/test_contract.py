@@ -9,12 +9,12 @@ import psutil
 import pytest
 
 from batchjobs.client import connect
+from batchjobs.errors import NoJob, RunnerLost, TasksFailed, TasksInterrupted
 from batchjobs.fanout import submit
 from batchjobs.local import LocalService
 from batchjobs.monitor import look, wait
 from batchjobs.service import JobEnded
 from batchjobs.spec import FileSplit, JobSpec, TaskSpec
-from engine import NoJob, RunnerLost, TasksFailed, TasksInterrupted
 from tests.batchjobs.fake_batch import ACCOUNT, KEY, serving
 from tests.engine.running import write_source
 

@@ -9,10 +9,10 @@ import time
 import psutil
 import pytest
 
+from batchjobs.errors import PoolTooSmall
 from batchjobs.fanout import expected_seconds, make_tasks, need_of, plan_files
 from batchjobs.pack import MOST_FILES_A_TASK, PlannedFile, pack
 from batchjobs.spec import FileSplit
-from engine import PoolTooSmall
 from tests.engine.running import HANG_SECONDS, end, read_parts, run, start, write_source
 
 ROWS = {"a": 30_000, "b": 900, "c": 400}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from batchjobs.errors import PoolTooSmall
 from batchjobs.pool import (
     VM_SIZES,
     Need,
@@ -23,7 +24,7 @@ from batchjobs.pool import (
     slot_disk_bytes,
     slot_memory_bytes,
 )
-from engine import BadSetting, PoolTooSmall
+from engine import BadSetting
 from tests.batchjobs.packages import START, make_package
 
 CONF = Path(__file__).parents[2] / "conf/batch"

@@ -1,0 +1,56 @@
+"""What packages on top of the engine need of it, besides the façade: :mod:`batchjobs` does.
+
+Not for users: these may change with any version, together with their callers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+from engine.errors import EvensplitError, register
+from engine.places import Place, place_text
+from engine.wording import shown as shown
+
+if TYPE_CHECKING:
+    from engine.model import SplitPlan
+    from engine.options import SplitOptions
+
+
+def make_error(kind: str, message: str) -> EvensplitError:
+    """Return an error that another process told as :meth:`EvensplitError.as_dict`.
+
+    Of a kind that this version does not know, it is of the kind's group.
+    """
+    known = register()
+    return known.get(kind, known.get(kind.partition(".")[0], EvensplitError))(message)
+
+
+def put_file(url: Place, data: bytes, *, credential: str = "auto") -> bool:
+    """Create a small file, whole and durable; False if there is one already.
+
+    Args:
+        url: a path or URL of any store that :func:`engine.split` can write to.
+        data: its content.
+        credential: as for :func:`engine.make_settings`.
+    """
+    from engine.settings import Access
+    from engine.storage import open_storage
+    from engine.storage.access import using
+
+    with using(Access(credential)):
+        store, path = open_storage(place_text(url))
+        return store.put_if_absent(path, data)
+
+
+def run_memory_bytes(plan: SplitPlan, dest: Place, **options: Unpack[SplitOptions]) -> int:
+    """Return the least memory that a split by a plan takes, one part at a time, all included.
+
+    Args:
+        plan: what :func:`engine.plan` returned for the same settings.
+        dest: folder or URL prefix of the parts.
+        **options: as for :func:`engine.make_settings`.
+    """
+    from engine.options import settings_from
+    from engine.splitter import least_run_bytes
+
+    return least_run_bytes(plan, place_text(dest), settings_from(options))
