@@ -35,6 +35,8 @@ from engine.places import Place, Sources, patterns_of, place_text
 from engine.version import __version__
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from engine.formats.parquet.profiler import FileProfile, Profile, Skew
     from engine.formats.parquet.profiler.keys import KeySkew
     from engine.model import Manifest, SourceFile, SplitPlan, SplitResult, Verification
@@ -207,6 +209,7 @@ def split(
     *,
     progress: Progress | None = None,
     verify: bool = False,
+    client: Client | None = None,
     **options: Unpack[SplitOptions],
 ) -> SplitResult:
     """Split sources into equal parts in a folder, or finish a split that was begun there.
@@ -217,6 +220,7 @@ def split(
         dest: folder or URL prefix of the parts; new, empty, or begun by the same plan.
         progress: is told what happens while it does.
         verify: prove the parts equal to the source as well, as :func:`verify` does.
+        client: of a running Dask cluster that shares the storage; it stays open.
         **options: as for :func:`make_settings`.
 
     Raises:
@@ -225,10 +229,12 @@ def split(
     from engine.splitter import split_files
     from engine.storage.access import using
 
+    if client is not None:
+        options["scheduler"] = client.scheduler_info(n_workers=0)["address"]
     made = make_settings(**options)
     with using(made.access):
         place = place_text(dest)
-        result = split_files(patterns_of(src), place, made, progress)
+        result = split_files(patterns_of(src), place, made, progress, client)
         if not verify:
             return result
         from engine.verification import verify_split

@@ -37,6 +37,8 @@ from engine.version import __version__
 from engine.work import PartTask, is_intact
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from engine.formats.parquet.profiler.keys import KeySkew
 
 # Below this, starting worker processes costs more than they save.
@@ -143,7 +145,11 @@ def profile_key_of(
 
 
 def split_files(
-    patterns: Sequence[str], destination: str, settings: Settings, progress: Progress | None = None
+    patterns: Sequence[str],
+    destination: str,
+    settings: Settings,
+    progress: Progress | None = None,
+    client: Client | None = None,
 ) -> SplitResult:
     """Split, or finish a split that was begun; see :func:`engine.split`."""
     progress = progress or Progress()
@@ -167,6 +173,7 @@ def split_files(
         while True:
             _check_part_sizes(plan, store)
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
+            resources = replace(resources, client=client)
             try:
                 return _carry_out(
                     plan, settings, ledger, folder, resources, progress, started, ahead

@@ -79,6 +79,7 @@ class Resources:
         run_bytes: projected peak of the whole run on this machine, processes included.
         limit_bytes: the user's own limit, if any.
         preload: modules that processes import before there is a part to wait.
+        client: of the cluster, if the caller has one; it stays open.
     """
 
     kind: Literal["threads", "processes", "cluster"]
@@ -88,6 +89,7 @@ class Resources:
     run_bytes: int = 0
     limit_bytes: int | None = None
     preload: tuple[str, ...] = ()
+    client: Client | None = None
 
 
 def run_parts(
@@ -415,7 +417,10 @@ def _client(resources: Resources, ahead: LocalProcesses | None = None) -> Iterat
     if ahead is not None and not ahead.serves(resources):
         ahead.close()
         ahead = None
-    if resources.kind == "cluster":
+    if resources.client is not None:
+        _wait_for_worker(resources.client, resources)
+        yield resources.client
+    elif resources.kind == "cluster":
         with silence_logging_cmgr(logging.CRITICAL), _remote(resources) as client:
             yield client
     elif resources.kind == "threads":
@@ -526,14 +531,18 @@ def _remote(resources: Resources) -> Iterator[Client]:
             "--scheduler out to work on this machine"
         ) from error
     with client:
-        try:
-            client.wait_for_workers(1, timeout=WORKER_WAIT_SECONDS)
-        except TimeoutError as error:
-            raise WorkersLost(
-                f"the scheduler at {resources.scheduler} has had no worker for "
-                f"{WORKER_WAIT_SECONDS} seconds; start some, then run the same command again"
-            ) from error
+        _wait_for_worker(client, resources)
         yield client
+
+
+def _wait_for_worker(client: Client, resources: Resources) -> None:
+    try:
+        client.wait_for_workers(1, timeout=WORKER_WAIT_SECONDS)
+    except TimeoutError as error:
+        raise WorkersLost(
+            f"the scheduler at {resources.scheduler} has had no worker for "
+            f"{WORKER_WAIT_SECONDS} seconds; start some, then run the same command again"
+        ) from error
 
 
 def _check_workers(client: Client, tasks: Sequence[PartTask]) -> None:
