@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
+from engine.wording import amount, counted
+
 Verb = Literal["splice", "page-cut", "re-encode"]
 Buffer = Any  # bytes in a row, with a length: bytes, memory views, Arrow's buffers
 
@@ -169,6 +171,11 @@ class SplitPlan:
     growth: str = ""
     source_notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return a line: a plan may have thousands of parts."""
+        parts = f"{counted(len(self.parts), 'part')} of {counted(self.num_rows, 'row')}"
+        return f"SplitPlan({self.plan_id}: {parts}, about {amount(self.predicted_bytes)})"
+
     @property
     def predicted_bytes(self) -> int:
         """Expected size of all parts together."""
@@ -224,6 +231,11 @@ class Manifest:
     lost: tuple[str, ...] = ()
     growth: str = ""
     source_notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return a line: there may be thousands of parts."""
+        parts = f"{counted(len(self.parts), 'part')} of {counted(self.num_rows, 'row')}"
+        return f"Manifest({self.plan_id}: {parts}, {amount(self.size_bytes)})"
 
     @property
     def size_bytes(self) -> int:

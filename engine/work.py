@@ -20,7 +20,7 @@ from engine.errors import (
     SourceError,
 )
 from engine.formats import PARQUET, WrittenPart, load_format
-from engine.ledger.manifest import Ledger, receipt_path
+from engine.ledger.manifest import Ledger, receipt_path, record
 from engine.model import PartPlan, Receipt, Recoding, SourceFile, Verb
 from engine.settings import Access
 from engine.storage import PartSink, Storage, open_storage
@@ -161,6 +161,6 @@ def _acknowledge(
         footer_sha256=hashlib.sha256(written.tail).hexdigest(),
         store_notes=sink.notes,
     )
-    text = json.dumps(receipt.as_dict(), indent=1).encode()
+    text = record(receipt.as_dict())
     store.put(receipt_path(store, folder, part.index), text, durable=task.durable)
     return receipt

@@ -4,6 +4,9 @@
 the key of a resume. One receipt follows each committed part. ``manifest.json`` comes last: where it
 is, the split is complete. Readers skip folders whose names begin with an underscore.
 
+Each of these says the version of its format. What this version does not know of a record is passed
+over; a record of a newer format is refused.
+
 Dying is safe between any two steps: a part without a receipt is written again with the same bytes,
 a receipt without its part (or with a part of another size) does not count.
 """
@@ -11,10 +14,10 @@ a receipt without its part (or with a part of another size) does not count.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
 
 from engine.errors import (
     DestinationInUse,
@@ -40,12 +43,21 @@ from engine.storage import Storage
 from engine.storage.base import redacted
 from engine.storage.folders import SPLIT_FOLDER
 
+T = TypeVar("T")
+
 FOLDER = SPLIT_FOLDER
+FORMAT_VERSION = 1
+_VERSION_KEY = "format_version"
 _IGNORED = {".DS_Store"}
 _KEYS = {
     "plan.json": {"plan_id", "sources", "settings", "parts"},
     "manifest.json": {"plan_id", "version", "sources", "settings", "num_rows", "parts", "lost"},
 }
+
+
+def record(data: Mapping[str, Any]) -> bytes:
+    """Return a plan, receipt or manifest as it is kept."""
+    return json.dumps({_VERSION_KEY: FORMAT_VERSION, **data}, indent=1).encode()
 
 
 def receipt_path(store: Storage, folder: str, index: int) -> str:
@@ -114,7 +126,7 @@ class Ledger:
             SourceChanged: it holds this very plan for an earlier version of the source.
         """
         self.check_free()
-        text = json.dumps(plan.as_dict(), indent=1).encode()
+        text = record(plan.as_dict())
         if not self._store.put_if_absent(self._path("plan.json"), text):
             found = self._load("plan.json")
             is_same = found["plan_id"] == plan.plan_id
@@ -245,7 +257,7 @@ class Ledger:
                     "see that nobody else writes there, and run the same command again"
                 )
         self._remove_leftovers()  # of workers that died, while others did their parts
-        text = json.dumps(manifest.as_dict(), indent=1).encode()
+        text = record(manifest.as_dict())
         if self._get("manifest.json") != text:
             self._store.put(self._path("manifest.json"), text)
         return manifest
@@ -319,8 +331,16 @@ class Ledger:
             content = json.loads(data or b"")
             if not _KEYS[names[-1]] <= content.keys():
                 raise ValueError("keys are missing")
+            version = content.get(_VERSION_KEY, 1)
+            if not isinstance(version, int):
+                raise ValueError("the version is no number")
         except (ValueError, AttributeError) as error:
             raise self._damaged(*names) from error
+        if version > FORMAT_VERSION:
+            raise NotASplit(
+                f"{redacted(self._path(*names))} was written by a newer evensplit (format "
+                f"{version}, this one knows {FORMAT_VERSION}); install that version"
+            )
         return dict(content)
 
     def _damaged(self, *names: str) -> NotASplit:
@@ -330,34 +350,38 @@ class Ledger:
         )
 
 
+def _made(kind: Callable[..., T], data: Mapping[str, Any], **own: Any) -> T:
+    """Return a dataclass of what a record says, without what nobody here knows."""
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: item for name, item in data.items() if name in known} | own)
+
+
 def _source(data: dict[str, Any]) -> SourceFile:
     columns = data.get("columns")
-    return SourceFile(**{**data, "columns": None if columns is None else tuple(columns)})
+    return _made(SourceFile, data, columns=None if columns is None else tuple(columns))
 
 
 def _failed(data: dict[str, Any]) -> tuple[Measured, ...]:
-    return tuple(Measured(**part) for part in data.get("failed", ()))
+    return tuple(_made(Measured, part) for part in data.get("failed", ()))
 
 
 def _plan(data: dict[str, Any]) -> SplitPlan:
     parts = tuple(
-        PartPlan(
-            **part
-            | {
-                "slices": tuple(RowGroupSlice(**piece) for piece in part["slices"]),
-                "reasons": tuple(part["reasons"]),
-            }
+        _made(
+            PartPlan,
+            part,
+            slices=tuple(_made(RowGroupSlice, piece) for piece in part["slices"]),
+            reasons=tuple(part["reasons"]),
         )
         for part in data["parts"]
     )
     sources = tuple(_source(source) for source in data["sources"])
     texts = {name: tuple(data.get(name, ())) for name in ("lost", "source_notes")}
-    own = {"sources": sources, "parts": parts, "failed": _failed(data)}
-    return SplitPlan(**data | own | texts)
+    return _made(SplitPlan, data, sources=sources, parts=parts, failed=_failed(data), **texts)
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:
-    return Receipt(**{**data, "store_notes": tuple(data["store_notes"])})
+    return _made(Receipt, data, store_notes=tuple(data["store_notes"]))
 
 
 def _describe(plan: dict[str, Any]) -> str:

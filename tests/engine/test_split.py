@@ -414,3 +414,13 @@ def _may_hold(path: Path, column: str, literal: str) -> bool:
         f"select bloom_filter_excludes from parquet_bloom_probe('{path}', '{column}', {literal})"
     ).fetchall()
     return not all(row[0] for row in excluded)
+
+
+def test_results_say_in_a_line_what_they_are(tmp_path: Path):
+    source = tmp_path / "source.parquet"
+    pq.write_table(pa.table({"id": range(1_000)}), source, row_group_size=1)
+    plan = engine.plan(source, parts=100)
+    result = engine.split(source, tmp_path / "parts", parts=100)
+    for told in (repr(plan), repr(result)):
+        assert "100 parts of 1,000 rows" in told
+        assert len(told) < 400
