@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from batchjobs.cli.group import batch, json_option, tell
 from engine import NoPermission, hooks
 
 if TYPE_CHECKING:
-    from batchjobs.client.deployments import Deployments
+    from batchjobs.client.deployments import Change, Deployments
 
 _LOGINS = ("auto", "service-principal", "cli", "identity")
 
@@ -107,17 +108,20 @@ def deploy_command(
     body, parameters = deployment.template(wanted, conf), wanted.parameters()
     service = connect(subscription, group, login)
     if action == "what-if":
-        changes = service.what_if(wanted.id, body, parameters)
-        lines = [f"{change.kind:10} {change.resource_id}" for change in changes]
-        counted = Counter(change.kind for change in changes)
-        told = ", ".join(f"{number} {kind}" for kind, number in sorted(counted.items()))
-        data = {"changes": [[change.kind, change.resource_id] for change in changes]}
-        tell(data, "\n".join([*lines, told or "nothing to change"]), as_json=as_json)
+        _tell_changes(service.what_if(wanted.id, body, parameters), as_json=as_json)
         return
     outputs = service.apply(wanted.id, body, parameters)
     _upload(wanted, files)
     shown = "\n".join(f"{key:18} {value}" for key, value in outputs.items())
     tell({"package": name, **outputs}, f"package {name} is uploaded\n{shown}", as_json=as_json)
+
+
+def _tell_changes(changes: Sequence[Change], *, as_json: bool) -> None:
+    lines = [f"{change.kind:10} {change.resource_id}" for change in changes]
+    counted = Counter(change.kind for change in changes)
+    told = ", ".join(f"{number} {kind}" for kind, number in sorted(counted.items()))
+    data = {"changes": [[change.kind, change.resource_id] for change in changes]}
+    tell(data, "\n".join([*lines, told or "nothing to change"]), as_json=as_json)
 
 
 def connect(subscription: str, group: str, login: str) -> Deployments:

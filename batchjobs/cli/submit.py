@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import psutil
@@ -119,8 +119,7 @@ def submit(
     """  # noqa: D301 - click wants the backspace itself
     wish = PoolWish.taken(given)
     _check_call(wish, local=local, pool=pool)
-    if bool(outputs) != bool(identity):
-        raise click.UsageError("--outputs and --identity go together: no SAS is put into a task")
+    _check_outputs(outputs, identity)
     job = JobSpec(
         tuple(absolute(item) for item in src),
         absolute(dest),
@@ -141,14 +140,38 @@ def submit(
         _submit_here(call, wish.slots or 2, dry_run=dry_run)
         return
     _check_reachable([*src, dest])
+    where = _Account(endpoint, login)
+    _submit_to_azure(call, where, (pool, wish, node_memory), dry_run=dry_run)
+
+
+class _Account(NamedTuple):
+    """A Batch account, and who asks it."""
+
+    endpoint: str
+    login: str
+
+
+def _submit_to_azure(
+    call: _Call,
+    account: _Account,
+    wanted: tuple[str | None, PoolWish, str | None],
+    *,
+    dry_run: bool,
+) -> None:
+    """Submit to a pool, or show what would be; ``wanted``: pool, its settings, memory of a node."""
     if not dry_run:
-        cloud = azure(endpoint, login)
-        _submit_to(cloud, call, _target(cloud, call, pool, wish, node_memory), login)
+        cloud = azure(*account)
+        _submit_to(cloud, call, _target(cloud, call, *wanted), account.login)
         return
     from batchjobs import client
 
-    cloud, session = client.rehearse(endpoint, login, os.environ)
-    _rehearse_on(cloud, call, _target(cloud, call, pool, wish, node_memory), login, session)
+    cloud, session = client.rehearse(*account, os.environ)
+    _rehearse_on(cloud, call, _target(cloud, call, *wanted), account.login, session)
+
+
+def _check_outputs(outputs: str, identity: str) -> None:
+    if bool(outputs) != bool(identity):
+        raise click.UsageError("--outputs and --identity go together: no SAS is put into a task")
 
 
 class _Call:

@@ -37,7 +37,7 @@ from engine.wording import amount, count, percent, times
 if TYPE_CHECKING:
     from engine.formats.parquet.profiler import FileProfile, Profile
     from engine.formats.parquet.profiler.keys import KeySkew
-    from engine.model import SplitPlan
+    from engine.model import PartPlan, SplitPlan
 
 HEIGHT = 300
 
@@ -357,7 +357,6 @@ def parts_figure(
     plan: SplitPlan, sizes: Mapping[int, int] | None = None, scheme: Scheme = LIGHT
 ) -> figure:
     """Parts with what is copied and what is encoded anew; ``sizes``: those written, by index."""
-    written = sizes or {}
     encoded = sum(part.reencoded_bytes for part in plan.parts)
     takeaway = (
         f"{percent(1 - encoded / (plan.predicted_bytes or 1))} of the bytes are copied, "
@@ -381,12 +380,7 @@ def parts_figure(
         rows=[f"{sum(part.num_rows for part in group):,}" for group in groups],
         copied_text=[amount(n) for n in copied],
         anew_text=[amount(n) for n in anew],
-        written=[
-            amount(sum(written[part.index] for part in group))
-            if all(part.index in written for part in group)
-            else "not written yet"
-            for group in groups
-        ],
+        written=[_written(group, sizes or {}) for group in groups],
         size=[amount(sum(part.predicted_bytes for part in group)) for group in groups],
     )
     drawn = plot.vbar_stack(
@@ -395,18 +389,8 @@ def parts_figure(
         line_color=scheme.surface, line_width=0.5,
     )  # fmt: skip
     if target:
-        plot.add_layout(
-            Span(
-                location=target / factor,
-                dimension="width",
-                line_color=scheme.ink,
-                line_dash="dashed",
-            )
-        )
-        plot.y_range = Range1d(
-            start=0, end=1.08 * max(target, *(p.predicted_bytes for p in plan.parts)) / factor
-        )
-        plot.yaxis.axis_label = f"{unit} (dashed: the target, a hard cap)"
+        largest = max(target, *(part.predicted_bytes for part in plan.parts))
+        _draw_target(plot, target / factor, largest / factor, unit, scheme)
     _hover(
         plot,
         drawn,
@@ -419,6 +403,21 @@ def parts_figure(
     )
     _legend(plot, scheme)
     return plot
+
+
+def _written(group: Sequence[PartPlan], sizes: Mapping[int, int]) -> str:
+    """Return what parts came out at, in words."""
+    if all(part.index in sizes for part in group):
+        return amount(sum(sizes[part.index] for part in group))
+    return "not written yet"
+
+
+def _draw_target(plot: figure, target: float, largest: float, unit: str, scheme: Scheme) -> None:
+    plot.add_layout(
+        Span(location=target, dimension="width", line_color=scheme.ink, line_dash="dashed")
+    )
+    plot.y_range = Range1d(start=0, end=1.08 * largest)
+    plot.yaxis.axis_label = f"{unit} (dashed: the target, a hard cap)"
 
 
 def memory_figure(values: Mapping[str, int], takeaway: str, scheme: Scheme = LIGHT) -> figure:

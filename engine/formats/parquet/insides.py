@@ -32,7 +32,7 @@ from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.pages import PageHeader, page_statistics
 from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.page_maps import at_page, page_maps, read_header
-from engine.formats.parquet.writers.new_page import build_page
+from engine.formats.parquet.writers.new_page import PageForm, build_page
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk
 from engine.model import Recoding
 from engine.planning.curves import EVEN_SHARE, Inside
@@ -239,9 +239,7 @@ class _Stretches:
             section,
             leaf=self._leaf,
             encoding=encoding,
-            codec=self._codec,
-            level=self._recoding.level,
-            version=self._recoding.page_version,
+            form=PageForm(self._codec, self._recoding.level, self._recoding.page_version),
         )
         return len(new.body)
 

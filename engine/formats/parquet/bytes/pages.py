@@ -293,18 +293,30 @@ def is_packed(header: PageHeader, num_bytes: int, codec: int) -> bool:
     return header.is_compressed or (codec != Codec.UNCOMPRESSED and num_bytes != plain_bytes)
 
 
+class V2Counts(NamedTuple):
+    """What the header of a V2 page says besides.
+
+    Attributes:
+        num_rows, num_nulls: of the page.
+        rep_level_bytes, def_level_bytes: sizes of its level sections.
+        is_compressed: whether its values went through the codec; None for the source's word.
+    """
+
+    num_rows: int
+    num_nulls: int
+    rep_level_bytes: int = 0
+    def_level_bytes: int = 0
+    is_compressed: bool | None = None
+
+
 def rewritten_header(
     header: PageHeader,
     body: bytes,
     *,
     uncompressed_bytes: int,
     num_values: int,
-    num_rows: int | None = None,
-    num_nulls: int | None = None,
-    rep_level_bytes: int = 0,
-    def_level_bytes: int = 0,
+    v2: V2Counts | None = None,
     encoding: int | None = None,
-    is_compressed: bool | None = None,
     statistics: Struct | None = None,
 ) -> bytes:
     """Return the header of a page whose rows were cut, in front of its new body.
@@ -318,10 +330,8 @@ def rewritten_header(
         body: the new body as it will lie in the file.
         uncompressed_bytes: size of the new body before compression.
         num_values: its level entries, nulls included.
-        num_rows, num_nulls: its rows and nulls; needed for V2.
-        rep_level_bytes, def_level_bytes: sizes of its level sections; needed for V2.
+        v2: what a V2 page needs.
         encoding: encoding of its values, if another.
-        is_compressed: for V2, whether its values went through the codec, if another.
         statistics: its ``Statistics``.
 
     Raises:
@@ -335,24 +345,31 @@ def rewritten_header(
     if header.type is PageType.DATA:
         changes = _v1_changes(num_values, wanted)
     else:
-        if num_rows is None or num_nulls is None:
+        if v2 is None:
             raise BadPage("a V2 page needs its rows and nulls counted")
-        v2 = spec.DataPageHeaderV2
-        changes = {
-            v2.NUM_VALUES: num_values,
-            v2.NUM_NULLS: num_nulls,
-            v2.NUM_ROWS: num_rows,
-            v2.ENCODING: wanted,
-            v2.DEFINITION_LEVELS_BYTE_LENGTH: def_level_bytes,
-            v2.REPETITION_LEVELS_BYTE_LENGTH: rep_level_bytes,
-        }
-        if is_compressed is not None and is_compressed != header.is_compressed:
-            changes[v2.IS_COMPRESSED] = is_compressed
+        changes = _v2_changes(header, num_values, wanted, v2)
     field = _DETAIL_FIELDS[header.type]
     detail = with_fields(header.struct[field][1], spec.struct_of(changes))
     detail = _with_statistics(header, detail, statistics)
     sizes = {spec.PageHeader.UNCOMPRESSED_PAGE_SIZE: uncompressed_bytes, field: detail}
     return thrift.encode(_sealed(header, body, sizes))
+
+
+def _v2_changes(
+    header: PageHeader, num_values: int, encoding: int, counts: V2Counts
+) -> dict[spec.Field, Any]:
+    v2 = spec.DataPageHeaderV2
+    changes: dict[spec.Field, Any] = {
+        v2.NUM_VALUES: num_values,
+        v2.NUM_NULLS: counts.num_nulls,
+        v2.NUM_ROWS: counts.num_rows,
+        v2.ENCODING: encoding,
+        v2.DEFINITION_LEVELS_BYTE_LENGTH: counts.def_level_bytes,
+        v2.REPETITION_LEVELS_BYTE_LENGTH: counts.rep_level_bytes,
+    }
+    if counts.is_compressed is not None and counts.is_compressed != header.is_compressed:
+        changes[v2.IS_COMPRESSED] = counts.is_compressed
+    return changes
 
 
 def _v1_changes(num_values: int, encoding: int) -> dict[spec.Field, Any]:

@@ -39,7 +39,7 @@ from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.page_maps import page_maps, read_header
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_dictionary import NewDictionary
-from engine.formats.parquet.writers.new_page import NewPage, build_page, recoded_page
+from engine.formats.parquet.writers.new_page import NewPage, PageForm, build_page, recoded_page
 from engine.formats.parquet.writers.places import Place
 from engine.formats.parquet.writers.source_chunk import DICTIONARY_ENCODINGS, OpenPage, take
 from engine.model import Recoding
@@ -246,9 +246,7 @@ class _Build:
                 page.body,
                 leaf=self.leaf,
                 source_codec=source.chunk.codec,
-                codec=self.page_codec,
-                level=self.recoding.level,
-                version=self.recoding.page_version,
+                form=PageForm(self.page_codec, self.recoding.level, self.recoding.page_version),
             )
             self._note(new.num_bytes, new, page.levels, page.kept, bounds)
             self.out.write(new.head, new.body)
@@ -288,9 +286,7 @@ class _Build:
             section,
             leaf=self.leaf,
             encoding=pending.encoding,
-            codec=self.page_codec,
-            level=self.recoding.level,
-            version=self.recoding.page_version,
+            form=PageForm(self.page_codec, self.recoding.level, self.recoding.page_version),
         )
         self._note(new.num_bytes, new, levels, kept, bounds)
         self.out.write(new.head, new.body)

@@ -21,6 +21,7 @@ from engine.formats.parquet.bytes.pages import (
     PageHeader,
     PageType,
     SkimmedHeader,
+    V2Counts,
     check_crc,
     is_packed,
     of_version,
@@ -35,6 +36,20 @@ from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.page_maps import HEADER_BYTES, split_page
 from engine.formats.parquet.writers.source_chunk import open_page
 from engine.model import Buffer
+
+
+class PageForm(NamedTuple):
+    """How a new page is written.
+
+    Attributes:
+        codec: compresses it.
+        level: of the codec; None for its library's.
+        version: 1 or 2; None for that of the page that it is made of.
+    """
+
+    codec: int
+    level: int | None = None
+    version: int | None = None
 
 
 class NewPage(NamedTuple):
@@ -127,17 +142,15 @@ def recoded_page(
     *,
     leaf: Leaf,
     source_codec: int,
-    codec: int,
-    level: int | None,
-    version: int | None,
+    form: PageForm,
 ) -> NewPage:
     """Return a whole page with another codec or of another version; its values stay encoded.
 
     Raises:
         BadPage: the page is damaged.
     """
-    if version is None or version == page_version(header):
-        return resized_page(header, body, source_codec, codec, level)
+    if form.version is None or form.version == page_version(header):
+        return resized_page(header, body, source_codec, form.codec, form.level)
     levels, values = open_page(header, bytes(body), source_codec, leaf)
     return build_page(
         header,
@@ -146,9 +159,7 @@ def recoded_page(
         values,
         leaf=leaf,
         encoding=header.encoding,
-        codec=codec,
-        level=level,
-        version=version,
+        form=form,
         statistics=page_statistics(header),
     )
 
@@ -161,9 +172,7 @@ def build_page(
     *,
     leaf: Leaf,
     encoding: int,
-    codec: int,
-    level: int | None = None,
-    version: int | None = None,
+    form: PageForm,
     statistics: Struct | None = None,
 ) -> NewPage:
     """Return a page of some entries of another.
@@ -175,45 +184,38 @@ def build_page(
         values: the values section of these, before compression.
         leaf: the column.
         encoding: of the values.
-        codec, level: of the new page.
-        version: 1 or 2; None for the source page's.
+        form: of the new page.
         statistics: of the new page.
     """
-    if version is not None and version != page_version(header):
-        header, encoding = of_version(header, version), _name_in(version, encoding)
+    if form.version is not None and form.version != page_version(header):
+        header, encoding = of_version(header, form.version), _name_in(form.version, encoding)
     sections = lv.write_levels(
         levels, piece.first_entry, piece.last_entry, max_repetition=leaf.max_repetition
     )
     if header.type is PageType.DATA:
         plain = sections.v1() + values
-        body = compress(codec, plain, level)
-        head = rewritten_header(
-            header,
-            body,
-            uncompressed_bytes=len(plain),
-            num_values=piece.num_entries,
-            encoding=encoding,
-            statistics=statistics,
+        body, plain_bytes, v2 = compress(form.codec, plain, form.level), len(plain), None
+    else:
+        is_compressed = form.codec != Codec.UNCOMPRESSED and len(values) > 0
+        packed = compress(form.codec, values, form.level) if is_compressed else values
+        body, plain_bytes = sections.v2() + packed, len(sections.v2()) + len(values)
+        v2 = V2Counts(
+            num_rows=_num_rows(levels, piece),
+            num_nulls=piece.num_nulls,
+            rep_level_bytes=sections.rep_level_bytes,
+            def_level_bytes=sections.def_level_bytes,
+            is_compressed=is_compressed,
         )
-        return NewPage(head, body, len(head) + len(plain), encoding, header.type)
-    is_compressed = codec != Codec.UNCOMPRESSED and len(values) > 0
-    packed = compress(codec, values, level) if is_compressed else values
-    body = sections.v2() + packed
-    uncompressed_bytes = len(sections.v2()) + len(values)
     head = rewritten_header(
         header,
         body,
-        uncompressed_bytes=uncompressed_bytes,
+        uncompressed_bytes=plain_bytes,
         num_values=piece.num_entries,
-        num_rows=_num_rows(levels, piece),
-        num_nulls=piece.num_nulls,
-        rep_level_bytes=sections.rep_level_bytes,
-        def_level_bytes=sections.def_level_bytes,
+        v2=v2,
         encoding=encoding,
-        is_compressed=is_compressed,
         statistics=statistics,
     )
-    return NewPage(head, body, len(head) + uncompressed_bytes, encoding, header.type)
+    return NewPage(head, body, len(head) + plain_bytes, encoding, header.type)
 
 
 def _name_in(version: int, encoding: int) -> int:

@@ -52,6 +52,7 @@ from engine.formats.parquet.page_maps import (
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_page import (
     NewPage,
+    PageForm,
     build_page,
     recoded_page,
     recompressed_page,
@@ -204,9 +205,7 @@ class _Cut:
                 section,
                 leaf=leaf,
                 encoding=encoding,
-                codec=self.page_codec,
-                level=self.level,
-                version=self.page_version,
+                form=PageForm(self.page_codec, self.level, self.page_version),
             )
         bounds, value_bytes = st.UNKNOWN, 0
         if array is not None:
@@ -331,9 +330,7 @@ class _Cut:
             body,
             leaf=self.source.leaf,
             source_codec=codec,
-            codec=self.page_codec,
-            level=self.level,
-            version=self.page_version,
+            form=PageForm(self.page_codec, self.level, self.page_version),
         )
 
     def _counted_anew(self, header: PageHeader, body: bytes) -> NewPage:
@@ -348,9 +345,7 @@ class _Cut:
             values,
             leaf=leaf,
             encoding=header.encoding,
-            codec=self.page_codec,
-            level=self.level,
-            version=self.page_version,
+            form=PageForm(self.page_codec, self.level, self.page_version),
             statistics=page_statistics(header),
         )
 

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.projection import SHAPES, measured, rows
+from tests.engine.running import REPOSITORY
 
-DOCS = Path(__file__).parents[2] / "docs" / "memory.md"
+DOCS = REPOSITORY / "docs" / "memory.md"
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from engine.formats.parquet.bytes.levels import (
     slice_rows,
     write_levels,
 )
-from engine.formats.parquet.bytes.pages import PageType, rewritten_header
+from engine.formats.parquet.bytes.pages import PageType, V2Counts, rewritten_header
 from engine.formats.parquet.bytes.thrift import I64, LIST, STRUCT, Sequence
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 from tests.shared import each_shared_file
@@ -287,10 +287,12 @@ def cut_to_rows(file, start, stop):
         packed,
         uncompressed_bytes=plain_bytes,
         num_values=cut.num_entries,
-        num_rows=stop - start,
-        num_nulls=cut.num_nulls,
-        rep_level_bytes=sections.rep_level_bytes,
-        def_level_bytes=sections.def_level_bytes,
+        v2=V2Counts(
+            num_rows=stop - start,
+            num_nulls=cut.num_nulls,
+            rep_level_bytes=sections.rep_level_bytes,
+            def_level_bytes=sections.def_level_bytes,
+        ),
     )
     dictionary = file.read(*pages.dictionary)
     new = dictionary + new_header + packed

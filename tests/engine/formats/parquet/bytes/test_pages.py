@@ -4,7 +4,6 @@ import zlib
 from array import array
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -26,6 +25,7 @@ from engine.formats.parquet.bytes.page_map import (
 )
 from engine.formats.parquet.bytes.pages import (
     PageType,
+    V2Counts,
     check_crc,
     page_statistics,
     read_page_header,
@@ -37,6 +37,7 @@ from engine.formats.parquet.bytes.pages import (
 from engine.formats.parquet.bytes.thrift import BINARY, I32, STRUCT, TRUE
 from engine.model import Range
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
+from tests.engine.running import REPOSITORY
 from tests.shared import each_shared_file
 from tests.sources.write_tpch import CASES
 
@@ -420,11 +421,7 @@ def test_a_rewritten_v2_header_says_what_changed():
         bytes(20),
         uncompressed_bytes=25,
         num_values=6,
-        num_rows=5,
-        num_nulls=1,
-        rep_level_bytes=1,
-        def_level_bytes=2,
-        is_compressed=False,
+        v2=V2Counts(5, 1, rep_level_bytes=1, def_level_bytes=2, is_compressed=False),
     )
     cut = read_page_header(raw)
     assert (cut.num_values, cut.num_rows, cut.num_nulls) == (6, 5, 1)
@@ -438,8 +435,7 @@ def test_plans_need_neither_numpy_nor_pyarrow():
     modules = ("pages", "page_index", "page_map", "statistics")
     code = "; ".join(f"import engine.formats.parquet.bytes.{name}" for name in modules)
     code += "; import sys; assert not {'numpy', 'pyarrow'} & set(sys.modules)"
-    root = Path(__file__).parents[3]
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
 
 
 def test_only_data_pages_are_rewritten():
