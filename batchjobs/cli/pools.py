@@ -30,7 +30,7 @@ def pool() -> None:
 
 
 @pool.command()
-@click.argument("name", required=False)
+@click.argument("pool_name", metavar="[NAME]", required=False)
 @click.option("--fit", multiple=True, metavar="SRC", help="Choose the size for these sources.")
 @click.option("--dry-run", is_flag=True, help="Show the pool and the request; make nothing.")
 @pool_settings
@@ -38,7 +38,7 @@ def pool() -> None:
 @split_settings
 @json_option
 def create(
-    name: str | None,
+    pool_name: str | None,
     fit: tuple[str, ...],
     dry_run: bool,
     endpoint: str,
@@ -56,7 +56,7 @@ def create(
         raise click.UsageError("give either --vm-size or --fit SRC")
     # Where the parts go does not change what their split takes.
     place = "parts" if all("://" not in item for item in fit) else "memory://parts"
-    new = new_pool(name, wish, lambda: need_of(planned(fit, place, given)[0]))
+    new = new_pool(pool_name, wish, lambda: need_of(planned(fit, place, given)[0]))
     made, requests = False, []
     if dry_run:
         from batchjobs import client

@@ -135,3 +135,12 @@ def test_a_type_checker_finds_a_typing_error(tmp_path: Path):
     ended = subprocess.run(words, check=False, capture_output=True, text=True, env=place)
     assert ended.returncode == 1
     assert 'Unexpected keyword argument "tagret_size"' in ended.stdout
+
+
+def test_no_command_has_two_parameters_of_one_name():
+    todo: list[click.Command] = [*commands.ALL, batch]
+    while todo:
+        command = todo.pop()
+        names = [parameter.name for parameter in command.params]
+        assert len(names) == len(set(names)), command.name
+        todo += command.commands.values() if isinstance(command, click.Group) else []
