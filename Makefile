@@ -13,7 +13,7 @@ VERDICTS := build/matrix.jsonl
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix ways proof adf bench package fuzz clean
+.PHONY: help demo test lint unit matrix ways proof adf bench package wheel fuzz clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -77,6 +77,9 @@ package: $(VENV)/.made ## what nodes of Azure Batch install: all wheels, in buil
 		--platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 pip $(PACKAGE)/evensplit-*.whl
 	@cp conf/constraints.txt conf/batch/start.sh $(PACKAGE)
 
+wheel: $(VENV)/.wheels ## build the wheel, check it, install it elsewhere and run the README's commands
+	@$(BIN)/python -m tests.wheel
+
 clean: ## remove the environment and every cache
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache
@@ -132,6 +135,11 @@ $(VENV)/adf/.made: $(VENV)/.made tests/adf/requirements.txt
 	@$(PYTHON) -m venv --clear $(VENV)/adf
 	@$(VENV)/adf/bin/python -m pip install --quiet --disable-pip-version-check \
 		--only-binary :all: -r tests/adf/requirements.txt
+	@touch $@
+
+$(VENV)/.wheels: $(VENV)/.made $(INPUTS)
+	@echo "installing what checks wheels"
+	@$(PIP) -e '.[release]'
 	@touch $@
 
 $(VENV)/.benches: $(VENV)/.made $(INPUTS)
