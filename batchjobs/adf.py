@@ -31,9 +31,9 @@ from engine import BadSetting
 ACTIVITY, OUTPUTS = "activity.json", "outputs.json"
 LINKED_SERVICES, DATASETS = "linkedServices.json", "datasets.json"
 
-MOST_OUTPUT_BYTES = 256 << 10  # the rest of the 896 KB is for Data Factory's own
-MOST_PARTS_LISTED = 100
-_MOST_TEXT = 4_000  # characters of an error's message
+MAX_OUTPUT_BYTES = 256 << 10  # the rest of the 896 KB is for Data Factory's own
+MAX_PARTS_LISTED = 100
+_MAX_TEXT = 4_000  # characters of an error's message
 
 # SecureStrings that are taken, and the variable through which the engine takes a secret.
 SECRETS: Mapping[str, str] = {
@@ -282,8 +282,8 @@ def write_outputs(folder: Path, outputs: Mapping[str, Any]) -> None:
     made = dict(outputs)
     error = made.get("error")
     if error:
-        made["error"] = {**error, "message": error["message"][:_MOST_TEXT]}
-    made["parts"] = made.get("parts", [])[:MOST_PARTS_LISTED]
-    while len(text := json.dumps(made)) > MOST_OUTPUT_BYTES and made["parts"]:
+        made["error"] = {**error, "message": error["message"][:_MAX_TEXT]}
+    made["parts"] = made.get("parts", [])[:MAX_PARTS_LISTED]
+    while len(text := json.dumps(made)) > MAX_OUTPUT_BYTES and made["parts"]:
         made["parts"] = made["parts"][: len(made["parts"]) // 2]
     (folder / OUTPUTS).write_text(text, encoding="utf-8")

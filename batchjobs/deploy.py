@@ -20,7 +20,7 @@ from batchjobs.conf import conf_folders
 from batchjobs.spec import id_of
 from engine import BadSetting
 
-MOST_BATCH_COUNT = 50  # of Data Factory's ForEach
+MAX_BATCH_COUNT = 50  # of Data Factory's ForEach
 _TEMPLATE = "main.json"
 _FACTORY_API = "2018-06-01"
 # The folders of Data Factory's Git layout, and the types of resources in them.
@@ -78,8 +78,8 @@ class Deployment:
             raise BadSetting(
                 f"prefix {self.prefix!r}: 3 to 10 small letters and digits, a letter first"
             )
-        if not 1 <= self.batch_count <= MOST_BATCH_COUNT:
-            raise BadSetting(f"batch count {self.batch_count}: 1 to {MOST_BATCH_COUNT}")
+        if not 1 <= self.batch_count <= MAX_BATCH_COUNT:
+            raise BadSetting(f"batch count {self.batch_count}: 1 to {MAX_BATCH_COUNT}")
 
     @property
     def suffix(self) -> str:

@@ -25,7 +25,7 @@ from engine import BadSetting, SourceError, hooks
 # What the expected times assume; a node reads and writes, or the store copies, at about this rate.
 BYTES_PER_SECOND = 100_000_000
 SECONDS_A_TASK = 5.0
-MOST_ATTEMPTS = 100
+MAX_ATTEMPTS = 100
 FOOTERS_AT_ONCE = 8
 
 
@@ -167,7 +167,7 @@ def submit(service: Service, job: JobSpec, tasks: Sequence[TaskSpec]) -> Submiss
         engine.EvensplitError: the service refuses, or has failed.
     """
     done: set[str] = set()
-    for attempt in range(MOST_ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         this = replace(job, attempt=attempt)
         found = service.find_job(this.id)
         if found is not None and found.state == "ended":
@@ -182,7 +182,7 @@ def submit(service: Service, job: JobSpec, tasks: Sequence[TaskSpec]) -> Submiss
         except JobEnded:
             continue
     raise BadSetting(
-        f"this was submitted {MOST_ATTEMPTS} times and still fails; see `evensplit batch status`, "
+        f"this was submitted {MAX_ATTEMPTS} times and still fails; see `evensplit batch status`, "
         "and delete its jobs with `evensplit batch clean` to begin anew"
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from batchjobs.spec import FileSplit
 
 # 100 specs make one request of at most 1 MB, and the service halves larger ones.
-MOST_FILES_A_TASK = 64
+MAX_FILES_A_TASK = 64
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def pack(files: Iterable[PlannedFile], small_bytes: int = 0) -> list[list[Planne
 
 def _has_room(task: Sequence[PlannedFile], item: PlannedFile, most_bytes: int) -> bool:
     fits = _size_bytes(task) + item.file.size_bytes <= most_bytes
-    return fits and len(task) < MOST_FILES_A_TASK
+    return fits and len(task) < MAX_FILES_A_TASK
 
 
 def _size_bytes(task: Sequence[PlannedFile]) -> int:

@@ -18,7 +18,7 @@ from engine.hooks import shown
 if TYPE_CHECKING:
     from batchjobs.client import Noted
 
-_MOST_LINES = 40
+_MAX_LINES = 40
 _LOG_LINE_SECONDS = 10.0
 
 
@@ -41,14 +41,14 @@ def job_plan(plan: Mapping[str, Any]) -> None:
         "submitted"
     )
     click.echo(f"  {'size':>12}  {'parts':>6}  {'memory':>10}  {'disk':>11}  slots  expected  file")
-    for task in tasks[:_MOST_LINES]:
+    for task in tasks[:_MAX_LINES]:
         click.echo(
             f"  {task['size_bytes'] / 1e6:9,.1f} MB  {task['num_parts']:6,}  "
             f"{task['memory_bytes'] >> 20:6,} MiB  {task['disk_bytes'] / 1e6:8,.1f} MB  "
             f"{task['num_slots']:5}  {task['expected_seconds']:6,.0f} s  {shown(task['title'])}"
         )
-    if len(tasks) > _MOST_LINES:
-        click.echo(f"  and {len(tasks) - _MOST_LINES} smaller tasks (--json lists all)")
+    if len(tasks) > _MAX_LINES:
+        click.echo(f"  and {len(tasks) - _MAX_LINES} smaller tasks (--json lists all)")
     for problem in plan["problems"].values():
         click.secho(f"  ! will fail: {shown(problem)}", fg="yellow")
     click.echo(
@@ -157,6 +157,6 @@ def _table(found: JobReport) -> Any:
 
     table = Table("task", "state", "done", title=counts(found))
     order = {"running": 0, "failed": 1, "waiting": 2, "done": 3}
-    for item in sorted(found.tasks, key=lambda item: order[item.task.state])[:_MOST_LINES]:
+    for item in sorted(found.tasks, key=lambda item: order[item.task.state])[:_MAX_LINES]:
         table.add_row(item.task.title, item.task.state, f"{item.share_done:.0%}")
     return table

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 INTERVAL_SECONDS = 0.02
-_MOST_SHARE = 0.02  # of a processor's time, for looking
+_MAX_SHARE = 0.02  # of a processor's time, for looking
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def run(command: Sequence[str]) -> Run:
         look = time.thread_time()
         peak_bytes = max(peak_bytes, _family_bytes(watched))
         try:
-            process.wait(max(INTERVAL_SECONDS, (time.thread_time() - look) / _MOST_SHARE))
+            process.wait(max(INTERVAL_SECONDS, (time.thread_time() - look) / _MAX_SHARE))
         except subprocess.TimeoutExpired:
             continue
         ended = time.perf_counter()

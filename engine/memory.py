@@ -39,7 +39,7 @@ _COPIES_PER_SEEN_PAGE = 4  # as read, plain, its values, decoded; stretches take
 _BYTES_PER_SEEN_VALUE = 60  # levels, where rows and values begin, and what is before each
 _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
 _KEPT_COPIES_PER_DICTIONARY = 2
-_COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, united
+_COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, merged
 _BYTES_PER_UNITED_ENTRY = 240  # in hash tables that double, and in maps from old to new
 _KEPT_PER_CHUNK_BYTES = 8 * KIB
 _COPIES_PER_SMALL_ROWS = 6  # as read, decoded, encoded, in the file that Arrow wrote
@@ -54,7 +54,7 @@ _SPLIT_PER_FOOTER_BYTE = 3  # a footer, and its row groups split into undecoded 
 
 VERIFY_BATCH_BYTES = 4 * MIB
 VERIFY_BUFFER_BYTES = 1 * MIB  # what one stream reads of a file at once
-_LEAST_BATCH_BYTES = 64 * KIB
+_MIN_BATCH_BYTES = 64 * KIB
 # Arrow builds values and levels in growing buffers, then makes the array of them; its allocator
 # keeps what it has freed.
 _COPIES_PER_BATCH = 4
@@ -168,8 +168,8 @@ def dictionary_bytes(dictionary_bytes: int) -> int:
     return _COPIES_PER_DICTIONARY * dictionary_bytes
 
 
-def united_bytes(*, dictionary_bytes: int, num_entries: int) -> int:
-    """Return what one of the dictionaries that are united takes besides, until their chunk ends."""
+def merged_bytes(*, dictionary_bytes: int, num_entries: int) -> int:
+    """Return what one of the dictionaries that are merged takes besides, until their chunk ends."""
     return _COPIES_PER_UNITED_DICTIONARY * dictionary_bytes + _BYTES_PER_UNITED_ENTRY * num_entries
 
 
@@ -248,7 +248,7 @@ def verify_batch_bytes(memory_bytes: int, *, workers: int, footer_bytes: int) ->
         dictionary_bytes=0,
     )
     share = (memory_bytes - least) // 4 // (2 * max(1, workers) * _COPIES_PER_BATCH)
-    return max(_LEAST_BATCH_BYTES, min(VERIFY_BATCH_BYTES, share))
+    return max(_MIN_BATCH_BYTES, min(VERIFY_BATCH_BYTES, share))
 
 
 # -- budget ------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ class Settings:
         codec: compression of the parts, a name of :data:`CODECS`; None keeps the source's.
         codec_level: of ``codec``; None for its library's default.
         row_group_bytes: row groups of the parts are at most so large: larger ones are cut, smaller
-            ones put together; None keeps them.
+            ones merged; None keeps them.
         row_group_rows: row groups of so many rows, instead.
         page_version: of data pages, 1 or 2; None keeps the source's.
         dictionary: whether values are dictionary-encoded; None keeps the source's encodings.

@@ -29,7 +29,13 @@ from engine.ledger.manifest import Ledger
 from engine.model import Measured, Receipt, Run, SourceFile, SplitPlan, SplitResult
 from engine.planning.planner import make_plan, plan_id
 from engine.settings import Settings
-from engine.storage import Storage, buffer_bytes, copies_itself, expand_all, open_storage
+from engine.storage import (
+    Storage,
+    buffer_bytes,
+    expand_all,
+    open_storage,
+    supports_server_side_copy,
+)
 from engine.storage.access import current
 from engine.storage.base import redacted
 from engine.storage.folders import partitions_refusal
@@ -406,7 +412,7 @@ def _default_workers(*, threads: bool) -> int:
 
 
 def _check_transfer(places: Sequence[str], settings: Settings) -> None:
-    apart = [place for place in places if not copies_itself(place)]
+    apart = [place for place in places if not supports_server_side_copy(place)]
     if settings.access.transfer == "server" and apart:
         raise BadSetting(
             f"--transfer server needs source and destination in Azure storage, and "

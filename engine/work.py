@@ -61,7 +61,7 @@ class PartTask:
 
     @property
     def verb(self) -> Verb:
-        """The most that is done to its pages; row groups put together are built anew."""
+        """The most that is done to its pages; row groups that are merged are built."""
         if not self.recoding.is_nothing or any(piece.joins for piece in self.part.slices):
             return "re-encode"
         return "splice" if self.part.is_spliced else "page-cut"

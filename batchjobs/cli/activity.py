@@ -22,7 +22,7 @@ from engine.hooks import shown
 from engine.options import option_named
 
 _POLL_SECONDS = 10.0
-_MOST_FAILURES, _MOST_PROBLEM = 50, 500  # characters
+_MAX_FAILURES, _MAX_PROBLEM = 50, 500  # characters
 
 
 @batch.command("activity")
@@ -60,7 +60,7 @@ def activity_command(poll_seconds: float) -> None:
 def _split(activity: adf.Activity, folder: Path) -> tuple[dict[str, Any], EvensplitError | None]:
     spec = activity.task()
     slot = task.measure_slot(activity.slots_per_node, activity.num_slots)
-    result = task.run_task(spec, folder, slot, num_parts_listed=adf.MOST_PARTS_LISTED, say=_say)
+    result = task.run_task(spec, folder, slot, num_parts_listed=adf.MAX_PARTS_LISTED, say=_say)
     error = task.error_of(result)
     if error is None and activity.done_folder:
         name = posixpath.basename(activity.source)
@@ -102,7 +102,7 @@ def _job_outputs(
     activity: adf.Activity, made: dict[str, Any], report: monitor.JobReport
 ) -> dict[str, Any]:
     error = report.error()
-    failed = report.failed[:_MOST_FAILURES]
+    failed = report.failed[:_MAX_FAILURES]
     return {
         "outcome": _outcome(error),
         "source": activity.source,
@@ -111,7 +111,7 @@ def _job_outputs(
         "counts": report.counts,
         "error": error.as_dict() if error else None,
         "failures": [
-            {"file": item.task.title, "problem": item.problem[:_MOST_PROBLEM]} for item in failed
+            {"file": item.task.title, "problem": item.problem[:_MAX_PROBLEM]} for item in failed
         ],
     }
 

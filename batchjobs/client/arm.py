@@ -22,7 +22,7 @@ from batchjobs.client.bodies import (
     start_command,
 )
 from batchjobs.client.credentials import token
-from batchjobs.client.errors import other_pool, telling
+from batchjobs.client.errors import other_pool, translate_sdk_errors
 from batchjobs.client.rehearsal import Noted
 from batchjobs.spec import PoolSpec
 from engine import BadSetting
@@ -69,7 +69,7 @@ class BatchAccount:
         Raises:
             PoolDiffers: one of that name was made by another spec.
         """
-        with telling():
+        with translate_sdk_errors():
             try:
                 found = self._client.pool.get(self._group, self._account, pool_id)
             except ResourceNotFoundError:
@@ -86,7 +86,7 @@ class BatchAccount:
         Raises:
             PoolDiffers: one of that name was made by another spec.
         """
-        with telling():
+        with translate_sdk_errors():
             try:
                 self._client.pool.create(
                     self._group,
@@ -121,7 +121,7 @@ class BatchAccount:
         name, _, version = application.partition(":")
         where = (self._group, self._account, name)
         packages = self._client.application_package
-        with telling():
+        with translate_sdk_errors():
             try:
                 if packages.get(*where, version).state == "Active":
                     return False

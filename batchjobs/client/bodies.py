@@ -16,7 +16,7 @@ START_SCRIPT = "start.sh"
 START_RETRIES = 3
 EVALUATED_EVERY = timedelta(minutes=5)  # the shortest there is
 _INSTALLED = "$AZ_BATCH_NODE_SHARED_DIR/evensplit"
-_MOST_TITLE = 1024
+_MAX_TITLE = 1024
 # What a node uploads. A file that is not there fails nothing when its name is a pattern.
 _OUTPUTS = ("../std*.txt", "result*.json")
 
@@ -53,7 +53,7 @@ def task_options(job: JobSpec, task: TaskSpec) -> models.BatchTaskCreateOptions:
     )
     return models.BatchTaskCreateOptions(
         id=task.id,
-        display_name=task.title[:_MOST_TITLE],
+        display_name=task.title[:_MAX_TITLE],
         command_line=f"/bin/bash -c 'exec \"{program}\" batch task'",
         container_settings=container if is_container else None,
         environment_settings=[models.EnvironmentSetting(name=SPEC_VARIABLE, value=task.to_json())],

@@ -67,7 +67,7 @@ def existing(code: str) -> Iterator[None]:
 
 
 @contextmanager
-def telling(job_id: str = "") -> Iterator[None]:
+def translate_sdk_errors(job_id: str = "") -> Iterator[None]:
     """Turn the SDK's errors into ours; JobEnded, for those who name the job."""
     try:
         yield

@@ -20,7 +20,13 @@ from batchjobs.client.bodies import (
     pool_options,
     task_options,
 )
-from batchjobs.client.errors import code_of, existing, other_pool, quota_advice, telling
+from batchjobs.client.errors import (
+    code_of,
+    existing,
+    other_pool,
+    quota_advice,
+    translate_sdk_errors,
+)
 from batchjobs.errors import NoJob, NoNodes, RunnerLost
 from batchjobs.service import JobEnded, JobState, JobStatus, TaskStatus
 from batchjobs.spec import JobSpec, PoolSpec, TaskSpec
@@ -59,7 +65,7 @@ class AzureBatch:
 
     def find_job(self, job_id: str) -> JobStatus | None:
         """See the protocol."""
-        with telling():
+        with translate_sdk_errors():
             try:
                 return _job_status(self._client.get_job(job_id))
             except HttpResponseError as error:
@@ -69,13 +75,13 @@ class AzureBatch:
 
     def jobs(self) -> list[JobStatus]:
         """See the protocol."""
-        with telling():
+        with translate_sdk_errors():
             found = self._client.list_jobs(select=_JOB_FIELDS)
             return [_job_status(job) for job in found if _is_ours(job.metadata)]
 
     def create_job(self, job: JobSpec) -> None:
         """See the protocol."""
-        with telling(), existing("JobExists"):
+        with translate_sdk_errors(), existing("JobExists"):
             self._client.create_job(job_options(job))
 
     def add_tasks(self, job: JobSpec, tasks: Sequence[TaskSpec]) -> None:
@@ -84,14 +90,14 @@ class AzureBatch:
             return
         # It takes them from the end of the list.
         options = [task_options(job, task) for task in reversed(tasks)]
-        with telling(job.id):
+        with translate_sdk_errors(job.id):
             self._client.create_tasks(job.id, options)
 
     def close_job(self, job_id: str) -> None:
         """See the protocol."""
         mode = models.BatchAllTasksCompleteMode.TERMINATE_JOB
         try:
-            with telling(job_id):
+            with translate_sdk_errors(job_id):
                 options = models.BatchJobUpdateOptions(all_tasks_complete_mode=mode)
                 self._client.update_job(job_id, options)
         except JobEnded:  # what was wanted
@@ -99,19 +105,19 @@ class AzureBatch:
 
     def tasks(self, job_id: str) -> list[TaskStatus]:
         """See the protocol."""
-        with telling():
+        with translate_sdk_errors():
             return [
                 _task_status(item) for item in self._client.list_tasks(job_id, select=_TASK_FIELDS)
             ]
 
     def run_again(self, job_id: str, task_id: str) -> None:
         """See the protocol."""
-        with telling(job_id):
+        with translate_sdk_errors(job_id):
             self._client.reactivate_task(job_id, task_id)
 
     def read_file(self, job_id: str, task_id: str, path: str) -> bytes | None:
         """See the protocol."""
-        with telling():
+        with translate_sdk_errors():
             try:
                 return b"".join(self._client.download_task_file(job_id, task_id, path))
             except HttpResponseError as error:
@@ -124,14 +130,14 @@ class AzureBatch:
         # The SDK wants a body, and does not export the class that it declares for it.
         reason: Any = {"terminateReason": "cancelled"}
         try:
-            with telling(job_id):
+            with translate_sdk_errors(job_id):
                 self._client.begin_terminate_job(job_id, reason)
         except JobEnded:
             return
 
     def delete_job(self, job_id: str) -> None:
         """See the protocol."""
-        with telling():
+        with translate_sdk_errors():
             self._client.begin_delete_job(job_id)
 
     def obstacle(self, job: JobStatus, tasks: Sequence[TaskStatus]) -> EvensplitError | None:
@@ -153,7 +159,7 @@ class AzureBatch:
         if has_none and (pool.problem or not pool.num_wanted):
             advice = f"give it some with `evensplit batch pool resize {pool.id}`"
             return NoNodes(f"pool {pool.id} has no nodes: {pool.problem or advice}")
-        with telling():
+        with translate_sdk_errors():
             listed = list(self._client.list_nodes(job.pool_id, select=_NODE_FIELDS))
         if not listed or any(node.state not in _USELESS for node in listed):
             return None
@@ -168,7 +174,7 @@ class AzureBatch:
         Raises:
             PoolDiffers: one of that name was made by another spec.
         """
-        with telling():
+        with translate_sdk_errors():
             try:
                 metadata = _as_dict(self._client.get_pool(pool_id).metadata)
             except HttpResponseError as error:
@@ -185,7 +191,7 @@ class AzureBatch:
         Raises:
             PoolDiffers: one of that name was made by another spec.
         """
-        with telling():
+        with translate_sdk_errors():
             try:
                 self._client.create_pool(pool_options(pool_id, pool))
                 return True
@@ -201,7 +207,7 @@ class AzureBatch:
         Raises:
             NoJob: there is none.
         """
-        with telling():
+        with translate_sdk_errors():
             return _pool_status(self._client.get_pool(pool_id))
 
     def resize_pool(self, pool_id: str, num_dedicated: int, num_spot: int) -> None:
@@ -211,12 +217,12 @@ class AzureBatch:
             target_low_priority_nodes=num_spot,
             node_deallocation_option=models.BatchNodeDeallocationOption.TASK_COMPLETION,
         )
-        with telling():
+        with translate_sdk_errors():
             self._client.begin_resize_pool(pool_id, options)
 
     def delete_pool(self, pool_id: str) -> None:
         """Delete a pool, and end what runs on it."""
-        with telling():
+        with translate_sdk_errors():
             self._client.begin_delete_pool(pool_id)
 
     def evaluate(self, pool_id: str, formula: str) -> str:
@@ -226,7 +232,7 @@ class AzureBatch:
             BadSetting: it is no formula.
         """
         options = models.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
-        with telling():
+        with translate_sdk_errors():
             run = self._client.evaluate_pool_auto_scale(pool_id, options)
         if run.error is not None:
             values = [f"{item.name}: {item.value}" for item in run.error.error_values or ()]

@@ -124,7 +124,7 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
 
     SRC is a file, a folder, a glob or a URL; several with one schema become one sequence of rows.
     Parts are at most --target-size large, as few and as equal as can be. Compressed bytes are
-    copied as they are; only the pages that a cut passes through are encoded anew.
+    copied as they are; only the pages that a cut passes through are re-encoded.
 
     \b
       evensplit split big.parquet parts/

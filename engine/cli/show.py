@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOG_LINE_SECONDS = 5.0
-_MOST_LINES = 40
+_MAX_LINES = 40
 _LOG_WIDTH = 160
 _FEW_FILES = 3
 _FEW_ROW_GROUPS = 16
@@ -81,7 +81,7 @@ def _print(table: Table) -> None:
     console.print(table)
 
 
-def _shortened(items: Sequence[T], most: int = _MOST_LINES) -> list[T | None]:
+def _shortened(items: Sequence[T], most: int = _MAX_LINES) -> list[T | None]:
     """Return all items, or the first and last with None for what is left out between."""
     if len(items) <= most:
         return list(items)
@@ -184,7 +184,7 @@ def _file(item: FileProfile) -> None:
         _print(table)
     table = _table(*_COLUMN_HEADINGS)
     ordered = sorted(item.columns, key=lambda column: -column.compressed_bytes)
-    for column in ordered[:_MOST_LINES]:
+    for column in ordered[:_MAX_LINES]:
         used = column.dictionary_page_share
         _row(
             table,
@@ -201,8 +201,8 @@ def _file(item: FileProfile) -> None:
             " ".join(_of_values(column.encodings)),
         )
     _print(table)
-    if len(ordered) > _MOST_LINES:
-        say(f"  and {len(ordered) - _MOST_LINES} smaller columns (--json lists all)")
+    if len(ordered) > _MAX_LINES:
+        say(f"  and {len(ordered) - _MAX_LINES} smaller columns (--json lists all)")
 
 
 def _of_values(encodings: Sequence[str]) -> Sequence[str]:

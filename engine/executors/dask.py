@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future, SpecCluster, Worker
 
 RESOURCE = "evensplit_memory_bytes"
-MOST_TRIES = 3
+MAX_TRIES = 3
 CONNECT_SECONDS = 15
 WORKER_WAIT_SECONDS = 60
 DASHBOARD_SECONDS = 2
@@ -171,7 +171,7 @@ class _Run:
                 except WorkersLost:
                     raise
                 except RetryError:
-                    if tries == MOST_TRIES:
+                    if tries == MAX_TRIES:
                         raise
                     self._completed.add(self._submit(task, tries + 1))
                     continue

@@ -21,7 +21,7 @@ from engine.planning.layout import GroupLayout
 _UNCERTAIN_SHARE = 0.15
 _UNCERTAIN_BYTES_PER_PAGE = 128
 _LARGE_PAGE_SHARE = 0.5
-_MOST_ROUGH_KNOTS = 16
+_MAX_ROUGH_KNOTS = 16
 EVEN_SHARE = 0.02  # of a page: by so much its bytes may be elsewhere than its rows
 _SAMPLED_PAGES = 64  # of those that a cut passes through: to look into one takes milliseconds
 
@@ -294,7 +294,7 @@ def rough_curve(group: GroupLayout, model: Curve | None = None) -> Curve:
     Args:
         group: its bytes, as the footer tells.
         model: a row group that was read. Writers fill row groups alike, so its shape is taken:
-            rows behind a dictionary that was given up are larger. Without it, or if it has no
+            rows behind a dictionary fallback are larger. Without it, or if it has no
             dictionaries, bytes are in proportion to rows.
     """
     own_bytes = group.data_bytes + group.index_bytes - group.dictionary_bytes
@@ -313,7 +313,7 @@ def rough_curve(group: GroupLayout, model: Curve | None = None) -> Curve:
 
 def _knots(model: Curve) -> list[tuple[int, float]]:
     """Return some knots of a curve, first and last among them."""
-    step = max(1, len(model.rows) // _MOST_ROUGH_KNOTS)
+    step = max(1, len(model.rows) // _MAX_ROUGH_KNOTS)
     places = [*range(0, len(model.rows) - 1, step), len(model.rows) - 1]
     return [(model.rows[i], model.sums[i]) for i in places]
 
@@ -321,7 +321,7 @@ def _knots(model: Curve) -> list[tuple[int, float]]:
 def _stretched(
     dictionaries: Sequence[tuple[int, int]], stretch: float, num_bytes: int
 ) -> tuple[tuple[int, int], ...]:
-    """Return dictionaries of ``num_bytes`` together, given up at places like those of others."""
+    """Return dictionaries of ``num_bytes`` together, with fallbacks where others have them."""
     total = sum(size for _, size in dictionaries)
     found = []
     seen = 0

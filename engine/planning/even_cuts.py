@@ -26,14 +26,14 @@ _BANDS = (0.019, 0.04, 0.08, 0.16, 0.32)  # the first keeps the promise, a littl
 _EVEN_SPREAD = 0.005  # nothing to gain beyond it
 _FREE_SPREAD = 0.01  # whole row groups that even are taken: they are only copied
 _NARROWER = 0.7
-_MOST_BANDS = 10
+_MAX_BANDS = 10
 _MORE_PARTS = 0.12  # than the fewest that fit, to have them even
-_MOST_RANGES = 24  # followed at once
-_MOST_GROUPS = 12  # of these in one range of bytes
+_MAX_RANGES = 24  # followed at once
+_MAX_GROUPS = 12  # of these in one range of bytes
 _LIMIT_PRECISION = 1e-5
 # Ranges followed, some 30 µs each, until the evenest found must do.
-_MOST_STEPS = 100_000
-_MOST_STEPS_FOR_FEWEST = 40_000  # a number of parts more is tried instead
+_MAX_STEPS = 100_000
+_MAX_STEPS_FOR_FEWEST = 40_000  # a number of parts more is tried instead
 
 
 # -- filling ---------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ def fill(ruler: Ruler, limit: float, most_parts: int | None = None) -> tuple[lis
             return cuts, False
         # Ending earlier, between two row groups, gets further where dictionaries are large.
         boundary = stop - ruler.locate(stop)[1]
-        if start < boundary < stop and ruler.since(boundary) >= ruler.since(stop):
+        if start < boundary < stop and ruler.bytes_left_out(boundary) >= ruler.bytes_left_out(stop):
             stop = boundary
         cuts.append(stop)
     return cuts, True
@@ -98,7 +98,7 @@ def exactly(ruler: Ruler, cuts: Sequence[int], num_parts: int) -> list[int]:
 class Budget:
     """Ranges of rows that may still be followed: counted, not timed, to keep plans functions."""
 
-    steps: int = _MOST_STEPS
+    steps: int = _MAX_STEPS
 
 
 def fewest_even_cuts(ruler: Ruler, cap: float, budget: Budget | None = None) -> list[int]:
@@ -112,7 +112,7 @@ def fewest_even_cuts(ruler: Ruler, cap: float, budget: Budget | None = None) -> 
         cap: must be such that filling to it reaches the last row.
         budget: how long to look.
     """
-    budget = budget or Budget(_MOST_STEPS_FOR_FEWEST)
+    budget = budget or Budget(_MAX_STEPS_FOR_FEWEST)
     first = len(fill(ruler, cap)[0]) - 1
     best: list[int] = []
     best_score = float("inf")
@@ -180,7 +180,7 @@ def _bands(
     if cap is not None:
         top = min(top, cap)
     # The top first: parts that large are cut between row groups least often.
-    step = max(width / 3, (top / limit - 1) / _MOST_BANDS)
+    step = max(width / 3, (top / limit - 1) / _MAX_BANDS)
     high = top
     while high > limit:
         yield high
@@ -235,7 +235,7 @@ def walk(ruler: Ruler, num_parts: int, low: float, high: float, budget: Budget) 
             return None
     cuts = [ruler.num_rows]
     for ends in reversed(layers):
-        row = _before(ruler, ends, ruler.until(cuts[-1]), low, high)
+        row = _before(ruler, ends, ruler.bytes_before(cuts[-1]), low, high)
         if row is None:
             return None
         cuts.append(row)
@@ -268,7 +268,7 @@ def _following(
         else:
             merged.append((start, stop, num_inside))
     return [
-        _Ends(start, stop, ruler.since(start), ruler.since(stop), num_inside)
+        _Ends(start, stop, ruler.bytes_left_out(start), ruler.bytes_left_out(stop), num_inside)
         for start, stop, num_inside in _thinned(merged)
     ]
 
@@ -284,13 +284,13 @@ def _ranges(ruler: Ruler, first: int, last: int, width: float) -> Iterator[tuple
     rows = ruler.layout.first_rows
     begin, end = bisect_right(rows, first) - 1, bisect_right(rows, last) - 1
     positions: Iterable[int] = range(begin, end + 1)
-    if end - begin >= _MOST_GROUPS:
-        positions = range(begin + 1, end + 1, (end - begin) // _MOST_GROUPS)
+    if end - begin >= _MAX_GROUPS:
+        positions = range(begin + 1, end + 1, (end - begin) // _MAX_GROUPS)
     for position in positions:
         base = rows[position]
         if first <= base:
             yield base, base, False
-        if end - begin >= _MOST_GROUPS or position >= len(ruler.layout.groups):
+        if end - begin >= _MAX_GROUPS or position >= len(ruler.layout.groups):
             continue
         start, stop = max(first, base + 1), min(last, rows[position + 1] - 1)
         for row, size in sorted(ruler.curve(position).dictionaries):
@@ -303,10 +303,10 @@ def _ranges(ruler: Ruler, first: int, last: int, width: float) -> Iterator[tuple
 
 def _thinned(ends: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Keep some of (first row, last row, cuts inside); of neighbours that with fewest cuts."""
-    if len(ends) <= _MOST_RANGES:
+    if len(ends) <= _MAX_RANGES:
         return ends
-    step = len(ends) / _MOST_RANGES
-    bounds = [round(number * step) for number in range(_MOST_RANGES + 1)]
+    step = len(ends) / _MAX_RANGES
+    bounds = [round(number * step) for number in range(_MAX_RANGES + 1)]
     return [min(ends[a:b], key=itemgetter(2)) for a, b in pairwise(bounds)]
 
 
@@ -317,8 +317,8 @@ def _before(
     least, most = until - high, until - low
     near = [end for end in ends if end.least <= most and end.most >= least]
     for end in sorted(near, key=lambda end: end.num_inside):
-        first, last = ruler.rows_since(end.first, end.last, least, most)
+        first, last = ruler.rows_leaving_out(end.first, end.last, least, most)
         if first <= last:
-            middle, _ = ruler.rows_since(first, last, (least + most) / 2, most)
+            middle, _ = ruler.rows_leaving_out(first, last, (least + most) / 2, most)
             return min(middle, last)
     return None

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 _FIRST_GAP_BITS = 10
-_MOST_STEPS = 5_000_000  # boundaries looked at, a few million a second
+_MAX_STEPS = 5_000_000  # boundaries looked at, a few million a second
 
 
 def fewest_runs(sizes: Sequence[int], most: int) -> list[int] | None:
@@ -51,7 +51,7 @@ def even_runs(sizes: Sequence[int], num_runs: int) -> list[int]:
         least = max((low + high + 1) // 2, high - gap)
         gap *= 4
         steps += sum(high - low for low, high in _windows(sums, num_runs, least, most))
-        if steps > _MOST_STEPS:
+        if steps > _MAX_STEPS:
             break
         better = _runs_between(sums, num_runs, least, most)
         if better is None:

@@ -22,10 +22,10 @@ from engine.planning.curves import Curve
 from engine.planning.even_cuts import PROMISED_SPREAD
 from engine.planning.ruler import Ruler
 
-_MOST_SPREAD = 0.9 * PROMISED_SPREAD  # a little of the promise is left to errors
-_MOST_SHIFT = 0.5 * PROMISED_SPREAD  # of a part's size
-_MOST_BEGUN = 8  # rows that are looked at, for each cut
-_MOST_CANDIDATES = 4
+_MAX_SPREAD = 0.9 * PROMISED_SPREAD  # a little of the promise is left to errors
+_MAX_SHIFT = 0.5 * PROMISED_SPREAD  # of a part's size
+_MAX_BEGUN = 8  # rows that are looked at, for each cut
+_MAX_CANDIDATES = 4
 _WORTH = 0.75  # of the bytes cut before: less is not worth a less even part
 
 
@@ -36,13 +36,13 @@ class _Place(NamedTuple):
     cut_bytes: float
 
 
-class _Way(NamedTuple):
+class _Chosen(NamedTuple):
     """Places of the first cuts: what is cut there, how far off the mean parts are, and the last."""
 
     cut_bytes: float
     uneven_bytes: float
     row: int
-    before: _Way | None
+    before: _Chosen | None
 
 
 def at_page_starts(ruler: Ruler, cuts: Sequence[int], cap: int | None) -> list[int]:
@@ -54,7 +54,7 @@ def at_page_starts(ruler: Ruler, cuts: Sequence[int], cap: int | None) -> list[i
         cap: bytes that no part may exceed, even where its size is uncertain.
     """
     band = _Band(ruler, cuts, cap)
-    ways = [_Way(0, 0, cuts[0], None)]
+    ways = [_Chosen(0, 0, cuts[0], None)]
     for number, cut in enumerate(cuts[1:], 1):
         places = [_Place(cut, 0)]
         if number < len(cuts) - 1:
@@ -66,17 +66,17 @@ def at_page_starts(ruler: Ruler, cuts: Sequence[int], cap: int | None) -> list[i
     return _rows(min(ways, key=lambda way: way[:3]))
 
 
-def _further(band: _Band, ways: Sequence[_Way], place: _Place) -> _Way | None:
+def _further(band: _Band, ways: Sequence[_Chosen], place: _Place) -> _Chosen | None:
     """Return the best way that goes on to a place; None if no part may end there."""
     found = []
     for way in ways:
         if way.row < place.row and band.keeps(way.row, place.row):
             uneven_bytes = way.uneven_bytes + abs(band.ruler.size(way.row, place.row) - band.mean)
-            found.append(_Way(way.cut_bytes + place.cut_bytes, uneven_bytes, place.row, way))
+            found.append(_Chosen(way.cut_bytes + place.cut_bytes, uneven_bytes, place.row, way))
     return min(found, default=None, key=lambda way: way[:3])
 
 
-def _rows(way: _Way | None) -> list[int]:
+def _rows(way: _Chosen | None) -> list[int]:
     rows = []
     while way is not None:
         rows.append(way.row)
@@ -91,7 +91,7 @@ class _Band:
         sizes = ruler.sizes(cuts)
         self.ruler = ruler
         self.mean = sum(sizes) / len(sizes)
-        most_spread = _MOST_SPREAD - ruler.layout.uncertain_share
+        most_spread = _MAX_SPREAD - ruler.layout.uncertain_share
         room = max(0.0, most_spread * self.mean - (max(sizes) - min(sizes)))
         self._low, self._high = min(sizes) - room / 2, max(sizes) + room / 2
         self._cap = cap
@@ -113,7 +113,7 @@ def _places(ruler: Ruler, cut: int, mean_bytes: float) -> list[_Place]:
     if not inside or not ruler.is_read(position):
         return [_Place(cut, 0)]
     curve = ruler.read(position)
-    here, most_shift = curve.before(inside), _MOST_SHIFT * mean_bytes
+    here, most_shift = curve.before(inside), _MAX_SHIFT * mean_bytes
     low = max(0, int(curve.row_at(here - most_shift)))
     high = min(curve.rows[-1], int(curve.row_at(here + most_shift)) + 1)
     limit = _WORTH * _cut_bytes(curve, inside)
@@ -125,7 +125,7 @@ def _places(ruler: Ruler, cut: int, mean_bytes: float) -> list[_Place]:
     first = ruler.layout.first_rows[position]
     return [
         _Place(cut, limit),
-        *(_Place(first + row, num_bytes) for num_bytes, _, row in ranked[:_MOST_CANDIDATES]),
+        *(_Place(first + row, num_bytes) for num_bytes, _, row in ranked[:_MAX_CANDIDATES]),
     ]
 
 
@@ -138,7 +138,7 @@ def _begun(curve: Curve, low: int, high: int) -> list[int]:
             begun[rows[page]] += sizes[page]
     if high == curve.rows[-1]:
         begun[high] = sum(begun.values()) + 1  # the row group's end cuts nothing
-    return [row for row, _ in begun.most_common(_MOST_BEGUN)]
+    return [row for row, _ in begun.most_common(_MAX_BEGUN)]
 
 
 def _cut_bytes(curve: Curve, row: int) -> int:

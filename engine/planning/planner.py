@@ -30,7 +30,7 @@ _MANY_CUT = 0.25
 _REGROUPED_ROOM = 0.995  # what new row groups take besides is not in proportion
 _ROOM_FOR_GUESSES = 0.005
 _ROOM_BEYOND_SEEN = 0.005
-_MOST_ROUNDS = 8  # of searching, each with the pages of more row groups known
+_MAX_ROUNDS = 8  # of searching, each with the pages of more row groups known
 _WORSE, _EVEN_ANYWAY = 1.5, 0.001  # parts not much less even than expected need no other round
 
 
@@ -165,7 +165,7 @@ def _numbered_row_cuts(ruler: Ruler, num_parts: int) -> list[int]:
     if num_parts > ruler.num_rows:
         raise BadSetting(f"{num_parts} parts of {ruler.num_rows} rows; a part has at least one row")
     best: list[int] = []
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         cuts = even_cuts(ruler, num_parts)
         expected = spread(ruler.sizes(cuts))
         is_proved = not _look(ruler, cuts)
@@ -184,7 +184,7 @@ def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
     """
     limit = target
     best: list[int] = []
-    for number in range(_MOST_ROUNDS):
+    for number in range(_MAX_ROUNDS):
         _check_fits(ruler, limit, target)
         cuts = fewest_even_cuts(ruler, limit)
         expected = spread(ruler.sizes(cuts))
@@ -198,7 +198,7 @@ def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
                 return best
         else:  # a guess may be wrong by chance, so little room is left for that
             lower = limit - min(over, round(_ROOM_FOR_GUESSES * target))
-            if number >= _MOST_ROUNDS // 2:  # patience ends: room for the most uncertain part
+            if number >= _MAX_ROUNDS // 2:  # patience ends: room for the most uncertain part
                 lower = min(lower, target - max(ruler.uncertain(a, b) for a, b in pairwise(cuts)))
             if fill(ruler, lower)[1]:
                 limit = lower
@@ -332,7 +332,7 @@ def _fewest_group_runs(layout: Layout, sizes: Sequence[int], target: int) -> int
 def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
     """Describe all parts; smaller ones where new row groups would take them over the target."""
     limit = settings.target_bytes
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         cuts = _seen_cuts(ruler, replace(settings, target_bytes=limit))
         parts = [_part(ruler, settings, index, a, b) for index, (a, b) in enumerate(pairwise(cuts))]
         if limit is None or settings.target_bytes is None or not settings.regroups:
@@ -353,7 +353,7 @@ def _seen_cuts(ruler: Ruler, settings: Settings) -> list[int]:
 
     Cuts that moved to where pages begin may pass through others than before.
     """
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         cuts = choose_cuts(ruler, settings)
         if settings.rows_per_part is not None:
             break  # they are where they are
@@ -394,7 +394,7 @@ def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -
             reasons |= dict.fromkeys(sentences)
         elif is_joined:
             reencoded_bytes += num_bytes
-            reasons["row groups are put together"] = None
+            reasons["row groups are merged"] = None
     if not settings.recoding.is_nothing:
         reencoded_bytes = size - ruler.layout.part_bytes
         reasons = {_recoding_in_words(settings): None} | reasons

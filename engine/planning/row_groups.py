@@ -1,7 +1,7 @@
 """Which row groups a part gets, where the source's are not kept. Pure.
 
 Row groups of the source that are too large are cut into equal ones; neighbours that fit into one
-are put together. What has the right size already stays whole, and so is copied.
+are merged. What has the right size already stays whole, and so is copied.
 """
 
 from __future__ import annotations

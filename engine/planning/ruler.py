@@ -1,13 +1,13 @@
 """Bytes of any rows: what a part from one row to another takes as a file. Pure.
 
-Two running sums over all sources make the size of a part a difference. ``until(row)`` counts what
-has to be written to end at a row, ``since(row)`` what is left out by beginning there; they differ
-by what a cut inside a row group repeats: dictionaries, Bloom filters, a footer entry.
+Two running sums over all sources make the size of a part a difference. ``bytes_before(row)`` counts
+what has to be written to end at a row, ``bytes_left_out(row)`` what is left out by beginning there;
+they differ by what a cut inside a row group repeats: dictionaries, Bloom filters, a footer entry.
 
-    size(start, stop) = part_bytes + until(stop) - since(start)
+    size(start, stop) = part_bytes + bytes_before(stop) - bytes_left_out(start)
 
-Both ascend with the row. ``until`` jumps where a row group is first touched, so not every size can
-be had from a given start.
+Both ascend with the row. ``bytes_before`` jumps where a row group is first touched, so not every
+size can be had from a given start.
 
 The inside of a row group is taken to be like that of the largest until its pages are read, which is
 done on demand: a plan looks at thousands of places and cuts at few. So is looking inside the pages
@@ -160,7 +160,7 @@ class Ruler:
 
     # -- bytes -----------------------------------------------------------------------------
 
-    def until(self, row: int) -> float:
+    def bytes_before(self, row: int) -> float:
         """Return the bytes of all groups up to a row, the cut one begun at its first row."""
         position, inside = self.locate(row)
         offset = self.layout.offsets[position]
@@ -169,7 +169,7 @@ class Ruler:
         curve = self.curve(position)
         return offset + curve.repeated(0) + curve.before(inside)
 
-    def since(self, row: int) -> float:
+    def bytes_left_out(self, row: int) -> float:
         """Return the bytes of all groups that a part beginning at a row does not need."""
         position, inside = self.locate(row)
         if not inside:
@@ -183,7 +183,7 @@ class Ruler:
         (position, inside), (end, rest) = self.locate(start), self.locate(stop)
         if position == end and rest:
             return self.layout.part_bytes + self.curve(position).num_bytes(inside, rest)
-        return self.layout.part_bytes + round(self.until(stop) - self.since(start))
+        return self.layout.part_bytes + round(self.bytes_before(stop) - self.bytes_left_out(start))
 
     def piece_bytes(self, position: int, start: int, stop: int) -> int:
         """Return what rows ``[start, stop)`` of a row group take in a part."""
@@ -219,7 +219,7 @@ class Ruler:
     # -- rows ------------------------------------------------------------------------------
 
     def last_row(self, num_bytes: float) -> int:
-        """Return the last row for which :meth:`until` is at most ``num_bytes``."""
+        """Return the last row for which :meth:`bytes_before` is at most ``num_bytes``."""
         offsets, rows = self.layout.offsets, self.layout.first_rows
         position = bisect_right(offsets, num_bytes) - 1
         if position < 0:
@@ -233,7 +233,7 @@ class Ruler:
         return min(rows[position] + int(curve.row_at(left)), rows[position + 1] - 1)
 
     def first_row(self, num_bytes: float) -> int:
-        """Return the first row for which :meth:`until` is at least ``num_bytes``."""
+        """Return the first row for which :meth:`bytes_before` is at least ``num_bytes``."""
         offsets, rows = self.layout.offsets, self.layout.first_rows
         position = bisect_left(offsets, num_bytes)
         if position == 0:
@@ -244,14 +244,14 @@ class Ruler:
         left = num_bytes - offsets[position - 1] - curve.repeated(0)
         return min(rows[position - 1] + max(1, ceil(curve.row_at(left))), rows[position])
 
-    def rows_since(self, first: int, last: int, low: float, high: float) -> tuple[int, int]:
-        """Return the first and the last row in [first, last] with :meth:`since` in [low, high].
+    def rows_leaving_out(self, first: int, last: int, low: float, high: float) -> tuple[int, int]:
+        """Return the first and the last row in [first, last] that leave out [low, high] bytes.
 
         Where there is none, the first is behind the last.
         """
         rows = range(first, last + 1)
-        least = bisect_left(rows, low, key=self.since)
-        most = bisect_right(rows, high, key=self.since)
+        least = bisect_left(rows, low, key=self.bytes_left_out)
+        most = bisect_right(rows, high, key=self.bytes_left_out)
         return first + least, first + most - 1
 
     def fit(self, start: int, limit: float) -> int:
@@ -260,4 +260,4 @@ class Ruler:
         ``start`` itself if not one row fits.
         """
         room = limit - self.layout.part_bytes
-        return max(start, self.last_row(self.since(start) + room))
+        return max(start, self.last_row(self.bytes_left_out(start) + room))

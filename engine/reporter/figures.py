@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 HEIGHT = 300
 
-_MOST_BARS = 240
-_MOST_COLUMNS = 24
+_MAX_BARS = 240
+_MAX_COLUMNS = 24
 _ROW_HEIGHT = 22
 _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "bytes"))
 
@@ -173,8 +173,8 @@ def columns_figure(profile: Profile | Sequence[FileProfile], scheme: Scheme = LI
             about.setdefault(column.spelling, column)
     ordered = sizes.most_common()
     total = sum(sizes.values()) or 1
-    names = [name for name, _ in ordered[:_MOST_COLUMNS]]
-    rest = ordered[_MOST_COLUMNS:]
+    names = [name for name, _ in ordered[:_MAX_COLUMNS]]
+    rest = ordered[_MAX_COLUMNS:]
     takeaway = "no columns"
     if ordered:
         takeaway = (
@@ -356,11 +356,11 @@ def slots_figure(
 def parts_figure(
     plan: SplitPlan, sizes: Mapping[int, int] | None = None, scheme: Scheme = LIGHT
 ) -> figure:
-    """Parts with what is copied and what is encoded anew; ``sizes``: those written, by index."""
+    """Parts with what is copied and what is re-encoded; ``sizes``: those written, by index."""
     encoded = sum(part.reencoded_bytes for part in plan.parts)
     takeaway = (
         f"{percent(1 - encoded / (plan.predicted_bytes or 1))} of the bytes are copied, "
-        f"{amount(encoded)} encoded anew; parts differ by {plan.spread:.2%}"
+        f"{amount(encoded)} re-encoded; parts differ by {plan.spread:.2%}"
     )
     target = plan.settings.get("target_bytes")
     factor, unit = _unit(max((part.predicted_bytes for part in plan.parts), default=0))
@@ -385,7 +385,7 @@ def parts_figure(
     )
     drawn = plot.vbar_stack(
         ["copied", "anew"], x="x", width="width", source=source,
-        color=[scheme.series[0], scheme.series[4]], legend_label=["copied", "encoded anew"],
+        color=[scheme.series[0], scheme.series[4]], legend_label=["copied", "re-encoded"],
         line_color=scheme.surface, line_width=0.5,
     )  # fmt: skip
     if target:
@@ -399,7 +399,7 @@ def parts_figure(
         predicted="@size",
         written="@written",
         copied="@copied_text",
-        **{"encoded anew": "@anew_text"},
+        **{"re-encoded": "@anew_text"},
     )
     _legend(plot, scheme)
     return plot
@@ -555,7 +555,7 @@ def _unit(largest: float) -> tuple[int, str]:
 
 def _binned(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
     """Return (start, stop, bytes) of items one by one, or of some together where they are many."""
-    num_bars = min(len(sizes), _MOST_BARS)
+    num_bars = min(len(sizes), _MAX_BARS)
     edges = [len(sizes) * at // num_bars for at in range(num_bars + 1)] if num_bars else []
     return [(start, stop, sum(sizes[start:stop])) for start, stop in pairwise(edges)]
 

@@ -25,7 +25,7 @@ from engine.verification import verify_split
 from engine.wording import amount, count, percent
 
 _LOADERS = 8
-_MOST_TABLE_ROWS = 1000
+_MAX_TABLE_ROWS = 1000
 
 
 def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
@@ -126,7 +126,7 @@ def _column_table(file: FileProfile) -> Table:
         *("column", "type", "bytes", "share", "ratio", "pages", "dictionary pages", "order"),
         "stored as",
     )
-    return Table(f"All {len(rows):,} columns", headings, tuple(rows[:_MOST_TABLE_ROWS]))
+    return Table(f"All {len(rows):,} columns", headings, tuple(rows[:_MAX_TABLE_ROWS]))
 
 
 def _plan(profile: Profile, plan: SplitPlan, settings: Settings) -> list[Section]:
@@ -167,7 +167,7 @@ def _plan_facts(plan: SplitPlan) -> tuple[tuple[str, str], ...]:
     if target:
         facts.append(("target, a hard cap", amount(target)))
     facts.append(("copied as they are", percent(1 - encoded / (plan.predicted_bytes or 1))))
-    facts.append(("encoded anew", amount(encoded)))
+    facts.append(("re-encoded", amount(encoded)))
     return tuple(facts)
 
 
@@ -183,10 +183,10 @@ def _part_table(plan: SplitPlan, receipts: Sequence[Receipt]) -> Table:
             f"{part.reencoded_bytes:,}",
             f"{part.memory_bytes >> 20:,}",
         )
-        for part in plan.parts[:_MOST_TABLE_ROWS]
+        for part in plan.parts[:_MAX_TABLE_ROWS]
     ]
     headings = (
-        *("part", "first row", "rows", "bytes predicted", "bytes written", "encoded anew"),
+        *("part", "first row", "rows", "bytes predicted", "bytes written", "re-encoded"),
         "memory, MiB",
     )
     return Table(f"All {len(plan.parts):,} parts", headings, tuple(rows))

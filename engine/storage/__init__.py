@@ -32,9 +32,9 @@ __all__ = [
     "Source",
     "Storage",
     "buffer_bytes",
-    "copies_itself",
     "expand_all",
     "open_storage",
+    "supports_server_side_copy",
 ]
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def open_storage(url: str) -> tuple[Storage, str]:
     return store, store.absolute(path)
 
 
-def copies_itself(url: str) -> bool:
+def supports_server_side_copy(url: str) -> bool:
     """Whether the store of a URL can copy ranges between its files without this machine."""
     from engine.storage.azure import is_azure
 

@@ -31,7 +31,7 @@ GAP_BYTES = 1 << 20  # a request to a store costs about as much time as reading 
 SPARSE_GAP_BYTES = 1 << 10  # where several requests wait at once, and bytes are to be spared
 PASSING_GAP_BYTES = 128 << 10  # the same where all bytes pass through this machine anyway
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 class Entry(NamedTuple):
@@ -44,11 +44,11 @@ class Entry(NamedTuple):
 class Source(Protocol):
     """A source file, opened and pinned to the version that was described.
 
-    ``is_far``: a read is a request to a store.
+    ``is_remote``: a read is a request to a store.
     """
 
     file: SourceFile
-    is_far: bool
+    is_remote: bool
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset``."""
@@ -194,7 +194,7 @@ def naming(*paths: str) -> Iterator[None]:
         names = list(dict.fromkeys(redacted(path) for path in paths))
         if any(name in str(error) for name in names):
             raise
-        where = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+        where = ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
         one_of = "one of " if len(names) > 1 else ""
         raise type(error)(f"{one_of}{where}: {error}") from error
 

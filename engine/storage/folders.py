@@ -31,7 +31,7 @@ from engine.wording import counted
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 PARQUET_MARKS = (b"PAR1", b"PARE")  # the second: an encrypted footer
 _SMALLEST_FILE_BYTES = 12
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 Reason = Literal["mark", "hidden", "hidden folder", "other", "twice", "linked folder"]
 
@@ -263,8 +263,8 @@ def refusal(source: str, choice: Choice) -> str | None:
         place = f"{root}/{folder}" if folder else root
         return table_refusal(place, kind)
     if choice.mixed:
-        names = ", ".join(item.name for item in choice.mixed[:_MOST_NAMED])
-        more = ", ..." if len(choice.mixed) > _MOST_NAMED else ""
+        names = ", ".join(item.name for item in choice.mixed[:_MAX_NAMED])
+        more = ", ..." if len(choice.mixed) > _MAX_NAMED else ""
         return (
             f"{source}: {counted(len(choice.mixed), 'Parquet file')} without the ending "
             f"{'/'.join(PARQUET_SUFFIXES)} beside others that have it ({names}{more}): name the "

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 WRITE_BACK_STEP_BYTES = 8 << 20
 _GATHERED_BYTES = 1 << 20  # of small pieces, written by one call
-_MOST_GATHERED = 512  # half of what the kernel takes at once
+_MAX_GATHERED = 512  # half of what the kernel takes at once
 _SYNC_FILE_RANGE_WRITE = 2
 _NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 _LOCK_NAME = ".lock"
@@ -94,7 +94,7 @@ def translated(error: OSError, path: str) -> EvensplitError:
 class LocalSource:
     """A local file held open; see :class:`engine.storage.base.Source`."""
 
-    is_far = False
+    is_remote = False
 
     def __init__(self, file: SourceFile) -> None:
         self.file = file
@@ -180,7 +180,7 @@ class LocalSink:
         self._gathered.append(data)
         self._gathered_bytes += num_bytes
         self.size_bytes += num_bytes
-        if self._gathered_bytes >= _GATHERED_BYTES or len(self._gathered) == _MOST_GATHERED:
+        if self._gathered_bytes >= _GATHERED_BYTES or len(self._gathered) == _MAX_GATHERED:
             self._write_gathered()
 
     def _write_gathered(self) -> None:

@@ -68,7 +68,7 @@ def store_errors(path: str) -> Iterator[None]:
 class RemoteSource:
     """A file of an fsspec file system; see :class:`engine.storage.base.Source`."""
 
-    is_far = True
+    is_remote = True
 
     def __init__(self, store: FsspecStorage, file: SourceFile) -> None:
         self.file = file

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-MOST_CHARACTERS = 8_192
+MAX_CHARACTERS = 8_192
 _TOKEN = re.compile(
     r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<name>[A-Za-z_]\w*)"
     r"|(?P<sign>[(),.?\[\]]))"
 )
-MOST_NOTED = 40
+MAX_NOTED = 40
 _recording, _noted = threading.Lock(), Counter[str]()
 
 
@@ -69,7 +69,7 @@ def resolve(value: Any, scope: Scope) -> Any:
 
 
 def evaluate(text: str, scope: Scope) -> Any:
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"{len(text)} characters")
     value = _evaluate(text, scope)
     record = os.environ.get("EVENSPLIT_ADF_RECORD")
@@ -81,7 +81,7 @@ def evaluate(text: str, scope: Scope) -> Any:
 def _note(record: Path, text: str, scope: Scope, value: Any) -> None:
     with _recording:
         _noted[text] += 1
-        if _noted[text] <= MOST_NOTED:
+        if _noted[text] <= MAX_NOTED:
             data = {"expression": text, "state": scope.as_dict(), "value": value}
             with record.open("a") as file:
                 file.write(json.dumps(data) + "\n")

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from tests.adf.expressions import ExpressionError, Scope, evaluate, resolve
 
-MOST_ITEMS, MOST_PAYLOAD_BYTES = 100_000, 896 << 10
+MAX_ITEMS, MAX_PAYLOAD_BYTES = 100_000, 896 << 10
 DONE, FAILED, SKIPPED = "Succeeded", "Failed", "Skipped"
 
 
@@ -157,7 +157,7 @@ class _Walk:
             ran.users = {user["name"]: resolve(user["value"], scope) for user in users}
             ran.output = self.perform(activity, scope)
             size_bytes = len(json.dumps([activity, ran.output]))
-            if size_bytes > MOST_PAYLOAD_BYTES:
+            if size_bytes > MAX_PAYLOAD_BYTES:
                 raise ActivityFailed(f"a payload of {size_bytes} bytes")
         except (ActivityFailed, ExpressionError) as error:
             ran.status, ran.output = FAILED, getattr(error, "output", {})
@@ -188,7 +188,7 @@ class _Walk:
     def do_foreach(self, activity: dict[str, Any], scope: Scope) -> dict[str, Any]:
         properties = activity["typeProperties"]
         items = resolve(properties["items"], scope)
-        assert len(items) <= MOST_ITEMS
+        assert len(items) <= MAX_ITEMS
         at_once = 1 if properties["isSequential"] else properties.get("batchCount", 20)
 
         def one_round(item: Any) -> str:

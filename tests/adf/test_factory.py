@@ -9,7 +9,7 @@ import re
 import pytest
 from azure.mgmt.datafactory import models
 
-from tests.adf.expressions import FUNCTIONS, MOST_CHARACTERS
+from tests.adf.expressions import FUNCTIONS, MAX_CHARACTERS
 from tests.adf.factory import activities, expressions, load, references, walk
 from tests.adf.models import misfits
 
@@ -24,7 +24,7 @@ MODELS = {
 FILES = [(kind, name) for kind in FACTORY for name in sorted(FACTORY[kind])]
 PIPELINES = FACTORY["pipeline"]
 # learn.microsoft.com/azure/azure-resource-manager/management/azure-subscription-service-limits
-MOST_ACTIVITIES, MOST_PARAMETERS, MOST_BATCH, MOST_OBJECT_BYTES = 80, 50, 50, 200_000
+MAX_ACTIVITIES, MAX_PARAMETERS, MAX_BATCH, MAX_OBJECT_BYTES = 80, 50, 50, 200_000
 LOOPS = ("ForEach", "Until")
 TIMEOUT = re.compile(r"[0-7]\.([01]\d|2[0-3]):[0-5]\d:[0-5]\d")
 
@@ -76,10 +76,10 @@ def test_every_reference_has_its_target_and_its_parameters():
 def test_a_pipeline_keeps_the_limits_of_data_factory(name):
     pipeline = PIPELINES[name]
     properties, every = pipeline["properties"], activities(pipeline)
-    assert len(json.dumps(pipeline)) < MOST_OBJECT_BYTES
-    assert len(every) <= MOST_ACTIVITIES
-    assert len(properties["parameters"]) <= MOST_PARAMETERS
-    assert all(len(text) <= MOST_CHARACTERS for text in expressions(pipeline))
+    assert len(json.dumps(pipeline)) < MAX_OBJECT_BYTES
+    assert len(every) <= MAX_ACTIVITIES
+    assert len(properties["parameters"]) <= MAX_PARAMETERS
+    assert all(len(text) <= MAX_CHARACTERS for text in expressions(pipeline))
     names = [activity["name"] for activity in every]
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[A-Za-z][\w ]{0,54}", text) for text in names)
@@ -96,7 +96,7 @@ def test_a_pipeline_keeps_the_limits_of_data_factory(name):
         if activity["type"] == "IfCondition":
             assert not [item for item in inner if item["type"] in ("IfCondition", "Switch", *LOOPS)]
         if activity["type"] == "ForEach" and not activity["typeProperties"]["isSequential"]:
-            assert 1 <= activity["typeProperties"]["batchCount"] <= MOST_BATCH
+            assert 1 <= activity["typeProperties"]["batchCount"] <= MAX_BATCH
             # Parallel rounds would overwrite each other's.
             assert not [item for item in inner if item["type"] == "SetVariable"]
 

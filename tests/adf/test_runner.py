@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.adf.expressions import ExpressionError, Scope, evaluate, resolve
-from tests.adf.runner import MOST_PAYLOAD_BYTES, ActivityFailed, Runner
+from tests.adf.runner import MAX_PAYLOAD_BYTES, ActivityFailed, Runner
 
 NAME = "A b'$@{1}.parquet"
 SCOPE = Scope(
@@ -89,7 +89,7 @@ class Scripted:
             self.together.wait()
         if command.startswith("fail"):
             raise ActivityFailed(command)
-        return {"text": "x" * (MOST_PAYLOAD_BYTES if command == "talk" else 1)}
+        return {"text": "x" * (MAX_PAYLOAD_BYTES if command == "talk" else 1)}
 
 
 def step(name, command="ok", after=(), **more):

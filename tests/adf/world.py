@@ -32,7 +32,7 @@ from tests.adf.runner import ActivityFailed
 from tests.batchjobs.fake_batch import ACCOUNT, BIN, KEY, signature
 from tests.engine.running import OPTIONS
 
-MOST_ROWS, MOST_ANSWER_BYTES, MOST_OUTPUT_BYTES = 5_000, 4 << 20, 2 << 20
+MAX_ROWS, MAX_ANSWER_BYTES, MAX_OUTPUT_BYTES = 5_000, 4 << 20, 2 << 20
 
 
 class LocalWorld:
@@ -92,14 +92,14 @@ class LocalWorld:
             }
             for item in found
         ]
-        assert len(json.dumps(items)) <= MOST_ANSWER_BYTES
+        assert len(json.dumps(items)) <= MAX_ANSWER_BYTES
         answer = {"exists": True, "childItems": items}
         return {name: answer[name] for name in asked}
 
     def do_lookup(self, activity: Any, properties: Any) -> dict[str, Any]:
         container, path, form = self._place(properties["dataset"])
-        rows = self._rows(container, path, form)[:MOST_ROWS]
-        assert len(json.dumps(rows)) <= MOST_ANSWER_BYTES
+        rows = self._rows(container, path, form)[:MAX_ROWS]
+        assert len(json.dumps(rows)) <= MAX_ANSWER_BYTES
         return {"count": len(rows), "value": rows}
 
     def _rows(self, container: Any, path: str, form: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -171,7 +171,7 @@ class LocalWorld:
             raise ActivityFailed(f"Custom activity's exit code is {code}", "2500", output)
         told = folder / "outputs.json"
         if told.exists():
-            assert told.stat().st_size <= MOST_OUTPUT_BYTES
+            assert told.stat().st_size <= MAX_OUTPUT_BYTES
             output["customOutput"] = json.loads(told.read_text())
         return output
 

@@ -168,7 +168,7 @@ def test_a_split_gives_totals_and_a_page_of_parts(tmp_path, work):
     outputs = json.loads((work / "outputs.json").read_text())
     assert (outputs["outcome"], outputs["num_parts"], outputs["num_rows"]) == ("done", 120, 3_000)
     assert outputs["manifest"] == f"{parts}/_evensplit/manifest.json"
-    assert len(outputs["parts"]) == adf.MOST_PARTS_LISTED
+    assert len(outputs["parts"]) == adf.MAX_PARTS_LISTED
     assert outputs["parts"][0] == {
         "name": "part-00000.parquet", "num_rows": 25,
         "size_bytes": (tmp_path / "p/part-00000.parquet").stat().st_size,
@@ -200,7 +200,7 @@ def test_outputs_stay_small_whatever_a_split_gave(tmp_path):
     error = {"kind": "source", "exit_code": 3, "message": "ü" * 10**6}
     adf.write_outputs(tmp_path, {"num_parts": len(parts), "parts": parts, "error": error})
     size_bytes = (tmp_path / "outputs.json").stat().st_size
-    assert size_bytes <= adf.MOST_OUTPUT_BYTES < (896 << 10) / 2
+    assert size_bytes <= adf.MAX_OUTPUT_BYTES < (896 << 10) / 2
     told = json.loads((tmp_path / "outputs.json").read_text())
     assert told["num_parts"] == 100_000
     assert 10 < len(told["parts"]) < 100

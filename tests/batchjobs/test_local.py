@@ -11,7 +11,7 @@ import pytest
 
 from batchjobs.errors import PoolTooSmall
 from batchjobs.fanout import expected_seconds, make_tasks, need_of, plan_files
-from batchjobs.pack import MOST_FILES_A_TASK, PlannedFile, pack
+from batchjobs.pack import MAX_FILES_A_TASK, PlannedFile, pack
 from batchjobs.spec import FileSplit
 from tests.engine.running import HANG_SECONDS, end, read_parts, run, start, write_source
 
@@ -188,7 +188,7 @@ def test_packing_keeps_every_file_once_and_the_bound():
     sizes = [sum(item.file.size_bytes for item in task) for task in tasks]
     assert max(sizes[1:]) <= 100
     assert sizes == sorted(sizes, reverse=True)
-    assert len(pack([planned(str(i), 0) for i in range(100)], 100)[0]) == MOST_FILES_A_TASK
+    assert len(pack([planned(str(i), 0) for i in range(100)], 100)[0]) == MAX_FILES_A_TASK
     assert len(pack(files, 0)) == 301
 
 

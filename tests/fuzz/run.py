@@ -28,9 +28,9 @@ from tests.fuzz.mutate import Good, mutant
 
 ROOT = Path(__file__).parents[2]
 FAULTS = ROOT / "build" / "fuzz"
-MOST_CPU_SECONDS = 20  # of one mutant, of which most take some hundredths
-MOST_SILENT_SECONDS = 600  # nothing is heard for so long only if something waits for ever
-MOST_MEMORY_BYTES = 4 << 30  # of address space; a number in a file must not be taken for a size
+MAX_CPU_SECONDS = 20  # of one mutant, of which most take some hundredths
+MAX_SILENT_SECONDS = 600  # nothing is heard for so long only if something waits for ever
+MAX_MEMORY_BYTES = 4 << 30  # of address space; a number in a file must not be taken for a size
 VERIFIED = 4  # every so-manieth mutant that is split, also by ourselves: it takes longest
 A_FORK = 400  # mutants; then a new one, so that what a library keeps does not pile up
 
@@ -135,7 +135,7 @@ class _Fork:
 
 def _work(fuzz: Fuzz, numbers: Iterator[int], writer: int) -> None:
     prepare()
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 2)
@@ -145,7 +145,7 @@ def _work(fuzz: Fuzz, numbers: Iterator[int], writer: int) -> None:
 
     for number in numbers:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        most = int(used.ru_utime + used.ru_stime) + 1 + MOST_CPU_SECONDS
+        most = int(used.ru_utime + used.ru_stime) + 1 + MAX_CPU_SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
         tell(number=number, stage="mutation")
         outcome = fuzz.judge(number, lambda stage, n=number: tell(number=n, stage=stage))
@@ -177,7 +177,7 @@ def run(
 
     forks = {w: _Fork(fuzz, numbers(w)) for w in range(workers) if not ended(w)}
     while forks:
-        ready = select.select([f.reader for f in forks.values()], [], [], MOST_SILENT_SECONDS)[0]
+        ready = select.select([f.reader for f in forks.values()], [], [], MAX_SILENT_SECONDS)[0]
         for worker, fork in list(forks.items()):
             if not ready:
                 os.kill(fork.pid, 9)

@@ -22,8 +22,8 @@ from tests.witness import Verdict, all_witnesses
 READERS = [witness.name for witness in all_witnesses()]
 PACKAGES = ("pyarrow", "duckdb", "polars", "datafusion", "fastparquet", "pyspark")
 KEEPS_VERDICTS = os.environ.get("EVENSPLIT_MATRIX")  # the file's path
-_MOST_REASON_LETTERS = 110
-_MOST_NAMES = 6
+_MAX_REASON_LETTERS = 110
+_MAX_NAMES = 6
 
 _PAGE = """# Which readers read the parts
 
@@ -127,12 +127,12 @@ def _short(reason: str) -> str:
     """Without what differs from file to file and column to column, so that like reasons are one."""
     text = re.sub(r"\[[^\]]*\]", "…", reason.replace("|", "/"))
     text = re.sub(r"file:/\S+|/\S+/\S+|\b\w*\.parquet\b|(?<!\w)'[^']*'|-?\d+", "…", text)
-    return text[:_MOST_REASON_LETTERS].strip(" :")
+    return text[:_MAX_REASON_LETTERS].strip(" :")
 
 
 def _note(number: int, reader: str, reason: str, names: set[str]) -> str:
-    some = ", ".join(f"`{name}`" for name in sorted(names)[:_MOST_NAMES])
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    some = ", ".join(f"`{name}`" for name in sorted(names)[:_MAX_NAMES])
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return f"{number}. {reader}: {some}{more}: {reason}"
 
 

@@ -35,7 +35,7 @@ from tests.witness.read_pyarrow import PyarrowWitness
 from tests.witness.read_spark import SparkWitness
 from tests.witness.statistics import wrong_statistics
 
-MOST_CUTS_PROBED = 3
+MAX_CUTS_PROBED = 3
 # The least and the greatest value of so many rows beside a cut are asked for: they are bounds of
 # the pages rewritten there, or near to them, whatever the size of these.
 _WINDOWS_ROWS = (32, 1_000)
@@ -231,8 +231,8 @@ def _rows_beside_cuts(parts: Sequence[str]) -> tuple[int, ...]:
         rows += pq.read_metadata(path).num_rows
         cuts.append(rows)
     inner = cuts[:-1]
-    step = max(1, len(inner) // MOST_CUTS_PROBED)
-    return tuple(row for cut in inner[::step][:MOST_CUTS_PROBED] for row in (cut - 1, cut))
+    step = max(1, len(inner) // MAX_CUTS_PROBED)
+    return tuple(row for cut in inner[::step][:MAX_CUTS_PROBED] for row in (cut - 1, cut))
 
 
 def _examples(

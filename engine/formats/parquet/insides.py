@@ -40,10 +40,10 @@ from engine.planning.curves import EVEN_SHARE, Inside
 _LARGE_STEPS = 200  # a page of more is larger than a part
 _FIRST_OF_LARGE, _FIRST_STRETCHES = 4, 13  # what repeats evenly in a page hardly does 13 times
 _EVEN_SHARE = 0.03
-_LEAST_STEP_BYTES = 1 << 10  # less is mostly what any page takes
-_MOST_AT_ONCE = 16  # stretches that one is divided into
-_MOST_STRETCHES = 512
-_LEAST_OWN_SHARE = 0.2
+_MIN_STEP_BYTES = 1 << 10  # less is mostly what any page takes
+_MAX_AT_ONCE = 16  # stretches that one is divided into
+_MAX_STRETCHES = 512
+_MIN_OWN_SHARE = 0.2
 _REFINED_STEPS = 64
 _LENGTH_BYTES = 4  # in front of every value
 _BOUNDS = (
@@ -86,13 +86,13 @@ def look_inside(
     with at_page(file, row_group, leaf, number):
         stretches = _Stretches(page, stop - first, recoding)
         coarse_bytes = stretches.divide(
-            max(step_bytes, num_bytes / _MOST_STRETCHES, _LEAST_STEP_BYTES),
+            max(step_bytes, num_bytes / _MAX_STRETCHES, _MIN_STEP_BYTES),
             is_large=num_bytes > _LARGE_STEPS * step_bytes,
         )
     rows, sizes = stretches.found()
     # A stretch takes about as much as any other besides its share of the page.
     besides = max(0.0, sum(sizes) - num_bytes) / len(sizes)
-    own = np.array([max(size - besides, _LEAST_OWN_SHARE * size) for size in sizes])
+    own = np.array([max(size - besides, _MIN_OWN_SHARE * size) for size in sizes])
     total = own.sum()
     if not total:
         return None
@@ -154,12 +154,12 @@ class _Stretches:
         densities = [-size / (stop - start) for size, start, stop in first]
         if not is_large and max(densities) <= (1 + _EVEN_SHARE) * min(densities):
             return coarse_bytes
-        while self._largest and len(self._largest) + len(self._small) < _MOST_STRETCHES:
+        while self._largest and len(self._largest) + len(self._small) < _MAX_STRETCHES:
             size, start, stop = heapq.heappop(self._largest)
             if -size <= step_bytes:
                 self._small.append((size, start, stop))
                 break
-            self._add(start, stop, int(min(_MOST_AT_ONCE, 2 + -size // step_bytes)))
+            self._add(start, stop, int(min(_MAX_AT_ONCE, 2 + -size // step_bytes)))
         return coarse_bytes
 
     def bounds_bytes(self, rows: Sequence[int]) -> list[int]:

@@ -31,7 +31,7 @@ from engine.formats.parquet.bytes.footer import (
 from engine.formats.parquet.bytes.page_map import run_walk, walk_pages
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.bytes.projection import project
-from engine.formats.parquet.merging import Named, check_united
+from engine.formats.parquet.merging import Named, check_mergeable
 from engine.formats.parquet.same_schema import check_same_schema
 from engine.model import Range, SourceFile
 from engine.planning.layout import GroupLayout, Layout, make_layout
@@ -238,7 +238,7 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
             names = (redacted(opened[0].file.path), redacted(file.file.path))
             check_same_schema(first, file.footer, names)
     _check_flags(opened)
-    lost = check_united([named(file) for file in opened])
+    lost = check_mergeable([named(file) for file in opened])
     entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
     part_bytes = len(MAGIC) + TAIL_BYTES + PROVENANCE_BYTES + first.size_bytes - entries
     made = make_layout(

@@ -22,7 +22,7 @@ from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.page_maps import counted_pages, page_maps, read_header, read_headers
 
-_MOST_PROVING_PAGES = 512  # of a chunk; those of more are read as they are needed
+_MAX_PROVING_PAGES = 512  # of a chunk; those of more are read as they are needed
 
 
 class WholePages(NamedTuple):
@@ -49,13 +49,13 @@ def whole_pages(file: OpenFile, row_group: int, leaf: Leaf, start: int, stop: in
     chunk = file.row_group(row_group).columns[leaf.index]
     counted = counted_pages(chunk)
     is_counted = sum(counted.values()) == pages.num_pages and len(pages.num_values) > 0
-    if not file.source.is_far or pages.headers or not is_counted:
+    if not file.source.is_remote or pages.headers or not is_counted:
         found = read_headers(file, pages, range(start, stop))
         kinds = Counter(zip(found.page_types, found.encodings, strict=True))
         num_values, num_bytes = sum(found.num_values), sum(found.uncompressed_bytes)
         return WholePages(_in_order(kinds, counted), num_values, num_bytes)
-    known: dict[int, _Known] = file.notes(row_group).setdefault("page headers", {})
-    chunk_headers = known.setdefault(leaf.index, _Known(file, chunk, leaf, pages, counted))
+    known: dict[int, _HeadersRead] = file.notes(row_group).setdefault("page headers", {})
+    chunk_headers = known.setdefault(leaf.index, _HeadersRead(file, chunk, leaf, pages, counted))
     kinds, num_bytes = chunk_headers.of(start, stop)
     num_values = sum(pages.num_values[start:stop])
     return WholePages(_in_order(kinds, counted), num_values, num_bytes)
@@ -76,7 +76,7 @@ class _Proof:
         self.looking = threading.Lock()
 
 
-class _Known:
+class _HeadersRead:
     """What has been read of a chunk's headers."""
 
     def __init__(
@@ -102,7 +102,7 @@ class _Known:
         """Return kinds and bytes of pages ``[start, stop)``."""
         num_pages = self.pages.num_pages
         with self.proof.looking:  # parts that come meanwhile need less when it is done
-            if self.proof.is_given is None and num_pages <= _MOST_PROVING_PAGES:
+            if self.proof.is_given is None and num_pages <= _MAX_PROVING_PAGES:
                 self.proof.is_given = self._read(range(num_pages)) == self._footer()
         outside = [*range(start), *range(stop, num_pages)]
         is_less = self._num_unread(outside) < self._num_unread(range(start, stop))

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from engine.formats.parquet.bytes.header_table import HeaderTable
 
 HEADER_BYTES = 96  # most data page headers without statistics are shorter
-_MOST_HEADER_BYTES = 1 << 20
-_MOST_KEPT_PAGE_BYTES = 1 << 20
+_MAX_HEADER_BYTES = 1 << 20
+_MAX_KEPT_PAGE_BYTES = 1 << 20
 _MANY_COLUMNS = 16  # with fewer nobody waits for Python
 _HEADERS_AT_ONCE = 1 << 13
 _CODECS = set(Codec) - {Codec.LZO}
@@ -118,7 +118,7 @@ def _by_indexes(file: OpenFile, row_group: int) -> list[PageMap | None]:
                     group.num_rows,
                     is_flat=leaf.max_repetition == 0,
                 )
-    if file.source.is_far:
+    if file.source.is_remote:
         return found
     for leaf, pages, headers in _with_headers(file, found):
         with at_page(file, row_group, leaf):
@@ -292,7 +292,7 @@ def read_page(file: OpenFile, where: Range) -> tuple[PageHeader, bytes]:
 
 def keeps_cut_page(file: OpenFile, num_bytes: int) -> bool:
     """Whether a page that a cut passes through is kept for the other part, once read."""
-    return file.source.is_far and num_bytes <= _MOST_KEPT_PAGE_BYTES
+    return file.source.is_remote and num_bytes <= _MAX_KEPT_PAGE_BYTES
 
 
 def read_pages(file: OpenFile, places: Sequence[Range]) -> Iterator[memoryview]:
@@ -382,7 +382,7 @@ def read_header(file: OpenFile, where: Range) -> PageHeader:
         except BadPage:
             raise
         except BadStructure:
-            if len(data) == where.length or length > _MOST_HEADER_BYTES:
+            if len(data) == where.length or length > _MAX_HEADER_BYTES:
                 raise
             length *= 8
 

@@ -9,7 +9,7 @@ from engine.errors import BadStructure, InternalError
 from engine.formats import WrittenPart
 from engine.formats.parquet.bytes.one_column import group_rows
 from engine.formats.parquet.layout import OpenFile, named, open_file
-from engine.formats.parquet.merging import United, united
+from engine.formats.parquet.merging import Merged, merged
 from engine.formats.parquet.merging.keys import KeyValues
 from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
 from engine.formats.parquet.writers.key_values import part_key_values
@@ -63,7 +63,7 @@ def _written(
             writer.add(pieces)
         _forget_ended(files, slices)
     taken = [files[piece.file] for piece in part.slices] or [files[0]]
-    carried = united([named(file) for file in dict.fromkeys(taken)])
+    carried = merged([named(file) for file in dict.fromkeys(taken)])
     with naming(*(file.file.path for file in taken)):
         key_values = _key_values(part, files, carried, provenance)
         return writer.finish(files[0].footer, carried, key_values)
@@ -77,7 +77,7 @@ def _check_unchanged(part: PartPlan, files: Mapping[int, OpenFile]) -> None:
 def _key_values(
     part: PartPlan,
     files: Mapping[int, OpenFile],
-    carried: United,
+    carried: Merged,
     provenance: Mapping[str, str],
 ) -> KeyValues:
     def first_row() -> int:

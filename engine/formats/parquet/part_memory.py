@@ -81,7 +81,7 @@ def _opened_bytes(
     """Return what making the most demanding row group takes whose pages are opened.
 
     Cut row groups are all looked at, and stay in memory until the part is done with them; of those
-    that are encoded anew, or put together, the largest stands for all.
+    that are re-encoded, or merged, the largest stands for all.
     """
     made = [
         slices
@@ -125,7 +125,7 @@ def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kin
     for piece in slices:
         for column, found in enumerate(_column_bytes(files[piece.file], piece, kind)):
             most[column] = max(most[column], found.most_bytes)
-            kept[column] += found.united_bytes if kind in ("build", "gather") else 0
+            kept[column] += found.merged_bytes if kind in ("build", "gather") else 0
             if piece.is_whole:
                 kept[column] += found.kept_bytes
             else:
@@ -138,7 +138,7 @@ class _ColumnBytes(NamedTuple):
 
     most_bytes: int
     kept_bytes: int
-    united_bytes: int
+    merged_bytes: int
 
 
 def _column_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> Iterator[_ColumnBytes]:
@@ -170,8 +170,8 @@ def _column_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> Iterator
             cut = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
             sizes = [pages.sizes[number] for number in cut if pages.num_pages]
             kept += sum(size for size in sizes if keeps_cut_page(file, size))
-        united = memory.united_bytes(dictionary_bytes=dictionary_bytes, num_entries=num_entries)
-        yield _ColumnBytes(most, kept, united)
+        merged = memory.merged_bytes(dictionary_bytes=dictionary_bytes, num_entries=num_entries)
+        yield _ColumnBytes(most, kept, merged)
 
 
 def _opened_pages(pages: PageMap, piece: RowGroupSlice, kind: _Kind) -> list[Range]:

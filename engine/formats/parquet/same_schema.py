@@ -23,7 +23,7 @@ from engine.formats.parquet.bytes.spec import LogicalType, SchemaElement
 from engine.formats.parquet.bytes.thrift import Struct
 
 _ABSENT = "none"
-_MOST_TOLD = 3
+_MAX_TOLD = 3
 _REPETITIONS: dict[int, str] = {
     Repetition.REQUIRED: "required (never null)",
     Repetition.OPTIONAL: "optional (may be null)",
@@ -59,14 +59,14 @@ def check_same_schema(one: Footer, other: Footer, names: tuple[str, str]) -> Non
     Raises:
         SchemaMismatch: the message has the first differences, with column, property and values.
     """
-    found = list(islice(differences(one, other), _MOST_TOLD + 1))
+    found = list(islice(differences(one, other), _MAX_TOLD + 1))
     if not found:
         return
     told = "; ".join(
         f"column {difference.column}: {difference.what} {difference.theirs}, not {difference.ours}"
-        for difference in found[:_MOST_TOLD]
+        for difference in found[:_MAX_TOLD]
     )
-    more = " (and more)" if len(found) > _MOST_TOLD else ""
+    more = " (and more)" if len(found) > _MAX_TOLD else ""
     raise SchemaMismatch(
         f"{names[1]} has another schema than {names[0]}: {told}{more}; sources of one split need "
         "one schema"

@@ -1,4 +1,4 @@
-"""How large pages will be once they are encoded anew, from a few that are.
+"""How large pages will be once they are re-encoded, from a few that are.
 
 A plan must know the sizes of parts before any work. Pages of every column, spread over the sources,
 are made as the parts' will be, and their bytes compared. Two things decide how much smaller a page
@@ -36,17 +36,17 @@ from engine.formats.parquet.writers.chunk import Piece
 from engine.model import Range, Recoding
 from engine.planning.layout import GroupLayout, Layout
 
-# By revision. Where values are encoded anew, a few pages tell less.
+# By revision. Where values are re-encoded, a few pages tell less.
 _UNCERTAIN_SHARES = (0.01, 0.04, 0.2)
 _UNCERTAIN_VALUES_SHARES = (0.15, 0.3, 0.6)
 _UNCERTAIN_HEADERS_SHARE = 0.003  # of pages that are not compressed, where footers tell the rest
-_LEAST_POINTS, _MOST_POINTS = 7, 32
+_MIN_POINTS, _MAX_POINTS = 7, 32
 _BYTES_PER_POINT = 256 << 20
 _MORE_POINTS = 4  # times as many, with each revision
-_MOST_MORE_POINTS = 2  # revisions that this is so
-_MOST_MADE_BYTES, _MOST_MADE_PAGES = 16 << 20, 1024  # of sources whose pages are all made
+_MAX_MORE_POINTS = 2  # revisions that this is so
+_MAX_MADE_BYTES, _MAX_MADE_PAGES = 16 << 20, 1024  # of sources whose pages are all made
 _LARGE_SHARE = 0.01  # of all bytes: row groups that are cut anyway, so that their pages are read
-_MOST_HEADERS = 256  # of a chunk; to read those of one that has many takes long
+_MAX_HEADERS = 256  # of a chunk; to read those of one that has many takes long
 _LARGE_PAGE_BYTES = 128 << 10
 _PAGES_PER_POINT = 3  # of each kind; pages of one chunk differ, mostly from its first to its last
 
@@ -72,14 +72,14 @@ def new_sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:
 
 def _is_small(layout: Layout, recoding: Recoding) -> bool:
     """Whether all pages can be made; each by itself tells little where they get a dictionary."""
-    if recoding.dictionary or layout.num_bytes > _MOST_MADE_BYTES:
+    if recoding.dictionary or layout.num_bytes > _MAX_MADE_BYTES:
         return False
     num_pages = 0
     for group in layout.groups:
         num_pages += sum(
             pages.num_pages for pages in page_maps(open_file(layout.files[group.file]), group.index)
         )
-        if num_pages > _MOST_MADE_PAGES:
+        if num_pages > _MAX_MADE_PAGES:
             return False
     return True
 
@@ -92,7 +92,7 @@ class _Sample(NamedTuple):
     new_bytes: int
 
 
-class _Line:
+class _RatioByRow:
     """A ratio by row, known at some and taken to change evenly between them."""
 
     def __init__(self, samples: Sequence[_Sample], most: float) -> None:
@@ -121,7 +121,7 @@ class _Column:
         # A few pages repeat little of the dictionary that they begin: together they repeat more.
         most = 1.0 if recoding.dictionary else float("inf")
         both = sorted(self.samples[0] + self.samples[1]) or [_Sample(0, 1, 1)]
-        self._lines = [_Line(sorted(samples) or both, most) for samples in self.samples]
+        self._lines = [_RatioByRow(sorted(samples) or both, most) for samples in self.samples]
         self._page_bytes = [
             sum(sample.old_bytes for sample in samples) / max(1, number)
             for samples, number in zip(self.samples, self.num_pages, strict=True)
@@ -171,7 +171,7 @@ class _Sampled(Sizes):
             if last is not None and last != (file, group.index):
                 last[0].forget(last[1])  # dictionaries of many columns would add up
             for column, leaf in zip(self._columns, file.footer.leaves, strict=True):
-                look = _Look(file, group.index, leaf, layout.first_rows[position], recoding)
+                look = _Trial(file, group.index, leaf, layout.first_rows[position], recoding)
                 look.take(column, window, dictionary=last != (file, group.index))
             last = file, group.index
         for column in self._columns:
@@ -245,7 +245,7 @@ class _Plain(_Sampled):
         """Return the bytes of each page of a chunk, by headers or so as to add up to its footer."""
         pages = page_maps(file, row_group)[leaf.index]
         # Whether it lies near or far: the same parts of the same bytes.
-        if pages.num_pages <= _MOST_HEADERS and (file.file.path, row_group) in self._large:
+        if pages.num_pages <= _MAX_HEADERS and (file.file.path, row_group) in self._large:
             headers = read_headers(file, pages, range(pages.num_pages))
             size = 0
             if pages.dictionary is not None:
@@ -267,7 +267,7 @@ class _Made(Sizes):
         for group, first_row in zip(layout.groups, layout.first_rows, strict=False):
             file = open_file(layout.files[group.file])
             for leaf in file.footer.leaves:
-                look = _Look(file, group.index, leaf, first_row, recoding)
+                look = _Trial(file, group.index, leaf, first_row, recoding)
                 self._sizes[file.file.path, group.index, leaf.index] = look.take_all()
             file.forget(group.index)
 
@@ -288,8 +288,8 @@ class _Made(Sizes):
 
 def _points(layout: Layout, revision: int) -> Iterator[tuple[int, tuple[float, float]]]:
     """Yield places evenly over all bytes: a row group's position, and from where to where in it."""
-    number = min(_MOST_POINTS, max(_LEAST_POINTS, layout.num_bytes // _BYTES_PER_POINT))
-    number *= _MORE_POINTS ** min(revision, _MOST_MORE_POINTS)
+    number = min(_MAX_POINTS, max(_MIN_POINTS, layout.num_bytes // _BYTES_PER_POINT))
+    number *= _MORE_POINTS ** min(revision, _MAX_MORE_POINTS)
     step = layout.num_bytes / number
     for i in range(number):
         position = bisect_right(layout.offsets, (i + 0.5) * step) - 1
@@ -298,7 +298,7 @@ def _points(layout: Layout, revision: int) -> Iterator[tuple[int, tuple[float, f
         yield position, (max(0.0, low), min(1.0, high))
 
 
-class _Look:
+class _Trial:
     """A look at some pages of a chunk."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """Bytes of row groups and pages in the parts. Here: as in the sources, for what is copied.
 
-Where pages will be encoded anew, :mod:`.sampling` has another :class:`Sizes`.
+Where pages will be re-encoded, :mod:`.sampling` has another :class:`Sizes`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from engine.formats.parquet.page_maps import page_maps
 from engine.planning.layout import GroupLayout, Layout, with_groups
 
 _UNCERTAIN_SHARES = (0.0, 0.01, 0.04)  # by revision
-_MOST_DOUBLINGS = 20
+_MAX_DOUBLINGS = 20
 
 
 def by_revision(shares: Sequence[float], revision: int) -> float:
     """Return the share of a revision; behind the last each doubles, so that revisions end."""
     further = max(0, revision - len(shares) + 1)
-    return shares[min(revision, len(shares) - 1)] * 2.0 ** min(further, _MOST_DOUBLINGS)
+    return shares[min(revision, len(shares) - 1)] * 2.0 ** min(further, _MAX_DOUBLINGS)
 
 
 class PagesBytes(NamedTuple):

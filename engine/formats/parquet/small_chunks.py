@@ -22,13 +22,13 @@ from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.page_maps import chains_pages, headers_at, page_maps
 from engine.model import Recoding
 
-LEAST_CHUNKS = 256  # below, nobody waits for Python
-MOST_CHUNK_BYTES = 16 << 10  # on the average: Arrow takes as long for it as Python for a small page
-MOST_PLAIN_BYTES = 32 << 20  # of all rows together, which are held decoded
+MIN_CHUNKS = 256  # below, nobody waits for Python
+MAX_CHUNK_BYTES = 16 << 10  # on the average: Arrow takes as long for it as Python for a small page
+MAX_PLAIN_BYTES = 32 << 20  # of all rows together, which are held decoded
 _WIDEST_BYTES = 12  # of a number
 _USUAL_VALUE_BYTES = 32  # of a text of which nothing is known
 _SPREAD_SHARE = 0.3  # of rows, that have a value of their own
-_MOST_SPAN = 2  # times the bytes of the chunks, with all that lies between them
+_MAX_SPAN = 2  # times the bytes of the chunks, with all that lies between them
 
 # What Arrow writes under the number that a chunk has; LZ4 framed by Hadoop is not among them.
 ARROW_CODECS = {
@@ -57,7 +57,7 @@ def are_small(groups: Sequence[tuple[OpenFile, int]], recoding: Recoding) -> boo
         recoding: what is wanted of the pages.
     """
     leaves = groups[0][0].footer.leaves
-    if len(leaves) * len(groups) < LEAST_CHUNKS:
+    if len(leaves) * len(groups) < MIN_CHUNKS:
         return False
     if any(leaf.max_repetition or len(leaf.path) > 1 for leaf in leaves):
         return False
@@ -66,8 +66,8 @@ def are_small(groups: Sequence[tuple[OpenFile, int]], recoding: Recoding) -> boo
     seen = [small_facts(file, row_group) for file, row_group in groups]
     compressed_bytes = sum(facts.compressed_bytes for facts in seen)
     return (
-        sum(facts.plain_bytes for facts in seen) <= MOST_PLAIN_BYTES
-        and compressed_bytes <= MOST_CHUNK_BYTES * len(leaves) * len(groups)
+        sum(facts.plain_bytes for facts in seen) <= MAX_PLAIN_BYTES
+        and compressed_bytes <= MAX_CHUNK_BYTES * len(leaves) * len(groups)
         and all(facts.is_known and facts.codecs == seen[0].codecs for facts in seen)
     )
 
@@ -161,4 +161,4 @@ def _is_dense(group: RowGroup) -> bool:
     """Whether chunks lie side by side, so that one read takes them all."""
     places = [chunk.range for chunk in group.columns]
     span = max(place.end for place in places) - min(place.offset for place in places)
-    return span <= _MOST_SPAN * sum(place.length for place in places) + MOST_CHUNK_BYTES
+    return span <= _MAX_SPAN * sum(place.length for place in places) + MAX_CHUNK_BYTES

@@ -8,7 +8,7 @@ published by one conditional commit, ranges that the service copies by itself, b
 :mod:`~.credentials`          whose secret or identity opens an account
 :mod:`~.client`               clients of accounts: time-outs, signatures kept out of logs
 :mod:`~.requests`             retries, and errors of the tree
-:mod:`~.lanes`                a few requests at a time, in bounded memory
+:mod:`~.request_pool`         a few requests at a time, in bounded memory
 :mod:`~.source`               ranged reads of one version of a blob
 :mod:`~.blocks`               how pieces of a part become blocks (pure)
 :mod:`~.sink`                 staging and committing them
@@ -20,7 +20,7 @@ Not covered: append and page blobs, client-side encryption, leases, snapshots.
 
 from __future__ import annotations
 
-from engine.storage.azure.lanes import PROCESS_BYTES
+from engine.storage.azure.request_pool import PROCESS_BYTES
 from engine.storage.azure.store import AzureStorage
 from engine.storage.azure.urls import is_azure
 

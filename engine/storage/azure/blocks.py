@@ -10,7 +10,7 @@ what a killed try left behind is used or replaced, never added to.
 A part up to :data:`LARGEST_PART_BYTES` never needs more than the 50,000 blocks that a blob may
 have: each block copied is followed by at most one that is staged; the first half of the blocks may
 be as short as :data:`SHORT_COPY_BYTES`, a pair of the second half holds at least
-:data:`~engine.storage.azure.lanes.BLOCK_BYTES`.
+:data:`~engine.storage.azure.request_pool.BLOCK_BYTES`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.storage.azure.lanes import BLOCK_BYTES
+from engine.storage.azure.request_pool import BLOCK_BYTES
 from engine.storage.base import Source
 
-MOST_BLOCKS = 50_000
+MAX_BLOCKS = 50_000
 LARGEST_PART_BYTES = 100 << 30
 SHORT_COPY_BYTES = 32 << 10  # below this, a request of its own costs more than the bytes
 COPY_BYTES = 64 << 20  # long enough to make requests few, short enough to repeat one
@@ -160,7 +160,7 @@ class Composer:
             yield from self._settle(head)
 
     def _copies(self, piece: Piece) -> bool:
-        scarce = self._num_blocks > MOST_BLOCKS // 2
+        scarce = self._num_blocks > MAX_BLOCKS // 2
         return (
             isinstance(piece, SourceRange)
             and self._may_copy(piece.source)

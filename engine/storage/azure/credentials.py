@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import BadSetting
 from engine.settings import Access
-from engine.storage.azure.requests import asked
+from engine.storage.azure.requests import with_retries
 from engine.storage.azure.urls import DEFAULT_SUFFIX, BlobUrl, blob_endpoint
 
 if TYPE_CHECKING:
@@ -195,4 +195,4 @@ def vault_secret(url: str, credential: TokenCredential, **transport: Any) -> str
         return answer.json()["value"]
 
     with client:
-        return str(asked(f"secret {url.rpartition('/secrets/')[2]} of {host}", fetch))
+        return str(with_retries(f"secret {url.rpartition('/secrets/')[2]} of {host}", fetch))

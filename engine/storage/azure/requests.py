@@ -1,8 +1,8 @@
 """Requests to a service: retries with jitter, and errors of the tree.
 
 The SDK's own retries sleep up to 84 seconds a request whatever the failure, know no Retry-After
-and do not cover a body that breaks off, so they are turned off and :func:`asked` does it. Errors
-of the SDK hold requests, and these hold signatures: none of them is chained to ours.
+and do not cover a body that breaks off, so they are turned off and :func:`with_retries` does it.
+Errors of the SDK hold requests, and these hold signatures: none of them is chained to ours.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOST_TRIES = 8
-MOST_CONNECT_TRIES = 4  # a wrong host or a closed port rarely gets better
+MAX_TRIES = 8
+MAX_CONNECT_TRIES = 4  # a wrong host or a closed port rarely gets better
 FIRST_WAIT_SECONDS = 0.5
-MOST_WAIT_SECONDS = 20.0
-MOST_RETRY_AFTER_SECONDS = 120.0
+MAX_WAIT_SECONDS = 20.0
+MAX_RETRY_AFTER_SECONDS = 120.0
 _PASSING = {408, 429, 500, 502, 503, 504}
 _PASSING_CODES = {"Md5Mismatch", "Crc64Mismatch", "OperationTimedOut", "InternalError"}
 # An InvalidBlockList says that another commit has taken or dropped the blocks.
 _TAKEN_CODES = {"BlobAlreadyExists", "ConditionNotMet", "InvalidBlockList"}
 
 
-def asked(path: str, action: Callable[[], T], stop: threading.Event | None = None) -> T:
+def with_retries(path: str, action: Callable[[], T], stop: threading.Event | None = None) -> T:
     """Return what a request answers; try again, a bounded number of times, what may pass.
 
     Args:
@@ -60,7 +60,7 @@ def asked(path: str, action: Callable[[], T], stop: threading.Event | None = Non
         except AzureError as error:
             tries += 1
             connected = not isinstance(error, ServiceRequestError)
-            last = tries >= (MOST_TRIES if connected else MOST_CONNECT_TRIES)
+            last = tries >= (MAX_TRIES if connected else MAX_CONNECT_TRIES)
             wait = None if last or stop.is_set() else wait_seconds(error, tries)
             failure = None if wait is not None else translated(error, path, tries)
         # Raised outside of the handler: a chained error would take the SDK's request along.
@@ -75,9 +75,9 @@ def wait_seconds(error: AzureError, tries: int) -> float | None:
     status, code = _status(error), error_code(error)
     if not may_pass(error, status, code):
         return None
-    wait = min(MOST_WAIT_SECONDS, FIRST_WAIT_SECONDS * float(1 << (tries - 1)))
+    wait = min(MAX_WAIT_SECONDS, FIRST_WAIT_SECONDS * float(1 << (tries - 1)))
     wait *= random.uniform(0.5, 1)  # workers throttled together do not come back together
-    return max(wait, min(_retry_after_seconds(error), MOST_RETRY_AFTER_SECONDS))
+    return max(wait, min(_retry_after_seconds(error), MAX_RETRY_AFTER_SECONDS))
 
 
 def may_pass(error: AzureError, status: int | None, code: str) -> bool:

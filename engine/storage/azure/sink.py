@@ -20,15 +20,15 @@ from engine.errors import Conflict, EvensplitError, InternalError, NoSource, Sto
 from engine.model import Buffer
 from engine.settings import Access
 from engine.storage.azure.blocks import (
-    MOST_BLOCKS,
+    MAX_BLOCKS,
     Block,
     Composer,
     Piece,
     SourceRange,
     length_of,
 )
-from engine.storage.azure.lanes import BLOCK_BYTES, MOST_IN_FLIGHT, lanes
-from engine.storage.azure.requests import asked, error_code
+from engine.storage.azure.request_pool import BLOCK_BYTES, MAX_IN_FLIGHT, request_pool
+from engine.storage.azure.requests import error_code, with_retries
 from engine.storage.azure.source import AzureSource
 from engine.storage.base import SPARSE_GAP_BYTES, Source, check_inside, read_coalesced, redacted
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 CONTENT = "evensplit_content"  # metadata: digest of the blocks
 COPY_SECONDS = 600  # for the service to answer that it has copied a block
-_LOOK_BACK = 2 * MOST_IN_FLIGHT  # what was submitted earlier has been looked at already
+_LOOK_BACK = 2 * MAX_IN_FLIGHT  # what was submitted earlier has been looked at already
 # The service copies from nowhere, not from this source, or not with this authorization.
 _REFUSED_STATUS = {400, 401, 403, 404, 409, 501}
 _refused: dict[tuple[str, str], str] = {}
@@ -79,7 +79,7 @@ class AzureSink:
                 if future.done():
                     future.result()
             self._any_copied |= block.is_copied
-            self._staged.append(lanes.submit(partial(self._stage_block, block)))
+            self._staged.append(request_pool.submit(partial(self._stage_block, block)))
 
     def read_back(self, offsets: Sequence[int], length: int) -> None:
         """Return None: blocks that are staged cannot be read."""
@@ -88,13 +88,13 @@ class AzureSink:
         """Wait for all blocks, then publish them in one request."""
         self._stage(self._composer.finish())
         blocks = [block for future in self._staged for block in future.result()]
-        if len(blocks) > MOST_BLOCKS:
+        if len(blocks) > MAX_BLOCKS:
             raise InternalError(f"{redacted(self._path)} would have {len(blocks)} blocks")
         digest = hashlib.sha256("\n".join(block.id for block in blocks).encode()).hexdigest()
         try:
             if self._any_copied:
                 self._check_sizes(blocks)
-            asked(self._path, partial(self._commit, blocks, digest))
+            with_retries(self._path, partial(self._commit, blocks, digest))
         except (Conflict, StorageFailed):  # an answer was lost, or another worker was first
             if self._content() != digest:
                 raise
@@ -122,14 +122,14 @@ class AzureSink:
     def _content(self) -> str | None:
         """Return the digest of what stands there now."""
         try:
-            found = asked(self._path, self._blob.get_blob_properties)
+            found = with_retries(self._path, self._blob.get_blob_properties)
         except NoSource:
             return None
         return (found.metadata or {}).get(CONTENT)
 
     def _check_sizes(self, blocks: Sequence[BlobBlock]) -> None:
         """Compare what the service holds with what was asked for: it may copy less in silence."""
-        _, found = asked(self._path, partial(self._blob.get_block_list, "uncommitted"))
+        _, found = with_retries(self._path, partial(self._blob.get_block_list, "uncommitted"))
         stored = {block.id: block.size for block in found}
         for block in blocks:
             if stored.get(block.id) != block.size:
@@ -138,7 +138,7 @@ class AzureSink:
                     f"of a block of {block.size}; run the same command again"
                 )
 
-    # -- in a lane -----------------------------------------------------------------------------
+    # -- in the pool --------------------------------------------------------------------------
 
     def _stage_block(self, block: Block) -> list[BlobBlock]:
         """Stage a block, or several small ones in its place; return what is to be committed."""
@@ -154,7 +154,7 @@ class AzureSink:
         def send() -> None:
             self._blob.stage_block(block_id, data, len(data), validate_content=True)
 
-        asked(self._path, send, self._stop)
+        with_retries(self._path, send, self._stop)
         return _listed(block_id, len(data))
 
     def _may_copy(self, source: Source) -> bool:
@@ -186,7 +186,7 @@ class AzureSink:
                 reason = error_code(error) or f"status {error.status_code}"
 
         try:
-            asked(self._path, send, self._stop)
+            with_retries(self._path, send, self._stop)
         except Conflict:
             # The source's condition failed, not one of this blob: nothing is committed yet.
             piece.source.check_unchanged()

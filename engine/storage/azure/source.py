@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BadStructure, Conflict, SourceChanged
 from engine.model import SourceFile
 from engine.storage.azure.credentials import Login, identity
-from engine.storage.azure.lanes import BLOCK_BYTES, lanes
-from engine.storage.azure.requests import asked
+from engine.storage.azure.request_pool import BLOCK_BYTES, request_pool
+from engine.storage.azure.requests import with_retries
 from engine.storage.base import (
     GAP_BYTES,
     PASSING_GAP_BYTES,
@@ -42,7 +42,7 @@ _STORAGE_SCOPE = "https://storage.azure.com/.default"
 class AzureSource:
     """A described blob; see :class:`engine.storage.base.Source`."""
 
-    is_far = True
+    is_remote = True
 
     def __init__(
         self,
@@ -86,13 +86,15 @@ class AzureSource:
     def read_many(self, ranges: Iterable[Range], *, sparse: bool = False) -> list[bytes]:
         """Return the bytes of several ranges, near ones in one request."""
         gap_bytes = self._sparse_gap_bytes if sparse else GAP_BYTES
-        return read_coalesced(self.read, ranges, gap_bytes=gap_bytes, in_order=lanes.in_order)
+        return read_coalesced(
+            self.read, ranges, gap_bytes=gap_bytes, in_order=request_pool.in_order
+        )
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield a range in pieces, the next ones fetched ahead."""
         check_inside(offset, length, self.file.size_bytes)
         wanted = steps(offset, length, BLOCK_BYTES)
-        return lanes.in_order(partial(self.read, *step) for step in wanted)
+        return request_pool.in_order(partial(self.read, *step) for step in wanted)
 
     def arrow_file(self) -> Any:
         """Return a file for pyarrow that reads through this source."""
@@ -102,7 +104,7 @@ class AzureSource:
 
     def check_unchanged(self) -> None:
         """Ask the store for the blob's size and ETag again."""
-        found = asked(self.file.path, self._blob.get_blob_properties)
+        found = with_retries(self.file.path, self._blob.get_blob_properties)
         self._compare(described(self.file.path, found))
 
     def close(self) -> None:
@@ -148,7 +150,7 @@ class AzureSource:
 
     def _asked(self, action: Any) -> bytes:
         try:
-            return bytes(asked(self.file.path, action))
+            return bytes(with_retries(self.file.path, action))
         except Conflict:
             failure = self._changed()
         raise failure

@@ -22,7 +22,7 @@ from engine.storage.access import current
 from engine.storage.azure.blocks import LARGEST_PART_BYTES
 from engine.storage.azure.client import service
 from engine.storage.azure.credentials import Login, login
-from engine.storage.azure.requests import asked
+from engine.storage.azure.requests import with_retries
 from engine.storage.azure.sink import AzureSink
 from engine.storage.azure.source import AzureSource, described
 from engine.storage.azure.urls import canonical, parse
@@ -113,7 +113,7 @@ class AzureStorage:
         """Return a small blob's content."""
         blob = self._blob(path)
         try:
-            return asked(path, lambda: bytes(blob.download_blob().readall()))
+            return with_retries(path, lambda: bytes(blob.download_blob().readall()))
         except NoSource:
             return None
 
@@ -133,7 +133,7 @@ class AzureStorage:
 
     def _upload(self, path: str, data: bytes, **options: Any) -> None:
         blob = self._blob(path)
-        asked(path, lambda: blob.upload_blob(data, validate_content=True, **options))
+        with_retries(path, lambda: blob.upload_blob(data, validate_content=True, **options))
 
     def files(self, folder: str) -> list[Entry]:
         """Return the blobs directly inside a folder."""
@@ -151,7 +151,7 @@ class AzureStorage:
         """Remove a blob."""
         blob = self._blob(path)
         try:
-            asked(path, lambda: blob.delete_blob(delete_snapshots="include"))
+            with_retries(path, lambda: blob.delete_blob(delete_snapshots="include"))
         except NoSource:
             return
 
@@ -170,7 +170,7 @@ class AzureStorage:
 
     def _properties(self, path: str) -> Any | None:
         """Return a blob's properties, None for a folder. Raises NoSource if there is neither."""
-        found = asked(path, self._blob(path).get_blob_properties)
+        found = with_retries(path, self._blob(path).get_blob_properties)
         return None if _is_folder(found) else found
 
     def _is_file(self, path: str) -> bool:
@@ -200,7 +200,7 @@ class AzureStorage:
 
     def _entries(self, path: str, pages: Any) -> Iterator[Any]:
         try:
-            found = asked(path, pages)
+            found = with_retries(path, pages)
         except NoSource:
             return iter(())
         return (item for item in found if not _is_folder(item))

@@ -218,7 +218,7 @@ def test_an_error_that_may_pass_is_tried_again_but_not_forever(
     monkeypatch.setattr(Flaky, "num_failures", 100)
     with pytest.raises(StorageFailed, match="away"):
         run_parts(tasks[:1], Resources("threads", 2, 512 * MIB), on_receipt=lambda receipt: None)
-    assert Flaky.tries == {tasks[0].part.name: executor.MOST_TRIES}
+    assert Flaky.tries == {tasks[0].part.name: executor.MAX_TRIES}
 
 
 class Measured:

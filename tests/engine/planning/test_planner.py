@@ -19,7 +19,7 @@ from tests.counting import counted
 
 PART_BYTES = 500
 # Of the largest plans; of ours and of C. A plan of twice the time makes about twice as many.
-MOST_CALLS = 20_000_000
+MAX_CALLS = 20_000_000
 FILE = SourceFile("a.parquet", 1, "v1")
 quick = settings(max_examples=60)
 
@@ -252,7 +252,7 @@ def test_most_row_groups_a_file_can_have(wanted, cut):
     plan, num_calls = counted(
         lambda: make_plan(layout, settings, version="1", curve_of=curves.__getitem__)
     )
-    assert num_calls < MOST_CALLS
+    assert num_calls < MAX_CALLS
     assert plan.spread <= (0.02 if cut == "row" else 0.06)
 
 
@@ -401,7 +401,7 @@ def test_runs_of_very_unequal_sizes_take_bounded_time():
     rng = random.Random(2)
     sizes = [int(1e6 * rng.paretovariate(1.2)) for _ in range(32_767)]
     cuts, num_calls = counted(lambda: even_runs(sizes, 1000))
-    assert num_calls < MOST_CALLS
+    assert num_calls < MAX_CALLS
     assert len(cuts) == 1001
 
 
@@ -416,10 +416,10 @@ def test_rows_found_by_size_are_the_outermost(curves, data):
         ruler.read(position)
     num_bytes = data.draw(st.integers(0, ruler.layout.num_bytes))
     last, first = ruler.last_row(num_bytes), ruler.first_row(num_bytes)
-    assert ruler.until(last) <= num_bytes + 1e-3
-    assert last == ruler.num_rows or ruler.until(last + 1) > num_bytes - 1e-3
-    assert ruler.until(first) >= num_bytes - 1e-3
-    assert first == 0 or ruler.until(first - 1) < num_bytes + 1e-3
+    assert ruler.bytes_before(last) <= num_bytes + 1e-3
+    assert last == ruler.num_rows or ruler.bytes_before(last + 1) > num_bytes - 1e-3
+    assert ruler.bytes_before(first) >= num_bytes - 1e-3
+    assert first == 0 or ruler.bytes_before(first - 1) < num_bytes + 1e-3
 
 
 @quick

@@ -13,7 +13,7 @@ from engine.storage.azure import blocks
 from engine.storage.azure.blocks import (
     COPY_BYTES,
     LARGEST_PART_BYTES,
-    MOST_BLOCKS,
+    MAX_BLOCKS,
     SHORT_COPY_BYTES,
     Block,
     Composer,
@@ -21,7 +21,7 @@ from engine.storage.azure.blocks import (
     SourceRange,
     length_of,
 )
-from engine.storage.azure.lanes import BLOCK_BYTES
+from engine.storage.azure.request_pool import BLOCK_BYTES
 
 
 class FakeSource:
@@ -111,5 +111,5 @@ def test_the_largest_part_fits_however_it_is_cut(length: int) -> None:
             num_blocks += len(list(composer.add(piece)))
         offset += length + 1
         total += length + 1
-    assert num_blocks + len(list(composer.finish())) <= MOST_BLOCKS
-    assert blocks.MOST_BLOCKS == 50_000
+    assert num_blocks + len(list(composer.finish())) <= MAX_BLOCKS
+    assert blocks.MAX_BLOCKS == 50_000

@@ -115,7 +115,7 @@ def test_waits_grow_with_jitter() -> None:
     error = ServiceResponseError("")
     waits = [[requests.wait_seconds(error, tries) for _ in range(50)] for tries in range(1, 8)]
     for tries, some in enumerate(waits):
-        most = min(requests.MOST_WAIT_SECONDS, requests.FIRST_WAIT_SECONDS * 2**tries)
+        most = min(requests.MAX_WAIT_SECONDS, requests.FIRST_WAIT_SECONDS * 2**tries)
         assert all(wait is not None and most / 2 <= wait <= most for wait in some)
         assert len(set(some)) > 10
 
@@ -127,7 +127,7 @@ def test_a_store_that_stays_away_is_a_clear_error(
     proxy.fail(Fault("status", is_read, times=1000))
     with pytest.raises(StorageFailed, match=r"ServerBusy, 8 times in a row.*run the same command"):
         source.read(0, 10)
-    assert len([seen for seen in proxy.ours() if is_read(seen)]) == requests.MOST_TRIES
+    assert len([seen for seen in proxy.ours() if is_read(seen)]) == requests.MAX_TRIES
 
 
 def test_nobody_at_the_address_is_a_clear_error(

@@ -35,7 +35,7 @@ QUOTING = (
 )
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.|"")*)"(?!")', re.DOTALL)
 _NEEDS_QUOTES = re.compile(r'[.,]|^"|^\s|\s$|^$')
-_MOST_NAMES = 20
+_MAX_NAMES = 20
 
 
 class _Component(NamedTuple):
@@ -178,8 +178,8 @@ def _meant(children: dict[tuple[int, str], list[Node]], name: str) -> list[Node]
 def _only(nodes: Sequence[Node], found: list[Node], name: str) -> Node:
     if not found:
         tops = [spelled([node.name]) for node in nodes[1:] if node.parent == 0]
-        there = ", ".join(dict.fromkeys(tops[:_MOST_NAMES])) + (
-            f" and {len(tops) - _MOST_NAMES} more" if len(tops) > _MOST_NAMES else ""
+        there = ", ".join(dict.fromkeys(tops[:_MAX_NAMES])) + (
+            f" and {len(tops) - _MAX_NAMES} more" if len(tops) > _MAX_NAMES else ""
         )
         raise BadSetting(f"no column {name!r}; there are {there}")
     paths = [path_of(nodes, node) for node in found]

@@ -33,7 +33,7 @@ UNKNOWN = -1  # rows of a page that does not say
 _WINDOW_BYTES = 96  # headers are shorter, also with bounds of 64 bits
 _WALK_BYTES = 16 << 10  # read at once of pages that follow each other
 _HEADERS_AT_ONCE = 1 << 13  # so that their bytes take little memory
-_MOST_FIELDS = 16  # of Statistics, with room
+_MAX_FIELDS = 16  # of Statistics, with room
 _I32 = 0x15  # the head of a field of 32 bits behind the field with the number before
 _STRUCT = 0x0C
 _STEPS = {  # from the sizes to the structure that tells more, in fields; one less with a checksum
@@ -302,7 +302,7 @@ class _Scan:
     def pass_fields(self) -> None:
         """Pass over fields, up to the stop byte."""
         left = np.ones(len(self.pos), bool)
-        for _ in range(_MOST_FIELDS):
+        for _ in range(_MAX_FIELDS):
             byte = self.head()
             kind = byte & 15
             self.pos += left

@@ -14,9 +14,7 @@ from engine.errors import BadStructure, Unsupported
 from engine.formats.parquet.bytes.spec import SchemaElement
 from engine.formats.parquet.bytes.thrift import BINARY, I32, Struct
 
-MOST_DEPTH = (
-    200  # groups around a column: people nest ten deep, and every reader gives up somewhere
-)
+MAX_DEPTH = 200  # groups around a column: people nest ten deep, and every reader gives up somewhere
 
 
 class Node(NamedTuple):
@@ -44,7 +42,7 @@ def schema_tree(schema: Sequence[Struct]) -> list[Node]:
 
     Raises:
         BadStructure: there is no root, an element has no name, or numbers of children lie.
-        Unsupported: columns are nested deeper than :data:`MOST_DEPTH`.
+        Unsupported: columns are nested deeper than :data:`MAX_DEPTH`.
     """
     if not schema:
         raise BadStructure("the schema is empty: it has no root")
@@ -62,9 +60,9 @@ def schema_tree(schema: Sequence[Struct]) -> list[Node]:
             )
         if not position and not children and len(schema) > 1:
             raise BadStructure(f"the schema's root claims none of the {len(schema) - 1} elements")
-        if len(around) > MOST_DEPTH + 1:
+        if len(around) > MAX_DEPTH + 1:
             raise Unsupported(
-                f"column {found[around[1]].name!r} has more than {MOST_DEPTH} levels of "
+                f"column {found[around[1]].name!r} has more than {MAX_DEPTH} levels of "
                 "groups; columns nested so deeply cannot be split"
             )
         parent = around[-1] if around else -1

@@ -12,11 +12,11 @@ from engine.errors import SchemaMismatch
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.footer import Footer, with_fields
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.merging.keys import KeyConflict, KeyValues, Named, united_keys
+from engine.formats.parquet.merging.keys import KeyConflict, KeyValues, Named, merged_keys
 from engine.formats.parquet.merging.writer import writer_of_part
 
 
-class United(NamedTuple):
+class Merged(NamedTuple):
     """What a part of some sources carries.
 
     Attributes:
@@ -39,7 +39,7 @@ class United(NamedTuple):
         return {number: entry for number, entry in model.struct.items() if number != field}
 
 
-def united(sources: Sequence[Named]) -> United:
+def merged(sources: Sequence[Named]) -> Merged:
     """Return what a part made of these sources carries.
 
     Args:
@@ -51,9 +51,9 @@ def united(sources: Sequence[Named]) -> United:
     """
     if len({id(source.footer) for source in sources}) == 1:
         own = sources[0].footer
-        return United(own.struct.get(spec.FileMetaData.CREATED_BY), own.key_values, True, ())
+        return Merged(own.struct.get(spec.FileMetaData.CREATED_BY), own.key_values, True, ())
     try:
-        key_values, lost = united_keys(sources)
+        key_values, lost = merged_keys(sources)
     except KeyConflict as conflict:
         raise SchemaMismatch(str(conflict)) from conflict
     name, keeps_bounds = writer_of_part([source.footer.created_by for source in sources])
@@ -65,12 +65,12 @@ def united(sources: Sequence[Named]) -> United:
         if other.footer.created_by != name
     }
     created_by = chosen.footer.struct.get(spec.FileMetaData.CREATED_BY)
-    return United(created_by, key_values, keeps_bounds, (*lost, *others.values()))
+    return Merged(created_by, key_values, keeps_bounds, (*lost, *others.values()))
 
 
-def check_united(sources: Sequence[Named]) -> tuple[str, ...]:
+def check_mergeable(sources: Sequence[Named]) -> tuple[str, ...]:
     """Return what parts of several of these sources will not carry, one sentence each.
 
-    Raises: as :func:`united`.
+    Raises: as :func:`merged`.
     """
-    return united(sources).lost if len(sources) > 1 else ()
+    return merged(sources).lost if len(sources) > 1 else ()

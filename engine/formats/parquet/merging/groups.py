@@ -20,7 +20,7 @@ from engine.formats.parquet.bytes.footer import Footer, Leaf, value
 from engine.formats.parquet.bytes.statistics import Order, order_of
 from engine.formats.parquet.bytes.thrift import STRUCT, Raw, Struct
 
-MOST_NUMBERED = 1 << 15  # row groups that ``ordinal``, of 16 bits, can count
+MAX_NUMBERED = 1 << 15  # row groups that ``ordinal``, of 16 bits, can count
 
 _DEPRECATED = (spec.Statistics.MIN, spec.Statistics.MAX)
 _BOUNDS = (spec.Statistics.MIN_VALUE, spec.Statistics.MAX_VALUE)
@@ -47,13 +47,13 @@ def agree(groups: Sequence[Struct], model: Footer, *, keeps_bounds: bool = True)
 def _number(groups: Sequence[Struct]) -> None:
     """Leave out ordinals where some row groups have none, or there are too many to be counted."""
     field = spec.RowGroup.ORDINAL
-    if len(groups) <= MOST_NUMBERED and all(field in group for group in groups):
+    if len(groups) <= MAX_NUMBERED and all(field in group for group in groups):
         return
     for group in groups:
         group.pop(field, None)
 
 
-class _Known(NamedTuple):
+class _Facts(NamedTuple):
     """What a row group says of a column, as far as it can be compared."""
 
     low: Any
@@ -94,7 +94,7 @@ class _Column:
             self.facts[number] = kept
             self.metas[number][spec.ColumnMetaData.STATISTICS] = (STRUCT, kept)
 
-    def known(self) -> list[_Known] | None:
+    def known(self) -> list[_Facts] | None:
         """Return what can be compared of every row group; None if anything is not known."""
         if self.leaf.max_repetition or self.order in (Order.UNDEFINED, Order.FLOAT):
             return None  # where NaN stands in an order nobody says
@@ -110,7 +110,7 @@ class _Column:
             if not is_null and (low is None or high is None):
                 return None
             ends = (None, None) if is_null else (self.order.key(low), self.order.key(high))
-            found.append(_Known(ends[0], ends[1], nulls > 0, is_null))
+            found.append(_Facts(ends[0], ends[1], nulls > 0, is_null))
         return found
 
 
@@ -137,7 +137,7 @@ _SORTED = spec.RowGroup.SORTING_COLUMNS
 
 
 def keep_order_of_pieces(group: Struct, pieces: Sequence[Struct], model: Footer) -> None:
-    """Keep sorting columns of a row group that was put together as far as they are true of it.
+    """Keep sorting columns of a row group that was merged as far as they are true of it.
 
     Args:
         group: the row group; it has those of the first piece.
@@ -204,7 +204,7 @@ def _proved(claim: Sequence[_Sorting], columns: Sequence[_Column]) -> int:
     return min(_proved_of_pair(known, number) for number in range(num_groups - 1))
 
 
-def _proved_of_pair(known: Sequence[tuple[_Sorting, Sequence[_Known]]], number: int) -> int:
+def _proved_of_pair(known: Sequence[tuple[_Sorting, Sequence[_Facts]]], number: int) -> int:
     """Return by how many columns the row group behind ``number`` follows it.
 
     Behind a column that leaves no tie every further one holds; a tie is looked into only where the
@@ -226,7 +226,7 @@ def _proved_of_pair(known: Sequence[tuple[_Sorting, Sequence[_Known]]], number: 
     return len(known)
 
 
-def _follows(sorting: _Sorting, here: _Known, there: _Known) -> bool:
+def _follows(sorting: _Sorting, here: _Facts, there: _Facts) -> bool:
     """Whether all rows of one row group may stand before all of the next."""
     if sorting.nulls_first and (here.is_null or there.has_nulls):
         return here.is_null

@@ -62,7 +62,7 @@ class Rule(NamedTuple):
     spreads: bool = False
 
 
-def united_keys(sources: Sequence[Named]) -> tuple[KeyValues, list[str]]:
+def merged_keys(sources: Sequence[Named]) -> tuple[KeyValues, list[str]]:
     """Return the entries that a part of these sources carries, and what it does not.
 
     Raises:
@@ -129,7 +129,7 @@ def _told(
     has = [source.name for source, found in zip(sources, values, strict=True) if key in found]
     where = ", ".join(has[:3]) + (", ..." if len(has) > 3 else "")
     what = (
-        "united in parts with rows of several" if is_merged else "not in parts with rows of several"
+        "merged in parts with rows of several" if is_merged else "not in parts with rows of several"
     )
     return f"key-value metadata {_text(key)} of {where} is not the same in all files: {what}"
 

@@ -85,7 +85,7 @@ def _about_columns(file: FileProfile) -> Iterator[str]:
     for column in given_up[:1]:
         assert column.dictionary_page_share is not None
         yield (
-            f"column {column.spelling} gave its dictionary up: "
+            f"column {column.spelling} fell back from dictionary to plain encoding: "
             f"{percent(column.dictionary_page_share)} of its pages use it"
         )
     sorted_by = [column.spelling for column in file.columns if column.order == "ascending"]

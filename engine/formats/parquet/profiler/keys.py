@@ -5,7 +5,7 @@ number of values. Sketches of pieces merge in any order, so pieces can be counte
 (:mod:`engine.executors.merged`). It holds
 
 * counts of the heaviest values (Misra-Gries): each is too small by at most ``missed_rows``, and
-  exact while there are no more than :data:`MOST_VALUES` values;
+  exact while there are no more than :data:`MAX_VALUES` values;
 * a HyperLogLog of 4,096 registers: the number of distinct values within about 3 %;
 * rows a hash partition, exact for the hash used here. Another hash moves rare values elsewhere; a
   heavy value stays as heavy.
@@ -35,7 +35,7 @@ from engine.storage.base import naming, redacted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_VALUES = 16_384
+MAX_VALUES = 16_384
 _BATCH_ROWS = 1 << 16
 _REGISTER_BITS = 12
 _SHOWN_CHARACTERS = 200
@@ -194,9 +194,9 @@ def merged(one: Sketch, other: Sketch) -> Sketch:
     counts = table["count_sum"].to_numpy()
     values = table["value"].combine_chunks()
     missed_rows = one.missed_rows + other.missed_rows
-    if len(counts) > MOST_VALUES:
+    if len(counts) > MAX_VALUES:
         # Misra-Gries: what the first value left out has is taken from all.
-        least = int(np.partition(counts, -MOST_VALUES - 1)[-MOST_VALUES - 1])
+        least = int(np.partition(counts, -MAX_VALUES - 1)[-MAX_VALUES - 1])
         kept = counts > least
         values, counts = values.filter(pa.array(kept)), counts[kept] - least
         missed_rows += least

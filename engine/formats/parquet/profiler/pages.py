@@ -16,7 +16,7 @@ from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.profiler.model import PageSizes, Stretch
 from engine.model import Range
 
-MOST_STRETCHES = 240
+MAX_STRETCHES = 240
 _BATCH_BYTES = 1 << 20
 _BATCH_CHUNKS = 20_000
 
@@ -114,7 +114,7 @@ class _Along:
         self._table = table
         self._first_rows = np.concatenate(([0], np.cumsum(table.num_rows)))
         num_rows = int(self._first_rows[-1])
-        self._edges = np.unique(np.linspace(0, num_rows, MOST_STRETCHES + 1).astype(np.int64))
+        self._edges = np.unique(np.linspace(0, num_rows, MAX_STRETCHES + 1).astype(np.int64))
         group_bytes = table.compressed_bytes.sum(axis=1)
         sums = np.concatenate(([0], np.cumsum(group_bytes))).astype(float)
         # The last row group that begins at or before the row: bytes of all before it.

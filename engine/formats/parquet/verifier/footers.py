@@ -16,7 +16,7 @@ from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Footer, value
 from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.merging import Named, united
+from engine.formats.parquet.merging import Named, merged
 from engine.formats.parquet.verifier.groups import check_side_by_side
 from engine.formats.parquet.verifier.key_values import check_key_values
 from engine.formats.parquet.verifier.statistics import facts_of
@@ -64,7 +64,7 @@ def check_footers(
     first_row = 0
     for part, name in zip(parts, names, strict=True):
         taken = _taken(starts, first_row, part.num_rows)
-        carried = united([Named(f"source {number + 1}", sources[number]) for number in taken])
+        carried = merged([Named(f"source {number + 1}", sources[number]) for number in taken])
         with blaming(name):
             _check_carried(carried.fields(sources[0]), part, name)
             check_key_values(carried.key_values, part, first_row - starts[taken[0]], name)

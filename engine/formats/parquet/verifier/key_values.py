@@ -23,7 +23,7 @@ def check_key_values(carried: KeyValues, part: Footer, first_row: int, name: str
     """Compare a part's key-value metadata with what it has to carry.
 
     Args:
-        carried: of its sources, see :func:`.merging.united`.
+        carried: of its sources, see :func:`.merging.merged`.
         part: the part's footer.
         first_row: its first row, counted in the first source that it has rows of.
         name: what to call the part.

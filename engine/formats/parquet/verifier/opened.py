@@ -17,7 +17,7 @@ from engine.model import SourceFile
 from engine.storage import Source, open_storage
 from engine.storage.base import naming, redacted
 
-_MOST_FOOTERS = 4096
+_MAX_FOOTERS = 4096
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def opened(file: SourceFile) -> Iterator[Source]:
         source.close()
 
 
-@lru_cache(maxsize=_MOST_FOOTERS)
+@lru_cache(maxsize=_MAX_FOOTERS)
 def footer_of(file: SourceFile) -> Footer:
     """Return a file's footer, of the columns taken; errors name the file."""
     with naming(file.path), opened(file) as source:

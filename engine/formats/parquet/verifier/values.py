@@ -49,8 +49,8 @@ from engine.storage.base import naming
 
 Progress = Callable[[int], None]
 
-_MOST_BATCH_ROWS = 1 << 16
-_MOST_BUFFERED_BYTES = 4 << 20  # Arrow may hold a chunk of small pages whole: paged_file
+_MAX_BATCH_ROWS = 1 << 16
+_MAX_BUFFERED_BYTES = 4 << 20  # Arrow may hold a chunk of small pages whole: paged_file
 _SAMPLED_DICTIONARIES = 4
 _DICTIONARIES = {Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY}
 # What no version of Arrow decodes is told before it is tried: its own errors tell it in many ways.
@@ -212,7 +212,7 @@ def _batch_rows(files: Sequence[tuple[SourceFile, Footer]], column: int, batch_b
         with naming(file.path):
             for num_rows, chunk, value_bytes in _value_bytes(file, footer, leaf):
                 row_bytes = max(row_bytes, value_bytes * chunk.num_values / num_rows)
-    return max(1, min(_MOST_BATCH_ROWS, int(batch_bytes / row_bytes)))
+    return max(1, min(_MAX_BATCH_ROWS, int(batch_bytes / row_bytes)))
 
 
 def _value_bytes(
@@ -350,7 +350,7 @@ def _file(source: Source, chunks: Sequence[ColumnChunk]) -> Any:
     """Return a file for Arrow: its own, unless a chunk is too large to be buffered whole."""
     import pyarrow
 
-    if all(chunk.compressed_bytes <= _MOST_BUFFERED_BYTES for chunk in chunks):
+    if all(chunk.compressed_bytes <= _MAX_BUFFERED_BYTES for chunk in chunks):
         return source.arrow_file()
     return pyarrow.PythonFile(PagedFile(source, [chunk.range for chunk in chunks]), mode="r")
 

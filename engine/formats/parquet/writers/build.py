@@ -1,10 +1,10 @@
 """Build a column chunk from pages of several row groups, or with another use of dictionaries.
 
-Row groups that are put together have one dictionary each; theirs are united, and indices are
+Row groups that are merged have one dictionary each; theirs are merged, and indices are
 mapped, so that values stay encoded. Pages without dictionary are copied, or compressed anew, as
 they are; only what no page can be carried over for is decoded and encoded: pages whose dictionary
 is given up or that are to get one, cut pages, and pages that begin inside a row where the version
-wanted forbids it. Small pages are put together.
+wanted forbids it. Small pages are merged.
 
 Once a page without dictionary is written, all that follow have none: readers expect that order.
 Dictionaries have their limit; what comes behind it is written PLAIN, as every writer does.

@@ -63,7 +63,7 @@ _BOUNDS = (
 )
 
 _FEW_CHUNKS = 16  # fewer headers than this are read one by one sooner than together
-_MOST_SHORT = 127  # a length of one byte
+_MAX_SHORT = 127  # a length of one byte
 _FLOAT16 = spec.LogicalType.FLOAT16
 
 
@@ -116,7 +116,7 @@ def check_part(written: Written) -> list[int]:
 @cache
 def _bounds_of(width: int) -> re.Pattern[bytes]:
     """Return what usual statistics match whose bounds have a width; others are to be decoded."""
-    if width > _MOST_SHORT:
+    if width > _MAX_SHORT:
         return re.compile(rb"(?!)")
     bound = rb"[\x18\x28\x38\x48\x58\x68](?:%b.{%d}|\x00)" % (re.escape(bytes([width])), width)
     count, flag = rb"[\x16\x26\x36\x46\x66]" + _V, rb"[\x11\x12\x21\x22]"

@@ -1,6 +1,6 @@
-"""The dictionary of a chunk that is put together, and where the old ones' entries are in it.
+"""The dictionary of a chunk that is merged, and where the old ones' entries are in it.
 
-Dictionaries of several row groups are united, without looking at the values of any page; or all
+Dictionaries of several row groups are merged, without looking at the values of any page; or all
 values are gathered, where a chunk is to get a dictionary that its source may not have had.
 
 Not covered: the pages that use it (:mod:`.writers.build`).
@@ -26,10 +26,10 @@ from engine.formats.parquet.writers.places import Place
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, take
 from engine.model import Recoding
 
-# As common writers have it: they do not know what comes. United dictionaries may be larger, since
+# As common writers have it: they do not know what comes. Merged dictionaries may be larger, since
 # what they save is known from the sources, and plans count on it; readers keep them in memory.
-_MOST_DICTIONARY_BYTES = 1 << 20
-_MOST_UNITED_BYTES = 16 << 20
+_MAX_DICTIONARY_BYTES = 1 << 20
+_MAX_UNITED_BYTES = 16 << 20
 _UNITED_AT_ONCE_BYTES = 32 << 20
 
 
@@ -47,7 +47,7 @@ class NewDictionary:
         is_boolean = places[0].leaf.physical is Type.BOOLEAN
         self._gathers = bool(recoding.dictionary) and not is_boolean
         if recoding.dictionary is not False:
-            own = _MOST_DICTIONARY_BYTES if recoding.dictionary else _MOST_UNITED_BYTES
+            own = _MAX_DICTIONARY_BYTES if recoding.dictionary else _MAX_UNITED_BYTES
             useful = places if self._gathers else _useful(places)
             self._limit = max([own, *(_dictionary_bytes(place.source) for place in useful)])
             if self._gathers:
@@ -114,19 +114,19 @@ class NewDictionary:
         if not batch or (not len(self.values) and self._sort_in(batch, first)):
             return True
         known = [self.values] if len(self.values) else []
-        united = pa.concat_arrays([*known, *batch]).dictionary_encode()  # by first appearance
-        positions = st.as_numpy(united.indices)
+        merged = pa.concat_arrays([*known, *batch]).dictionary_encode()  # by first appearance
+        positions = st.as_numpy(merged.indices)
         start = num_entries = len(self.values)
         for number, entries in enumerate(batch, first):
             mapping = positions[start : start + len(entries)]
             start += len(entries)
             more = max(num_entries, int(mapping.max(initial=-1)) + 1)
-            if united.dictionary.slice(0, more).nbytes > self._limit:
-                self.values = united.dictionary.slice(0, num_entries)
+            if merged.dictionary.slice(0, more).nbytes > self._limit:
+                self.values = merged.dictionary.slice(0, num_entries)
                 return False
             num_entries = more
             self._maps[number] = mapping.astype(np.uint32)
-        self.values = united.dictionary
+        self.values = merged.dictionary
         return True
 
     def _sort_in(self, batch: Sequence[Any], first: int) -> bool:
@@ -176,12 +176,12 @@ class NewDictionary:
             return True
         if len(self.values):
             values = values.filter(pc.invert(pc.is_in(values, value_set=self.values)))
-            united = pa.concat_arrays([self.values, values])
+            merged = pa.concat_arrays([self.values, values])
         else:
-            united = values
-        if united.nbytes > self._limit:
+            merged = values
+        if merged.nbytes > self._limit:
             return False
-        self.values = united
+        self.values = merged
         return True
 
 

@@ -14,7 +14,7 @@ for the one value that the page at the cut continues, and that page is made to s
 Where another codec or page version is wanted, whole pages are not copied but compressed anew one by
 one; their values stay encoded as they are.
 
-Statistics of the new chunk are exact or absent: they are put together from the column index or the
+Statistics of the new chunk are exact or absent: they are merged from the column index or the
 page headers (whole pages) and from the values of rewritten pages. Where the index shows that a
 rewritten page reaches beyond no other, its dictionary is not even read. Source: parquet.thrift and
 PageIndex.md of apache/parquet-format; :mod:`.bytes.statistics` says when a bound is exact.
@@ -67,7 +67,7 @@ from engine.formats.parquet.writers.source_chunk import (
 )
 from engine.model import Recoding
 
-_MOST_DECODED_PAGES = 8  # of a chunk, for its exact bounds; mostly two are enough
+_MAX_DECODED_PAGES = 8  # of a chunk, for its exact bounds; mostly two are enough
 
 
 def cut_by_pages(
@@ -432,7 +432,7 @@ class _Cut:
             ]
             found = st.merge([*others, *decoded.values()], source.order)
             is_lost = found.min is None or found.max is None
-            if found.is_known or is_lost or len(decoded) == _MOST_DECODED_PAGES:
+            if found.is_known or is_lost or len(decoded) == _MAX_DECODED_PAGES:
                 return found
             page = self._furthest(found, set(range(*whole)) - set(decoded))
             decoded[page] = self._decoded_bounds(page)

@@ -1,4 +1,4 @@
-"""Pieces of source chunks that are put together to one, and their pages, opened a few at a time.
+"""Pieces of source chunks that are merged to one, and their pages, opened a few at a time.
 
 Not covered: what becomes of the pages (:mod:`.writers.build`), and of the dictionaries
 (:mod:`.writers.new_dictionary`).

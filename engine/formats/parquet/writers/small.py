@@ -1,6 +1,6 @@
 """Row groups made of small chunks: Arrow reads the rows of all columns at once, and writes them.
 
-To cut or put together a chunk page by page takes a millisecond of Python, however small it is. In a
+To cut or merged a chunk page by page takes a millisecond of Python, however small it is. In a
 file of thousands of columns, or of row groups of a few rows, chunks are smaller than what Arrow
 encodes in that time. So where chunks are small on the average, their rows are decoded and encoded
 by Arrow, all columns in one call each; the chunks are then taken out of the file that it wrote.
@@ -62,7 +62,7 @@ from engine.formats.parquet.layout import OpenFile
 from engine.formats.parquet.page_maps import counted_pages
 from engine.formats.parquet.small_chunks import (
     ARROW_CODECS,
-    MOST_PLAIN_BYTES,
+    MAX_PLAIN_BYTES,
     are_small,
     has_repeated_texts,
 )
@@ -167,7 +167,7 @@ class _Rows:
             write_page_index=any(self.indexed[column] for column in columns),
             write_page_checksum=self.has_crc,
             store_schema=False,
-            dictionary_pagesize_limit=MOST_PLAIN_BYTES,  # else pages change their encoding
+            dictionary_pagesize_limit=MAX_PLAIN_BYTES,  # else pages change their encoding
             row_group_size=max(1, self.rows.num_rows),
         )
         return _Written(sink.getvalue(), len(columns), self.rows.num_rows)
@@ -449,7 +449,7 @@ def _decoded(table: Any, repeated: Sequence[int]) -> Any:
         for chunk in columns[number].chunks:
             lengths = pc.binary_length(chunk.dictionary)
             num_bytes += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
-        if num_bytes > MOST_PLAIN_BYTES:
+        if num_bytes > MAX_PLAIN_BYTES:
             raise BadStructure("rows that were taken to be small are not")
         fields[number] = fields[number].with_type(pa.binary())
         columns[number] = pa.chunked_array(

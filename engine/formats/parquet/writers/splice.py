@@ -3,7 +3,7 @@
 A part is the magic, the column chunks of its row groups, the Bloom filters, the column indexes,
 the offset indexes and the footer. Chunks of whole row groups are copied without being looked at:
 the steps are *read* where they lie, *copy*, *rebase* every offset that names a place in the file.
-All others (cut, encoded anew, put together) are made by a
+All others (cut, re-encoded, merged) are made by a
 :class:`~.writers.chunk.ChunkMaker`, one column after another. Every field of the source's
 footer that does not name a place is kept.
 
@@ -34,7 +34,7 @@ from engine.formats.parquet.bytes.footer import (
 from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
 from engine.formats.parquet.bytes.thrift import STRUCT, Raw, Struct
 from engine.formats.parquet.layout import OpenFile, bloom_filter_range
-from engine.formats.parquet.merging import United, agree, keep_order_of_pieces
+from engine.formats.parquet.merging import Merged, agree, keep_order_of_pieces
 from engine.formats.parquet.merging.keys import KeyValues
 from engine.formats.parquet.writers.check import Written, check_part
 from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
@@ -140,7 +140,7 @@ class PartWriter:
         self._num_rows += sum(piece.num_rows for piece in pieces)
 
     def put_new(self, data: Buffer) -> None:
-        """Append bytes that were encoded anew."""
+        """Append bytes that were re-encoded."""
         self._sink.write(data)
         self._reencoded_bytes += len(data)
 
@@ -150,7 +150,7 @@ class PartWriter:
             self._sink.copy(file.source, where.offset, where.length)
             self._spliced_bytes += where.length
 
-    def finish(self, model: Footer, carried: United, key_values: KeyValues) -> WrittenPart:
+    def finish(self, model: Footer, carried: Merged, key_values: KeyValues) -> WrittenPart:
         """Write indexes and footer.
 
         Args:

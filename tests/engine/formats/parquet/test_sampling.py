@@ -1,4 +1,4 @@
-"""Sizes of pages that are encoded anew are foreseen, and what was not is planned again."""
+"""Sizes of pages that are re-encoded are foreseen, and what was not is planned again."""
 
 from __future__ import annotations
 

@@ -658,7 +658,7 @@ def test_row_groups_that_do_not_follow_in_their_order(
     row: int | None,
     rows_at_once: int,
 ) -> None:
-    monkeypatch.setattr("engine.formats.parquet.verifier.values._MOST_BATCH_ROWS", rows_at_once)
+    monkeypatch.setattr("engine.formats.parquet.verifier.values._MAX_BATCH_ROWS", rows_at_once)
     split = sorted_split(tmp_path, numbers, **sorting)
     if row is None:
         assert split.verify()
@@ -967,7 +967,7 @@ def test_small_pages_of_a_giant_chunk(tmp_path: Path) -> None:
 def test_pages_of_any_size_are_read_whole_through_a_paged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.formats.parquet.verifier.values._MOST_BUFFERED_BYTES", 0)
+    monkeypatch.setattr("engine.formats.parquet.verifier.values._MAX_BUFFERED_BYTES", 0)
     for number, page_bytes in enumerate((64, 5000, 20_000, 1 << 20)):
         folder = tmp_path / str(number)
         folder.mkdir()

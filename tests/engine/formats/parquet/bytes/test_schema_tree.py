@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engine.errors import BadSetting, BadStructure, Unsupported
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.projection import project
-from engine.formats.parquet.bytes.schema_tree import MOST_DEPTH, schema_tree
+from engine.formats.parquet.bytes.schema_tree import MAX_DEPTH, schema_tree
 from engine.formats.parquet.bytes.spec import SchemaElement
 from tests.engine.formats.parquet.bytes.schemas import Tree, column, elements, footer_of, trees
 
@@ -105,9 +105,9 @@ def nested(depth: int) -> list:
 
 
 def test_what_is_nested_too_deeply_is_refused() -> None:
-    footer = footer_of(nested(MOST_DEPTH))
-    assert len(footer.leaves[0].path) == MOST_DEPTH + 1
+    footer = footer_of(nested(MAX_DEPTH))
+    assert len(footer.leaves[0].path) == MAX_DEPTH + 1
     assert len(project(footer, [footer.leaves[0].name]).leaves) == 1
-    for depth in (MOST_DEPTH + 1, 5000, 100_000):
+    for depth in (MAX_DEPTH + 1, 5000, 100_000):
         with pytest.raises(Unsupported, match="'g0' has more than 200 levels"):
             _ = footer_of(nested(depth)).leaves

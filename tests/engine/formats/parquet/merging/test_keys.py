@@ -14,7 +14,7 @@ import engine
 from engine.errors import SchemaMismatch
 from engine.formats.parquet.bytes.created_by import writer_of
 from engine.formats.parquet.bytes.footer import Footer, footer_range
-from engine.formats.parquet.merging import Named, united
+from engine.formats.parquet.merging import Named, merged
 from engine.formats.parquet.merging.keys import RULES
 
 DAYS = pa.table({"day": pa.array([1, 2, 3], pa.date32()), "n": [1, 2, 3]})
@@ -85,7 +85,7 @@ DIFFER = [
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_means_the_same_goes_together(tmp_path, case, order):
     table, *metadata = case
-    carried = united(sources(tmp_path, table, *metadata[::order]))
+    carried = merged(sources(tmp_path, table, *metadata[::order]))
     assert carried.keeps_bounds
     told = " ".join(carried.lost)
     kept = {key.decode(): value for key, value in carried.key_values}
@@ -99,7 +99,7 @@ def test_what_means_the_same_goes_together(tmp_path, case, order):
 def test_what_changes_values_is_refused_by_key_and_both_files(tmp_path, case, order):
     table, *metadata, key = case
     with pytest.raises(SchemaMismatch) as refused:
-        united(sources(tmp_path, table, *metadata[::order]))
+        merged(sources(tmp_path, table, *metadata[::order]))
     assert all(word in str(refused.value) for word in (key, "0.parquet", "1.parquet"))
 
 
@@ -166,7 +166,7 @@ def test_boxes_of_geometries_hold_those_of_all(tmp_path):
         {"geo": json.dumps({"columns": {"n": {"encoding": "WKB", "bbox": b, "geometry_types": k}}})}
         for b, k in zip(boxes, kinds, strict=True)
     ]
-    carried = united(sources(tmp_path, NUMBERS, *metadata))
+    carried = merged(sources(tmp_path, NUMBERS, *metadata))
     column = json.loads(dict(carried.key_values)[b"geo"])["columns"]["n"]
     assert column["bbox"] == [-1, 0, 5, 9]
     assert column["geometry_types"] == ["Point", "Polygon"]

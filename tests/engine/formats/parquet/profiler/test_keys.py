@@ -108,7 +108,7 @@ def test_many_values_are_counted_within_bounds(tmp_path: Path) -> None:
     expected = duckdb_counts(path, "k")
     assert not found.is_exact
     assert found.num_distinct == pytest.approx(len(expected), rel=0.06)
-    assert found.missed_rows <= num_rows / keys.MOST_VALUES
+    assert found.missed_rows <= num_rows / keys.MAX_VALUES
     assert [item.value for item in found.heaviest[:10]] == [
         value for value, _ in expected.most_common(10)
     ]
@@ -120,15 +120,15 @@ def test_many_values_are_counted_within_bounds(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=400), st.integers(2, 8))
 def test_merging_loses_no_more_than_it_says(values: list[int], most: int) -> None:
-    before = keys.MOST_VALUES
-    keys.MOST_VALUES = most
+    before = keys.MAX_VALUES
+    keys.MAX_VALUES = most
     try:
         pieces = [pa.array(values[at : at + 10]) for at in range(0, len(values), 10)]
         sketches = [keys._of_values(piece, 3) for piece in pieces]
         while len(sketches) > 1:
             sketches.append(keys.merged(sketches.pop(0), sketches.pop(0)))
     finally:
-        keys.MOST_VALUES = before
+        keys.MAX_VALUES = before
     (found,) = sketches
     true = Counter(values)
     kept = dict(zip(found.values.to_pylist(), found.counts.tolist(), strict=True))

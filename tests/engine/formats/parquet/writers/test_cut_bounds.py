@@ -82,7 +82,7 @@ def test_a_part_of_one_value_and_nan_has_no_bounds(
     tmp_path, monkeypatch, least_chunks, write_page_index
 ):
     """DataFusion reads a column whose bounds are equal, and which has no nulls, as that value."""
-    monkeypatch.setattr("engine.formats.parquet.small_chunks.LEAST_CHUNKS", least_chunks)
+    monkeypatch.setattr("engine.formats.parquet.small_chunks.MIN_CHUNKS", least_chunks)
     nan = float("nan")
     table = pa.table({"x": [1.0, nan, 2.0, 2.0, 3.0, nan, 4.0, 5.0]})
     source = tmp_path / "in.parquet"

@@ -27,7 +27,7 @@ from tests.shared import each_shared_file
 from tests.witness import wrong_statistics
 
 # Arrow itself cannot read these: a map without keys, and too many bytes in a nested column.
-MOST_PARTS = 24
+MAX_PARTS = 24
 REFUSED = {
     "datapage_v1-corrupt-checksum.parquet": "source.damaged-page",
     "rle-dict-uncompressed-corrupt-checksum.parquet": "source.damaged-page",
@@ -323,7 +323,7 @@ def test_third_party_files_are_split_without_loss_or_refused(path, tmp_path):
         destination = str(tmp_path / str(number))
         try:
             num_rows = engine.profile(str(path))[0].num_rows
-            rows = max(1, math.ceil(num_rows * share), num_rows // MOST_PARTS)
+            rows = max(1, math.ceil(num_rows * share), num_rows // MAX_PARTS)
             engine.split(str(path), destination, rows_per_part=rows, fsync=False)
             # A damaged page that no cut passes through is copied as it is, and found here.
             if path.name != "large_string_map.brotli.parquet":  # 4 GiB of values, for minutes

@@ -35,8 +35,8 @@ WISHES = {
 @pytest.fixture
 def made(monkeypatch):
     """Have all that can be made by Arrow be made so; return how often it was."""
-    monkeypatch.setattr(small_chunks, "LEAST_CHUNKS", 1)
-    monkeypatch.setattr(small_chunks, "MOST_CHUNK_BYTES", 1 << 30)
+    monkeypatch.setattr(small_chunks, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(small_chunks, "MAX_CHUNK_BYTES", 1 << 30)
     calls = []
     rows = small._rows
 
@@ -143,7 +143,7 @@ def test_damage_is_named_by_column_and_page(tmp_path, made):
 
 
 def test_nested_columns_and_large_chunks_are_made_page_by_page(tmp_path, monkeypatch):
-    monkeypatch.setattr(small_chunks, "LEAST_CHUNKS", 1)
+    monkeypatch.setattr(small_chunks, "MIN_CHUNKS", 1)
     monkeypatch.setattr(small, "_Rows", None)  # whoever calls it fails
     for number, column in enumerate(
         ([[1, 2]] * 500, [{"a": 1}] * 500, [f"{i:064}" * 8 for i in range(500)])

@@ -29,7 +29,7 @@ WISHES: dict[str, dict[str, Any]] = {
         "dictionary": False,
     },
 }
-# One of each trait; the others differ in what a cut cares for, not in what is encoded anew.
+# One of each trait; the others differ in what a cut cares for, not in what is re-encoded.
 NAMES = [
     "pyarrow-codec-snappy",
     "pyarrow-v2",
@@ -245,13 +245,13 @@ def test_dictionaries_are_united_as_far_as_there_is_room(
     pq.write_table(pa.table({"v": column}), source, **wish)
     groups = [column.slice(start, 1000).unique() for start in range(0, 4000, 1000)]
     dictionary_bytes = [group.nbytes for group in groups]
-    united = [pa.concat_arrays(groups[: number + 1]).unique() for number in range(4)]
-    monkeypatch.setattr(new_dictionary, "_MOST_UNITED_BYTES", int(room * dictionary_bytes[0]))
+    merged = [pa.concat_arrays(groups[: number + 1]).unique() for number in range(4)]
+    monkeypatch.setattr(new_dictionary, "_MAX_UNITED_BYTES", int(room * dictionary_bytes[0]))
     (path,) = _split(source, tmp_path / "parts", row_group_size="1GB", parts=1)
     engine.verify(str(tmp_path / "parts"))
     chunk = pq.read_metadata(path).row_group(0).column(0)
     page_bytes = chunk.data_page_offset - chunk.dictionary_page_offset
-    plain_bytes = [each.nbytes for each in united]  # of texts: a length each, of four bytes too
+    plain_bytes = [each.nbytes for each in merged]  # of texts: a length each, of four bytes too
     assert abs(page_bytes - plain_bytes[num_united - 1]) < 40
 
 

@@ -1,7 +1,7 @@
 """A few requests at a time, for the whole process, in bounded memory.
 
-Each lane holds at most one block (:data:`BLOCK_BYTES`) and its copies inside the client, however
-many parts are written at once. Work in a lane must not wait for other lanes.
+Each request holds at most one block (:data:`BLOCK_BYTES`) and its copies inside the client, however
+many parts are written at once. What runs here must not wait for other requests of the pool.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-NUM_LANES = 6
+NUM_REQUESTS = 6
 BLOCK_BYTES = 8 << 20
-MOST_IN_FLIGHT = NUM_LANES + 2  # some blocks are filled and wait for a lane
+MAX_IN_FLIGHT = NUM_REQUESTS + 2  # some blocks are filled and wait
 _COPIES_PER_BLOCK = 2  # as received in pieces, and joined
 _CLIENT_BYTES = 24 << 20  # the SDK's modules, connections
-PROCESS_BYTES = _CLIENT_BYTES + MOST_IN_FLIGHT * _COPIES_PER_BLOCK * BLOCK_BYTES
+PROCESS_BYTES = _CLIENT_BYTES + MAX_IN_FLIGHT * _COPIES_PER_BLOCK * BLOCK_BYTES
 
 
-class Lanes:
+class RequestPool:
     """Threads for requests, and permits for the memory of what they carry."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(NUM_LANES, thread_name_prefix="storage")
-        self._permits = threading.BoundedSemaphore(MOST_IN_FLIGHT)
+        self._pool = ThreadPoolExecutor(NUM_REQUESTS, thread_name_prefix="storage")
+        self._permits = threading.BoundedSemaphore(MAX_IN_FLIGHT)
 
     def submit(self, action: Callable[[], T]) -> Future[T]:
-        """Do something in a lane; wait here while all are taken."""
+        """Do something in the pool; wait here while all its threads are taken."""
         self._permits.acquire()
         try:
             future = self._pool.submit(action)
@@ -46,7 +46,7 @@ class Lanes:
         try:
             for action in actions:
                 ahead.append(self.submit(action))
-                if len(ahead) > NUM_LANES // 2:
+                if len(ahead) > NUM_REQUESTS // 2:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
@@ -55,4 +55,4 @@ class Lanes:
                 future.cancel()
 
 
-lanes = Lanes()
+request_pool = RequestPool()
