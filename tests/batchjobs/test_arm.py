@@ -164,7 +164,7 @@ def container(azurite, monkeypatch, tmp_path):
 def test_submit_makes_a_pool_with_an_identity(fake, manager, container, tmp_path, monkeypatch):
     """The package goes to a store of the identity's; here its upload is all that is left out."""
     put = {}
-    monkeypatch.setattr("engine.put_file", lambda url, data, **how: put.update({url: data}))
+    monkeypatch.setattr("engine.hooks.put_file", lambda url, data, **how: put.update({url: data}))
     words = ("batch", "submit", f"abfs://{container}/in", "--dest", f"abfs://{container}/out")
     place = "abfss://packages@acc.dfs.core.windows.net"
     more = ("--pool-identity", IDENTITY, "--package-url", place, "--client-id", "c1")
