@@ -25,8 +25,8 @@ PATHS: dict[str, dict[str, Any]] = {
     "page cut": {"parts": 5},
     "codec": {"parts": 2, "codec": "zstd"},
     "row groups cut": {"parts": 1, "row_group_size": "20000rows"},
-    "row groups put together": {"parts": 2, "row_group_size": "4GB"},
-    "dictionary given up": {"parts": 2, "dictionary": False},
+    "row groups merged": {"parts": 2, "row_group_size": "4GB"},
+    "dictionary fallback": {"parts": 2, "dictionary": False},
     "verify": {},
     "profile": {},
 }

@@ -34,7 +34,7 @@ CASES = (  # what, layout, codec, level, other options of split, and of COPY
         ", row_group_size 1000000",
     ),
     (
-        "row groups put together",
+        "row groups merged",
         "many",
         "snappy",
         "",
