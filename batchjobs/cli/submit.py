@@ -42,7 +42,7 @@ _hours = click.FloatRange(min=0, min_open=True)
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Site:
     """Where tasks run; ``num_slots`` is what the expected time counts with."""
 
     pool_id: str
@@ -184,7 +184,7 @@ class _Call:
     def files(self) -> list[PlannedFile]:
         return fanout.plan_files(self.job.sources, self.job.destination, self.job.settings)
 
-    def placed(self, place: _Place) -> tuple[JobSpec, list[TaskSpec]]:
+    def placed(self, place: _Site) -> tuple[JobSpec, list[TaskSpec]]:
         """Return the job and its tasks, as they are in a place."""
         tasks = fanout.make_tasks(
             self.files,
@@ -234,7 +234,7 @@ def _label(text: str) -> tuple[str, str]:
 class _Target:
     """Where a call's tasks run, and the pool that has to be made for it, if any."""
 
-    place: _Place
+    place: _Site
     pool: NewPool | None = None
 
 
@@ -248,7 +248,7 @@ def _target(
         raise BadSetting("the pool would have no nodes: say --dedicated or --spot")
     new = pool_options.new_pool(pool, wish, lambda: fanout.need_of(call.files))
     slots = new.spec.slots_per_node
-    place = _Place(
+    place = _Site(
         pool_id=new.id,
         slots_per_node=slots,
         slot_memory_bytes=slot_memory_bytes(new.spec.vm_size, slots, given_bytes),
@@ -259,7 +259,7 @@ def _target(
     return _Target(place, new)
 
 
-def _place_in(found: PoolStatus, node_memory_bytes: int | None) -> _Place:
+def _place_in(found: PoolStatus, node_memory_bytes: int | None) -> _Site:
     slots = found.slots_per_node
     memory_bytes = slot_memory_bytes(found.vm_size, slots, node_memory_bytes)
     if not found.package:
@@ -269,7 +269,7 @@ def _place_in(found: PoolStatus, node_memory_bytes: int | None) -> _Place:
         )
     nodes = max(1, found.num_dedicated + found.num_spot)
     disk_bytes = slot_disk_bytes(found.vm_size, slots)
-    return _Place(found.id, slots, memory_bytes, nodes * slots, found.package, disk_bytes)
+    return _Site(found.id, slots, memory_bytes, nodes * slots, found.package, disk_bytes)
 
 
 def _submit_to(cloud: AzureBatch, call: _Call, target: _Target, login: str) -> None:
@@ -315,7 +315,7 @@ def _rehearse_on(
 
 def _submit_here(call: _Call, num_slots: int, *, dry_run: bool) -> None:
     memory_bytes = int(psutil.virtual_memory().total * NODE_MEMORY_MARGIN / num_slots)
-    place = _Place("this machine", num_slots, memory_bytes, num_slots)
+    place = _Site("this machine", num_slots, memory_bytes, num_slots)
     job, tasks = call.placed(place)
     if not dry_run:
         _run_here(LocalService(default_root()), job, tasks, num_slots, as_json=call.as_json)
@@ -357,7 +357,7 @@ def _now_and_then(
 
 
 def _plan(
-    job: JobSpec, tasks: list[TaskSpec], files: list[PlannedFile], place: _Place
+    job: JobSpec, tasks: list[TaskSpec], files: list[PlannedFile], place: _Site
 ) -> dict[str, Any]:
     """Return all that submit would do, as plain data."""
     planned = {item.file.source: item for item in files}

@@ -95,13 +95,13 @@ def exactly(ruler: Ruler, cuts: Sequence[int], num_parts: int) -> list[int]:
 
 
 @dataclass
-class Budget:
+class SearchSteps:
     """Ranges of rows that may still be followed: counted, not timed, to keep plans functions."""
 
-    steps: int = _MAX_STEPS
+    left: int = _MAX_STEPS
 
 
-def fewest_even_cuts(ruler: Ruler, cap: float, budget: Budget | None = None) -> list[int]:
+def fewest_even_cuts(ruler: Ruler, cap: float, search: SearchSteps | None = None) -> list[int]:
     """Return the fewest parts of at most ``cap`` bytes that are even.
 
     Where no number of parts near the fewest gives even ones (few rows, or very wide ones), the
@@ -110,18 +110,18 @@ def fewest_even_cuts(ruler: Ruler, cap: float, budget: Budget | None = None) -> 
     Args:
         ruler: measures.
         cap: must be such that filling to it reaches the last row.
-        budget: how long to look.
+        search: how long to look.
     """
-    budget = budget or Budget(_MAX_STEPS_FOR_FEWEST)
+    search = search or SearchSteps(_MAX_STEPS_FOR_FEWEST)
     first = len(fill(ruler, cap)[0]) - 1
     best: list[int] = []
     best_score = float("inf")
     more, step = 0, 1
-    while not best or (more <= _MORE_PARTS * first + 2 and budget.steps > 0):
+    while not best or (more <= _MORE_PARTS * first + 2 and search.left > 0):
         num_parts = first + more
         if num_parts > ruler.num_rows:
             break
-        cuts = even_cuts(ruler, num_parts, cap, budget)
+        cuts = even_cuts(ruler, num_parts, cap, search)
         sizes = ruler.sizes(cuts)
         if max(sizes) <= cap or not best:
             score = spread(sizes) + more / first
@@ -135,10 +135,10 @@ def fewest_even_cuts(ruler: Ruler, cap: float, budget: Budget | None = None) -> 
 
 
 def even_cuts(
-    ruler: Ruler, num_parts: int, cap: float | None = None, budget: Budget | None = None
+    ruler: Ruler, num_parts: int, cap: float | None = None, search: SearchSteps | None = None
 ) -> list[int]:
     """Return ``num_parts`` parts as even as can be found, under a cap that they can keep."""
-    budget = budget or Budget()
+    search = search or SearchSteps()
     whole = _whole_group_cuts(ruler, num_parts, cap)
     if whole is not None:
         return whole
@@ -149,11 +149,11 @@ def even_cuts(
         return best
     for width in _BANDS:
         for high in _bands(ruler, num_parts, limit, cap, width):
-            if best_spread <= width or budget.steps <= 0:
+            if best_spread <= width or search.left <= 0:
                 return best
-            found = walk(ruler, num_parts, high / (1 + width), high, budget)
+            found = walk(ruler, num_parts, high / (1 + width), high, search)
             if found is not None:
-                found = _narrowed(ruler, found, cap, budget)
+                found = _narrowed(ruler, found, cap, search)
                 return min(best, found, key=lambda cuts: spread(ruler.sizes(cuts)))
     return best
 
@@ -188,12 +188,12 @@ def _bands(
     yield limit
 
 
-def _narrowed(ruler: Ruler, cuts: list[int], cap: float | None, budget: Budget) -> list[int]:
+def _narrowed(ruler: Ruler, cuts: list[int], cap: float | None, search: SearchSteps) -> list[int]:
     """Return more even parts of sizes near those found, as long as there are some."""
     while (width := _NARROWER * spread(sizes := ruler.sizes(cuts))) > _NARROWER * _EVEN_SPREAD:
         centers = ((min(sizes) + max(sizes)) / 2, sum(sizes) / len(sizes))
         highs = (min(center * (1 + width / 2), cap or float("inf")) for center in centers)
-        tries = (walk(ruler, len(sizes), high / (1 + width), high, budget) for high in highs)
+        tries = (walk(ruler, len(sizes), high / (1 + width), high, search) for high in highs)
         found = next((found for found in tries if found is not None), None)
         if found is None or spread(ruler.sizes(found)) >= spread(sizes):
             break
@@ -219,7 +219,9 @@ class _Ends:
     num_inside: int
 
 
-def walk(ruler: Ruler, num_parts: int, low: float, high: float, budget: Budget) -> list[int] | None:
+def walk(
+    ruler: Ruler, num_parts: int, low: float, high: float, search: SearchSteps
+) -> list[int] | None:
     """Return cuts of ``num_parts`` parts with sizes in [low, high], few of them inside row groups.
 
     None if no way was found: there is none, or it led along ranges that were left out because
@@ -228,7 +230,7 @@ def walk(ruler: Ruler, num_parts: int, low: float, high: float, budget: Budget) 
     low, high = low - ruler.layout.part_bytes, high - ruler.layout.part_bytes
     layers = [[_Ends(0, 0, 0.0, 0.0, 0)]]
     for others in range(num_parts - 1, 0, -1):
-        budget.steps -= len(layers[-1])
+        search.left -= len(layers[-1])
         window = _window(ruler, others, low, high)
         layers.append(_following(ruler, layers[-1], low, high, window))
         if not layers[-1]:

@@ -29,7 +29,7 @@ _MAX_CANDIDATES = 4
 _WORTH = 0.75  # of the bytes cut before: less is not worth a less even part
 
 
-class _Place(NamedTuple):
+class _CutRow(NamedTuple):
     """A row where a cut may be, and the bytes of pages that it passes through there."""
 
     row: int
@@ -56,7 +56,7 @@ def at_page_starts(ruler: Ruler, cuts: Sequence[int], cap: int | None) -> list[i
     band = _Band(ruler, cuts, cap)
     ways = [_Chosen(0, 0, cuts[0], None)]
     for number, cut in enumerate(cuts[1:], 1):
-        places = [_Place(cut, 0)]
+        places = [_CutRow(cut, 0)]
         if number < len(cuts) - 1:
             places = _places(ruler, cut, band.mean)
         further = [_further(band, ways, place) for place in places]
@@ -66,7 +66,7 @@ def at_page_starts(ruler: Ruler, cuts: Sequence[int], cap: int | None) -> list[i
     return _rows(min(ways, key=lambda way: way[:3]))
 
 
-def _further(band: _Band, ways: Sequence[_Chosen], place: _Place) -> _Chosen | None:
+def _further(band: _Band, ways: Sequence[_Chosen], place: _CutRow) -> _Chosen | None:
     """Return the best way that goes on to a place; None if no part may end there."""
     found = []
     for way in ways:
@@ -107,11 +107,11 @@ class _Band:
         return self._cap is None or size + self.ruler.uncertain(start, stop) <= self._cap
 
 
-def _places(ruler: Ruler, cut: int, mean_bytes: float) -> list[_Place]:
+def _places(ruler: Ruler, cut: int, mean_bytes: float) -> list[_CutRow]:
     """Return where a cut may be: where it is, or near it with fewer bytes of pages cut."""
     position, inside = ruler.locate(cut)
     if not inside or not ruler.is_read(position):
-        return [_Place(cut, 0)]
+        return [_CutRow(cut, 0)]
     curve = ruler.read(position)
     here, most_shift = curve.before(inside), _MAX_SHIFT * mean_bytes
     low = max(0, int(curve.row_at(here - most_shift)))
@@ -124,8 +124,8 @@ def _places(ruler: Ruler, cut: int, mean_bytes: float) -> list[_Place]:
     )
     first = ruler.layout.first_rows[position]
     return [
-        _Place(cut, limit),
-        *(_Place(first + row, num_bytes) for num_bytes, _, row in ranked[:_MAX_CANDIDATES]),
+        _CutRow(cut, limit),
+        *(_CutRow(first + row, num_bytes) for num_bytes, _, row in ranked[:_MAX_CANDIDATES]),
     ]
 
 

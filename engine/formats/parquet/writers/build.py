@@ -40,7 +40,7 @@ from engine.formats.parquet.page_maps import page_maps, read_header
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_dictionary import NewDictionary
 from engine.formats.parquet.writers.new_page import NewPage, PageForm, build_page, recoded_page
-from engine.formats.parquet.writers.places import Place
+from engine.formats.parquet.writers.open_piece import OpenPiece
 from engine.formats.parquet.writers.source_chunk import DICTIONARY_ENCODINGS, OpenPage, take
 from engine.model import Recoding
 
@@ -68,7 +68,7 @@ def build_chunk(
         BadPage: a page is damaged; the message names column, row group and page.
         Unsupported: a page uses a codec or encoding that Arrow does not have.
     """
-    return _Build([Place(piece, column) for piece in pieces], out, recoding).make()
+    return _Build([OpenPiece(piece, column) for piece in pieces], out, recoding).make()
 
 
 @dataclass
@@ -87,17 +87,17 @@ class _Pending:
 
 
 class _Build:
-    def __init__(self, places: Sequence[Place], out: ChunkOut, recoding: Recoding) -> None:
-        self.places = places
-        self.leaf = places[0].leaf
+    def __init__(self, pieces: Sequence[OpenPiece], out: ChunkOut, recoding: Recoding) -> None:
+        self.pieces = pieces
+        self.leaf = pieces[0].leaf
         self.out = out
         self.recoding = recoding
-        model = places[0].source
+        model = pieces[0].source
         self.order = model.order
         self.codec = model.chunk.codec if recoding.codec is None else recoding.codec
         self.page_codec = model.page_codec if recoding.codec is None else recoding.codec
         self.model = model
-        self.dictionary = NewDictionary(places, recoding)
+        self.dictionary = NewDictionary(pieces, recoding)
         self.pending: _Pending | None = None
         self.used: Counter[tuple[int, int]] = Counter()
         self.locations: list[PageLocation] = []
@@ -111,8 +111,8 @@ class _Build:
         if has_dictionary:
             self._put_dictionary()
         first_data_page = self.out.num_bytes
-        for number, place in enumerate(self.places):
-            for pages in place.pages_at_once():
+        for number, piece in enumerate(self.pieces):
+            for pages in piece.pages_at_once():
                 found = self.dictionary.indices(number, pages)
                 for page, indices in zip(pages, found, strict=True):
                     self._add(page, None if self.is_plain else indices)
@@ -125,7 +125,7 @@ class _Build:
         stats = [(kind, encoding, count) for (kind, encoding), count in self.used.items()]
         if has_dictionary:
             stats.insert(0, (int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
-        is_indexed = all(place.source.chunk.offset_index is not None for place in self.places)
+        is_indexed = all(piece.source.chunk.offset_index is not None for piece in self.pieces)
         return NewChunk(
             codec=self.codec,
             num_values=self.num_values,
@@ -140,7 +140,7 @@ class _Build:
         )
 
     def _statistics(self) -> Struct | None:
-        if len(self.places) == 1 and self.places[0].piece.is_whole:
+        if len(self.pieces) == 1 and self.pieces[0].piece.is_whole:
             return self.model.statistics
         merged = st.merge(self.bounds, self.order)
         return st.chunk_statistics(self.model.statistics, merged, self.order)

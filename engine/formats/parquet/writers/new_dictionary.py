@@ -22,7 +22,7 @@ from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.footer import Type
 from engine.formats.parquet.bytes.one_page import mapped_indices
 from engine.formats.parquet.page_maps import at_page
-from engine.formats.parquet.writers.places import Place
+from engine.formats.parquet.writers.open_piece import OpenPiece
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, take
 from engine.model import Recoding
 
@@ -40,18 +40,18 @@ class NewDictionary:
         values: an Arrow array; empty if there is to be none.
     """
 
-    def __init__(self, places: Sequence[Place], recoding: Recoding) -> None:
-        self._maps: dict[int, Any] = {}  # by place: old index → new index
+    def __init__(self, pieces: Sequence[OpenPiece], recoding: Recoding) -> None:
+        self._maps: dict[int, Any] = {}  # by piece: old index → new index
         self._last: tuple[int, int] | None = None  # place and page behind which it is given up
         self.values: Any = pa.nulls(0)
-        is_boolean = places[0].leaf.physical is Type.BOOLEAN
+        is_boolean = pieces[0].leaf.physical is Type.BOOLEAN
         self._gathers = bool(recoding.dictionary) and not is_boolean
         if recoding.dictionary is not False:
             own = _MAX_DICTIONARY_BYTES if recoding.dictionary else _MAX_UNITED_BYTES
-            useful = places if self._gathers else _useful(places)
-            self._limit = max([own, *(_dictionary_bytes(place.source) for place in useful)])
+            useful = pieces if self._gathers else _useful(pieces)
+            self._limit = max([own, *(_dictionary_bytes(piece.source) for piece in useful)])
             if self._gathers:
-                self._gather(places)
+                self._gather(pieces)
             else:
                 self._unite(useful)
 
@@ -61,7 +61,7 @@ class NewDictionary:
         return max(1, (len(self.values) - 1).bit_length())
 
     def indices(self, number: int, pages: Sequence[OpenPage]) -> list[Any | None]:
-        """Return the indices in the new dictionary of pages of place ``number``, one after another.
+        """Return the indices in the new dictionary of pages of piece ``number``, one after another.
 
         None for a page that is not to use it.
         """
@@ -93,15 +93,15 @@ class NewDictionary:
         is_used[indices] = True
         return take(self.values, np.flatnonzero(is_used))
 
-    def _unite(self, places: Sequence[Place]) -> None:
+    def _unite(self, pieces: Sequence[OpenPiece]) -> None:
         """Take in the dictionaries of the sources, in order, up to the limit.
 
         Several at once, as many as are taken in already, so that each is hashed a few times only.
         """
         batch: list[Any] = []
         first = held_bytes = 0
-        for number, place in enumerate(places):
-            batch.append(place.source.dictionary()[1])
+        for number, piece in enumerate(pieces):
+            batch.append(piece.source.dictionary()[1])
             held_bytes += batch[-1].nbytes
             if held_bytes >= max(_UNITED_AT_ONCE_BYTES, self.values.nbytes):
                 if not self._take_in(batch, first):
@@ -110,7 +110,7 @@ class NewDictionary:
         self._take_in(batch, first)
 
     def _take_in(self, batch: Sequence[Any], first: int) -> bool:
-        """Unite dictionaries of places from ``first`` on; say whether all are under the limit."""
+        """Unite dictionaries of pieces from ``first`` on; say whether all are under the limit."""
         if not batch or (not len(self.values) and self._sort_in(batch, first)):
             return True
         known = [self.values] if len(self.values) else []
@@ -153,22 +153,22 @@ class NewDictionary:
         self.values = pa.Array.from_buffers(kind, len(distinct), [None, pa.py_buffer(distinct)])
         return True
 
-    def _gather(self, places: Sequence[Place]) -> None:
+    def _gather(self, pieces: Sequence[OpenPiece]) -> None:
         """Take in the values of all pages, in order, up to the limit."""
-        for number, place in enumerate(places):
-            for page in place.pages():
+        for number, piece in enumerate(pieces):
+            for page in piece.pages():
                 distinct = pc.unique(page.values()) if page.kept.num_values else pa.nulls(0)
                 if not self._add(distinct):
                     self._last = (number, page.number)
-                    self._map_all(places[: number + 1])
+                    self._map_all(pieces[: number + 1])
                     return
-        self._map_all(places)
+        self._map_all(pieces)
 
-    def _map_all(self, places: Sequence[Place]) -> None:
-        for number, place in enumerate(places):
-            if place.source.pages.dictionary is not None:
+    def _map_all(self, pieces: Sequence[OpenPiece]) -> None:
+        for number, piece in enumerate(pieces):
+            if piece.source.pages.dictionary is not None:
                 # Entries that no page kept uses are not in it; nothing asks for them.
-                self._maps[number] = _positions(place.source.dictionary()[1], self.values)
+                self._maps[number] = _positions(piece.source.dictionary()[1], self.values)
 
     def _add(self, values: Any) -> bool:
         """Add what is new of some distinct values; say whether it stays under the limit."""
@@ -185,13 +185,13 @@ class NewDictionary:
         return True
 
 
-def _useful(places: Sequence[Place]) -> Sequence[Place]:
-    """Return the first places, which can use a dictionary: behind a page without, none can."""
-    for number, place in enumerate(places):
-        num_using, num_pages = place.dictionary_share()
+def _useful(pieces: Sequence[OpenPiece]) -> Sequence[OpenPiece]:
+    """Return the first pieces, which can use a dictionary: behind a page without, none can."""
+    for number, piece in enumerate(pieces):
+        num_using, num_pages = piece.dictionary_share()
         if num_using < num_pages:
-            return places[: number + bool(num_using)]
-    return places
+            return pieces[: number + bool(num_using)]
+    return pieces
 
 
 def _mapped(pages: Sequence[OpenPage], mapping: Any) -> list[Any]:

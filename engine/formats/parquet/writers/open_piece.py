@@ -16,7 +16,7 @@ _BYTES_AT_ONCE = 1 << 20
 _ENTRIES_AT_ONCE = 200_000
 
 
-class Place:
+class OpenPiece:
     """A piece of a source chunk."""
 
     def __init__(self, piece: Piece, column: int) -> None:
