@@ -115,7 +115,9 @@ class Option:
         parsed = self.parse(value)
         if self.kind in ("count", "number", "switch"):
             return bool(parsed) if self.kind == "switch" else int(parsed)
-        return str(parsed) if self.choices else self._text(value)
+        if self.choices:
+            return str(parsed)
+        return str(value) if self.kind in ("size", "row-group-size") else self._text(value)
 
     def words(self, value: Any) -> list[str]:
         """Return the words of a command line that give a value."""
