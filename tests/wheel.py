@@ -18,7 +18,7 @@ _POOL = (
     "--vm-size standard_d4ds_v5 --slots 4 --formula spot --spot 20 --dedicated 5"
 )
 COMMANDS = (
-    "evensplit demo lake --size 20MB --target-size 3MB",
+    "evensplit demo lake --size 60MB --target-size 15MB",
     "evensplit profile lake/sample.parquet",
     "evensplit plan lake/sample.parquet --parts 3 --codec ZSTD",
     "evensplit split lake/sample.parquet parts --parts 3 --verify",
@@ -47,7 +47,8 @@ def use(wheel: Path, folder: Path) -> None:
     """Install a wheel into an environment of its own, and run the commands there."""
     subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True)
     tools = folder / "env" / "bin"
-    pip = [tools / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Isolated: with the checkout on its path, pip would find evensplit there already.
+    pip = [tools / "python", "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     constraints = ROOT / "conf" / "constraints.txt"
     subprocess.run([*pip, "-c", constraints, f"{wheel}[report]"], check=True)
     place = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(folder), "COLUMNS": "80"}
