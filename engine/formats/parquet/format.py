@@ -67,8 +67,10 @@ def verify(
 ) -> Compared:
     """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
     from engine.formats.parquet.verifier import verify_parts
+    from engine.formats.parquet.verifier.opened import footer_of
 
-    return verify_parts(
+    num_columns = len(footer_of(sources[0]).leaves)
+    num_values = verify_parts(
         sources,
         parts,
         memory_bytes=memory_bytes,
@@ -77,6 +79,7 @@ def verify(
         codec=CODECS.get(str(settings.get("codec"))),
         progress=progress,
     )
+    return Compared(num_values, num_columns)
 
 
 def verify_memory_bytes(

@@ -13,7 +13,6 @@ from contextvars import copy_context
 from functools import partial
 
 from engine.errors import BadStructure
-from engine.formats import Compared
 from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
 from engine.formats.parquet.layout import OpenFile, open_file
@@ -60,7 +59,7 @@ def verify_parts(
     expected_rows: Sequence[int] | None = None,
     codec: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Compared:
+) -> int:
     """Prove that the parts, in their order, hold what the sources hold.
 
     Args:
@@ -73,7 +72,7 @@ def verify_parts(
             are compared; they add up to rows × columns.
 
     Returns:
-        How many values were compared, level entries of all columns.
+        Values compared: level entries of all columns.
 
     Raises:
         Different: the first difference found.
@@ -86,9 +85,7 @@ def verify_parts(
         batch_bytes = verify_batch_bytes(
             memory_bytes, workers=min(workers, len(order)), footer_bytes=index_bytes
         )
-        reporter = _Reporter(progress)
-        num_values = _compare_columns(sources, parts, order, batch_bytes, workers, reporter)
-        return Compared(num_values, len(order))
+        return _compare_columns(sources, parts, order, batch_bytes, workers, _Reporter(progress))
     finally:
         footer_of.cache_clear()
 
