@@ -211,7 +211,7 @@ def test_wishes_that_cannot_be_are_refused(table, tmp_path: Path):
         ({"codec_level": 3}, "levels are for"),
         ({"row_group_size": "many"}, "no size"),
         ({"row_group_size": "10MB", "cut": "row-group"}, "--cut row"),
-        ({"data_page_version": 3}, "choose 1 or 2"),
+        ({"data_page_version": 3}, "choose one of 1, 2"),
     ):
         with pytest.raises(BadSetting, match=words):
             engine.plan(str(source), **wish)
