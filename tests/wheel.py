@@ -14,7 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "wheel"
 _POOL = (
-    "--image canonical:ubuntu-24_04-lts:server:1.2.3 --container example/evensplit:1 "
+    "--image canonical:ubuntu-24_04-lts:server:1.2.3 --agent 'batch.node.ubuntu 24.04' "
+    "--container example/evensplit:1 "
     "--vm-size standard_d4ds_v5 --slots 4 --formula spot --spot 20 --dedicated 5"
 )
 COMMANDS = (
@@ -52,7 +53,6 @@ def use(wheel: Path, folder: Path) -> None:
     constraints = ROOT / "conf" / "constraints.txt"
     subprocess.run([*pip, "-c", constraints, f"{wheel}[report]"], check=True)
     place = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(folder), "COLUMNS": "80"}
-    place["AZURE_BATCH_ENDPOINT"] = "https://account.westeurope.batch.azure.com"
     work = folder / "work"
     work.mkdir()
     for command in COMMANDS:
