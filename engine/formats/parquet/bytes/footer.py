@@ -422,6 +422,8 @@ def _leaves(schema: list[Struct], nodes: list[Node]) -> Iterator[Leaf]:
             if physical is Type.FIXED_LEN_BYTE_ARRAY
             else 0
         )
+        if length < 0:
+            raise BadStructure(f"column {spelled(path)} has values of {length} bytes")
         yield Leaf(count, path, chain, physical, length, definition, repetition)
         count += 1
 

@@ -112,7 +112,7 @@ def decode(data: bytes, pos: int = 0, *, max_depth: int = MAX_DEPTH) -> tuple[St
     """
     try:
         return _struct(data, pos, max_depth)
-    except (IndexError, RecursionError) as error:
+    except (IndexError, OverflowError, RecursionError) as error:
         raise BadStructure(f"thrift structure at byte {pos} is cut short") from error
 
 
@@ -124,7 +124,7 @@ def skip(data: bytes, pos: int = 0) -> int:
     """
     try:
         return _skip_struct(data, pos)
-    except (IndexError, RecursionError) as error:
+    except (IndexError, OverflowError, RecursionError) as error:
         raise BadStructure(f"thrift structure at byte {pos} is cut short") from error
 
 
@@ -136,7 +136,7 @@ def skip_value(data: bytes, pos: int, kind: int) -> int:
     """
     try:
         return pos if kind in (TRUE, FALSE) else _skip_value(data, pos, kind)
-    except (IndexError, RecursionError) as error:
+    except (IndexError, OverflowError, RecursionError) as error:
         raise BadStructure(f"thrift value at byte {pos} is cut short") from error
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet.encryption as pe
 import pytest
 
 import engine
-from engine.errors import SourceChanged
+from engine.errors import BadStructure, SourceChanged
 from engine.ledger.manifest import Ledger
 from engine.splitter import Progress
 from tests.engine.running import (
@@ -576,3 +576,15 @@ def test_a_url_with_a_secret_is_refused_and_never_shown(source: Path, dest: Path
         assert SECRET not in ended.out + ended.err
         assert "evensplit: call.setting: " in ended.err
     assert not dest.exists()
+
+
+def test_fixed_values_of_less_than_no_bytes_are_refused(tmp_path: Path):
+    source = tmp_path / "source.parquet"
+    pq.write_table(pa.table({"x": pa.array([b"ab"] * 9, pa.binary(2))}), source)
+    data = source.read_bytes()
+    # Schema element of x: its type (7), its length (2).
+    before, after = b"\x15\x0e\x15\x04\x15\x02", b"\x15\x0e\x15\x01\x15\x02"
+    assert data.count(before) == 1
+    source.write_bytes(data.replace(before, after))
+    with pytest.raises(BadStructure, match="column x has values of -1 bytes"):
+        engine.split(source, tmp_path / "parts", parts=2)

@@ -148,3 +148,12 @@ def test_footers_of_real_writers_round_trip_byte_for_byte(name, source_file):
     assert end == len(footer)
     assert t.encode(struct) == footer
     assert t.encode(t.decode(footer, max_depth=2)[0]) == footer
+
+
+def test_a_binary_longer_than_any_file_is_refused():
+    huge = b"\xff" * 9 + b"\x7f"
+    for read in (t.decode, t.skip):
+        with pytest.raises(BadStructure):
+            read(b"\x18" + huge + b"\x00")
+    with pytest.raises(BadStructure):
+        t.decode(b"\x1c\x18" + huge + b"\x00\x00", max_depth=0)
