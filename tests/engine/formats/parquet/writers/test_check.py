@@ -181,7 +181,7 @@ def narrow_bound(group):
 
 
 def strange_bounds(draw):
-    """Statistics as thrift, and whether bounds have their width of 8 bytes, or none."""
+    """Statistics as thrift, and whether each pair of bounds has 8 bytes each, or none."""
     lengths = {field: draw(st.sampled_from([0, 3, 7, 8, 9])) for field in STATS_BOUNDS}
     given = draw(st.sets(st.sampled_from(STATS_BOUNDS)))
     found = {
@@ -196,7 +196,9 @@ def strange_bounds(draw):
     if draw(st.booleans()):
         found[STATS.NAN_COUNT] = (thrift.I64, draw(st.integers(0, 300)))
     found = dict(sorted(found.items()))
-    return thrift.encode(found), all(lengths[field] in (0, 8) for field in given)
+    pairs = [{STATS.MIN, STATS.MAX}, {STATS.MIN_VALUE, STATS.MAX_VALUE}]
+    told = [{lengths[field] for field in pair & given} for pair in pairs]
+    return thrift.encode(found), all(widths in (set(), {0}, {8}) for widths in told)
 
 
 @given(st.data())
