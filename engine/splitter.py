@@ -302,6 +302,7 @@ def _tasks(
     settings: Settings,
 ) -> list[PartTask]:
     done = {receipt.index for receipt in receipts}
+    name = format_of(plan.sources)  # once: there may be thousands of sources, and of parts
     return [
         PartTask(
             part=part,
@@ -314,7 +315,7 @@ def _tasks(
             access=settings.access,
             version=__version__,
             recoding=settings.recoding,
-            format=format_of(plan.sources),
+            format=name,
         )
         for part in plan.parts
         if part.index not in done

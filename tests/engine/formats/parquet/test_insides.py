@@ -104,8 +104,7 @@ def test_parts_keep_the_target_wherever_rows_are_heavy(
     folder = tmp_path_factory.mktemp("heavy")
     table = table_of(shape, kind, seed)
     source = write(table, folder / "in.parquet", writer)
-    # A row is at most 1.3 % of a part: where rows are larger, more parts are more even.
-    target = max(80 * 2 * HEAVY_BYTES, int(source.stat().st_size / num_parts))
+    target = max(30_000, int(source.stat().st_size / num_parts))
     plans: list[SplitPlan] = []
 
     class Told(engine.Progress):
@@ -120,7 +119,9 @@ def test_parts_keep_the_target_wherever_rows_are_heavy(
     assert max(sizes) <= target
     assert read_parts(folder / "parts").equals(table)
     assert len(plans) <= 2
-    assert len(sizes) <= 1.2 * sum(sizes) / target + 1
+    # Few parts of rows that are large against a part (2 % and more) cannot be even: more are made.
+    factor = 1.2 if target >= 80 * 2 * HEAVY_BYTES else 1.5
+    assert len(sizes) <= factor * sum(sizes) / target + 1
     assert spread(sizes) < 0.15
 
 
