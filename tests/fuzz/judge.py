@@ -49,6 +49,7 @@ def prepare() -> None:
     """Make this process, which is for this alone, quick: no Dask, and no waiting for disks."""
     splitter.run_parts = _serially
     os.fsync = lambda number: None
+    os.environ["POLARS_MAX_THREADS"] = "1"
 
 
 def _serially(tasks: Sequence[Any], resources: Any, *, on_receipt: Any, **_: Any) -> None:
@@ -120,6 +121,10 @@ def _by_pyarrow(paths: Sequence[str], columns: list[str] | None) -> pa.Table:
     tables = []
     for path in paths:
         with pq.ParquetFile(path) as file:
+            footer = file.metadata
+            groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+            if footer.num_rows != sum(group.num_rows for group in groups):
+                raise ValueError("a footer of other rows, which pyarrow believes")
             tables.append(file.read(columns, use_threads=False))
     return pa.concat_tables(tables)
 
@@ -175,6 +180,8 @@ def _compared(
         return Outcome("unread", "no reader reads the source")
     if not differences:
         return Outcome("equal", "")
+    if len(seen) == 1 and not _polars_reads(sources, columns):
+        return Outcome("unread", "only one of three readers reads the source")
     agree = len({repr(_values(table)) for table in seen.values()}) == 1
     if agree or len(differences) == len(seen):
         return Outcome("fault", "; ".join(f"{k}: {v}" for k, v in differences.items()))
@@ -182,11 +189,26 @@ def _compared(
 
 
 def _reads_again(read: Callable[[], pa.Table], values: object) -> bool:
-    """Whether a reader says twice the same of a source: of damage some show what memory held."""
+    """Whether a reader says the same of a source again: of damage some show what memory held."""
     try:
         return all(_values(read()) == values for _ in range(3))
     except Exception:  # noqa: BLE001
         return False
+
+
+def _polars_reads(sources: Sequence[str], columns: list[str] | None) -> bool:
+    """Whether a third reader reads a source: one that only one reads may have no right values.
+
+    DuckDB takes values that a page lacks from the page before, whatever that is.
+    """
+    import polars as pl
+
+    try:
+        for path in sources:
+            pl.read_parquet(path, columns=columns)
+    except BaseException:  # noqa: BLE001 - its panics are no Exceptions
+        return False
+    return True
 
 
 def _values(table: pa.Table) -> list[tuple[str, list[str]]]:

@@ -308,6 +308,11 @@ def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> int:
             raise BadStructure(
                 f"column {leaf.name} of row group {index} has another type than the schema"
             )
+        if leaf.max_repetition == 0 and chunk.num_values != group.num_rows:
+            raise BadStructure(
+                f"column {leaf.name} of row group {index} has {chunk.num_values} values for "
+                f"{group.num_rows} rows"
+            )
         if group.num_rows and not (where.length and _inside(where, end)):
             raise BadStructure(
                 f"column {leaf.name} of row group {index} lies at bytes {where.offset} to "

@@ -36,6 +36,15 @@ _of_thread = _OfThread()
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _GZIP = zlib.MAX_WBITS | 16
 _LZ4_FRAME_MAGIC = b"\x04\x22\x4d\x18"
+# The most bytes that one compressed byte can stand for. Arrow takes the memory that a header claims
+# before it looks at the data. GZIP: a match of 258 bytes by two bits; LZ4: a length byte of 255;
+# ZSTD: a block of 128 KiB by four bytes (RFC 8878, 3.1.1.2). BROTLI has no bound of use.
+_MAX_EXPANSION: dict[int, int] = {
+    Codec.GZIP: 1032,
+    Codec.LZ4: 255,
+    Codec.LZ4_RAW: 255,
+    Codec.ZSTD: 1 << 15,
+}
 
 
 def decompress(codec: int, data: Buffer, uncompressed_bytes: int) -> bytes:
@@ -50,6 +59,7 @@ def decompress(codec: int, data: Buffer, uncompressed_bytes: int) -> bytes:
         return _exactly(bytes(data), uncompressed_bytes)
     if not uncompressed_bytes and not data:
         return b""  # some writers skip the codec for pages without values
+    _check_claim(name, data, uncompressed_bytes)
     try:
         return _exactly(_decompress(name, data, uncompressed_bytes), uncompressed_bytes)
     except (OSError, pa.ArrowException, zlib.error, IndexError) as error:
@@ -86,6 +96,7 @@ def recompress(
     this size would have the system clear new memory for each.
     """
     plain: Buffer
+    _check_claim(source_codec, data, uncompressed_bytes)
     if source_codec in (Codec.SNAPPY, Codec.ZSTD) and uncompressed_bytes:
         try:
             if source_codec == Codec.SNAPPY:
@@ -155,6 +166,16 @@ def _made(name: str, level: int | None) -> Any:
     if key not in made:
         made[key] = pa.Codec(name, level)
     return made[key]
+
+
+def _check_claim(codec: int, data: Buffer, uncompressed_bytes: int) -> None:
+    """Refuse a size that no data of this length can have."""
+    most = _MAX_EXPANSION.get(codec)
+    if most is not None and uncompressed_bytes > most * len(data):
+        raise BadPage(
+            f"{len(data)} bytes of {Codec(codec).name} data cannot be {uncompressed_bytes} "
+            "uncompressed, as the page header says"
+        )
 
 
 def _check_snappy(data: Buffer, uncompressed_bytes: int) -> None:

@@ -22,8 +22,10 @@ import pytest
 
 import engine
 from engine.errors import BadStructure, SourceChanged
+from engine.formats.parquet.bytes import spec, thrift
 from engine.ledger.manifest import Ledger
 from engine.splitter import Progress
+from tests.engine.formats.parquet.test_verifier import rewrite_chunk
 from tests.engine.running import (
     Ended,
     contents,
@@ -130,6 +132,20 @@ def test_a_damaged_source_is_refused(
         return  # a profile shows what the footer says, and the footer is sound
     words = {"split": [source, dest], "plan": [source], "profile": [source]}[verb]
     refused(run(verb, *words), kind, 3, str(source))
+    assert not dest.exists()
+
+
+@pytest.mark.parametrize("num_values", [-11, 0, 1, 10**12])
+def test_a_flat_chunk_of_other_values_than_rows_is_refused(
+    source: Path, dest: Path, num_values: int
+):
+    def miscount(chunk: thrift.Struct) -> None:
+        meta, field = chunk[spec.ColumnChunk.META_DATA][1], spec.ColumnMetaData.NUM_VALUES
+        meta[field] = spec.entry(field, num_values)
+
+    rewrite_chunk(source, 0, miscount)
+    said = f"column id of row group 0 has {num_values} values for"
+    refused(run("split", source, dest), "source.damaged", 3, str(source), said)
     assert not dest.exists()
 
 

@@ -60,6 +60,26 @@ def test_another_length_than_promised_is_refused(codec, wrong_bytes):
         decompress(codec, compress(codec, TEXT), len(TEXT) + wrong_bytes)
 
 
+CLAIMING = [codec for codec in PACKING if codec is not Codec.BROTLI]
+
+
+@pytest.mark.parametrize("codec", CLAIMING)
+@pytest.mark.parametrize("claimed_bytes", [1 << 30, (1 << 31) - 1])
+def test_a_size_that_no_data_of_the_length_can_have_takes_no_memory(codec, claimed_bytes):
+    packed = compress(codec, TEXT[:30])
+    before = pa.default_memory_pool().max_memory()
+    for unpack in (decompress, lambda *given: recompress(*given, Codec.ZSTD)):
+        with pytest.raises(BadPage, match=r"header says"):
+            unpack(codec, packed, claimed_bytes)
+    assert pa.default_memory_pool().max_memory() < before + (1 << 20)
+
+
+@pytest.mark.parametrize("codec", PACKING)
+def test_what_can_be_packed_best_of_all_is_not_taken_for_damage(codec):
+    data = bytes(64 << 20)
+    assert decompress(codec, compress(codec, data), len(data)) == data
+
+
 @pytest.mark.parametrize("codec", PACKING)
 def test_data_cut_short_is_refused(codec):
     with pytest.raises(BadPage):
