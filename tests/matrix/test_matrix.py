@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,9 +31,18 @@ FILTERED = ("pyarrow", "duckdb", "polars", "datafusion")
 # Spark takes seconds a file: every run asks it of what its decoders tell apart, `make matrix` of
 # every source.
 FOR_SPARK = (
-    "pyarrow-v1-index pyarrow-v2-index-zstd pyarrow-delta-v2 pyarrow-delta-bytes pyarrow-overflow "
-    "pyarrow-int96 pyarrow-nested-index tpch-lineitem-hadoop-lz4 duckdb-v2-zstd polars-nested "
-    "spark-legacy spark-nested-v2"
+    "pyarrow-v2-index-zstd pyarrow-int96 pyarrow-nested-index tpch-lineitem-hadoop-lz4 "
+    "duckdb-v2-zstd polars-nested spark-legacy spark-nested-v2"
+).split()
+# Other codecs or encodings of what another source of the same writer has. The tests of codecs, of
+# transcoding and of pages have all of them with each, so these are for `make matrix` alone.
+FOR_MATRIX = (
+    "pyarrow-codec-none pyarrow-codec-snappy pyarrow-codec-gzip pyarrow-codec-zstd "
+    "pyarrow-codec-lz4 pyarrow-delta-v1 pyarrow-delta-length pyarrow-overflow-v2 "
+    "pyarrow-decimal-int pyarrow-sorted pyarrow-field-ids pyarrow-pandas pyarrow-nested-legacy "
+    "tpch-lineitem-snappy tpch-lineitem-zstd tpch-lineitem-lz4 duckdb-v1 duckdb-uncompressed "
+    "duckdb-gzip duckdb-brotli polars-default fastparquet-int96 spark-micros-zstd spark-v2-gzip "
+    "spark-plain spark-nested spark-hadoop-lz4"
 ).split()
 # fastparquet does so with the files of every writer, so it can say nothing of a part's lists.
 NO_LISTS = "not asked, as it reads lists as nulls in a file with one row group"
@@ -45,8 +55,13 @@ def _parts_of(source: Path, destination: Path) -> list[str]:
     return [str(destination / part.name) for part in result.manifest.parts]
 
 
+def _source(name: str) -> Any:
+    is_left = name in FOR_MATRIX and not KEEPS_VERDICTS
+    return pytest.param(name, marks=pytest.mark.skipif(is_left, reason="read by `make matrix`"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", map(_source, SOURCES))
 def test_parts_equal_their_source_for_every_reader(name, source_file, tmp_path: Path):
     asks_spark = name in FOR_SPARK or KEEPS_VERDICTS
     _compare(name, source_file(name), tmp_path, all_witnesses(spark=asks_spark))
