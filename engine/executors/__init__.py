@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
-from engine.executors.dask import LocalProcesses, Resources, run_parts
+from engine.executors.local import LocalProcesses
+from engine.executors.resources import Resources
+from engine.executors.run import run_parts
 
 __all__ = ["LocalProcesses", "Resources", "run_parts"]

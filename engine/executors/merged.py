@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from engine.executors.dask import Resources, _client
+from engine.executors.clients import client_for
+from engine.executors.resources import Resources
 from engine.settings import Access
 from engine.storage.access import using
 
@@ -42,7 +43,7 @@ def run_merged(
         return None
     from distributed import as_completed
 
-    with _client(resources) as client:
+    with client_for(resources) as client:
         waiting = list(reversed(tasks))
         most = len(tasks) if resources.kind == "cluster" else _AHEAD * resources.num_workers
         completed = as_completed([])

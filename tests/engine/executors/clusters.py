@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 from distributed import Client
 
-from engine.executors import dask as executor
+from engine.executors.resources import RESOURCE
 from tests.engine.running import HANG_SECONDS, REPOSITORY
 
 NUM_PARTS = 12  # of the split that the suites here look at
@@ -93,7 +93,7 @@ class Cluster:
         if preload:
             words += ["--preload", preload]
         if memory_bytes is not None:
-            words += ["--resources", f"{executor.RESOURCE}={memory_bytes}"]
+            words += ["--resources", f"{RESOURCE}={memory_bytes}"]
         if limit_bytes is not None:
             words += ["--memory-limit", str(limit_bytes)]
         worker = self._start(host, *words, prefix=prefix)

@@ -23,7 +23,7 @@ from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
 import engine
 from engine.errors import BadSetting, EvensplitError
-from engine.executors.dask import Resources, run_parts
+from engine.executors import Resources, run_parts
 from engine.model import SourceFile
 from engine.settings import Access
 from engine.storage import open_storage

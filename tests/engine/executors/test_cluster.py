@@ -1,11 +1,10 @@
-"""One suite over threads, local processes and a real cluster; and what may go wrong with each."""
+"""A running cluster, and what may go wrong with it."""
 
 from __future__ import annotations
 
 import os
 import pty
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -16,37 +15,26 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import dask
 import distributed
-import psutil
 import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
 import engine
-from engine import memory, splitter
-from engine.errors import (
-    ClusterMismatch,
-    OverBudget,
-    OverTarget,
-    StorageFailed,
-    TargetTooSmall,
-    WorkersLost,
-)
-from engine.executors import LocalProcesses, Resources, run_parts
-from engine.executors import dask as executor
-from engine.ledger.manifest import Ledger
+from engine import memory
+from engine.errors import ClusterMismatch, OverBudget, WorkersLost
+from engine.executors import Resources, run_parts
+from engine.executors import cluster as remote_cluster
+from engine.executors import run as runner
 from engine.model import Receipt
-from engine.settings import Settings
-from engine.storage import open_storage
-from engine.work import PartTask, is_intact
+from engine.work import PartTask, write_part
 from tests.engine.executors.clusters import NUM_PARTS, SLOW, Cluster, kill, wait_until
+from tests.engine.executors.tasks import tasks_of
 from tests.engine.running import (
     REPOSITORY,
     end,
@@ -92,306 +80,8 @@ engine.version.__version__ = "0.0.1"
 """
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path / "cluster") as made:
-        yield made
-
-
-def is_worker(process: psutil.Process) -> bool:
-    with suppress(psutil.Error):
-        return "spawn_main" in " ".join(process.cmdline())
-    return False
-
-
 def split_on(cluster: Cluster, source: Path, dest: Path) -> Any:
     return engine.split(str(source), str(dest), parts=NUM_PARTS, scheduler=cluster.address)
-
-
-# -- one suite over all kinds --------------------------------------------------------------------
-
-
-@pytest.fixture(params=["threads", "processes", "cluster"])
-def resources(request: pytest.FixtureRequest) -> Resources:
-    if request.param == "cluster":
-        cluster: Cluster = request.getfixturevalue("cluster")
-        cluster.add_worker()
-        cluster.add_worker()
-        return Resources("cluster", 0, 0, cluster.address)
-    return Resources(request.param, 2, 512 * MIB)
-
-
-def tasks_of(source: Path, dest: Path, **settings: Any) -> list[PartTask]:
-    """Claim the destination and return what is left to do, as the splitter does."""
-    chosen = Settings(**{"num_parts": NUM_PARTS} | settings)
-    plan = splitter.plan_split([str(source)], chosen)
-    store, folder = open_storage(str(dest))
-    ledger = Ledger(store, folder)
-    receipts = ledger.claim(plan, overwrite=False, is_intact=partial(is_intact, folder))
-    return splitter._tasks(plan, receipts, ledger.claim_file(), folder, chosen)
-
-
-def test_every_part_is_written_and_told_once_in_the_callers_thread(
-    tmp_path: Path, source: Path, reference: dict[str, bytes], resources: Resources
-):
-    receipts: list[Receipt] = []
-    threads = set()
-
-    def on_receipt(receipt: Receipt) -> None:
-        receipts.append(receipt)
-        threads.add(threading.current_thread())
-
-    run_parts(tasks_of(source, tmp_path / "parts"), resources, on_receipt=on_receipt)
-    assert sorted(receipt.index for receipt in receipts) == list(range(NUM_PARTS))
-    assert threads == {threading.current_thread()}
-    assert parts_contents(tmp_path / "parts") == reference
-
-
-def test_an_error_of_a_part_comes_through_and_no_part_is_published(
-    tmp_path: Path, source: Path, resources: Resources
-):
-    tasks = [replace(task, target_bytes=1000) for task in tasks_of(source, tmp_path / "parts")]
-    with pytest.raises(OverTarget, match="part-000"):
-        run_parts(tasks, resources, on_receipt=lambda receipt: None)
-    assert parts_contents(tmp_path / "parts") == {}
-
-
-class Late:
-    """Stands in for ``write_part``: the first part ends only behind the second."""
-
-    write_part = staticmethod(executor.write_part)
-    second_ended = threading.Event()
-
-    @classmethod
-    def write(cls, task: PartTask) -> Receipt:
-        if task.part.index == 0:
-            assert cls.second_ended.wait(60)
-        try:
-            return cls.write_part(task)
-        finally:
-            if task.part.index == 1:
-                cls.second_ended.set()
-
-
-def test_the_first_part_over_the_target_is_told_whichever_ended_first(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """The next plan starts from it, and must not depend on chance."""
-    monkeypatch.setattr(executor, "write_part", Late.write)
-    tasks = [replace(task, target_bytes=1000) for task in tasks_of(source, tmp_path / "parts")]
-    with pytest.raises(OverTarget) as caught:
-        run_parts(tasks, Resources("threads", 2, MIB << 10), on_receipt=lambda receipt: None)
-    assert caught.value.index == 0
-    assert caught.value.size_bytes > 1000
-
-
-def test_no_tasks_start_nothing(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(executor, "_client", None)
-    run_parts([], Resources("threads", 1, MIB), on_receipt=lambda receipt: None)
-
-
-class Flaky:
-    """Stands in for ``write_part``; on the class, as what Dask is given travels as a copy."""
-
-    write_part = staticmethod(executor.write_part)
-    tries: ClassVar[dict[str, int]] = {}
-    num_failures = 2
-
-    @classmethod
-    def write(cls, task: PartTask) -> Receipt:
-        name = task.part.name
-        cls.tries[name] = cls.tries.get(name, 0) + 1
-        if cls.tries[name] <= cls.num_failures:
-            raise StorageFailed("the network was away")
-        return cls.write_part(task)
-
-
-def test_an_error_that_may_pass_is_tried_again_but_not_forever(
-    tmp_path: Path, source: Path, reference: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(executor, "write_part", Flaky.write)
-    Flaky.tries.clear()
-    tasks = tasks_of(source, tmp_path / "parts")
-    run_parts(tasks, Resources("threads", 2, 512 * MIB), on_receipt=lambda receipt: None)
-    assert parts_contents(tmp_path / "parts") == reference
-    Flaky.tries.clear()
-    monkeypatch.setattr(Flaky, "num_failures", 100)
-    with pytest.raises(StorageFailed, match="away"):
-        run_parts(tasks[:1], Resources("threads", 2, 512 * MIB), on_receipt=lambda receipt: None)
-    assert Flaky.tries == {tasks[0].part.name: executor.MAX_TRIES}
-
-
-class Measured:
-    """Stands in for ``write_part`` and adds up what parts need at the same time."""
-
-    lock = threading.Lock()
-    now: ClassVar[int] = 0
-    most: ClassVar[int] = 0
-
-    @classmethod
-    def write(cls, task: PartTask) -> Receipt:
-        cls.change(task.part.memory_bytes)
-        time.sleep(0.05)
-        cls.change(-task.part.memory_bytes)
-        return Receipt(task.part.index, task.part.name, 0, 0, 0, 0, 0, "")
-
-    @classmethod
-    def change(cls, num_bytes: int) -> None:
-        with cls.lock:
-            cls.now += num_bytes
-            cls.most = max(cls.most, cls.now)
-
-
-def test_parts_at_once_never_need_more_memory_than_there_is(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(executor, "write_part", Measured.write)
-    needs = (30 * MIB, 50 * MIB, 90 * MIB)
-    tasks = [
-        replace(task, part=replace(task.part, memory_bytes=needs[i % 3]))
-        for i, task in enumerate(tasks_of(source, tmp_path / "parts"))
-    ]
-    run_parts(tasks, Resources("threads", 8, 100 * MIB), on_receipt=lambda receipt: None)
-    assert 50 * MIB < Measured.most <= 100 * MIB
-
-
-def test_fewer_parts_run_at_once_while_memory_shrinks(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-):
-    tasks = tasks_of(source, tmp_path / "parts")
-    needed = max(task.part.memory_bytes for task in tasks)
-    left = [needed * 4]
-    most = {True: 0, False: 0}
-    monkeypatch.setattr(executor.memory, "budget", lambda limit: SimpleNamespace(bytes=left[0]))
-    quick_submit = executor._Run._submit
-
-    def submit(run, task, tries):
-        future = quick_submit(run, task, tries)
-        plenty = left[0] > 0
-        most[plenty] = max(most[plenty], len(run._in_flight))
-        return future
-
-    monkeypatch.setattr(executor._Run, "_submit", submit)
-    receipts: list[Receipt] = []
-
-    def on_receipt(receipt: Receipt) -> None:
-        receipts.append(receipt)
-        if len(receipts) == 4:
-            left[0] = 0
-
-    run_parts(tasks, Resources("threads", 2, needed * 4), on_receipt=on_receipt)
-    assert len(receipts) == len(tasks)
-    assert most[True] == 3  # one waits, so that no thread idles
-    assert most[False] <= 1
-
-
-@pytest.mark.parametrize("wish", ["", ", codec='zstd'"], ids=["page-cut", "ahead"])
-def test_a_script_without_main_guard_may_use_worker_processes(
-    wish: str, tmp_path: Path, source: Path
-):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "print('run')\n"
-        "import engine, engine.splitter\n"
-        "engine.splitter._REENCODED_BYTES_WORTH_PROCESSES = 0\n"
-        f"engine.split({str(source)!r}, {str(tmp_path / 'parts')!r}, parts=4, workers=2{wish})\n"
-        "print(__file__)\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, script],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=True,
-    )
-    assert ended.stdout.split() == ["run", str(script)]
-    assert ended.stderr == ""
-    assert read_parts(tmp_path / "parts").equals(pq.read_table(source))
-
-
-def test_a_worker_process_that_is_killed_is_replaced(
-    tmp_path: Path, source: Path, reference: dict[str, bytes]
-):
-    mine = psutil.Process()
-    before = set(mine.children(recursive=True))
-    killed: list[int] = []
-
-    def kill_one(receipt: Receipt) -> None:
-        if not killed:
-            children = set(mine.children(recursive=True)) - before
-            worker = next(child for child in children if is_worker(child))
-            killed.append(worker.pid)
-            worker.kill()
-
-    tasks = tasks_of(source, tmp_path / "parts")
-    run_parts(tasks, Resources("processes", 2, 512 * MIB), on_receipt=kill_one)
-    assert killed
-    assert parts_contents(tmp_path / "parts") == reference
-
-
-def my_workers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if is_worker(child)]
-
-
-def test_worker_processes_keep_memory_that_they_free():
-    def num_page_faults() -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(100):
-            assert len(b"x" * (4 << 20))
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    with executor._client(Resources("processes", 1, 512 * MIB)) as client:
-        (found,) = client.run(num_page_faults).values()
-    assert found < 10 * 1024  # 100 * 1024 if each were taken anew
-
-
-@pytest.mark.parametrize("num_ahead", [2, 1])
-def test_processes_that_were_started_ahead_serve_or_are_ended(
-    num_ahead: int, tmp_path: Path, source: Path, reference: dict[str, bytes]
-):
-    tasks = tasks_of(source, tmp_path / "parts")
-    seen: list[set[int]] = []
-
-    def see(receipt: Receipt) -> None:
-        seen.append({worker.pid for worker in my_workers()})
-
-    with LocalProcesses(num_ahead, 512 * MIB) as ahead:
-        ahead.cluster()
-        started = {worker.pid for worker in my_workers()}
-        assert len(started) == num_ahead
-        wanted = Resources("processes", 2, 512 * MIB)
-        run_parts(tasks, wanted, on_receipt=see, ahead=ahead)
-    assert all(len(pids) == 2 for pids in seen)
-    assert all((pids == started) == (num_ahead == 2) for pids in seen)
-    assert not my_workers()
-    assert parts_contents(tmp_path / "parts") == reference
-
-
-def test_a_change_of_codec_starts_its_processes_while_it_plans(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(splitter, "_REENCODED_BYTES_WORTH_PROCESSES", 1)
-    given: list[LocalProcesses | None] = []
-
-    def quick_run_parts(*args: Any, ahead: LocalProcesses | None, **options: Any) -> None:
-        given.append(ahead)
-        run_parts(*args, ahead=ahead, **options)
-
-    monkeypatch.setattr(splitter, "run_parts", quick_run_parts)
-    wish: dict[str, Any] = {"codec": "zstd", "workers": 2, "fsync": False}
-    engine.split(str(source), str(tmp_path / "parts"), parts=4, **wish)
-    engine.split(str(source), str(tmp_path / "parts"), parts=4, **wish)  # nothing is left to do
-    engine.split(str(source), str(tmp_path / "small"), parts=4, memory="400MiB", **wish)
-    assert [ahead is not None for ahead in given] == [True, False, False]
-    for folder in ("parts", "small"):
-        assert read_parts(tmp_path / folder).equals(pq.read_table(source))
-    with pytest.raises(TargetTooSmall):
-        engine.split(str(source), str(tmp_path / "none"), target_size=100, **wish)
-    assert not my_workers()
-
-
-# -- a cluster -----------------------------------------------------------------------------------
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(
@@ -440,10 +130,11 @@ def test_a_scheduler_killed_in_the_middle_is_told_and_the_split_resumes(
 def test_all_workers_gone_is_told_in_bounded_time(
     tmp_path: Path, source: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(executor, "WORKER_WAIT_SECONDS", 2)
-    monkeypatch.setattr(executor, "_WATCH_SECONDS", 0.5)
-    monkeypatch.setattr(executor, "RESULT_SECONDS", 1)
+    monkeypatch.setattr(remote_cluster, "WORKER_WAIT_SECONDS", 2)
+    monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.5)
+    monkeypatch.setattr(remote_cluster, "RESULT_SECONDS", 1)
     worker = cluster.add_worker(SLOW)
+    cluster.wait_for_workers()
     killed = False
 
     def kill(receipt: Receipt) -> None:
@@ -484,7 +175,7 @@ def test_another_version_on_a_worker_is_refused(tmp_path: Path, source: Path, cl
 def test_another_version_on_a_worker_that_comes_later_is_refused(tmp_path: Path, source: Path):
     task = replace(tasks_of(source, tmp_path / "parts")[0], version="0.0.1")
     with pytest.raises(ClusterMismatch, match="install the same one"):
-        executor.write_part(task)
+        write_part(task)
     assert parts_contents(tmp_path / "parts") == {}
 
 
@@ -603,7 +294,7 @@ def test_a_worker_that_comes_later_takes_part_within_its_limit(
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
     """All that were there at the start are gone when it comes."""
-    monkeypatch.setattr(executor, "_WATCH_SECONDS", 0.5)
+    monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.5)
     tasks = needing(tasks_of(source, tmp_path / "parts"), 200 * MIB)
     first = cluster.add_worker(SLOW, limit_bytes=limit_for(399 * MIB))
     later: list[subprocess.Popen[bytes]] = []
@@ -626,7 +317,7 @@ def test_workers_are_seen_while_the_client_refreshes_what_it_knows(cluster: Clus
     cluster.wait_for_workers()
     often = dask.config.set({"distributed.client.scheduler-info-interval": "2ms"})
     with often, Client(cluster.address) as client:
-        assert all(len(executor._workers(client)) == 1 for _ in range(500))
+        assert all(len(remote_cluster.workers(client)) == 1 for _ in range(500))
 
 
 def test_a_cluster_is_given_no_more_parts_than_it_can_begin_soon(
@@ -680,7 +371,7 @@ def test_a_worker_killed_for_memory_comes_again_and_goes_on(
     tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster,
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, killer: str,
 ):  # fmt: skip
-    monkeypatch.setattr(executor, "_WATCH_SECONDS", 0.5)
+    monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.5)
     if killer == "the kernel":
         group: Path = request.getfixturevalue("memory_group")
         cluster.add_worker(HUNGRY, prefix=joining(group), nanny=True)
@@ -814,8 +505,8 @@ def on_a_terminal(*words: str | Path) -> str:
 def test_a_scheduler_that_is_not_there_is_told(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    assert executor.CONNECT_SECONDS <= 20
-    monkeypatch.setattr(executor, "CONNECT_SECONDS", 3)
+    assert remote_cluster.CONNECT_SECONDS <= 20
+    monkeypatch.setattr(remote_cluster, "CONNECT_SECONDS", 3)
     asked: list[float] = []
     quick_client = distributed.Client.__init__
 
@@ -839,6 +530,6 @@ def test_a_scheduler_that_is_not_there_is_told(
 def test_a_scheduler_without_workers_is_told(
     tmp_path: Path, source: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(executor, "WORKER_WAIT_SECONDS", 1)
+    monkeypatch.setattr(remote_cluster, "WORKER_WAIT_SECONDS", 1)
     with pytest.raises(WorkersLost, match="has had no worker"):
         split_on(cluster, source, tmp_path / "parts")

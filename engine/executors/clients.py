@@ -1,0 +1,43 @@
+"""The one place where a client of Dask is opened, whatever kind of workers it has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from engine.executors import cluster
+from engine.executors.local import LocalProcesses
+from engine.executors.resources import Resources
+from engine.executors.threads import threads_client
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@contextmanager
+def client_for(resources: Resources, ahead: LocalProcesses | None = None) -> Iterator[Client]:
+    """Start or reach what resources say, and leave it; ``ahead`` is ended if it does not serve."""
+    from distributed import Client
+    from distributed.utils import silence_logging_cmgr
+
+    if ahead is not None and not ahead.serves(resources):
+        ahead.close()
+        ahead = None
+    if resources.client is not None:
+        cluster.wait_for_worker(resources.client, resources)
+        yield resources.client
+    elif resources.kind == "cluster":
+        with silence_logging_cmgr(logging.CRITICAL), cluster.remote(resources) as client:
+            yield client
+    elif resources.kind == "threads":
+        with threads_client(resources) as client:
+            yield client
+    else:
+        with ExitStack() as stack:
+            number, memory_bytes = resources.num_workers, resources.memory_bytes
+            processes = ahead or stack.enter_context(
+                LocalProcesses(number, memory_bytes, resources.preload)
+            )
+            yield stack.enter_context(Client(processes.cluster()))

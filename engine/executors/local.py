@@ -1,0 +1,148 @@
+"""Worker processes of this machine, and clusters that are on it alone."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine import memory
+from engine.executors.resources import RESOURCE, Resources
+
+if TYPE_CHECKING:
+    from distributed import SpecCluster
+
+_OF_OUR_WORKERS = {
+    # Dask has its workers give every 64 KiB back at once. Ours free and take megabytes with each
+    # page, and the system clears what it gives: a third of the time of a change of codec. They are
+    # projected to hold their peak as long as they live: nothing is gained by giving any of it back.
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 8 * memory.MIB,
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 16 * memory.MIB,
+    "distributed.worker.profile.enabled": False,  # its pages, which show it, are not loaded
+}
+
+
+class LocalProcesses:
+    """Worker processes of this machine that start while others work, each for a part at a time.
+
+    To start takes half a second, most of it imports in the new processes: a plan can be made
+    meanwhile. They end when this is closed.
+
+    Args:
+        num_workers: how many.
+        memory_bytes: for the parts of all of them; each offers its share.
+        preload: modules that they import.
+    """
+
+    def __init__(self, num_workers: int, memory_bytes: int, preload: Sequence[str] = ()) -> None:
+        self.num_workers = num_workers
+        self._memory_bytes = memory_bytes
+        self._preload = preload
+        self._stack = ExitStack()
+
+    def __enter__(self) -> LocalProcesses:
+        # Its start unblocks the signals of whichever thread needs it first.
+        resource_tracker.ensure_running()
+        self._stack.enter_context(_script_not_run_again())
+        starter = self._stack.enter_context(ThreadPoolExecutor(1))
+        with interrupts_held():
+            self._starting = starter.submit(self._start)
+        self._stack.callback(self._end)
+        return self
+
+    def _start(self) -> SpecCluster:
+        import dask
+        import distributed  # noqa: F401 (its defaults come with it, and must be there before)
+
+        with dask.config.set(_OF_OUR_WORKERS):
+            return local_cluster("processes", self.num_workers, self._memory_bytes, self._preload)
+
+    def _end(self) -> None:
+        if self._starting.exception() is None:
+            self._starting.result().close()
+
+    def cluster(self) -> SpecCluster:
+        """Return the scheduler and workers, once they are there."""
+        return self._starting.result()
+
+    def serves(self, resources: Resources) -> bool:
+        """Whether these are the processes that are wanted."""
+        return resources.kind == "processes" and resources.num_workers == self.num_workers
+
+    def close(self) -> None:
+        """End the processes."""
+        self._stack.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def local_cluster(
+    kind: Literal["threads", "processes"],
+    num_workers: int,
+    memory_bytes: int,
+    preload: Sequence[str] = (),
+) -> SpecCluster:
+    """Start a scheduler and workers of this machine alone.
+
+    Dask's ``LocalCluster`` always opens web servers at addresses of its own choice; here all of
+    them are on the loopback interface, and the pages of the dashboard are not loaded.
+    """
+    from distributed import Nanny, Scheduler, SpecCluster, Worker
+
+    quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    threads = kind == "threads"
+    number = 1 if threads else num_workers
+    place = {"protocol": "inproc"} if threads else {"protocol": "tcp", "host": "127.0.0.1"}
+    options = {
+        **quiet,
+        **place,
+        "nthreads": num_workers if threads else 1,
+        "resources": {RESOURCE: memory_bytes // number},
+        # The budget is kept by resources; Dask's own limit would pause or kill a worker on memory
+        # that belongs to the rest of this process.
+        "memory_limit": None,
+        "silence_logs": logging.CRITICAL,
+    }
+    if not threads:
+        options["preload"] = list(preload)
+    worker = {"cls": Worker if threads else Nanny, "options": options}
+    return SpecCluster(
+        workers=dict.fromkeys(range(number), worker),
+        scheduler={"cls": Scheduler, "options": {**quiet, **place, "port": 0}},
+        silence_logs=logging.CRITICAL,
+    )
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Start threads and processes that Ctrl-C does not reach: it is this thread's to handle.
+
+    A terminal sends it to every process; a blocked signal stays so in whatever is started here.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _script_not_run_again() -> Iterator[None]:
+    """Keep worker processes from importing the caller's script, which nothing here needs.
+
+    A new process imports it by its file or module name; one without ``if __name__ == "__main__"``
+    would split again, in each worker.
+    """
+    names: dict[str, Any] = vars(sys.modules["__main__"])
+    kept: dict[str, Any] = {name: names[name] for name in ("__file__", "__spec__") if name in names}
+    names.update(dict.fromkeys(kept))
+    try:
+        yield
+    finally:
+        names.update(kept)

@@ -1,0 +1,140 @@
+"""Worker processes of this machine, and what may go wrong with them."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+import engine
+from engine import splitter
+from engine.errors import TargetTooSmall
+from engine.executors import LocalProcesses, Resources, run_parts
+from engine.executors.clients import client_for
+from engine.model import Receipt
+from tests.engine.executors.tasks import tasks_of
+from tests.engine.running import REPOSITORY, parts_contents, read_parts
+
+pytestmark = pytest.mark.slow
+
+MIB = 1 << 20
+
+
+def is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
+
+
+@pytest.mark.parametrize("wish", ["", ", codec='zstd'"], ids=["page-cut", "ahead"])
+def test_a_script_without_main_guard_may_use_worker_processes(
+    wish: str, tmp_path: Path, source: Path
+):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('run')\n"
+        "import engine, engine.splitter\n"
+        "engine.splitter._REENCODED_BYTES_WORTH_PROCESSES = 0\n"
+        f"engine.split({str(source)!r}, {str(tmp_path / 'parts')!r}, parts=4, workers=2{wish})\n"
+        "print(__file__)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert ended.stdout.split() == ["run", str(script)]
+    assert ended.stderr == ""
+    assert read_parts(tmp_path / "parts").equals(pq.read_table(source))
+
+
+def test_a_worker_process_that_is_killed_is_replaced(
+    tmp_path: Path, source: Path, reference: dict[str, bytes]
+):
+    mine = psutil.Process()
+    before = set(mine.children(recursive=True))
+    killed: list[int] = []
+
+    def kill_one(receipt: Receipt) -> None:
+        if not killed:
+            children = set(mine.children(recursive=True)) - before
+            worker = next(child for child in children if is_worker(child))
+            killed.append(worker.pid)
+            worker.kill()
+
+    tasks = tasks_of(source, tmp_path / "parts")
+    run_parts(tasks, Resources("processes", 2, 512 * MIB), on_receipt=kill_one)
+    assert killed
+    assert parts_contents(tmp_path / "parts") == reference
+
+
+def my_workers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if is_worker(child)]
+
+
+def test_worker_processes_keep_memory_that_they_free():
+    def num_page_faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(100):
+            assert len(b"x" * (4 << 20))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with client_for(Resources("processes", 1, 512 * MIB)) as client:
+        (found,) = client.run(num_page_faults).values()
+    assert found < 10 * 1024  # 100 * 1024 if each were taken anew
+
+
+@pytest.mark.parametrize("num_ahead", [2, 1])
+def test_processes_that_were_started_ahead_serve_or_are_ended(
+    num_ahead: int, tmp_path: Path, source: Path, reference: dict[str, bytes]
+):
+    tasks = tasks_of(source, tmp_path / "parts")
+    seen: list[set[int]] = []
+
+    def see(receipt: Receipt) -> None:
+        seen.append({worker.pid for worker in my_workers()})
+
+    with LocalProcesses(num_ahead, 512 * MIB) as ahead:
+        ahead.cluster()
+        started = {worker.pid for worker in my_workers()}
+        assert len(started) == num_ahead
+        wanted = Resources("processes", 2, 512 * MIB)
+        run_parts(tasks, wanted, on_receipt=see, ahead=ahead)
+    assert all(len(pids) == 2 for pids in seen)
+    assert all((pids == started) == (num_ahead == 2) for pids in seen)
+    assert not my_workers()
+    assert parts_contents(tmp_path / "parts") == reference
+
+
+def test_a_change_of_codec_starts_its_processes_while_it_plans(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(splitter, "_REENCODED_BYTES_WORTH_PROCESSES", 1)
+    given: list[LocalProcesses | None] = []
+
+    def quick_run_parts(*args: Any, ahead: LocalProcesses | None, **options: Any) -> None:
+        given.append(ahead)
+        run_parts(*args, ahead=ahead, **options)
+
+    monkeypatch.setattr(splitter, "run_parts", quick_run_parts)
+    wish: dict[str, Any] = {"codec": "zstd", "workers": 2, "fsync": False}
+    engine.split(str(source), str(tmp_path / "parts"), parts=4, **wish)
+    engine.split(str(source), str(tmp_path / "parts"), parts=4, **wish)  # nothing is left to do
+    engine.split(str(source), str(tmp_path / "small"), parts=4, memory="400MiB", **wish)
+    assert [ahead is not None for ahead in given] == [True, False, False]
+    for folder in ("parts", "small"):
+        assert read_parts(tmp_path / folder).equals(pq.read_table(source))
+    with pytest.raises(TargetTooSmall):
+        engine.split(str(source), str(tmp_path / "none"), target_size=100, **wish)
+    assert not my_workers()
