@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from engine.executors import cluster
 from engine.executors.local import LocalProcesses
 from engine.executors.resources import Resources
-from engine.executors.threads import threads_client
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -18,21 +17,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def client_for(resources: Resources, ahead: LocalProcesses | None = None) -> Iterator[Client]:
-    """Start or reach what resources say, and leave it; ``ahead`` is ended if it does not serve."""
+    """Reach the cluster, or start processes unless there are some; end what was started here."""
     from distributed import Client
     from distributed.utils import silence_logging_cmgr
 
-    if ahead is not None and not ahead.serves(resources):
-        ahead.close()
-        ahead = None
     if resources.client is not None:
         cluster.wait_for_worker(resources.client, resources)
         yield resources.client
     elif resources.kind == "cluster":
         with silence_logging_cmgr(logging.CRITICAL), cluster.remote(resources) as client:
-            yield client
-    elif resources.kind == "threads":
-        with threads_client(resources) as client:
             yield client
     else:
         with ExitStack() as stack:

@@ -1,17 +1,17 @@
-"""Worker processes of this machine, and clusters that are on it alone."""
+"""Worker processes of this machine alone."""
 
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from engine import memory
+from engine.executors.interrupts import interrupts_held
 from engine.executors.resources import RESOURCE, Resources
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LocalProcesses:
         import distributed  # noqa: F401 (its defaults come with it, and must be there before)
 
         with dask.config.set(_OF_OUR_WORKERS):
-            return local_cluster("processes", self.num_workers, self._memory_bytes, self._preload)
+            return _local_cluster(self.num_workers, self._memory_bytes, self._preload)
 
     def _end(self) -> None:
         if self._starting.exception() is None:
@@ -82,54 +82,36 @@ class LocalProcesses:
         self.close()
 
 
-def local_cluster(
-    kind: Literal["threads", "processes"],
-    num_workers: int,
-    memory_bytes: int,
-    preload: Sequence[str] = (),
-) -> SpecCluster:
-    """Start a scheduler and workers of this machine alone.
+def _local_cluster(num_workers: int, memory_bytes: int, preload: Sequence[str]) -> SpecCluster:
+    """Start a scheduler and worker processes of this machine alone.
 
     Dask's ``LocalCluster`` always opens web servers at addresses of its own choice; here all of
     them are on the loopback interface, and the pages of the dashboard are not loaded.
     """
-    from distributed import Nanny, Scheduler, SpecCluster, Worker
+    from distributed import Nanny, Scheduler, SpecCluster
 
-    quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    threads = kind == "threads"
-    number = 1 if threads else num_workers
-    place = {"protocol": "inproc"} if threads else {"protocol": "tcp", "host": "127.0.0.1"}
+    place = {
+        "protocol": "tcp",
+        "host": "127.0.0.1",
+        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
+    }
     options = {
-        **quiet,
         **place,
-        "nthreads": num_workers if threads else 1,
-        "resources": {RESOURCE: memory_bytes // number},
+        "nthreads": 1,
+        "resources": {RESOURCE: memory_bytes // num_workers},
         # The budget is kept by resources; Dask's own limit would pause or kill a worker on memory
         # that belongs to the rest of this process.
         "memory_limit": None,
         "silence_logs": logging.CRITICAL,
+        "preload": list(preload),
     }
-    if not threads:
-        options["preload"] = list(preload)
-    worker = {"cls": Worker if threads else Nanny, "options": options}
+    worker = {"cls": Nanny, "options": options}
     return SpecCluster(
-        workers=dict.fromkeys(range(number), worker),
-        scheduler={"cls": Scheduler, "options": {**quiet, **place, "port": 0}},
+        workers=dict.fromkeys(range(num_workers), worker),
+        scheduler={"cls": Scheduler, "options": {**place, "port": 0}},
         silence_logs=logging.CRITICAL,
     )
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Start threads and processes that Ctrl-C does not reach: it is this thread's to handle.
-
-    A terminal sends it to every process; a blocked signal stays so in whatever is started here.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One result out of many pieces as Dask futures, merged two by two as they come.
+"""One result out of many pieces on Dask, merged two by two.
 
 A tree of merges, whose inner nodes stay on the workers: memory is that of a few results for each
 worker, however many pieces there are.
@@ -6,18 +6,20 @@ worker, however many pieces there are.
 
 from __future__ import annotations
 
+import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from engine.executors.clients import client_for
 from engine.executors.resources import Resources
+from engine.executors.threads import local_scheduler
 from engine.settings import Access
 from engine.storage.access import using
 
 Task = TypeVar("Task")
 Found = TypeVar("Found")
-
-_AHEAD = 4  # pieces handed over for each worker
 
 
 def run_merged(
@@ -41,34 +43,34 @@ def run_merged(
     """
     if not tasks:
         return None
-    from distributed import as_completed
-
-    with client_for(resources) as client:
-        waiting = list(reversed(tasks))
-        most = len(tasks) if resources.kind == "cluster" else _AHEAD * resources.num_workers
-        completed = as_completed([])
-
-        def submit(function: Any, *arguments: Any) -> None:
-            completed.add(client.submit(function, *arguments, pure=False))
-
-        while waiting and completed.count() < most:
-            submit(_look, look, waiting.pop(), access)
-        alone: Any = None  # a result that waits for another
-        for future in completed:
-            if waiting:
-                submit(_look, look, waiting.pop(), access)
-            if future.status == "error":
-                future.result()
-            if alone is None:
-                alone = future
-            else:
-                submit(_merged, merge, alone, future)
-                alone = None
-        found: Found | None = alone.result() if alone is not None else None
-        return found
+    graph, root = _tree(tasks, partial(_look, look, access), partial(_merged, merge))
+    found: Found | None
+    if resources.kind == "threads":
+        with local_scheduler(resources.num_workers) as get:
+            found = get(graph, root)
+    else:
+        with client_for(resources) as client:
+            found = client.get(graph, root)
+    return found
 
 
-def _look(look: Callable[[Task], Found | None], task: Task, access: Access) -> Found | None:
+def _tree(
+    tasks: Sequence[Task], look: Callable[[Task], Any], merge: Callable[[Any, Any], Any]
+) -> tuple[dict[str, tuple[Any, ...]], str]:
+    """Return a graph of Dask, and the key in it of the one result."""
+    token = secrets.token_hex(6)  # two runs may be on one cluster
+    graph: dict[str, tuple[Any, ...]] = {
+        f"look-{token}-{i}": (partial(look, task),) for i, task in enumerate(tasks)
+    }
+    alone = deque(graph)  # results that are not merged yet
+    while len(alone) > 1:
+        name = f"merge-{token}-{len(graph)}"
+        graph[name] = (merge, alone.popleft(), alone.popleft())
+        alone.append(name)
+    return graph, alone.popleft()
+
+
+def _look(look: Callable[[Task], Found | None], access: Access, task: Task) -> Found | None:
     with using(access):
         return look(task)
 

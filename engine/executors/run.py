@@ -1,13 +1,13 @@
-"""Parts as Dask futures: in this process, in local processes, or on a running cluster.
+"""Parts on Dask: in threads of this process, or as futures in processes or on a cluster.
 
-One task a part, named for what is done to it: ``page-cut-part-00003.parquet-...``. Each declares
+One future a part, named for what is done to it: ``page-cut-part-00003.parquet-...``. Each declares
 its projected memory as a Dask resource, and each worker offers some, so no worker is ever asked for
 more than it has: a worker of ours its share of the budget, a worker of a running cluster what it
 was started with (``--resources evensplit_memory_bytes=...``), else what its memory limit leaves.
 A worker that dies loses its parts to the others; an error that may pass is tried again a few
 times; any other error cancels what has not begun. What has been committed stays so. Where a part
 comes out over the target, those begun are waited for: the first of these that fail, by its place,
-does not depend on which ended first.
+does not depend on which ended first. Threads (:mod:`engine.executors.threads`) promise the same.
 
 Not covered: how much memory there is (:mod:`engine.memory`) and what a part does
 (:mod:`engine.work`).
@@ -27,6 +27,7 @@ from engine.executors import cluster
 from engine.executors.clients import client_for
 from engine.executors.local import LocalProcesses
 from engine.executors.resources import MAX_TRIES, RESOURCE, Resources
+from engine.executors.threads import write_in_threads
 from engine.model import Receipt
 from engine.storage.base import redacted
 from engine.work import PartTask, write_part
@@ -59,16 +60,22 @@ def run_parts(
     """
     if not tasks:
         return
+    if ahead is not None and not ahead.serves(resources):
+        ahead.close()
+        ahead = None
+    if resources.kind == "threads":
+        write_in_threads(tasks, resources, on_receipt)
+        return
     with client_for(resources, ahead) as client:
         if resources.kind == "cluster":
             cluster.check_workers(client, tasks)
             link = client.dashboard_link
             if link and cluster.is_there(link):
                 on_dashboard(link)
-        _Run(client, tasks, resources, on_receipt).finish()
+        _Futures(client, tasks, resources, on_receipt).finish()
 
 
-class _Run:
+class _Futures:
     """One run: every part in flight has exactly one record, by its future's key.
 
     Parts are handed over one by one, as many at once as can be written at once, and one more a

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+from distributed import Client, LocalCluster
 
 from engine.errors import OverTarget, StorageFailed
-from engine.executors import Resources, run_parts
+from engine.executors import Resources, run_parts, threads
 from engine.executors import run as runner
+from engine.executors.resources import MAX_TRIES, RESOURCE
 from engine.model import Receipt
 from engine.work import PartTask
 from tests.engine.executors.clusters import NUM_PARTS, Cluster
@@ -35,19 +39,43 @@ def resources(request: pytest.FixtureRequest) -> Resources:
     return Resources(request.param, 2, 512 * MIB)
 
 
+@contextmanager
+def here(kind: str, num_threads: int, memory_bytes: int) -> Iterator[Resources]:
+    """Resources in this process, where ``write_part`` may be stood in for."""
+    if kind == "threads":
+        yield Resources("threads", num_threads, memory_bytes)
+        return
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=num_threads, processes=False, memory_limit=None,
+            resources={RESOURCE: memory_bytes}, dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        yield Resources("cluster", 0, 0, client=client)
+
+
+kinds_here = pytest.mark.parametrize("kind", ["threads", "futures"])
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, write: Callable[[PartTask], Receipt]) -> None:
+    for module in (runner, threads):
+        monkeypatch.setattr(module, "write_part", write)
+
+
 def test_every_part_is_written_and_told_once_in_the_callers_thread(
     tmp_path: Path, source: Path, reference: dict[str, bytes], resources: Resources
 ):
     receipts: list[Receipt] = []
-    threads = set()
+    told_in = set()
 
     def on_receipt(receipt: Receipt) -> None:
         receipts.append(receipt)
-        threads.add(threading.current_thread())
+        told_in.add(threading.current_thread())
 
     run_parts(tasks_of(source, tmp_path / "parts"), resources, on_receipt=on_receipt)
     assert sorted(receipt.index for receipt in receipts) == list(range(NUM_PARTS))
-    assert threads == {threading.current_thread()}
+    assert told_in == {threading.current_thread()}
     assert parts_contents(tmp_path / "parts") == reference
 
 
@@ -64,7 +92,7 @@ class Late:
     """Stands in for ``write_part``: the first part ends only behind the second."""
 
     write_part = staticmethod(runner.write_part)
-    second_ended = threading.Event()
+    second_ended: ClassVar[threading.Event]
 
     @classmethod
     def write(cls, task: PartTask) -> Receipt:
@@ -77,20 +105,22 @@ class Late:
                 cls.second_ended.set()
 
 
+@kinds_here
 def test_the_first_part_over_the_target_is_told_whichever_ended_first(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The next plan starts from it, and must not depend on chance."""
-    monkeypatch.setattr(runner, "write_part", Late.write)
+    stand_in(monkeypatch, Late.write)
+    Late.second_ended = threading.Event()
     tasks = [replace(task, target_bytes=1000) for task in tasks_of(source, tmp_path / "parts")]
-    with pytest.raises(OverTarget) as caught:
-        run_parts(tasks, Resources("threads", 2, MIB << 10), on_receipt=lambda receipt: None)
+    with here(kind, 2, MIB << 10) as resources, pytest.raises(OverTarget) as caught:
+        run_parts(tasks, resources, on_receipt=lambda receipt: None)
     assert caught.value.index == 0
     assert caught.value.size_bytes > 1000
 
 
 def test_no_tasks_start_nothing(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(runner, "client_for", None)
+    monkeypatch.setattr(runner, "write_in_threads", None)
     run_parts([], Resources("threads", 1, MIB), on_receipt=lambda receipt: None)
 
 
@@ -110,19 +140,22 @@ class Flaky:
         return cls.write_part(task)
 
 
+@kinds_here
 def test_an_error_that_may_pass_is_tried_again_but_not_forever(
-    tmp_path: Path, source: Path, reference: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(runner, "write_part", Flaky.write)
+    kind: str, tmp_path: Path, source: Path, reference: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    stand_in(monkeypatch, Flaky.write)
     Flaky.tries.clear()
     tasks = tasks_of(source, tmp_path / "parts")
-    run_parts(tasks, Resources("threads", 2, 512 * MIB), on_receipt=lambda receipt: None)
-    assert parts_contents(tmp_path / "parts") == reference
-    Flaky.tries.clear()
-    monkeypatch.setattr(Flaky, "num_failures", 100)
-    with pytest.raises(StorageFailed, match="away"):
-        run_parts(tasks[:1], Resources("threads", 2, 512 * MIB), on_receipt=lambda receipt: None)
-    assert Flaky.tries == {tasks[0].part.name: runner.MAX_TRIES}
+    with here(kind, 2, 512 * MIB) as resources:
+        run_parts(tasks, resources, on_receipt=lambda receipt: None)
+        assert parts_contents(tmp_path / "parts") == reference
+        Flaky.tries.clear()
+        monkeypatch.setattr(Flaky, "num_failures", 100)
+        with pytest.raises(StorageFailed, match="away"):
+            run_parts(tasks[:1], resources, on_receipt=lambda receipt: None)
+    assert Flaky.tries == {tasks[0].part.name: MAX_TRIES}
 
 
 class Measured:
@@ -146,20 +179,23 @@ class Measured:
             cls.most = max(cls.most, cls.now)
 
 
+@kinds_here
 def test_parts_at_once_never_need_more_memory_than_there_is(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(runner, "write_part", Measured.write)
+    stand_in(monkeypatch, Measured.write)
+    Measured.most = 0
     needs = (30 * MIB, 50 * MIB, 90 * MIB)
     tasks = [
         replace(task, part=replace(task.part, memory_bytes=needs[i % 3]))
         for i, task in enumerate(tasks_of(source, tmp_path / "parts"))
     ]
-    run_parts(tasks, Resources("threads", 8, 100 * MIB), on_receipt=lambda receipt: None)
+    with here(kind, 8, 100 * MIB) as resources:
+        run_parts(tasks, resources, on_receipt=lambda receipt: None)
     assert 50 * MIB < Measured.most <= 100 * MIB
 
 
-def test_fewer_parts_run_at_once_while_memory_shrinks(
+def test_processes_are_handed_fewer_parts_while_memory_shrinks(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ):
     tasks = tasks_of(source, tmp_path / "parts")
@@ -167,7 +203,7 @@ def test_fewer_parts_run_at_once_while_memory_shrinks(
     left = [needed * 4]
     most = {True: 0, False: 0}
     monkeypatch.setattr(runner.memory, "budget", lambda limit: SimpleNamespace(bytes=left[0]))
-    quick_submit = runner._Run._submit
+    quick_submit = runner._Futures._submit
 
     def submit(run, task, tries):
         future = quick_submit(run, task, tries)
@@ -175,7 +211,7 @@ def test_fewer_parts_run_at_once_while_memory_shrinks(
         most[plenty] = max(most[plenty], len(run._in_flight))
         return future
 
-    monkeypatch.setattr(runner._Run, "_submit", submit)
+    monkeypatch.setattr(runner._Futures, "_submit", submit)
     receipts: list[Receipt] = []
 
     def on_receipt(receipt: Receipt) -> None:
@@ -183,7 +219,7 @@ def test_fewer_parts_run_at_once_while_memory_shrinks(
         if len(receipts) == 4:
             left[0] = 0
 
-    run_parts(tasks, Resources("threads", 2, needed * 4), on_receipt=on_receipt)
+    run_parts(tasks, Resources("processes", 2, needed * 8), on_receipt=on_receipt)
     assert len(receipts) == len(tasks)
     assert most[True] == 3  # one waits, so that no thread idles
     assert most[False] <= 1
