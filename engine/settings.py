@@ -1,14 +1,15 @@
 """All settings of a split, read once at the edge and frozen.
 
-Text sizes ("100MB") become bytes here, by :func:`dask.utils.parse_bytes`'s rules: MB is 10^6, MiB
-is 2^20. Where a value comes from (flag, environment, file, default) is the command line's
-business, see :mod:`engine.cli.config`.
+Text sizes ("100MB") become bytes here, by Dask's rules: MB is 10^6, MiB is 2^20. Where a value
+comes from (flag, environment, file, default) is the command line's business, see
+:mod:`engine.cli.config`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from string import ascii_lowercase
 from typing import Any, Literal
 
 from engine.errors import BadSetting
@@ -30,6 +31,13 @@ DEFAULT_NAME = "part-{index:05d}.parquet"
 
 # Numbers of ``CompressionCodec`` in parquet.thrift; lz4 is LZ4_RAW, whose framing is defined.
 CODECS = {"none": 0, "snappy": 1, "gzip": 2, "brotli": 4, "zstd": 6, "lz4": 7}
+# kB is 10^3, kiB is 2^10; the B may be left out.
+_UNITS = {"": 1, "b": 1} | {
+    prefix + unit: base**power
+    for power, prefix in enumerate("kmgtp", start=1)
+    for base, units in ((1000, ("", "b")), (1024, ("i", "ib")))
+    for unit in units
+}
 _LEVELS = {"gzip": (1, 9), "brotli": (0, 11), "zstd": (-7, 22), "lz4": (1, 12)}
 _NOT_SHAPING = (
     "memory_bytes",
@@ -211,11 +219,11 @@ def parse_size(text: str | int) -> int:
     Raises:
         BadSetting: the text is no size, or none above zero.
     """
-    from dask.utils import parse_bytes
-
+    words = str(text).replace(" ", "").lower()
+    number = words.rstrip(ascii_lowercase)
     try:
-        size = int(parse_bytes(text))
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        size = int(float(number) * _UNITS[words[len(number) :]])
+    except (ValueError, KeyError, OverflowError) as error:
         raise BadSetting(f"{text!r} is no size; write for example 100MB or 1GiB") from error
     if size < 1:
         raise BadSetting(f"{text!r} is no size above zero")

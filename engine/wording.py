@@ -11,6 +11,14 @@ def amount(num_bytes: float) -> str:
     return f"{num_bytes:.0f} B"
 
 
+def memory_amount(num_bytes: float) -> str:
+    """Return bytes in binary units, as memory is counted: ``1.50 GiB``."""
+    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("kiB", 1 << 10)):
+        if num_bytes >= 0.9 * factor:
+            return f"{num_bytes / factor:.2f} {unit}"
+    return f"{num_bytes:.0f} B"
+
+
 def percent(share: float) -> str:
     """Return a share in percent, with a digit behind the point where it is small."""
     if 0.995 <= share < 1:

@@ -12,9 +12,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import EntryPoints, entry_points
 from io import TextIOWrapper
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -23,6 +22,9 @@ from engine.cli.config import load_config
 from engine.errors import BadSetting, CallError, EvensplitError, InternalError, OverBudget
 from engine.version import __version__
 from engine.wording import shown
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 INTERRUPTED = 130
 _GC_THRESHOLD = 2_000_000
@@ -61,6 +63,8 @@ class Commands(click.Group):
 
 
 def _added() -> EntryPoints:
+    from importlib.metadata import entry_points
+
     return entry_points(group="evensplit.commands")
 
 

@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from dask.utils import format_bytes
 
 from engine.model import Manifest, Receipt, SplitPlan, SplitResult, Verification
 from engine.splitter import Progress
 from engine.wording import amount as size
-from engine.wording import counted, shown
+from engine.wording import counted, memory_amount, shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -247,7 +246,7 @@ def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
             size(item.predicted_bytes),
             size(item.spliced_bytes),
             size(item.reencoded_bytes),
-            format_bytes(item.memory_bytes),
+            memory_amount(item.memory_bytes),
         )
     _print(table)
     reasons = [reason for part in found.parts for reason in part.reasons]
@@ -261,10 +260,10 @@ def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
         say(f"  not kept: {lost}", fg="yellow")
     if found.growth:
         say(f"  {found.growth}", fg="yellow")
-    run = f"{format_bytes(run_bytes)} for the run" if run_bytes else "which does not fit"
+    run = f"{memory_amount(run_bytes)} for the run" if run_bytes else "which does not fit"
     say(
-        f"memory: {format_bytes(found.memory_bytes)} for the most demanding part, {run}; budget "
-        f"{format_bytes(budget.bytes)} ({budget.source})"
+        f"memory: {memory_amount(found.memory_bytes)} for the most demanding part, {run}; budget "
+        f"{memory_amount(budget.bytes)} ({budget.source})"
     )
 
 
@@ -302,7 +301,7 @@ def split_result(result: SplitResult) -> None:
         f"in {result.elapsed_seconds:.1f} s"
         + (f" ({size(int(rate))}/s)" if not result.num_resumed else ""),
         f"{1 - encoded / (manifest.size_bytes or 1):.2%} of the bytes copied as they were, "
-        f"{size(encoded)} re-encoded; peak memory {format_bytes(result.peak_memory_bytes)}",
+        f"{size(encoded)} re-encoded; peak memory {memory_amount(result.peak_memory_bytes)}",
         result.destination,
     )
     for note in sorted({note for part in manifest.parts for note in part.store_notes}):

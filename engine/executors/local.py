@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from engine import memory
@@ -46,6 +45,8 @@ class LocalProcesses:
         self._stack = ExitStack()
 
     def __enter__(self) -> LocalProcesses:
+        from multiprocessing import resource_tracker
+
         # Its start unblocks the signals of whichever thread needs it first.
         resource_tracker.ensure_running()
         self._stack.enter_context(_script_not_run_again())

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from engine.executors.clients import client_for
 from engine.executors.resources import Resources
 from engine.executors.threads import local_scheduler
 from engine.settings import Access
@@ -49,6 +48,8 @@ def run_merged(
         with local_scheduler(resources.num_workers) as get:
             found = get(graph, root)
     else:
+        from engine.executors.clients import client_for
+
         with client_for(resources) as client:
             found = client.get(graph, root)
     return found

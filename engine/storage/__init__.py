@@ -70,16 +70,25 @@ def open_storage(url: str) -> tuple[Storage, str]:
 
 def supports_server_side_copy(url: str) -> bool:
     """Whether the store of a URL can copy ranges between its files without this machine."""
-    from engine.storage.azure import is_azure
-
-    return is_azure(url)
+    return _is_azure(url)
 
 
 def buffer_bytes(urls: Iterable[str]) -> int:
     """Return what a process keeps in memory for requests to the stores of some URLs."""
-    from engine.storage.azure import PROCESS_BYTES, is_azure
+    if not any(map(_is_azure, urls)):
+        return 0
+    from engine.storage.azure import PROCESS_BYTES
 
-    return PROCESS_BYTES if any(is_azure(url) for url in urls) else 0
+    return PROCESS_BYTES
+
+
+def _is_azure(url: str) -> bool:
+    """Whether a URL is one of Azure's; for a path nothing of Azure's is imported."""
+    if "://" not in url:
+        return False
+    from engine.storage.azure import is_azure
+
+    return is_azure(url)
 
 
 def _check_no_secret(url: str) -> None:

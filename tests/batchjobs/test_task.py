@@ -107,9 +107,9 @@ def test_a_task_that_was_lost_with_its_node_resumes_on_an_empty_disk(tmp_path, m
     monkeypatch.setenv("AZ_BATCH_TASK_WORKING_DIR", str(tmp_path / "first"))
     # Slow enough to be killed in the middle, whatever the machine.
     slowly = (
-        "import time, engine.work as w, engine.executors.run as r\n"
-        "def slow(t, f=w.write_part):\n time.sleep(0.1)\n return f(t)\n"
-        "w.write_part = r.write_part = slow"
+        "import time, engine.work as w, engine.executors.threads as t\n"
+        "def slow(task, f=w.write_part):\n time.sleep(0.1)\n return f(task)\n"
+        "w.write_part = t.write_part = slow"
     )
     process = start("batch", "task", "--spec", spec, first=slowly)
     deadline = time.monotonic() + HANG_SECONDS

@@ -171,7 +171,7 @@ class _Stretches:
         number += 2 * (page_statistics(self._header) is not None)
         if not number or self._width is not None or self._leaf.physical is not Type.BYTE_ARRAY:
             return []
-        lengths = np.asarray(pc.binary_length(self._values))
+        lengths = self._lengths()
         places = (self._places(start, stop)[2:] for start, stop in pairwise(rows))
         return [number * int(lengths[first:last].max(initial=0)) for first, last in places]
 
@@ -193,7 +193,7 @@ class _Stretches:
 
     def _plain_before(self) -> Any:
         """Return the bytes before each row, plain-encoded, and one a row for levels."""
-        lengths = np.asarray(pc.binary_length(self._values))
+        lengths = self._lengths()
         before = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=before[1:])
         before += np.arange(0, _LENGTH_BYTES * len(before), _LENGTH_BYTES)
@@ -203,6 +203,11 @@ class _Stretches:
             before = before[self._entries]
         before += np.arange(self._num_rows + 1)
         return before
+
+    def _lengths(self) -> Any:
+        """Return the bytes of each value; none is null."""
+        # Arrow imports pandas for every other way to NumPy, which takes longer than small splits.
+        return np.from_dlpack(pc.binary_length(self._values))
 
     def _places(self, start: int, stop: int) -> lv.PageSlice:
         """Return which entries and values rows have."""

@@ -28,9 +28,8 @@ from distributed import Client
 import engine
 from engine import memory
 from engine.errors import ClusterMismatch, OverBudget, WorkersLost
-from engine.executors import Resources, run_parts
+from engine.executors import Resources, futures, run_parts
 from engine.executors import cluster as remote_cluster
-from engine.executors import run as runner
 from engine.model import Receipt
 from engine.work import PartTask, write_part
 from tests.engine.executors.clusters import NUM_PARTS, SLOW, Cluster, kill, wait_until
@@ -131,7 +130,7 @@ def test_all_workers_gone_is_told_in_bounded_time(
     tmp_path: Path, source: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(remote_cluster, "WORKER_WAIT_SECONDS", 2)
-    monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.5)
+    monkeypatch.setattr(futures, "_WATCH_SECONDS", 0.5)
     monkeypatch.setattr(remote_cluster, "RESULT_SECONDS", 1)
     worker = cluster.add_worker(SLOW)
     cluster.wait_for_workers()
@@ -294,7 +293,7 @@ def test_a_worker_that_comes_later_takes_part_within_its_limit(
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
     """All that were there at the start are gone when it comes."""
-    monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.5)
+    monkeypatch.setattr(futures, "_WATCH_SECONDS", 0.5)
     tasks = needing(tasks_of(source, tmp_path / "parts"), 200 * MIB)
     first = cluster.add_worker(SLOW, limit_bytes=limit_for(399 * MIB))
     later: list[subprocess.Popen[bytes]] = []
@@ -371,7 +370,7 @@ def test_a_worker_killed_for_memory_comes_again_and_goes_on(
     tmp_path: Path, source: Path, reference: dict[str, bytes], cluster: Cluster,
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, killer: str,
 ):  # fmt: skip
-    monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.5)
+    monkeypatch.setattr(futures, "_WATCH_SECONDS", 0.5)
     if killer == "the kernel":
         group: Path = request.getfixturevalue("memory_group")
         cluster.add_worker(HUNGRY, prefix=joining(group), nanny=True)

@@ -14,8 +14,9 @@ from typing import ClassVar
 import pytest
 from distributed import Client, LocalCluster
 
+from engine import memory
 from engine.errors import OverTarget, StorageFailed
-from engine.executors import Resources, run_parts, threads
+from engine.executors import Resources, futures, run_parts, threads
 from engine.executors import run as runner
 from engine.executors.resources import MAX_TRIES, RESOURCE
 from engine.model import Receipt
@@ -59,7 +60,7 @@ kinds_here = pytest.mark.parametrize("kind", ["threads", "futures"])
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, write: Callable[[PartTask], Receipt]) -> None:
-    for module in (runner, threads):
+    for module in (futures, threads):
         monkeypatch.setattr(module, "write_part", write)
 
 
@@ -91,7 +92,7 @@ def test_an_error_of_a_part_comes_through_and_no_part_is_published(
 class Late:
     """Stands in for ``write_part``: the first part ends only behind the second."""
 
-    write_part = staticmethod(runner.write_part)
+    write_part = staticmethod(futures.write_part)
     second_ended: ClassVar[threading.Event]
 
     @classmethod
@@ -127,7 +128,7 @@ def test_no_tasks_start_nothing(monkeypatch: pytest.MonkeyPatch):
 class Flaky:
     """Stands in for ``write_part``; on the class, as what Dask is given travels as a copy."""
 
-    write_part = staticmethod(runner.write_part)
+    write_part = staticmethod(futures.write_part)
     tries: ClassVar[dict[str, int]] = {}
     num_failures = 2
 
@@ -202,8 +203,8 @@ def test_processes_are_handed_fewer_parts_while_memory_shrinks(
     needed = max(task.part.memory_bytes for task in tasks)
     left = [needed * 4]
     most = {True: 0, False: 0}
-    monkeypatch.setattr(runner.memory, "budget", lambda limit: SimpleNamespace(bytes=left[0]))
-    quick_submit = runner._Futures._submit
+    monkeypatch.setattr(memory, "budget", lambda limit: SimpleNamespace(bytes=left[0]))
+    quick_submit = futures._Run._submit
 
     def submit(run, task, tries):
         future = quick_submit(run, task, tries)
@@ -211,7 +212,7 @@ def test_processes_are_handed_fewer_parts_while_memory_shrinks(
         most[plenty] = max(most[plenty], len(run._in_flight))
         return future
 
-    monkeypatch.setattr(runner._Futures, "_submit", submit)
+    monkeypatch.setattr(futures._Run, "_submit", submit)
     receipts: list[Receipt] = []
 
     def on_receipt(receipt: Receipt) -> None:

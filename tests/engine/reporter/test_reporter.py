@@ -28,7 +28,7 @@ from engine.reporter.slots import makespan, schedule
 from engine.settings import Settings
 from engine.splitter import plan_split
 from tests.browser import opened, running
-from tests.engine.running import REPOSITORY, end, run, start, write_source
+from tests.engine.running import end, run, start, write_source
 
 Side = Literal["light", "dark"]
 TARGET = "400kB"
@@ -171,31 +171,6 @@ def test_what_cannot_be_reported(tmp_path: Path) -> None:
     )
     assert "pip install 'evensplit[report]'" in ended.stderr
     assert not (tmp_path / "page.html").exists()
-
-
-def test_neither_import_nor_split_loads_what_only_pictures_need(tmp_path: Path) -> None:
-    source = write_source(tmp_path / "s.parquet", 20_000)
-    program = (
-        "import sys, engine\n"
-        "at_import = {'numpy', 'pyarrow', 'dask', 'bokeh', 'pandas'} & set(sys.modules)\n"
-        "assert not at_import, at_import\n"
-        "from engine.cli.main import main\n"
-        f"try: main(['split', {str(source)!r}, {str(tmp_path / 'parts')!r}, '--parts', '3'])\n"
-        "except SystemExit as end: assert end.code == 0\n"
-        "found = {'bokeh', 'pandas', 'PIL'} & set(sys.modules)\n"
-        "assert not found, found\n"
-        "engine.profile(sys.argv[1])\n"
-        "found = {'bokeh', 'pandas', 'PIL'} & set(sys.modules)\n"
-        "assert not found, found\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, str(source)],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
 
 
 def every_figure(place: Path, scheme: Scheme) -> dict[str, Any]:
