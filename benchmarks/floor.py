@@ -12,8 +12,9 @@ from functools import partial
 
 from engine.formats.parquet.bytes.codecs import compress, decompress
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.layout import open_file
-from engine.formats.parquet.page_maps import page_maps, split_page
+from engine.formats.parquet.bytes.pages import split_page
+from engine.formats.parquet.opened.file import open_file
+from engine.formats.parquet.opened.positions import page_maps
 from engine.model import Range
 from engine.settings import CODECS
 from engine.splitter import find_sources

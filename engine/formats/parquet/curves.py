@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
+from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.layout import OpenFile
-from engine.formats.parquet.page_maps import chains_pages, dictionary_pages, page_maps
+from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened.positions import dictionary_pages, page_maps
 from engine.formats.parquet.sizes import PagesBytes, Sizes
 from engine.planning.curves import Curve, CutColumn, add_densities, summed_up
 from engine.planning.layout import GroupLayout

@@ -30,8 +30,9 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.footer import Encoding, Leaf, Type
 from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.pages import PageHeader, page_statistics
-from engine.formats.parquet.layout import OpenFile
-from engine.formats.parquet.page_maps import at_page, page_maps, read_header
+from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened.headers import read_header
+from engine.formats.parquet.opened.positions import at_page, page_maps
 from engine.formats.parquet.writers.new_page import PageForm, build_page
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk
 from engine.model import Recoding

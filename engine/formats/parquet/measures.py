@@ -9,7 +9,8 @@ from engine import memory
 from engine.errors import OverBudget
 from engine.formats import Measures
 from engine.formats.parquet.curves import read_curve
-from engine.formats.parquet.layout import open_file, read_layout
+from engine.formats.parquet.layout import read_layout
+from engine.formats.parquet.opened.file import open_file
 from engine.formats.parquet.part_memory import part_memory_bytes
 from engine.formats.parquet.sizes import Sizes
 from engine.formats.parquet.small_chunks import spread_dictionaries

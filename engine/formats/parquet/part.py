@@ -8,9 +8,10 @@ from functools import partial
 from engine.errors import BadStructure, InternalError
 from engine.formats import WrittenPart
 from engine.formats.parquet.bytes.one_column import group_rows
-from engine.formats.parquet.layout import OpenFile, named, open_file
+from engine.formats.parquet.layout import named
 from engine.formats.parquet.merging import Merged, merged
 from engine.formats.parquet.merging.keys import KeyValues
+from engine.formats.parquet.opened.file import OpenFile, open_file
 from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
 from engine.formats.parquet.writers.key_values import part_key_values
 from engine.formats.parquet.writers.splice import PartWriter

@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple
 from engine import memory
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import PageType
-from engine.formats.parquet.layout import OpenFile
-from engine.formats.parquet.page_maps import keeps_cut_page, page_maps, read_each_header
+from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened.headers import keeps_cut_page, read_each_header
+from engine.formats.parquet.opened.positions import page_maps
 from engine.formats.parquet.small_chunks import are_small, small_facts
 from engine.model import PartPlan, Range, Recoding, RowGroupSlice
 from engine.storage.base import naming

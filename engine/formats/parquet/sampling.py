@@ -22,15 +22,11 @@ from typing import NamedTuple
 
 from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Leaf
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.layout import OpenFile, dictionary_bytes, open_file
-from engine.formats.parquet.page_maps import (
-    at_page,
-    counted_pages,
-    dictionary_pages,
-    page_maps,
-    read_header,
-    read_headers,
-)
+from engine.formats.parquet.bytes.pages import counted_pages
+from engine.formats.parquet.layout import dictionary_bytes
+from engine.formats.parquet.opened.file import OpenFile, open_file
+from engine.formats.parquet.opened.headers import read_header, read_headers
+from engine.formats.parquet.opened.positions import at_page, dictionary_pages, page_maps
 from engine.formats.parquet.sizes import PagesBytes, Sizes, by_revision
 from engine.formats.parquet.writers.chunk import Piece
 from engine.model import Range, Recoding

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.formats.parquet.bytes.footer import Leaf
-from engine.formats.parquet.layout import OpenFile
-from engine.formats.parquet.page_maps import page_maps
+from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened.positions import page_maps
 from engine.planning.layout import GroupLayout, Layout, with_groups
 
 _UNCERTAIN_SHARES = (0.0, 0.01, 0.04)  # by revision

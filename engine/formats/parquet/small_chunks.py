@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import (
     Codec,
     ColumnChunk,
@@ -18,8 +19,9 @@ from engine.formats.parquet.bytes.footer import (
     Type,
     value,
 )
-from engine.formats.parquet.layout import OpenFile
-from engine.formats.parquet.page_maps import chains_pages, headers_at, page_maps
+from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened.headers import headers_at
+from engine.formats.parquet.opened.positions import page_maps
 from engine.model import Recoding
 
 MIN_CHUNKS = 256  # below, nobody waits for Python

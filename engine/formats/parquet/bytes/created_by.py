@@ -14,6 +14,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from engine.formats.parquet.bytes.footer import ColumnChunk, Encoding
+
 _FORM = re.compile(
     r"\s*(?P<name>.*?)(?:\s+version\s*v?(?P<numbers>\d+(?:\.\d+)*)?.*)?\s*", re.DOTALL
 )
@@ -108,3 +110,11 @@ def has(created_by: str, *defects: Defect) -> bool:
     """Whether a file's writer is known for one of some defects."""
     writer = writer_of(created_by)
     return any(writer.is_before(defect.name, *defect.version) for defect in defects)
+
+
+def chains_pages(created_by: str, chunk: ColumnChunk) -> bool:
+    """Whether pages of a chunk continue the page before: DELTA_BYTE_ARRAY of parquet-mr before 1.8.
+
+    Such a page can be read only after all before it (PARQUET-246).
+    """
+    return Encoding.DELTA_BYTE_ARRAY in chunk.encodings and has(created_by, CHAINED_PAGES)

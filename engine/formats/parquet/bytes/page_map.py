@@ -117,7 +117,7 @@ def map_from_index(index: OffsetIndex, chunk: Range, num_rows: int, *, is_flat: 
     """Return the pages that an offset index lists, if they tile the chunk and their rows ascend.
 
     What lies between the chunk's start and its first data page is taken as the dictionary page.
-    That headers say the same is for others to prove (:mod:`.page_maps`).
+    That headers say the same is for others to prove (:mod:`.opened.positions`).
 
     Args:
         index: the chunk's offset index.

@@ -11,6 +11,7 @@ Reading a plan needs this module, so it imports neither numpy nor pyarrow.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,10 +19,11 @@ from typing import Any, NamedTuple
 
 from engine.errors import BadPage, BadStructure
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.footer import Codec, Encoding, value, with_fields
+from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, value, with_fields
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.model import Buffer
 
+HEADER_BYTES = 96  # most data page headers without statistics are shorter
 MAX_ENCODING = 127  # far beyond those that there are
 _MAX_I32 = (1 << 31) - 1
 
@@ -486,3 +488,31 @@ def page_statistics(header: PageHeader) -> Struct | None:
         return None
     raw = value(header.struct[_DETAIL_FIELDS[header.type]][1], _STATISTICS[header.type])
     return None if raw is None else spec.read(spec.Statistics, raw)
+
+
+def split_page(data: memoryview) -> tuple[PageHeader, memoryview]:
+    """Return header and body of a page as it lies in the file.
+
+    Raises:
+        BadStructure: it is no page.
+    """
+    try:
+        header = read_page_header(bytes(data[:HEADER_BYTES]), limit_bytes=len(data))
+    except BadPage:
+        raise
+    except BadStructure:  # a longer header
+        header = read_page_header(bytes(data), limit_bytes=len(data))
+    return header, data[header.header_bytes : header.total_bytes]
+
+
+def counted_pages(chunk: ColumnChunk) -> Counter[tuple[int, int]]:
+    """Return how many data pages the footer says there are, by type and encoding; empty if none."""
+    counted: Counter[tuple[int, int]] = Counter()
+    stats = spec.PageEncodingStats
+    listed = value(chunk.meta, spec.ColumnMetaData.ENCODING_STATS)
+    for item in () if listed is None else listed.items:
+        entry = item if isinstance(item, dict) else spec.read(stats, item)
+        kind = value(entry, stats.PAGE_TYPE)
+        if kind in (PageType.DATA, PageType.DATA_V2):
+            counted[kind, value(entry, stats.ENCODING)] += value(entry, stats.COUNT, 0)
+    return counted

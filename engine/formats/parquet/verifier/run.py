@@ -15,8 +15,8 @@ from functools import partial
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
-from engine.formats.parquet.layout import OpenFile, open_file
-from engine.formats.parquet.page_maps import page_maps
+from engine.formats.parquet.opened.file import OpenFile, open_file
+from engine.formats.parquet.opened.positions import page_maps
 from engine.formats.parquet.verifier.footers import blaming, check_footers
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
 from engine.formats.parquet.verifier.structure import check_part_structure

@@ -20,6 +20,7 @@ from engine.errors import (
     Unsupported,
 )
 from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import (
     TYPE_WIDTHS,
     Codec,
@@ -36,7 +37,6 @@ from engine.formats.parquet.bytes.one_column import (
     one_column_footer,
     read_chunk,
 )
-from engine.formats.parquet.page_maps import chains_pages
 from engine.formats.parquet.verifier.footers import blaming, whole_groups
 from engine.formats.parquet.verifier.groups import Seams
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened

@@ -36,7 +36,8 @@ from engine.formats.parquet.bytes.pages import (
     page_version,
 )
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.page_maps import page_maps, read_header
+from engine.formats.parquet.opened.headers import read_header
+from engine.formats.parquet.opened.positions import page_maps
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_dictionary import NewDictionary
 from engine.formats.parquet.writers.new_page import NewPage, PageForm, build_page, recoded_page

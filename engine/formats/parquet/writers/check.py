@@ -46,7 +46,7 @@ from engine.formats.parquet.bytes.page_table import PageTable, read_page_table
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.bytes.statistics import bound_width
 from engine.formats.parquet.bytes.thrift import Raw, Struct
-from engine.formats.parquet.page_maps import at_page
+from engine.formats.parquet.opened.positions import at_page
 from engine.formats.parquet.writers.chunk import Piece
 from engine.storage import PartSink
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from engine.formats.parquet.bytes.page_index import PageLocation
 from engine.formats.parquet.bytes.thrift import Raw, Struct
-from engine.formats.parquet.layout import OpenFile
+from engine.formats.parquet.opened.file import OpenFile
 from engine.model import Buffer, Range
 
 

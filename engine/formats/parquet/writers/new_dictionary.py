@@ -21,7 +21,7 @@ from engine.errors import BadPage, BadStructure
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.footer import Type
 from engine.formats.parquet.bytes.one_page import mapped_indices
-from engine.formats.parquet.page_maps import at_page
+from engine.formats.parquet.opened.positions import at_page
 from engine.formats.parquet.writers.open_piece import OpenPiece
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, take
 from engine.model import Recoding

@@ -18,6 +18,7 @@ from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.codecs import compress, decompress, recompress
 from engine.formats.parquet.bytes.footer import Codec, Encoding, Leaf
 from engine.formats.parquet.bytes.pages import (
+    HEADER_BYTES,
     PageHeader,
     PageType,
     SkimmedHeader,
@@ -31,9 +32,9 @@ from engine.formats.parquet.bytes.pages import (
     resized_skimmed,
     rewritten_header,
     skim_header,
+    split_page,
 )
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.page_maps import HEADER_BYTES, split_page
 from engine.formats.parquet.writers.source_chunk import open_page
 from engine.model import Buffer
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.formats.parquet.page_maps import at_page, dictionary_pages
+from engine.formats.parquet.opened.positions import at_page, dictionary_pages
 from engine.formats.parquet.writers.chunk import Piece
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, source_chunk
 

@@ -8,7 +8,7 @@
 A rewritten page keeps its version, encoding, codec and (if dictionary-encoded) dictionary: its
 levels are sliced, its values sliced or its dictionary indices sliced, and it is compressed again.
 Page encodings therefore never change order within a chunk, which some readers do not survive. Where
-pages continue each other (:func:`.page_maps.chains_pages`), all pages before a cut are read
+pages continue each other (:func:`.created_by.chains_pages`), all pages before a cut are read
 for the one value that the page at the cut continues, and that page is made to stand alone.
 
 Where another codec or page version is wanted, whole pages are not copied but compressed anew one by
@@ -38,17 +38,17 @@ from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.footer import Encoding, Type, value
 from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.page_index import ColumnIndex, PageEntry, PageLocation
-from engine.formats.parquet.bytes.pages import PageHeader, PageType, check_crc, page_statistics
-from engine.formats.parquet.bytes.thrift import Raw, Struct
-from engine.formats.parquet.page_headers import WholePages, whole_pages
-from engine.formats.parquet.page_maps import (
-    at_page,
-    page_maps,
-    read_header,
-    read_pages,
+from engine.formats.parquet.bytes.pages import (
+    PageHeader,
+    PageType,
+    check_crc,
+    page_statistics,
     split_page,
-    walked,
 )
+from engine.formats.parquet.bytes.thrift import Raw, Struct
+from engine.formats.parquet.opened.headers import read_header, read_pages
+from engine.formats.parquet.opened.positions import at_page, page_maps, walked
+from engine.formats.parquet.opened.whole_pages import WholePages, whole_pages
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_page import (
     NewPage,

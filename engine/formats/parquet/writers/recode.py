@@ -17,7 +17,8 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.footer import ColumnChunk, value
 from engine.formats.parquet.bytes.page_index import PageLocation
 from engine.formats.parquet.bytes.pages import PageType
-from engine.formats.parquet.page_maps import at_page, page_maps, read_pages
+from engine.formats.parquet.opened.headers import read_pages
+from engine.formats.parquet.opened.positions import at_page, page_maps
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_page import recompressed_page
 from engine.formats.parquet.writers.source_chunk import column_index_of, value_bytes

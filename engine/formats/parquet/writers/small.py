@@ -54,12 +54,12 @@ from engine.formats.parquet.bytes.page_table import read_page_table
 from engine.formats.parquet.bytes.pages import (
     PageHeader,
     PageType,
+    counted_pages,
     page_version,
     read_page_header,
 )
 from engine.formats.parquet.bytes.thrift import Raw, Struct
-from engine.formats.parquet.layout import OpenFile
-from engine.formats.parquet.page_maps import counted_pages
+from engine.formats.parquet.opened.file import OpenFile
 from engine.formats.parquet.small_chunks import (
     ARROW_CODECS,
     MAX_PLAIN_BYTES,

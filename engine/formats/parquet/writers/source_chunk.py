@@ -21,6 +21,7 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.chained import decode_chained
 from engine.formats.parquet.bytes.codecs import decompress, is_lz4_block
+from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, Leaf, Type, value
 from engine.formats.parquet.bytes.one_page import as_ordered, decode_values
 from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
@@ -33,15 +34,9 @@ from engine.formats.parquet.bytes.pages import (
     page_statistics,
 )
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.layout import OpenFile
-from engine.formats.parquet.page_maps import (
-    at_page,
-    chains_pages,
-    keeps_cut_page,
-    page_maps,
-    read_header,
-    read_page,
-)
+from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened.headers import keeps_cut_page, read_header, read_page
+from engine.formats.parquet.opened.positions import at_page, page_maps
 from engine.model import Range
 
 DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)

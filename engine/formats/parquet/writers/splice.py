@@ -33,9 +33,9 @@ from engine.formats.parquet.bytes.footer import (
 )
 from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
 from engine.formats.parquet.bytes.thrift import STRUCT, Raw, Struct
-from engine.formats.parquet.layout import OpenFile, bloom_filter_range
 from engine.formats.parquet.merging import Merged, agree, keep_order_of_pieces
 from engine.formats.parquet.merging.keys import KeyValues
+from engine.formats.parquet.opened.file import OpenFile, bloom_filter_range
 from engine.formats.parquet.writers.check import Written, check_part
 from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
 from engine.model import Buffer, Range

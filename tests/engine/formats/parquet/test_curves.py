@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.formats.parquet.curves import read_curve
-from engine.formats.parquet.layout import close_files, open_file, read_layout
+from engine.formats.parquet.layout import read_layout
+from engine.formats.parquet.opened.file import close_files, open_file
 from engine.formats.parquet.sizes import Sizes
 from engine.planning.curves import Curve, Inside, rough_curve
 from engine.planning.layout import GroupLayout

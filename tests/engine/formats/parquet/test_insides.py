@@ -17,8 +17,8 @@ import engine
 from engine import memory
 from engine.errors import OverBudget, TargetTooSmall
 from engine.formats.parquet import insides
-from engine.formats.parquet.layout import OpenFile, open_file
-from engine.formats.parquet.page_maps import page_maps
+from engine.formats.parquet.opened.file import OpenFile, open_file
+from engine.formats.parquet.opened.positions import page_maps
 from engine.model import Recoding, SplitPlan, spread
 from engine.splitter import find_sources
 from tests.engine.running import parts_of, read_parts

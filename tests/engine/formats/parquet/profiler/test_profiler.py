@@ -24,7 +24,7 @@ from engine.formats.parquet.bytes import page_table
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, _Reader, read_chunk_table
 from engine.formats.parquet.bytes.footer import part_footer, seal
 from engine.formats.parquet.bytes.page_map import run_walk, walk_pages
-from engine.formats.parquet.layout import OpenFile
+from engine.formats.parquet.opened.file import OpenFile
 from engine.formats.parquet.profiler import Skew
 from engine.formats.parquet.profiler.skew import lorenz, skew_of
 from engine.model import Range

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import engine
 from engine import splitter
 from engine.errors import EvensplitError, SourceError, Unsupported
+from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import Encoding, Footer, footer_range
-from engine.formats.parquet.layout import open_file
-from engine.formats.parquet.page_maps import chains_pages
+from engine.formats.parquet.opened.file import open_file
 from engine.formats.parquet.writers.source_chunk import SourceChunk
 from engine.work import write_part
 from tests.engine.formats.parquet.bytes.chained_file import read_chained, write_chained

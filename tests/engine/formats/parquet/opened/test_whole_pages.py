@@ -26,8 +26,9 @@ from engine.formats.parquet.bytes.footer import (
 )
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.thrift import I64, LIST, STRUCT
-from engine.formats.parquet.layout import OpenFile, close_files, open_file
-from engine.formats.parquet.page_maps import Headers, page_maps, read_headers
+from engine.formats.parquet.opened.file import OpenFile, close_files, open_file
+from engine.formats.parquet.opened.headers import Headers, read_headers
+from engine.formats.parquet.opened.positions import page_maps
 from engine.splitter import find_sources
 
 NUM_ROWS = 240_000
@@ -68,7 +69,7 @@ def read_of_column(monkeypatch: pytest.MonkeyPatch) -> dict[int, Counter[int]]:
         found[pages.offsets[0]].update(numbers)
         return read_headers(file, pages, numbers)
 
-    monkeypatch.setattr("engine.formats.parquet.page_headers.read_headers", counted)
+    monkeypatch.setattr("engine.formats.parquet.opened.whole_pages.read_headers", counted)
     return found
 
 

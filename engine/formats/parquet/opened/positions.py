@@ -8,16 +8,12 @@ from a walk over the page headers, and for repeated columns in V1 pages from the
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.errors import BadPage, BadStructure, Unsupported
-from engine.formats.parquet.bytes import spec
-from engine.formats.parquet.bytes.created_by import CHAINED_PAGES, has
-from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, Leaf, value
+from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, Leaf
 from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
 from engine.formats.parquet.bytes.page_map import (
     PageMap,
@@ -28,18 +24,17 @@ from engine.formats.parquet.bytes.page_map import (
     walk_pages,
     with_row_starts,
 )
-from engine.formats.parquet.bytes.pages import PageHeader, PageType, read_page_header, skim_header
-from engine.formats.parquet.layout import OpenFile
+from engine.formats.parquet.bytes.pages import (
+    PageType,
+    counted_pages,
+)
+from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened.headers import headers_at, read_headers, read_page
 from engine.model import Range
-from engine.storage.base import COPY_STEP_BYTES
 
 if TYPE_CHECKING:
-    from engine.formats.parquet.bytes.chunk_table import Numbers
     from engine.formats.parquet.bytes.header_table import HeaderTable
 
-HEADER_BYTES = 96  # most data page headers without statistics are shorter
-_MAX_HEADER_BYTES = 1 << 20
-_MAX_KEPT_PAGE_BYTES = 1 << 20
 _MANY_COLUMNS = 16  # with fewer nobody waits for Python
 _HEADERS_AT_ONCE = 1 << 13
 _CODECS = set(Codec) - {Codec.LZO}
@@ -78,14 +73,6 @@ def check_can_be_cut(file: OpenFile, row_group: int, leaf: Leaf, chunk: ColumnCh
             f"{file.file.path}: column {leaf.name} of row group {row_group} {reason}; it cannot be "
             "cut inside the row group: use --cut row-group"
         )
-
-
-def chains_pages(created_by: str, chunk: ColumnChunk) -> bool:
-    """Whether pages of a chunk continue the page before: DELTA_BYTE_ARRAY of parquet-mr before 1.8.
-
-    Such a page can be read only after all before it (PARQUET-246).
-    """
-    return Encoding.DELTA_BYTE_ARRAY in chunk.encodings and has(created_by, CHAINED_PAGES)
 
 
 def _page_maps(file: OpenFile, row_group: int) -> list[PageMap]:
@@ -185,18 +172,6 @@ def _of_lone_pages(
         )
 
 
-def headers_at(file: OpenFile, offsets: Numbers) -> HeaderTable:
-    """Read the headers of pages that begin at some places of a file, all at once."""
-    from engine.formats.parquet.bytes.header_table import read_header_table
-
-    def read(offsets: list[int], length: int) -> Sequence[bytes]:
-        end = file.footer_offset
-        places = [Range(offset, max(0, min(length, end - offset))) for offset in offsets]
-        return file.source.read_many(places, sparse=True)
-
-    return read_header_table(read, offsets)
-
-
 def _with_headers(
     file: OpenFile, maps: Sequence[PageMap | None]
 ) -> Iterator[tuple[Leaf, PageMap, HeaderTable]]:
@@ -284,123 +259,6 @@ def at_page(file: OpenFile, row_group: int, leaf: Leaf, page: int | None = None)
         raise BadPage(f"{where}{'' if page is None else f', page {page}'}: {error}") from error
 
 
-def read_page(file: OpenFile, where: Range) -> tuple[PageHeader, bytes]:
-    """Read a page: its header, and its body as it lies in the file."""
-    header, body = split_page(memoryview(file.source.read(where.offset, where.length)))
-    return header, bytes(body)
-
-
-def keeps_cut_page(file: OpenFile, num_bytes: int) -> bool:
-    """Whether a page that a cut passes through is kept for the other part, once read."""
-    return file.source.is_remote and num_bytes <= _MAX_KEPT_PAGE_BYTES
-
-
-def read_pages(file: OpenFile, places: Sequence[Range]) -> Iterator[memoryview]:
-    """Yield the bytes of pages, in the order given; those that lie in a row are read at once."""
-    first = 0
-    while first < len(places):
-        start, end = places[first].offset, places[first].end
-        last = first + 1
-        while last < len(places) and places[last].offset == end:
-            if places[last].end - start > COPY_STEP_BYTES:
-                break
-            end = places[last].end
-            last += 1
-        data = memoryview(file.source.read(start, end - start))
-        for place in places[first:last]:
-            yield data[place.offset - start : place.end - start]
-        first = last
-
-
-def split_page(data: memoryview) -> tuple[PageHeader, memoryview]:
-    """Return header and body of a page as it lies in the file.
-
-    Raises:
-        BadStructure: it is no page.
-    """
-    try:
-        header = read_page_header(bytes(data[:HEADER_BYTES]), limit_bytes=len(data))
-    except BadPage:
-        raise
-    except BadStructure:  # a longer header
-        header = read_page_header(bytes(data), limit_bytes=len(data))
-    return header, data[header.header_bytes : header.total_bytes]
-
-
-@dataclass(frozen=True)
-class Headers:
-    """What the headers of some data pages say; one entry a page.
-
-    ``uncompressed_bytes``: header, and body before compression.
-    """
-
-    encodings: array[int]
-    num_values: array[int]
-    uncompressed_bytes: array[int]
-    page_types: array[int]
-
-
-def read_headers(file: OpenFile, pages: PageMap, numbers: Sequence[int]) -> Headers:
-    """Read the headers of some data pages, nothing else of them."""
-    found = Headers(array("b"), array("q"), array("q"), array("b"))
-    walked = pages.headers
-    if walked is not None:
-        for number in numbers:
-            found.encodings.append(walked.encodings[number])
-            found.num_values.append(pages.num_values[number])
-            found.uncompressed_bytes.append(walked.uncompressed_bytes[number])
-            found.page_types.append(walked.types[number])
-        return found
-    places = [pages.page(number) for number in numbers]
-    heads = [Range(where.offset, min(HEADER_BYTES, where.length)) for where in places]
-    # All at once: a store answers few large requests sooner than many small ones.
-    contents = file.source.read_many(heads, sparse=True)
-    for number, where, data in zip(numbers, places, contents, strict=True):
-        header = skim_header(data) or read_header(file, where)
-        kind, compressed = header.type, header.compressed_bytes
-        if kind not in (PageType.DATA, PageType.DATA_V2) or not where.length - compressed > 0:
-            raise BadPage(f"page {number} at byte {where.offset} is not the data page it should be")
-        if len(pages.num_values) and header.num_values != pages.num_values[number]:
-            raise BadPage(
-                f"page {number} has {header.num_values} values, by the index "
-                f"{pages.num_values[number]}"
-            )
-        found.encodings.append(header.encoding)
-        found.num_values.append(header.num_values)
-        found.uncompressed_bytes.append(header.uncompressed_bytes + where.length - compressed)
-        found.page_types.append(kind)
-    return found
-
-
-def read_header(file: OpenFile, where: Range) -> PageHeader:
-    """Read the whole header of a page, nothing of its body."""
-    length = HEADER_BYTES
-    while True:
-        data = file.source.read(where.offset, min(length, where.length))
-        try:
-            return read_page_header(data)
-        except BadPage:
-            raise
-        except BadStructure:
-            if len(data) == where.length or length > _MAX_HEADER_BYTES:
-                raise
-            length *= 8
-
-
-def read_each_header(file: OpenFile, places: Sequence[Range]) -> list[PageHeader]:
-    """Read the headers of pages anywhere, all at once."""
-    heads = [Range(where.offset, min(HEADER_BYTES, where.length)) for where in places]
-    found = []
-    for where, data in zip(places, file.source.read_many(heads, sparse=True), strict=True):
-        try:
-            found.append(read_page_header(data))
-        except BadPage:
-            raise
-        except BadStructure:  # a longer header
-            found.append(read_header(file, where))
-    return found
-
-
 def dictionary_pages(file: OpenFile, row_group: int, leaf: Leaf) -> int:
     """Return how many data pages at the chunk's beginning may use its dictionary.
 
@@ -416,16 +274,3 @@ def dictionary_pages(file: OpenFile, row_group: int, leaf: Leaf) -> int:
         return sum(count for (_, encoding), count in counted.items() if encoding in (2, 8))
     encodings = read_headers(file, pages, range(pages.num_pages)).encodings
     return max((i + 1 for i, encoding in enumerate(encodings) if encoding in (2, 8)), default=0)
-
-
-def counted_pages(chunk: ColumnChunk) -> Counter[tuple[int, int]]:
-    """Return how many data pages the footer says there are, by type and encoding; empty if none."""
-    counted: Counter[tuple[int, int]] = Counter()
-    stats = spec.PageEncodingStats
-    listed = value(chunk.meta, spec.ColumnMetaData.ENCODING_STATS)
-    for item in () if listed is None else listed.items:
-        entry = item if isinstance(item, dict) else spec.read(stats, item)
-        kind = value(entry, stats.PAGE_TYPE)
-        if kind in (PageType.DATA, PageType.DATA_V2):
-            counted[kind, value(entry, stats.ENCODING)] += value(entry, stats.COUNT, 0)
-    return counted

@@ -19,8 +19,10 @@ from typing import NamedTuple
 
 from engine.formats.parquet.bytes.footer import ColumnChunk, Leaf
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.layout import OpenFile
-from engine.formats.parquet.page_maps import counted_pages, page_maps, read_header, read_headers
+from engine.formats.parquet.bytes.pages import counted_pages
+from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened.headers import read_header, read_headers
+from engine.formats.parquet.opened.positions import page_maps
 
 _MAX_PROVING_PAGES = 512  # of a chunk; those of more are read as they are needed
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from engine import memory
 from engine.formats.parquet import layout
 from engine.formats.parquet.bytes.footer import RowGroup
+from engine.formats.parquet.opened import file
 from engine.splitter import find_sources
 
 NUM_FILES, NUM_GROUPS, NUM_COLUMNS = 6, 30, 4
@@ -15,7 +16,8 @@ NUM_FILES, NUM_GROUPS, NUM_COLUMNS = 6, 30, 4
 def test_files_that_are_open_together_share_the_room_for_decoded_row_groups(
     tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr(layout, "CACHED_CHUNKS", NUM_COLUMNS * NUM_GROUPS)
+    for module in (layout, file):
+        monkeypatch.setattr(module, "CACHED_CHUNKS", NUM_COLUMNS * NUM_GROUPS)
     table = pa.table({f"c{i}": range(NUM_GROUPS) for i in range(NUM_COLUMNS)})
     for number in range(NUM_FILES):
         pq.write_table(table, tmp_path / f"{number}.parquet", row_group_size=1)
@@ -29,7 +31,7 @@ def test_files_that_are_open_together_share_the_room_for_decoded_row_groups(
         assert found.held_bytes == expected
         assert _num_decoded() - before <= NUM_GROUPS
     finally:
-        layout.close_files()
+        file.close_files()
 
 
 def _num_decoded() -> int:

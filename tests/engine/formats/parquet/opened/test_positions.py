@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import BadPage
-from engine.formats.parquet.layout import close_files, open_file
-from engine.formats.parquet.page_maps import page_maps, walked
+from engine.formats.parquet.opened.file import close_files, open_file
+from engine.formats.parquet.opened.positions import page_maps, walked
 from engine.splitter import find_sources
 
 NUM_ROWS = 3_000

@@ -1,0 +1,1 @@
+"""Opened sources: footers, row groups, column chunks, pages. Asked once, kept with a bound."""

@@ -1,0 +1,146 @@
+"""Headers and bodies of pages, read where they lie."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.errors import BadPage, BadStructure
+from engine.formats.parquet.bytes.page_map import (
+    PageMap,
+)
+from engine.formats.parquet.bytes.pages import (
+    HEADER_BYTES,
+    PageHeader,
+    PageType,
+    read_page_header,
+    skim_header,
+    split_page,
+)
+from engine.formats.parquet.opened.file import OpenFile
+from engine.model import Range
+from engine.storage.base import COPY_STEP_BYTES
+
+if TYPE_CHECKING:
+    from engine.formats.parquet.bytes.chunk_table import Numbers
+    from engine.formats.parquet.bytes.header_table import HeaderTable
+
+
+_MAX_HEADER_BYTES = 1 << 20
+_MAX_KEPT_PAGE_BYTES = 1 << 20
+
+
+def headers_at(file: OpenFile, offsets: Numbers) -> HeaderTable:
+    """Read the headers of pages that begin at some places of a file, all at once."""
+    from engine.formats.parquet.bytes.header_table import read_header_table
+
+    def read(offsets: list[int], length: int) -> Sequence[bytes]:
+        end = file.footer_offset
+        places = [Range(offset, max(0, min(length, end - offset))) for offset in offsets]
+        return file.source.read_many(places, sparse=True)
+
+    return read_header_table(read, offsets)
+
+
+def read_page(file: OpenFile, where: Range) -> tuple[PageHeader, bytes]:
+    """Read a page: its header, and its body as it lies in the file."""
+    header, body = split_page(memoryview(file.source.read(where.offset, where.length)))
+    return header, bytes(body)
+
+
+def keeps_cut_page(file: OpenFile, num_bytes: int) -> bool:
+    """Whether a page that a cut passes through is kept for the other part, once read."""
+    return file.source.is_remote and num_bytes <= _MAX_KEPT_PAGE_BYTES
+
+
+def read_pages(file: OpenFile, places: Sequence[Range]) -> Iterator[memoryview]:
+    """Yield the bytes of pages, in the order given; those that lie in a row are read at once."""
+    first = 0
+    while first < len(places):
+        start, end = places[first].offset, places[first].end
+        last = first + 1
+        while last < len(places) and places[last].offset == end:
+            if places[last].end - start > COPY_STEP_BYTES:
+                break
+            end = places[last].end
+            last += 1
+        data = memoryview(file.source.read(start, end - start))
+        for place in places[first:last]:
+            yield data[place.offset - start : place.end - start]
+        first = last
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What the headers of some data pages say; one entry a page.
+
+    ``uncompressed_bytes``: header, and body before compression.
+    """
+
+    encodings: array[int]
+    num_values: array[int]
+    uncompressed_bytes: array[int]
+    page_types: array[int]
+
+
+def read_headers(file: OpenFile, pages: PageMap, numbers: Sequence[int]) -> Headers:
+    """Read the headers of some data pages, nothing else of them."""
+    found = Headers(array("b"), array("q"), array("q"), array("b"))
+    walked = pages.headers
+    if walked is not None:
+        for number in numbers:
+            found.encodings.append(walked.encodings[number])
+            found.num_values.append(pages.num_values[number])
+            found.uncompressed_bytes.append(walked.uncompressed_bytes[number])
+            found.page_types.append(walked.types[number])
+        return found
+    places = [pages.page(number) for number in numbers]
+    heads = [Range(where.offset, min(HEADER_BYTES, where.length)) for where in places]
+    # All at once: a store answers few large requests sooner than many small ones.
+    contents = file.source.read_many(heads, sparse=True)
+    for number, where, data in zip(numbers, places, contents, strict=True):
+        header = skim_header(data) or read_header(file, where)
+        kind, compressed = header.type, header.compressed_bytes
+        if kind not in (PageType.DATA, PageType.DATA_V2) or not where.length - compressed > 0:
+            raise BadPage(f"page {number} at byte {where.offset} is not the data page it should be")
+        if len(pages.num_values) and header.num_values != pages.num_values[number]:
+            raise BadPage(
+                f"page {number} has {header.num_values} values, by the index "
+                f"{pages.num_values[number]}"
+            )
+        found.encodings.append(header.encoding)
+        found.num_values.append(header.num_values)
+        found.uncompressed_bytes.append(header.uncompressed_bytes + where.length - compressed)
+        found.page_types.append(kind)
+    return found
+
+
+def read_header(file: OpenFile, where: Range) -> PageHeader:
+    """Read the whole header of a page, nothing of its body."""
+    length = HEADER_BYTES
+    while True:
+        data = file.source.read(where.offset, min(length, where.length))
+        try:
+            return read_page_header(data)
+        except BadPage:
+            raise
+        except BadStructure:
+            if len(data) == where.length or length > _MAX_HEADER_BYTES:
+                raise
+            length *= 8
+
+
+def read_each_header(file: OpenFile, places: Sequence[Range]) -> list[PageHeader]:
+    """Read the headers of pages anywhere, all at once."""
+    heads = [Range(where.offset, min(HEADER_BYTES, where.length)) for where in places]
+    found = []
+    for where, data in zip(places, file.source.read_many(heads, sparse=True), strict=True):
+        try:
+            found.append(read_page_header(data))
+        except BadPage:
+            raise
+        except BadStructure:  # a longer header
+            found.append(read_header(file, where))
+    return found
