@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import islice
 
 from engine.formats.parquet.bytes.codecs import compress, decompress
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import split_page
-from engine.formats.parquet.opened.file import open_file
-from engine.formats.parquet.opened.positions import page_maps
+from engine.formats.parquet.opened import open_file
 from engine.model import Range
 from engine.settings import CODECS
 from engine.splitter import find_sources
@@ -33,16 +33,15 @@ def compress_again(path: str, codec: int, level: int | None, first: int) -> int:
     (source,) = find_sources([path])
     file = open_file(source)
     num_bytes = 0
-    for row_group in range(first, file.footer.num_row_groups, NUM_PROCESSES):
-        columns = file.row_group(row_group).columns
-        for chunk, pages in zip(columns, page_maps(file, row_group), strict=True):
+    for group in islice(file.row_groups(), first, None, NUM_PROCESSES):
+        for chunk, pages in zip(group.entry.columns, group.page_maps, strict=True):
             whole = memoryview(file.source.read(*chunk.range))
             for where in pages_of(pages):
                 begin = where.offset - chunk.range.offset
                 header, body = split_page(whole[begin : begin + where.length])
                 plain = decompress(chunk.codec, body, header.uncompressed_bytes)
                 num_bytes += len(compress(codec, plain, level))
-        file.forget(row_group)
+        group.forget()
     return num_bytes
 
 

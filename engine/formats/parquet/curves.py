@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
-from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.opened.file import OpenFile
-from engine.formats.parquet.opened.positions import dictionary_pages, page_maps
+from engine.formats.parquet.opened import OpenRowGroup
 from engine.formats.parquet.sizes import PagesBytes, Sizes
 from engine.planning.curves import Curve, CutColumn, add_densities, summed_up
 from engine.planning.layout import GroupLayout
 
 
 def read_curve(
-    file: OpenFile, group: GroupLayout, sizes: Sizes, spread: Collection[int] = ()
+    opened: OpenRowGroup, group: GroupLayout, sizes: Sizes, spread: Collection[int] = ()
 ) -> Curve:
     """Read the page positions of a row group and sum up what they will be in the parts.
 
     Args:
-        file, group: which row group.
+        opened, group: which row group.
         sizes: of pages in the parts.
         spread: columns whose dictionaries are divided among the rows, not repeated.
 
@@ -29,18 +27,15 @@ def read_curve(
     """
     columns = []
     dictionaries: dict[int, int] = {}
-    chunks = file.row_group(group.index).columns
-    for leaf, pages, chunk in zip(
-        file.footer.leaves, page_maps(file, group.index), chunks, strict=True
-    ):
-        new = sizes.pages(file, group.index, leaf)
-        is_chained = chains_pages(file.footer.created_by, chunk)
-        if leaf.index in spread:
-            columns.append(CutColumn(leaf.name, pages, _with_dictionary(new, pages), is_chained))
+    for chunk in opened.chunks():
+        name, pages, is_chained = chunk.leaf.name, chunk.pages, chunk.is_chained
+        new = sizes.pages(chunk)
+        if chunk.column in spread:
+            columns.append(CutColumn(name, pages, _with_dictionary(new, pages), is_chained))
             continue
-        columns.append(CutColumn(leaf.name, pages, new.data, is_chained))
+        columns.append(CutColumn(name, pages, new.data, is_chained))
         if pages.dictionary is not None and pages.num_pages:
-            used = dictionary_pages(file, group.index, leaf)
+            used = chunk.dictionary_pages
             row = group.num_rows if used >= pages.num_pages else pages.first_rows[used]
             dictionaries[row] = dictionaries.get(row, 0) + round(new.dictionary)
     rows, sums = _summed(columns, group)

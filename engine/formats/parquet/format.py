@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.formats import Compared, Measures
-from engine.formats.parquet.opened.file import OpenFile, close_files
-from engine.formats.parquet.opened.footer import read_footer_bytes
+from engine.formats.parquet.opened import OpenFile, close_files, read_footer_bytes
 from engine.formats.parquet.part import write
 from engine.memory import Budget
 from engine.model import SourceFile

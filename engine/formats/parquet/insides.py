@@ -27,12 +27,10 @@ import pyarrow.compute as pc
 from engine import memory
 from engine.formats.parquet.bytes import levels as lv
 from engine.formats.parquet.bytes import spec
-from engine.formats.parquet.bytes.footer import Encoding, Leaf, Type
+from engine.formats.parquet.bytes.footer import Encoding, Type
 from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.pages import PageHeader, page_statistics
-from engine.formats.parquet.opened.file import OpenFile
-from engine.formats.parquet.opened.headers import read_header
-from engine.formats.parquet.opened.positions import at_page, page_maps
+from engine.formats.parquet.opened import OpenChunk
 from engine.formats.parquet.writers.new_page import PageForm, build_page
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk
 from engine.model import Recoding
@@ -58,9 +56,7 @@ _UNCERTAIN_SHARE = 0.005
 
 
 def look_inside(
-    file: OpenFile,
-    row_group: int,
-    leaf: Leaf,
+    chunk: OpenChunk,
     number: int,
     *,
     recoding: Recoding,
@@ -70,7 +66,7 @@ def look_inside(
     """Return how the bytes of a page lie over its rows; None if that is not to be had.
 
     Args:
-        file, row_group, leaf, number: which page.
+        chunk, number: which page.
         recoding: how pages are encoded in the parts.
         num_bytes: what the whole page takes in a part; stretches add up to it.
         step_bytes: a stretch with fewer is not divided.
@@ -79,12 +75,12 @@ def look_inside(
         BadPage: the page is damaged; the message names column, row group and page.
         Unsupported: its encoding cannot be read or written.
     """
-    source = SourceChunk(file, row_group, leaf)
+    source = SourceChunk(chunk)
     first, stop = source.pages.rows(number)
     if source.is_chained or stop - first < 2 or num_bytes <= 0:
         return None
     page = source.open_whole_page(number)
-    with at_page(file, row_group, leaf, number):
+    with chunk.at_page(number):
         stretches = _Stretches(page, stop - first, recoding)
         coarse_bytes = stretches.divide(
             max(step_bytes, num_bytes / _MAX_STRETCHES, _MIN_STEP_BYTES),
@@ -104,14 +100,14 @@ def look_inside(
     return Inside([first + row for row in rows], sums.tolist(), uncertain_share, bounds_bytes)
 
 
-def seen_bytes(file: OpenFile, row_group: int, leaf: Leaf, number: int) -> int:
+def seen_bytes(chunk: OpenChunk, number: int) -> int:
     """Return the memory that looking into a page takes, by its header and the dictionary's."""
-    pages = page_maps(file, row_group)[leaf.index]
-    with at_page(file, row_group, leaf, number):
-        header = read_header(file, pages.page(number))
+    pages = chunk.pages
+    with chunk.at_page(number):
+        header = chunk.header(number)
         value_bytes = 0.0
         if header.is_dictionary_encoded and pages.dictionary is not None:
-            dictionary = read_header(file, pages.dictionary)
+            dictionary = chunk.header(None)
             value_bytes = dictionary.uncompressed_bytes / max(1, dictionary.num_values)
     return memory.look_bytes(
         page_bytes=header.uncompressed_bytes + header.header_bytes,
@@ -128,7 +124,7 @@ class _Stretches:
         self._header: PageHeader = page.header
         self._levels = page.levels
         self._recoding = recoding
-        chunk_codec = page.source.chunk.codec
+        chunk_codec = page.source.entry.codec
         self._codec = chunk_codec if recoding.codec is None else recoding.codec
         self._statistics = page.source.statistics
         self._num_rows = num_rows

@@ -19,19 +19,17 @@ from engine.formats.parquet.bytes.footer import (
     MAGIC,
     TAIL_BYTES,
     ColumnChunk,
-    RowGroup,
     value,
 )
-from engine.formats.parquet.bytes.page_map import run_walk, walk_pages
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.merging import Named, check_mergeable
-from engine.formats.parquet.opened.file import (
+from engine.formats.parquet.opened import (
     CACHED_CHUNKS,
     OpenFile,
-    bloom_filter_range,
+    OpenRowGroup,
+    lies_inside,
     open_file,
 )
-from engine.formats.parquet.opened.footer import lies_inside
 from engine.formats.parquet.same_schema import check_same_schema
 from engine.model import SourceFile
 from engine.planning.layout import GroupLayout, Layout, make_layout
@@ -56,15 +54,11 @@ def _check_flags(files: Sequence[OpenFile]) -> None:
 
 def _has_v2_pages(file: OpenFile) -> bool:
     """Whether a file has V2 data pages, by its first chunk; all have one version."""
-    for index in range(file.footer.num_row_groups):
-        group = file.row_group(index)
-        if not group.num_rows:
-            continue
-        chunk, is_flat = group.columns[0], file.footer.leaves[0].max_repetition == 0
-        walk = walk_pages(chunk.range, chunk.num_values, group.num_rows, is_flat=is_flat)
-        with naming(file.file.path):
-            headers = run_walk(walk, file.source.read).headers
-        return headers is not None and PageType.DATA_V2 in headers.types
+    for group in file.row_groups():
+        if group.entry.num_rows:
+            with naming(file.file.path):
+                headers = group.chunk(0).by_headers().headers
+            return headers is not None and PageType.DATA_V2 in headers.types
     return False
 
 
@@ -110,21 +104,21 @@ def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
     footer = file.footer
     num_rows = 0
     found = []
-    for index in range(footer.num_row_groups):
-        group = file.row_group(index)
-        if group.num_rows < 0:
-            raise BadStructure(f"row group {index} claims {group.num_rows} rows")
-        num_rows += group.num_rows
-        filter_bytes = _check_chunks(file, index, group)
-        index_bytes, _ = file.index_bytes(index)
-        if group.num_rows:
+    for group in file.row_groups():
+        entry, index = group.entry, group.number
+        if entry.num_rows < 0:
+            raise BadStructure(f"row group {index} claims {entry.num_rows} rows")
+        num_rows += entry.num_rows
+        filter_bytes = _check_chunks(group)
+        index_bytes, _ = group.index_bytes
+        if entry.num_rows:
             found.append(
                 GroupLayout(
                     file=number,
                     index=index,
-                    num_rows=group.num_rows,
-                    data_bytes=group.compressed_bytes,
-                    dictionary_bytes=sum(map(dictionary_bytes, group.columns)),
+                    num_rows=entry.num_rows,
+                    data_bytes=entry.compressed_bytes,
+                    dictionary_bytes=sum(map(dictionary_bytes, entry.columns)),
                     index_bytes=index_bytes,
                     extra_bytes=filter_bytes + footer.row_group_bytes(index),
                 )
@@ -143,11 +137,12 @@ def dictionary_bytes(chunk: ColumnChunk) -> int:
     return length if 0 < length < chunk.compressed_bytes else 0
 
 
-def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> int:
+def _check_chunks(group: OpenRowGroup) -> int:
     """Check every chunk of a row group; return the bytes of Bloom filters."""
+    file, index, entry = group.file, group.number, group.entry
     end = file.footer_offset
     filter_bytes = 0
-    for leaf, chunk in zip(file.footer.leaves, group.columns, strict=True):
+    for leaf, chunk in zip(file.footer.leaves, entry.columns, strict=True):
         where = chunk.range
         if chunk.is_encrypted:
             raise Encrypted(f"column {leaf.name} is encrypted; decrypt the file first")
@@ -157,18 +152,18 @@ def _check_chunks(file: OpenFile, index: int, group: RowGroup) -> int:
             raise BadStructure(
                 f"column {leaf.name} of row group {index} has another type than the schema"
             )
-        if leaf.max_repetition == 0 and chunk.num_values != group.num_rows:
+        if leaf.max_repetition == 0 and chunk.num_values != entry.num_rows:
             raise BadStructure(
                 f"column {leaf.name} of row group {index} has {chunk.num_values} values for "
-                f"{group.num_rows} rows"
+                f"{entry.num_rows} rows"
             )
-        if group.num_rows and not (where.length and lies_inside(where, end)):
+        if entry.num_rows and not (where.length and lies_inside(where, end)):
             raise BadStructure(
                 f"column {leaf.name} of row group {index} lies at bytes {where.offset} to "
                 f"{where.end}, outside the file's data (4 to {end})"
             )
         try:
-            place = bloom_filter_range(file, chunk)
+            place = file.bloom_filter_range(chunk)
         except BadStructure as error:
             raise BadStructure(f"column {leaf.name} of row group {index}: {error}") from error
         filter_bytes += place.length if place else 0

@@ -10,7 +10,7 @@ from engine.errors import OverBudget
 from engine.formats import Measures
 from engine.formats.parquet.curves import read_curve
 from engine.formats.parquet.layout import read_layout
-from engine.formats.parquet.opened.file import open_file
+from engine.formats.parquet.opened import OpenRowGroup, open_file
 from engine.formats.parquet.part_memory import part_memory_bytes
 from engine.formats.parquet.sizes import Sizes
 from engine.formats.parquet.small_chunks import spread_dictionaries
@@ -38,12 +38,15 @@ def measured(
             sizes = new_sizes(layout, recoding, revision)
         layout = sizes.resized(layout)
 
-    def curve_of(position: int) -> Curve:
+    def opened_at(position: int) -> OpenRowGroup:
         group = layout.groups[position]
-        file = open_file(files[group.file])
-        with naming(files[group.file].path):
-            spread = spread_dictionaries(file, group.index, recoding)
-            return read_curve(file, group, sizes, spread)
+        return open_file(files[group.file]).row_group(group.index)
+
+    def curve_of(position: int) -> Curve:
+        opened = opened_at(position)
+        with naming(opened.file.file.path):
+            spread = spread_dictionaries(opened, recoding)
+            return read_curve(opened, layout.groups[position], sizes, spread)
 
     looks_bytes = [0]
 
@@ -52,15 +55,14 @@ def measured(
     ) -> Inside | None:
         from engine.formats.parquet.insides import look_inside, seen_bytes
 
-        group = layout.groups[position]
-        file = open_file(files[group.file])
-        place = file, group.index, file.footer.leaves[column], page
-        with naming(files[group.file].path):
-            looks_bytes.append(seen_bytes(*place))
-            _check_can_look(looks_bytes[-1], settings, budget, place[2].name)
-            is_spread = column in spread_dictionaries(file, group.index, recoding)
+        chunk = opened_at(position).chunk(column)
+        with naming(chunk.file.file.path):
+            looks_bytes.append(seen_bytes(chunk, page))
+            _check_can_look(looks_bytes[-1], settings, budget, chunk.leaf.name)
+            is_spread = column in spread_dictionaries(chunk.group, recoding)
             return look_inside(
-                *place,
+                chunk,
+                page,
                 recoding=replace(recoding, dictionary=False) if is_spread else recoding,
                 num_bytes=num_bytes,
                 step_bytes=step_bytes,

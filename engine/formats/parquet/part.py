@@ -11,7 +11,7 @@ from engine.formats.parquet.bytes.one_column import group_rows
 from engine.formats.parquet.layout import named
 from engine.formats.parquet.merging import Merged, merged
 from engine.formats.parquet.merging.keys import KeyValues
-from engine.formats.parquet.opened.file import OpenFile, open_file
+from engine.formats.parquet.opened import OpenFile, open_file
 from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
 from engine.formats.parquet.writers.key_values import part_key_values
 from engine.formats.parquet.writers.splice import PartWriter
@@ -57,7 +57,7 @@ def _written(
     )
     for slices in row_groups:
         pieces = [
-            Piece(files[piece.file], piece.row_group, piece.start_row, piece.stop_row)
+            Piece(files[piece.file].row_group(piece.row_group), piece.start_row, piece.stop_row)
             for piece in slices
         ]
         with naming(*(piece.file.file.path for piece in pieces)):

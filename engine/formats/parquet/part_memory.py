@@ -12,9 +12,7 @@ from typing import Literal, NamedTuple
 from engine import memory
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import PageType
-from engine.formats.parquet.opened.file import OpenFile
-from engine.formats.parquet.opened.headers import keeps_cut_page, read_each_header
-from engine.formats.parquet.opened.positions import page_maps
+from engine.formats.parquet.opened import OpenFile, OpenRowGroup, read_each_header
 from engine.formats.parquet.small_chunks import are_small, small_facts
 from engine.model import PartPlan, Range, Recoding, RowGroupSlice
 from engine.storage.base import naming
@@ -28,7 +26,7 @@ def part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Recod
 
 def _part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Recoding) -> int:
     numbers = sorted({piece.file for piece in part.slices})
-    indexes = [files[piece.file].index_bytes(piece.row_group) for piece in part.slices]
+    indexes = [_opened(files, piece).index_bytes for piece in part.slices]
     row_groups = part.row_groups
     return memory.splice_bytes(
         index_bytes=sum(every for every, _ in indexes),
@@ -37,6 +35,10 @@ def _part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Reco
         num_columns=len(files[0].footer.leaves),
         num_row_groups=len(row_groups),
     ) + _made_bytes(row_groups, files, recoding)
+
+
+def _opened(files: Sequence[OpenFile], piece: RowGroupSlice) -> OpenRowGroup:
+    return files[piece.file].row_group(piece.row_group)
 
 
 def _made_bytes(
@@ -61,16 +63,14 @@ def _told_apart(
         is_whole = len(slices) == 1 and slices[0].is_whole
         if is_whole and recoding.is_nothing:
             continue
-        groups = [(files[piece.file], piece.row_group) for piece in slices]
+        groups = [_opened(files, piece) for piece in slices]
         (small if are_small(groups, recoding) else others).append(slices)
     return small, others
 
 
 def _small_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> int:
     return memory.small_rows_bytes(
-        plain_bytes=sum(
-            small_facts(files[piece.file], piece.row_group).plain_bytes for piece in slices
-        ),
+        plain_bytes=sum(small_facts(_opened(files, piece)).plain_bytes for piece in slices),
         num_columns=len(files[0].footer.leaves),
         num_row_groups=len(slices),
     )
@@ -106,7 +106,7 @@ def _opened_bytes(
 
 
 def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
-    columns = files[piece.file].row_group(piece.row_group).columns
+    columns = _opened(files, piece).entry.columns
     share = piece.num_rows / piece.num_rows_in_group
     return round(share * sum(chunk.uncompressed_bytes for chunk in columns))
 
@@ -124,7 +124,7 @@ def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kin
     most, kept = [0] * num_columns, [0] * num_columns
     stays = 0
     for piece in slices:
-        for column, found in enumerate(_column_bytes(files[piece.file], piece, kind)):
+        for column, found in enumerate(_column_bytes(_opened(files, piece), piece, kind)):
             most[column] = max(most[column], found.most_bytes)
             kept[column] += found.merged_bytes if kind in ("build", "gather") else 0
             if piece.is_whole:
@@ -142,12 +142,11 @@ class _ColumnBytes(NamedTuple):
     merged_bytes: int
 
 
-def _column_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> Iterator[_ColumnBytes]:
+def _column_bytes(group: OpenRowGroup, piece: RowGroupSlice, kind: _Kind) -> Iterator[_ColumnBytes]:
     """Yield, for each column, what opening its pages takes at once, and what stays of it."""
-    columns = file.row_group(piece.row_group).columns
-    maps = page_maps(file, piece.row_group)
+    file, columns, maps = group.file, group.entry.columns, group.page_maps
     opened = [_opened_pages(pages, piece, kind) for pages in maps]
-    headers = iter(read_each_header(file, list(chain.from_iterable(opened))))
+    headers = iter(read_each_header(file.source, list(chain.from_iterable(opened))))
     for chunk, pages, places in zip(columns, maps, opened, strict=True):
         ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
         dictionary_bytes, num_entries, value_bytes = 0, 0, 0.0
@@ -170,7 +169,7 @@ def _column_bytes(file: OpenFile, piece: RowGroupSlice, kind: _Kind) -> Iterator
         if not piece.is_whole:
             cut = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
             sizes = [pages.sizes[number] for number in cut if pages.num_pages]
-            kept += sum(size for size in sizes if keeps_cut_page(file, size))
+            kept += sum(size for size in sizes if file.keeps_cut_page(size))
         merged = memory.merged_bytes(dictionary_bytes=dictionary_bytes, num_entries=num_entries)
         yield _ColumnBytes(most, kept, merged)
 

@@ -20,13 +20,11 @@ from dataclasses import replace
 from math import ceil
 from typing import NamedTuple
 
-from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Leaf
+from engine.formats.parquet.bytes.footer import Codec, ColumnChunk
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import counted_pages
 from engine.formats.parquet.layout import dictionary_bytes
-from engine.formats.parquet.opened.file import OpenFile, open_file
-from engine.formats.parquet.opened.headers import read_header, read_headers
-from engine.formats.parquet.opened.positions import at_page, dictionary_pages, page_maps
+from engine.formats.parquet.opened import OpenChunk, OpenFile, OpenRowGroup, open_file
 from engine.formats.parquet.sizes import PagesBytes, Sizes, by_revision
 from engine.formats.parquet.writers.chunk import Piece
 from engine.model import Range, Recoding
@@ -72,9 +70,7 @@ def _is_small(layout: Layout, recoding: Recoding) -> bool:
         return False
     num_pages = 0
     for group in layout.groups:
-        num_pages += sum(
-            pages.num_pages for pages in page_maps(open_file(layout.files[group.file]), group.index)
-        )
+        num_pages += sum(pages.num_pages for pages in _opened(layout, group).page_maps)
         if num_pages > _MAX_MADE_PAGES:
             return False
     return True
@@ -151,25 +147,24 @@ class _Sampled(Sizes):
         shares = _UNCERTAIN_VALUES_SHARES if values else _UNCERTAIN_SHARES
         self.uncertain_share = by_revision(shares, revision)
         self._first_rows = {
-            (layout.files[group.file].path, group.index): row
+            _key(_opened(layout, group)): row
             for group, row in zip(layout.groups, layout.first_rows, strict=False)
         }
         self._large = {
-            (layout.files[group.file].path, group.index)
+            _key(_opened(layout, group))
             for group in layout.groups
             if group.num_bytes > _LARGE_SHARE * layout.num_bytes
         }
         self._columns = [_Column() for _ in range(layout.num_columns)]
-        last: tuple[OpenFile, int] | None = None
+        last: OpenRowGroup | None = None
         for position, window in _points(layout, revision):
-            group = layout.groups[position]
-            file = open_file(layout.files[group.file])
-            if last is not None and last != (file, group.index):
-                last[0].forget(last[1])  # dictionaries of many columns would add up
-            for column, leaf in zip(self._columns, file.footer.leaves, strict=True):
-                look = _Trial(file, group.index, leaf, layout.first_rows[position], recoding)
-                look.take(column, window, dictionary=last != (file, group.index))
-            last = file, group.index
+            group = _opened(layout, layout.groups[position])
+            if last is not None and last != group:
+                last.forget()  # dictionaries of many columns would add up
+            for column, chunk in zip(self._columns, group.chunks(), strict=True):
+                look = _Trial(chunk, layout.first_rows[position], recoding)
+                look.take(column, window, dictionary=last != group)
+            last = group
         for column in self._columns:
             column.end(recoding)
 
@@ -178,40 +173,37 @@ class _Sampled(Sizes):
 
         The others are not cut, or not often; where sums do not quite agree there, it is little.
         """
-        file = open_file(layout.files[group.file])
-        is_large = (file.file.path, group.index) in self._large
+        opened = _opened(layout, group)
+        is_large = _key(opened) in self._large
         data = dictionaries = 0.0
-        for leaf in file.footer.leaves:
+        for chunk in opened.chunks():
             if is_large:
-                pages = self.pages(file, group.index, leaf)
+                pages = self.pages(chunk)
                 data += sum(pages.data)
                 dictionaries += pages.dictionary
             else:
-                chunk_data, dictionary = self._chunk(file, group.index, leaf)
+                chunk_data, dictionary = self._chunk(chunk)
                 data += chunk_data
                 dictionaries += dictionary
         return replace(
             group, data_bytes=round(data + dictionaries), dictionary_bytes=round(dictionaries)
         )
 
-    def _chunk(self, file: OpenFile, row_group: int, leaf: Leaf) -> tuple[float, float]:
+    def _chunk(self, chunk: OpenChunk) -> tuple[float, float]:
         """Return the bytes of a whole chunk's data pages and dictionary, from its footer."""
-        column = self._columns[leaf.index]
-        group = file.row_group(row_group)
-        chunk = group.columns[leaf.index]
-        size = dictionary_bytes(chunk)
-        middle = self._first_rows[file.file.path, row_group] + group.num_rows / 2
-        share = column.indices_share(chunk)
+        column, entry = self._columns[chunk.column], chunk.entry
+        size = dictionary_bytes(entry)
+        middle = self._first_rows[_key(chunk.group)] + chunk.group.entry.num_rows / 2
+        share = column.indices_share(entry)
         ratio = share * column.ratio(middle, is_values=False)
         ratio += (1 - share) * column.ratio(middle, is_values=True)
-        return ratio * (chunk.compressed_bytes - size), column.dictionary_ratio * size
+        return ratio * (entry.compressed_bytes - size), column.dictionary_ratio * size
 
-    def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
+    def pages(self, chunk: OpenChunk) -> PagesBytes:
         """Return the bytes of each page of a chunk."""
-        column = self._columns[leaf.index]
-        pages = page_maps(file, row_group)[leaf.index]
-        num_indices = dictionary_pages(file, row_group, leaf)
-        base = self._first_rows[file.file.path, row_group]
+        column, pages = self._columns[chunk.column], chunk.pages
+        num_indices = chunk.dictionary_pages
+        base = self._first_rows[_key(chunk.group)]
         data = array(
             "d",
             (
@@ -232,25 +224,24 @@ class _Plain(_Sampled):
         super().__init__(layout, recoding, revision)
         self.uncertain_share = _UNCERTAIN_HEADERS_SHARE
 
-    def _chunk(self, file: OpenFile, row_group: int, leaf: Leaf) -> tuple[float, float]:
-        chunk = file.row_group(row_group).columns[leaf.index]
-        dictionary = self._columns[leaf.index].dictionary_ratio * dictionary_bytes(chunk)
-        return max(0, chunk.uncompressed_bytes - dictionary), dictionary
+    def _chunk(self, chunk: OpenChunk) -> tuple[float, float]:
+        entry = chunk.entry
+        dictionary = self._columns[chunk.column].dictionary_ratio * dictionary_bytes(entry)
+        return max(0, entry.uncompressed_bytes - dictionary), dictionary
 
-    def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
+    def pages(self, chunk: OpenChunk) -> PagesBytes:
         """Return the bytes of each page of a chunk, by headers or so as to add up to its footer."""
-        pages = page_maps(file, row_group)[leaf.index]
+        pages = chunk.pages
         # Whether it lies near or far: the same parts of the same bytes.
-        if pages.num_pages <= _MAX_HEADERS and (file.file.path, row_group) in self._large:
-            headers = read_headers(file, pages, range(pages.num_pages))
+        if pages.num_pages <= _MAX_HEADERS and _key(chunk.group) in self._large:
+            headers = chunk.headers(range(pages.num_pages))
             size = 0
             if pages.dictionary is not None:
-                header = read_header(file, pages.dictionary)
+                header = chunk.header(None)
                 size = header.header_bytes + header.uncompressed_bytes
             return PagesBytes(headers.uncompressed_bytes, size)
-        data, dictionary = super().pages(file, row_group, leaf)
-        whole = file.row_group(row_group).columns[leaf.index].uncompressed_bytes
-        scale = max(0, whole - dictionary) / (sum(data) or 1)
+        data, dictionary = super().pages(chunk)
+        scale = max(0, chunk.entry.uncompressed_bytes - dictionary) / (sum(data) or 1)
         return PagesBytes(array("d", (scale * size for size in data)), dictionary)
 
 
@@ -261,25 +252,32 @@ class _Made(Sizes):
         self.uncertain_share = by_revision(_UNCERTAIN_SHARES, revision)
         self._sizes: dict[tuple[str, int, int], PagesBytes] = {}
         for group, first_row in zip(layout.groups, layout.first_rows, strict=False):
-            file = open_file(layout.files[group.file])
-            for leaf in file.footer.leaves:
-                look = _Trial(file, group.index, leaf, first_row, recoding)
-                self._sizes[file.file.path, group.index, leaf.index] = look.take_all()
-            file.forget(group.index)
+            opened = _opened(layout, group)
+            for chunk in opened.chunks():
+                sizes = _Trial(chunk, first_row, recoding).take_all()
+                self._sizes[*_key(opened), chunk.column] = sizes
+            opened.forget()
 
     def group(self, layout: Layout, group: GroupLayout) -> GroupLayout:
         """Return what a row group takes in the parts."""
-        file = open_file(layout.files[group.file])
-        sizes = [self.pages(file, group.index, leaf) for leaf in file.footer.leaves]
+        sizes = [self.pages(chunk) for chunk in _opened(layout, group).chunks()]
         dictionaries = sum(found.dictionary for found in sizes)
         data = sum(sum(found.data) for found in sizes)
         return replace(
             group, data_bytes=round(data + dictionaries), dictionary_bytes=round(dictionaries)
         )
 
-    def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
+    def pages(self, chunk: OpenChunk) -> PagesBytes:
         """Return the bytes of each page of a chunk."""
-        return self._sizes[file.file.path, row_group, leaf.index]
+        return self._sizes[*_key(chunk.group), chunk.column]
+
+
+def _opened(layout: Layout, group: GroupLayout) -> OpenRowGroup:
+    return open_file(layout.files[group.file]).row_group(group.index)
+
+
+def _key(group: OpenRowGroup) -> tuple[str, int]:
+    return group.file.file.path, group.number
 
 
 def _points(layout: Layout, revision: int) -> Iterator[tuple[int, tuple[float, float]]]:
@@ -297,16 +295,12 @@ def _points(layout: Layout, revision: int) -> Iterator[tuple[int, tuple[float, f
 class _Trial:
     """A look at some pages of a chunk."""
 
-    def __init__(
-        self, file: OpenFile, row_group: int, leaf: Leaf, first_row: int, recoding: Recoding
-    ) -> None:
-        self._file = file
-        self._row_group = row_group
-        self._leaf = leaf
+    def __init__(self, chunk: OpenChunk, first_row: int, recoding: Recoding) -> None:
+        self._chunk = chunk
         self._first_row = first_row
         self._recoding = recoding
-        self._pages = page_maps(file, row_group)[leaf.index]
-        self._num_indices = dictionary_pages(file, row_group, leaf)
+        self._pages = chunk.pages
+        self._num_indices = chunk.dictionary_pages
 
     def take(self, column: _Column, window: tuple[float, float], *, dictionary: bool) -> None:
         """Add some pages of both kinds, in a window of each, to what is known of a column."""
@@ -324,7 +318,7 @@ class _Trial:
             samples.append(_Sample(row, old_bytes, sum(map(self._made, numbers))))
             column.num_pages[kind] += len(numbers)
         if dictionary and pages.dictionary is not None and self._keeps_dictionary():
-            new_bytes = self._recompressed(pages.dictionary)
+            new_bytes = self._recompressed(None)
             column.dictionaries.append(_Sample(self._first_row, pages.dictionary.length, new_bytes))
 
     def take_all(self) -> PagesBytes:
@@ -332,7 +326,7 @@ class _Trial:
         pages = self._pages
         dictionary = 0
         if pages.dictionary is not None and self._keeps_dictionary():
-            dictionary = self._recompressed(pages.dictionary)
+            dictionary = self._recompressed(None)
         return PagesBytes(array("d", map(self._made, range(pages.num_pages))), dictionary)
 
     def _keeps_dictionary(self) -> bool:
@@ -341,25 +335,25 @@ class _Trial:
     def _made(self, number: int) -> int:
         """Return the bytes that a page becomes."""
         if self._recoding.page_version is None and self._recoding.dictionary is None:
-            return self._recompressed(self._pages.page(number), number)
+            return self._recompressed(number)
         from engine.formats.parquet.writers.make import make_chunk  # imports pyarrow
 
-        piece = Piece(self._file, self._row_group, *self._pages.rows(number))
+        piece = Piece(self._chunk.group, *self._pages.rows(number))
         counter = _Counter()
-        made = make_chunk([piece], self._leaf.index, counter, recoding=self._recoding)
+        made = make_chunk([piece], self._chunk.column, counter, recoding=self._recoding)
         is_begun = self._recoding.dictionary and number >= self._num_indices
         return counter.num_bytes - (0 if is_begun else made.first_data_page)
 
-    def _recompressed(self, where: Range, number: int | None = None) -> int:
-        source_codec = self._file.row_group(self._row_group).columns[self._leaf.index].codec
+    def _recompressed(self, number: int | None) -> int:
+        source_codec = self._chunk.entry.codec
         codec = source_codec if self._recoding.codec is None else self._recoding.codec
-        with at_page(self._file, self._row_group, self._leaf, number):
+        with self._chunk.at_page(number):
             if codec == Codec.UNCOMPRESSED:
-                header = read_header(self._file, where)
+                header = self._chunk.header(number)
                 return header.header_bytes + header.uncompressed_bytes
             from engine.formats.parquet.writers.new_page import recompressed_page  # imports pyarrow
 
-            data = memoryview(self._file.source.read(where.offset, where.length))
+            data = self._chunk.read(number)
             return recompressed_page(data, source_codec, codec, self._recoding.level).num_bytes
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.formats.parquet.bytes.footer import Leaf
-from engine.formats.parquet.opened.file import OpenFile
-from engine.formats.parquet.opened.positions import page_maps
+from engine.formats.parquet.opened import OpenChunk
 from engine.planning.layout import GroupLayout, Layout, with_groups
 
 _UNCERTAIN_SHARES = (0.0, 0.01, 0.04)  # by revision
@@ -54,7 +52,7 @@ class Sizes:
         """Return what a row group of the sources takes in the parts."""
         return group
 
-    def pages(self, file: OpenFile, row_group: int, leaf: Leaf) -> PagesBytes:
+    def pages(self, chunk: OpenChunk) -> PagesBytes:
         """Return the bytes of each page of a chunk."""
-        pages = page_maps(file, row_group)[leaf.index]
+        pages = chunk.pages
         return PagesBytes(pages.sizes, pages.dictionary.length if pages.dictionary else 0)

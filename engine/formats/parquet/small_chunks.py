@@ -19,9 +19,7 @@ from engine.formats.parquet.bytes.footer import (
     Type,
     value,
 )
-from engine.formats.parquet.opened.file import OpenFile
-from engine.formats.parquet.opened.headers import headers_at
-from engine.formats.parquet.opened.positions import page_maps
+from engine.formats.parquet.opened import OpenRowGroup, headers_at
 from engine.model import Recoding
 
 MIN_CHUNKS = 256  # below, nobody waits for Python
@@ -51,21 +49,21 @@ _BOUNDS = (
 )
 
 
-def are_small(groups: Sequence[tuple[OpenFile, int]], recoding: Recoding) -> bool:
+def are_small(groups: Sequence[OpenRowGroup], recoding: Recoding) -> bool:
     """Whether rows of some row groups, which become one, are to be made by Arrow as a whole.
 
     Args:
-        groups: the row groups that the rows are of, in order, each with its file.
+        groups: the row groups that the rows are of, in order.
         recoding: what is wanted of the pages.
     """
-    leaves = groups[0][0].footer.leaves
+    leaves = groups[0].file.footer.leaves
     if len(leaves) * len(groups) < MIN_CHUNKS:
         return False
     if any(leaf.max_repetition or len(leaf.path) > 1 for leaf in leaves):
         return False
     if recoding.codec is not None and recoding.codec not in ARROW_CODECS:
         return False
-    seen = [small_facts(file, row_group) for file, row_group in groups]
+    seen = [small_facts(group) for group in groups]
     compressed_bytes = sum(facts.compressed_bytes for facts in seen)
     return (
         sum(facts.plain_bytes for facts in seen) <= MAX_PLAIN_BYTES
@@ -90,49 +88,54 @@ class SmallFacts(NamedTuple):
     is_known: bool
 
 
-def small_facts(file: OpenFile, row_group: int) -> SmallFacts:
-    """Return what is to be known of a row group; kept with the file."""
-    found: SmallFacts | None = file.notes(row_group).get("small chunks")
-    if found is None:
-        created_by = file.footer.created_by
-        leaves, columns = file.footer.leaves, file.row_group(row_group).columns
-        codecs = tuple(chunk.codec for chunk in columns)
-        if len(set(codecs)) == 1:  # as a rule; what is kept is small then
-            codecs = codecs[:1]
-        found = file.notes(row_group)["small chunks"] = SmallFacts(
-            sum(_plain_bytes(leaf, chunk) for leaf, chunk in zip(leaves, columns, strict=True)),
-            sum(chunk.compressed_bytes for chunk in columns),
-            codecs,
-            ARROW_CODECS.keys() >= set(codecs)
-            and all(_is_known(created_by, chunk) for chunk in columns)
-            and _is_dense(file.row_group(row_group)),
-        )
-    return found
+def small_facts(group: OpenRowGroup) -> SmallFacts:
+    """Return what is to be known of a row group; kept with it."""
+    return group.kept(SmallFacts, lambda: _small_facts(group))
 
 
-def spread_dictionaries(file: OpenFile, row_group: int, recoding: Recoding) -> frozenset[int]:
+def _small_facts(group: OpenRowGroup) -> SmallFacts:
+    leaves, created_by = group.file.footer.leaves, group.file.footer.created_by
+    entry, columns = group.entry, group.entry.columns
+    codecs = tuple(chunk.codec for chunk in columns)
+    if len(set(codecs)) == 1:  # as a rule; what is kept is small then
+        codecs = codecs[:1]
+    return SmallFacts(
+        sum(map(_plain_bytes, leaves, columns)),
+        sum(chunk.compressed_bytes for chunk in columns),
+        codecs,
+        ARROW_CODECS.keys() >= set(codecs)
+        and all(_is_known(created_by, chunk) for chunk in columns)
+        and _is_dense(entry),
+    )
+
+
+class _Spread(frozenset[int]):
+    """Columns whose dictionaries a cut divides."""
+
+
+def spread_dictionaries(group: OpenRowGroup, recoding: Recoding) -> frozenset[int]:
     """Return the columns of a row group whose dictionaries a cut divides, as rows share few values.
 
     Only of row groups that Arrow makes: it writes the values in use, where pages that are cut keep
     the whole dictionary.
     """
-    name = f"spread dictionaries, codec {recoding.codec}"
-    found: frozenset[int] | None = file.notes(row_group).get(name)
-    if found is None:
-        found = frozenset()
-        if are_small([(file, row_group)], recoding):
-            import numpy as np
+    return group.kept(_Spread, lambda: _spread(group, recoding), recoding.codec)
 
-            places = {
-                number: pages.dictionary.offset
-                for number, pages in enumerate(page_maps(file, row_group))
-                if pages.dictionary is not None
-            }
-            entries = headers_at(file, np.array([*places.values()], np.int64)).num_values
-            least = _SPREAD_SHARE * file.row_group(row_group).num_rows
-            found = frozenset(np.array([*places])[entries > least].tolist())
-        file.notes(row_group)[name] = found
-    return found
+
+def _spread(group: OpenRowGroup, recoding: Recoding) -> _Spread:
+    if not are_small([group], recoding):
+        return _Spread()
+    import numpy as np
+
+    places = {
+        number: pages.dictionary.offset
+        for number, pages in enumerate(group.page_maps)
+        if pages.dictionary is not None
+    }
+    file, offsets = group.file, np.array([*places.values()], np.int64)
+    entries = headers_at(file.source, file.footer_offset, offsets).num_values
+    least = _SPREAD_SHARE * group.entry.num_rows
+    return _Spread(np.array([*places])[entries > least].tolist())
 
 
 def has_repeated_texts(leaf: Leaf, chunk: ColumnChunk) -> bool:

@@ -1,1 +1,41 @@
-"""Opened sources: footers, row groups, column chunks, pages. Asked once, kept with a bound."""
+"""Opened sources, asked once for everything: file, row group, column chunk, pages.
+
+>>> chunk = open_file(source).row_group(2).chunk(0)
+>>> chunk.entry.codec, chunk.pages.num_pages, chunk.header(0).num_values
+
+Planner, sampler, writers, verifier and profiler all go this way; what is read on it is kept.
+"""
+
+from engine.formats.parquet.opened.file import (
+    CACHED_CHUNKS,
+    OpenChunk,
+    OpenFile,
+    OpenRowGroup,
+    close_files,
+    open_file,
+)
+from engine.formats.parquet.opened.footer import (
+    chosen_columns,
+    lies_inside,
+    read_footer,
+    read_footer_bytes,
+)
+from engine.formats.parquet.opened.headers import headers_at, read_each_header, read_pages
+from engine.formats.parquet.opened.whole_pages import WholePages
+
+__all__ = [
+    "CACHED_CHUNKS",
+    "OpenChunk",
+    "OpenFile",
+    "OpenRowGroup",
+    "WholePages",
+    "chosen_columns",
+    "close_files",
+    "headers_at",
+    "lies_inside",
+    "open_file",
+    "read_each_header",
+    "read_footer",
+    "read_footer_bytes",
+    "read_pages",
+]

@@ -1,16 +1,20 @@
-"""Footers of sources, read where they lie."""
+"""Footers of sources, read where they lie, and repaired where a writer is known for a mistake."""
 
 from __future__ import annotations
 
-from engine.errors import NotParquet
-from engine.formats.parquet.bytes import spec
+from engine.errors import BadStructure, NotParquet
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.created_by import SHORT_CHUNKS, has
 from engine.formats.parquet.bytes.footer import (
     MAGIC,
     TAIL_BYTES,
+    ColumnChunk,
     Footer,
     RowGroup,
     footer_range,
+    value,
 )
+from engine.formats.parquet.bytes.page_map import run_walk, walk_pages
 from engine.formats.parquet.bytes.projection import project
 from engine.model import Range, SourceFile
 from engine.storage import Source
@@ -61,16 +65,61 @@ _INDEX_PLACES = (
 )
 
 
-def drop_lost_indexes(group: RowGroup, end: int) -> None:
+def true_row_group(footer: Footer, number: int, source: Source, data_end: int) -> RowGroup:
+    """Decode a row group without indexes that lie nowhere.
+
+    Chunks that their writer counted too short get their true length.
+    """
+    group = footer.row_group(number)
+    _drop_lost_indexes(group, data_end)
+    if not has(footer.created_by, SHORT_CHUNKS):
+        return group
+    for leaf, chunk in zip(footer.leaves, group.columns, strict=True):
+        place = Range(chunk.range.offset, data_end - chunk.range.offset)
+        walk = walk_pages(place, chunk.num_values, group.num_rows, is_flat=leaf.max_repetition == 0)
+        try:
+            pages = run_walk(walk, source.read)
+        except BadStructure:
+            continue  # whoever needs the pages tells what is wrong with them
+        end = pages.page(pages.num_pages - 1).end if pages.num_pages else chunk.range.end
+        if end > chunk.range.end:
+            size = spec.ColumnMetaData.TOTAL_COMPRESSED_SIZE
+            chunk.meta[size] = spec.entry(size, end - chunk.range.offset)
+    return group
+
+
+def _drop_lost_indexes(group: RowGroup, data_end: int) -> None:
     """Take from chunks the page indexes that lie outside the data: the file is read without."""
     for chunk in group.columns:
         places = (chunk.offset_index, chunk.column_index)
         for place, fields in zip(places, _INDEX_PLACES, strict=True):
-            if place is not None and not lies_inside(place, end):
+            if place is not None and not lies_inside(place, data_end):
                 for field in fields:
                     del chunk.struct[field]
 
 
-def lies_inside(place: Range, end: int) -> bool:
+def bloom_filter_range(chunk: ColumnChunk, source: Source, data_end: int) -> Range | None:
+    """Return where a chunk's Bloom filter lies; its length is read if the footer has none.
+
+    Source: BloomFilter.md, ``BloomFilterHeader`` (field 1 is the number of bytes behind it).
+    """
+    offset = chunk.bloom_filter_offset
+    if offset is None:
+        return None
+    length = chunk.bloom_filter_length
+    if length is None:
+        head = source.read(offset, min(64, max(0, data_end - offset)))
+        header, header_bytes = thrift.decode(head)
+        spec.check(spec.BloomFilterHeader, header)
+        length = header_bytes + value(header, spec.BloomFilterHeader.NUM_BYTES)
+    place = Range(offset, length)
+    if not lies_inside(place, data_end):
+        raise BadStructure(
+            f"a Bloom filter lies at bytes {offset} to {place.end}, outside the file"
+        )
+    return place
+
+
+def lies_inside(place: Range, data_end: int) -> bool:
     """Whether bytes lie between the magic and where a file's data ends."""
-    return place.offset >= len(MAGIC) and place.length >= 0 and place.end <= end
+    return place.offset >= len(MAGIC) and place.length >= 0 and place.end <= data_end

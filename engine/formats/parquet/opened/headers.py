@@ -1,4 +1,4 @@
-"""Headers and bodies of pages, read where they lie."""
+"""Pages of a source, and their headers, read where they lie: no row group is known here."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from engine.formats.parquet.bytes.pages import (
     skim_header,
     split_page,
 )
-from engine.formats.parquet.opened.file import OpenFile
 from engine.model import Range
+from engine.storage import Source
 from engine.storage.base import COPY_STEP_BYTES
 
 if TYPE_CHECKING:
@@ -29,33 +29,26 @@ if TYPE_CHECKING:
 
 
 _MAX_HEADER_BYTES = 1 << 20
-_MAX_KEPT_PAGE_BYTES = 1 << 20
 
 
-def headers_at(file: OpenFile, offsets: Numbers) -> HeaderTable:
+def headers_at(source: Source, data_end: int, offsets: Numbers) -> HeaderTable:
     """Read the headers of pages that begin at some places of a file, all at once."""
     from engine.formats.parquet.bytes.header_table import read_header_table
 
     def read(offsets: list[int], length: int) -> Sequence[bytes]:
-        end = file.footer_offset
-        places = [Range(offset, max(0, min(length, end - offset))) for offset in offsets]
-        return file.source.read_many(places, sparse=True)
+        places = [Range(offset, max(0, min(length, data_end - offset))) for offset in offsets]
+        return source.read_many(places, sparse=True)
 
     return read_header_table(read, offsets)
 
 
-def read_page(file: OpenFile, where: Range) -> tuple[PageHeader, bytes]:
+def read_page(source: Source, where: Range) -> tuple[PageHeader, bytes]:
     """Read a page: its header, and its body as it lies in the file."""
-    header, body = split_page(memoryview(file.source.read(where.offset, where.length)))
+    header, body = split_page(memoryview(source.read(where.offset, where.length)))
     return header, bytes(body)
 
 
-def keeps_cut_page(file: OpenFile, num_bytes: int) -> bool:
-    """Whether a page that a cut passes through is kept for the other part, once read."""
-    return file.source.is_remote and num_bytes <= _MAX_KEPT_PAGE_BYTES
-
-
-def read_pages(file: OpenFile, places: Sequence[Range]) -> Iterator[memoryview]:
+def read_pages(source: Source, places: Sequence[Range]) -> Iterator[memoryview]:
     """Yield the bytes of pages, in the order given; those that lie in a row are read at once."""
     first = 0
     while first < len(places):
@@ -66,7 +59,7 @@ def read_pages(file: OpenFile, places: Sequence[Range]) -> Iterator[memoryview]:
                 break
             end = places[last].end
             last += 1
-        data = memoryview(file.source.read(start, end - start))
+        data = memoryview(source.read(start, end - start))
         for place in places[first:last]:
             yield data[place.offset - start : place.end - start]
         first = last
@@ -85,7 +78,7 @@ class Headers:
     page_types: array[int]
 
 
-def read_headers(file: OpenFile, pages: PageMap, numbers: Sequence[int]) -> Headers:
+def read_headers(source: Source, pages: PageMap, numbers: Sequence[int]) -> Headers:
     """Read the headers of some data pages, nothing else of them."""
     found = Headers(array("b"), array("q"), array("q"), array("b"))
     walked = pages.headers
@@ -99,9 +92,9 @@ def read_headers(file: OpenFile, pages: PageMap, numbers: Sequence[int]) -> Head
     places = [pages.page(number) for number in numbers]
     heads = [Range(where.offset, min(HEADER_BYTES, where.length)) for where in places]
     # All at once: a store answers few large requests sooner than many small ones.
-    contents = file.source.read_many(heads, sparse=True)
+    contents = source.read_many(heads, sparse=True)
     for number, where, data in zip(numbers, places, contents, strict=True):
-        header = skim_header(data) or read_header(file, where)
+        header = skim_header(data) or read_header(source, where)
         kind, compressed = header.type, header.compressed_bytes
         if kind not in (PageType.DATA, PageType.DATA_V2) or not where.length - compressed > 0:
             raise BadPage(f"page {number} at byte {where.offset} is not the data page it should be")
@@ -117,11 +110,11 @@ def read_headers(file: OpenFile, pages: PageMap, numbers: Sequence[int]) -> Head
     return found
 
 
-def read_header(file: OpenFile, where: Range) -> PageHeader:
+def read_header(source: Source, where: Range) -> PageHeader:
     """Read the whole header of a page, nothing of its body."""
     length = HEADER_BYTES
     while True:
-        data = file.source.read(where.offset, min(length, where.length))
+        data = source.read(where.offset, min(length, where.length))
         try:
             return read_page_header(data)
         except BadPage:
@@ -132,15 +125,15 @@ def read_header(file: OpenFile, where: Range) -> PageHeader:
             length *= 8
 
 
-def read_each_header(file: OpenFile, places: Sequence[Range]) -> list[PageHeader]:
+def read_each_header(source: Source, places: Sequence[Range]) -> list[PageHeader]:
     """Read the headers of pages anywhere, all at once."""
     heads = [Range(where.offset, min(HEADER_BYTES, where.length)) for where in places]
     found = []
-    for where, data in zip(places, file.source.read_many(heads, sparse=True), strict=True):
+    for where, data in zip(places, source.read_many(heads, sparse=True), strict=True):
         try:
             found.append(read_page_header(data))
         except BadPage:
             raise
         except BadStructure:  # a longer header
-            found.append(read_header(file, where))
+            found.append(read_header(source, where))
     return found

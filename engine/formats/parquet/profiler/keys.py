@@ -28,7 +28,7 @@ from engine.formats.parquet.bytes.chunk_table import Numbers
 from engine.formats.parquet.bytes.column_names import resolve
 from engine.formats.parquet.bytes.footer import MAGIC, Leaf, seal
 from engine.formats.parquet.bytes.schema_tree import path_of
-from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened import OpenFile
 from engine.model import SourceFile
 from engine.storage.base import naming, redacted
 

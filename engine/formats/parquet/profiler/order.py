@@ -16,7 +16,7 @@ from engine.formats.parquet.bytes.chunk_table import ChunkTable
 from engine.formats.parquet.bytes.footer import Leaf, value
 from engine.formats.parquet.bytes.page_index import ASCENDING, DESCENDING, ColumnIndex
 from engine.formats.parquet.bytes.statistics import Order, order_of
-from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened import OpenFile
 from engine.model import Range
 
 _NAMES = {ASCENDING: "ascending", DESCENDING: "descending"}

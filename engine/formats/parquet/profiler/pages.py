@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers
 from engine.formats.parquet.bytes.page_table import PageTable, read_page_table
-from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened import OpenFile
 from engine.formats.parquet.profiler.model import PageSizes, Stretch
 from engine.model import Range
 

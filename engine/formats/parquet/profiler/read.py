@@ -12,7 +12,7 @@ import numpy as np
 from engine.errors import NotPlainFolder
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers, read_chunk_table
 from engine.formats.parquet.bytes.footer import Codec, Encoding
-from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened import OpenFile
 from engine.formats.parquet.profiler.findings import file_findings, folder_findings
 from engine.formats.parquet.profiler.model import (
     ColumnProfile,

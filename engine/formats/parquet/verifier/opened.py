@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from engine.formats.parquet.bytes.footer import Footer
-from engine.formats.parquet.opened.footer import chosen_columns, read_footer
+from engine.formats.parquet.opened import chosen_columns, read_footer
 from engine.model import SourceFile
 from engine.storage import Source, open_storage
 from engine.storage.base import naming, redacted

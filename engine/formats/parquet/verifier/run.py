@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
-from engine.formats.parquet.opened.file import OpenFile, open_file
-from engine.formats.parquet.opened.positions import page_maps
+from engine.formats.parquet.opened import OpenFile, OpenRowGroup, open_file
 from engine.formats.parquet.verifier.footers import blaming, check_footers
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
 from engine.formats.parquet.verifier.structure import check_part_structure
@@ -175,9 +175,8 @@ def projected_bytes(
     footer_bytes += num_parts * max(file.footer.size_bytes for file in files) // 8
     page_bytes = dictionary_bytes = index_bytes = 0
     num_columns = len(files[0].footer.leaves)
-    for file, row_group in _largest_groups(files):
-        columns = file.row_group(row_group).columns
-        for chunk, pages in zip(columns, page_maps(file, row_group), strict=True):
+    for group in _largest_groups(files):
+        for chunk, pages in zip(group.entry.columns, group.page_maps, strict=True):
             ratio = max(1.0, chunk.uncompressed_bytes / max(1, chunk.compressed_bytes))
             page_bytes = max(page_bytes, round(ratio * max(pages.sizes, default=0)))
             if pages.dictionary is not None:
@@ -195,13 +194,12 @@ def projected_bytes(
     )
 
 
-def _largest_groups(files: Sequence[OpenFile]) -> set[tuple[OpenFile, int]]:
+def _largest_groups(files: Sequence[OpenFile]) -> set[OpenRowGroup]:
     """Return the row groups that hold the largest chunk of some column."""
-    largest: dict[int, tuple[int, OpenFile, int]] = {}
-    for file in files:
-        for index in range(file.footer.num_row_groups):
-            group = file.row_group(index)
-            for column, chunk in enumerate(group.columns):
-                if group.num_rows and chunk.uncompressed_bytes > largest.get(column, (0,))[0]:
-                    largest[column] = (chunk.uncompressed_bytes, file, index)
-    return {(file, index) for _, file, index in largest.values()}
+    largest: dict[int, tuple[int, OpenRowGroup]] = {}
+    for group in chain.from_iterable(file.row_groups() for file in files):
+        entry = group.entry
+        for column, chunk in enumerate(entry.columns):
+            if entry.num_rows and chunk.uncompressed_bytes > largest.get(column, (0,))[0]:
+                largest[column] = (chunk.uncompressed_bytes, group)
+    return {group for _, group in largest.values()}

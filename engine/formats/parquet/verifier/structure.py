@@ -17,7 +17,7 @@ from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
 from engine.formats.parquet.bytes.page_index import OffsetIndex, PageLocation
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.opened.footer import read_footer
+from engine.formats.parquet.opened import read_footer
 from engine.formats.parquet.verifier.opened import name_of
 from engine.formats.parquet.verifier.statistics import facts_of
 from engine.model import Range

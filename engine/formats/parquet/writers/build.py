@@ -36,8 +36,6 @@ from engine.formats.parquet.bytes.pages import (
     page_version,
 )
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.opened.headers import read_header
-from engine.formats.parquet.opened.positions import page_maps
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_dictionary import NewDictionary
 from engine.formats.parquet.writers.new_page import NewPage, PageForm, build_page, recoded_page
@@ -53,8 +51,7 @@ def must_build(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bool
     """Whether a chunk cannot be made page by page from one source chunk."""
     if len(pieces) > 1 or recoding.dictionary:
         return True
-    file, row_group = pieces[0].file, pieces[0].row_group
-    pages = page_maps(file, row_group)[column]
+    pages = pieces[0].group.page_maps[column]
     if recoding.dictionary is False and pages.dictionary is not None:
         return True
     return recoding.page_version == 2 and bool(pages.begins_inside_row)
@@ -95,7 +92,7 @@ class _Build:
         self.recoding = recoding
         model = pieces[0].source
         self.order = model.order
-        self.codec = model.chunk.codec if recoding.codec is None else recoding.codec
+        self.codec = model.entry.codec if recoding.codec is None else recoding.codec
         self.page_codec = model.page_codec if recoding.codec is None else recoding.codec
         self.model = model
         self.dictionary = NewDictionary(pieces, recoding)
@@ -126,7 +123,7 @@ class _Build:
         stats = [(kind, encoding, count) for (kind, encoding), count in self.used.items()]
         if has_dictionary:
             stats.insert(0, (int(PageType.DICTIONARY), int(Encoding.PLAIN), 1))
-        is_indexed = all(piece.source.chunk.offset_index is not None for piece in self.pieces)
+        is_indexed = all(piece.source.entry.offset_index is not None for piece in self.pieces)
         return NewChunk(
             codec=self.codec,
             num_values=self.num_values,
@@ -149,8 +146,7 @@ class _Build:
     def _put_dictionary(self) -> None:
         plain = encode_values(self.leaf, Encoding.PLAIN, self.dictionary.values)
         packed = compress(self.page_codec, plain, self.recoding.level)
-        first_page = self.model.pages.page(0)
-        has_crc = read_header(self.model.file, first_page).crc is not None
+        has_crc = self.model.chunk.header(0).crc is not None
         head = new_dictionary_header(
             packed,
             uncompressed_bytes=len(plain),
@@ -234,7 +230,7 @@ class _Build:
         bounds = source.bounds_by_writer(page.number, header)
         if not bounds.is_known:
             bounds = self.model.bounds_of(page.values())
-        is_same_codec = self.codec == source.chunk.codec and self.recoding.level is None
+        is_same_codec = self.codec == source.entry.codec and self.recoding.level is None
         if is_same_codec and self.recoding.page_version in (None, page_version(header)):
             where = source.pages.page(page.number)
             size = header.header_bytes + header.uncompressed_bytes
@@ -246,7 +242,7 @@ class _Build:
                 header,
                 page.body,
                 leaf=self.leaf,
-                source_codec=source.chunk.codec,
+                source_codec=source.entry.codec,
                 form=PageForm(self.page_codec, self.recoding.level, self.recoding.page_version),
             )
             self._note(new.num_bytes, new, page.levels, page.kept, bounds)

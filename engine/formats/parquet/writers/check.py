@@ -41,12 +41,12 @@ from engine.formats.parquet.bytes.chunk_table import DICTIONARY_ENCODINGS, Numbe
 from engine.formats.parquet.bytes.footer import MAGIC, Footer, Leaf, Type, value
 from engine.formats.parquet.bytes.header_table import HeaderTable, read_header_table, walk_headers
 from engine.formats.parquet.bytes.page_index import OffsetIndex
-from engine.formats.parquet.bytes.page_map import PageMap, map_from_index, run_walk, walk_pages
+from engine.formats.parquet.bytes.page_map import map_from_index
 from engine.formats.parquet.bytes.page_table import PageTable, read_page_table
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.bytes.statistics import bound_width
 from engine.formats.parquet.bytes.thrift import Raw, Struct
-from engine.formats.parquet.opened.positions import at_page
+from engine.formats.parquet.opened import OpenChunk
 from engine.formats.parquet.writers.chunk import Piece
 from engine.storage import PartSink
 
@@ -136,11 +136,9 @@ def _has_width(statistics: bytes | Struct, width: int) -> bool:
 def _blame_footers(written: Written, error: BadStructure) -> NoReturn:
     """Blame a source whose footer says what was copied of it, else ourselves."""
     for piece in chain.from_iterable(written.pieces):
-        for leaf, chunk in zip(
-            piece.file.footer.leaves, piece.file.row_group(piece.row_group).columns, strict=True
-        ):
-            with at_page(piece.file, piece.row_group, leaf):
-                spec.read(spec.ColumnChunk, thrift.encode(chunk.struct))
+        for chunk in piece.group.chunks():
+            with chunk.at_page():
+                spec.read(spec.ColumnChunk, thrift.encode(chunk.entry.struct))
     raise InternalError(f"a part's footer cannot be read: {error}") from error
 
 
@@ -240,10 +238,10 @@ class _Part:
             return
         leaf = self.leaves[column]
         for piece in self.written.pieces[group]:
-            chunk = piece.file.row_group(piece.row_group).columns[column]
-            told = value(chunk.meta, spec.ColumnMetaData.STATISTICS)
+            chunk = piece.group.chunk(column)
+            told = value(chunk.entry.meta, spec.ColumnMetaData.STATISTICS)
             if told is not None and not _has_width(told, width):
-                with at_page(piece.file, piece.row_group, leaf):
+                with chunk.at_page():
                     raise BadPage(f"the chunk has bounds of another width than {width} bytes")
         raise InternalError(f"column {leaf.name}, row group {group} of a part: bounds of no width")
 
@@ -455,7 +453,7 @@ class _Part:
         """Whether V2 headers of a chunk that was copied are known not to count rows."""
         group, column = divmod(at, self.num_columns)
         (piece,) = self.written.pieces[group]
-        return _walked(piece, self.leaves[column]).is_miscounted
+        return piece.group.chunk(column).by_headers().is_miscounted
 
     # -- whose fault it is -----------------------------------------------------------------------
 
@@ -480,32 +478,30 @@ class _Part:
         group, column = divmod(at, self.num_columns)
         leaf = self.leaves[column]
         for piece in self.written.pieces[group]:
-            own = partial(at_page, piece.file, piece.row_group, leaf)
+            chunk = piece.group.chunk(column)
             try:
-                check_source_chunk(piece, leaf)
+                check_source_chunk(chunk)
             except BadStructure as error:
                 if self.is_made[at]:
-                    with own():
+                    with chunk.at_page():
                         raise
-                with own(page):
+                with chunk.at_page(page):
                     raise BadPage(f"the chunk {text}") from error
         where = f"row group {group}{'' if page is None else f', page {page}'} of a part"
         raise InternalError(f"column {leaf.name}, {where}: the chunk {text}; nothing was published")
 
 
-def check_source_chunk(piece: Piece, leaf: Leaf) -> None:
+def check_source_chunk(opened: OpenChunk) -> None:
     """Check the chunk of a source by the rules of :func:`check_part`, from page to page.
 
     Raises:
         BadStructure: it breaks one.
     """
-    file = piece.file
-    group = file.row_group(piece.row_group)
-    chunk, is_flat = group.columns[leaf.index], leaf.max_repetition == 0
-    num_values, num_rows = chunk.num_values, group.num_rows
+    chunk, is_flat = opened.entry, opened.leaf.max_repetition == 0
+    num_values, num_rows = chunk.num_values, opened.group.entry.num_rows
     if num_values < num_rows or (is_flat and num_values != num_rows):
         raise BadPage(f"the chunk claims {num_values} values in {num_rows} rows")
-    pages = _walked(piece, leaf)
+    pages = opened.by_headers()
     headers = pages.headers
     assert headers is not None
     if pages.dictionary is None and set(headers.encodings) & set(DICTIONARY_ENCODINGS):
@@ -515,18 +511,11 @@ def check_source_chunk(piece: Piece, leaf: Leaf) -> None:
         raise BadPage(f"the chunk does not list encoding {min(unlisted)}, which its pages use")
     if chunk.offset_index is None:
         return
-    index = OffsetIndex.decode(file.source.read(*chunk.offset_index))
+    index = OffsetIndex.decode(opened.file.source.read(*chunk.offset_index))
     listed = map_from_index(index, chunk.range, num_rows, is_flat=is_flat)
     rows = listed.first_rows if pages.needs_levels else pages.first_rows
     if (listed.offsets, listed.sizes, listed.first_rows) != (pages.offsets, pages.sizes, rows):
         raise BadPage("the offset index does not list the pages that there are")
-
-
-def _walked(piece: Piece, leaf: Leaf) -> PageMap:
-    group = piece.file.row_group(piece.row_group)
-    chunk, is_flat = group.columns[leaf.index], leaf.max_repetition == 0
-    walk = walk_pages(chunk.range, chunk.num_values, group.num_rows, is_flat=is_flat)
-    return run_walk(walk, piece.file.source.read)
 
 
 def _num_listed(index: bytes) -> int:

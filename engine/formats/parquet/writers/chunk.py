@@ -13,17 +13,21 @@ from typing import NamedTuple, Protocol
 
 from engine.formats.parquet.bytes.page_index import PageLocation
 from engine.formats.parquet.bytes.thrift import Raw, Struct
-from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened import OpenFile, OpenRowGroup
 from engine.model import Buffer, Range
 
 
 class Piece(NamedTuple):
     """Rows ``[start_row, stop_row)`` of a row group of an opened source."""
 
-    file: OpenFile
-    row_group: int
+    group: OpenRowGroup
     start_row: int
     stop_row: int
+
+    @property
+    def file(self) -> OpenFile:
+        """The opened source."""
+        return self.group.file
 
     @property
     def num_rows(self) -> int:
@@ -33,7 +37,7 @@ class Piece(NamedTuple):
     @property
     def is_whole(self) -> bool:
         """Whether it is the whole row group."""
-        return self.num_rows == self.file.row_group(self.row_group).num_rows
+        return self.num_rows == self.group.entry.num_rows
 
 
 class ChunkOut(Protocol):

@@ -9,7 +9,7 @@ from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.page_cut import cut_by_pages
 from engine.formats.parquet.writers.recode import only_recodes, recode_chunk
 from engine.formats.parquet.writers.small import small_chunk
-from engine.formats.parquet.writers.source_chunk import drop_chunk
+from engine.formats.parquet.writers.source_chunk import SourceChunk
 from engine.model import Recoding
 
 
@@ -35,5 +35,5 @@ def make_chunk(
         )
     for piece in pieces:
         if piece.is_whole:  # of a cut one, another part needs the rest
-            drop_chunk(piece.file, piece.row_group, piece.file.footer.leaves[column])
+            piece.group.drop(SourceChunk, column)
     return made

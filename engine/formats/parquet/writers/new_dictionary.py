@@ -21,7 +21,6 @@ from engine.errors import BadPage, BadStructure
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.footer import Type
 from engine.formats.parquet.bytes.one_page import mapped_indices
-from engine.formats.parquet.opened.positions import at_page
 from engine.formats.parquet.writers.open_piece import OpenPiece
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, take
 from engine.model import Recoding
@@ -214,8 +213,7 @@ def _mapped(pages: Sequence[OpenPage], mapping: Any) -> list[Any]:
 
 
 def _mapped_page(page: OpenPage, mapping: Any) -> Any:
-    source = page.source
-    with at_page(source.file, source.row_group, source.leaf, page.number):
+    with page.source.chunk.at_page(page.number):
         indices = page.indices()
         if len(indices) and int(indices.max()) >= len(mapping):
             raise BadStructure(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.formats.parquet.opened.positions import at_page, dictionary_pages
 from engine.formats.parquet.writers.chunk import Piece
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, source_chunk
 
@@ -21,15 +20,16 @@ class OpenPiece:
 
     def __init__(self, piece: Piece, column: int) -> None:
         self.piece = piece
-        self.leaf = piece.file.footer.leaves[column]
-        with at_page(piece.file, piece.row_group, self.leaf):
-            self.source: SourceChunk = source_chunk(piece.file, piece.row_group, self.leaf)
+        chunk = piece.group.chunk(column)
+        self.leaf = chunk.leaf
+        with chunk.at_page():
+            self.source: SourceChunk = source_chunk(chunk)
 
     def dictionary_share(self) -> tuple[int, int]:
         """Return how many of the pages kept use the dictionary, and how many are kept."""
         pages, piece = self.source.pages, self.piece
         first, last = pages.page_of_row(piece.start_row), pages.page_of_row(piece.stop_row - 1)
-        used = dictionary_pages(piece.file, piece.row_group, self.leaf)
+        used = self.source.chunk.dictionary_pages
         return max(0, min(used, last + 1) - first), last + 1 - first
 
     def pages(self) -> Iterator[OpenPage]:

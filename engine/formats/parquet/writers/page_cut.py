@@ -46,9 +46,7 @@ from engine.formats.parquet.bytes.pages import (
     split_page,
 )
 from engine.formats.parquet.bytes.thrift import Raw, Struct
-from engine.formats.parquet.opened.headers import read_header, read_pages
-from engine.formats.parquet.opened.positions import at_page, page_maps, walked
-from engine.formats.parquet.opened.whole_pages import WholePages, whole_pages
+from engine.formats.parquet.opened import WholePages, read_pages
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_page import (
     NewPage,
@@ -61,7 +59,6 @@ from engine.formats.parquet.writers.source_chunk import (
     DICTIONARY_ENCODINGS,
     OpenPage,
     SourceChunk,
-    drop_chunk,
     open_page,
     source_chunk,
 )
@@ -87,23 +84,20 @@ def cut_by_pages(
         BadPage: a page at a cut is damaged; the message names column, row group and page.
         Unsupported: a page at a cut uses a codec or encoding that cannot be rewritten.
     """
-    file, row_group = piece.file, piece.row_group
-    leaf = file.footer.leaves[column]
+    chunk = piece.group.chunk(column)
     begun = out.num_bytes
 
     def cut() -> NewChunk:
-        source = source_chunk(file, row_group, leaf)
-        return _Cut(source, piece, out, recoding, most_decoded_bytes).make()
+        return _Cut(source_chunk(chunk), piece, out, recoding, most_decoded_bytes).make()
 
-    with at_page(file, row_group, leaf):
+    with chunk.at_page():
         try:
             return cut()
         except BadStructure:
-            maps = page_maps(file, row_group)
-            if maps[column].headers is not None or out.num_bytes > begun:
+            if chunk.pages.headers is not None or out.num_bytes > begun:
                 raise  # it was the pages that told where they are
-        drop_chunk(file, row_group, leaf)
-        maps[column] = walked(file, row_group, leaf)  # an index that nobody had proved
+        chunk.drop(SourceChunk)
+        chunk.distrust_index()
         return cut()
 
 
@@ -146,7 +140,7 @@ class _Cut:
         self.start_row = piece.start_row
         self.stop_row = piece.stop_row
         self.out = out
-        self.codec = source.chunk.codec if recoding.codec is None else recoding.codec
+        self.codec = source.entry.codec if recoding.codec is None else recoding.codec
         self.page_codec = source.page_codec if recoding.codec is None else recoding.codec
         self.level = recoding.level
         self.page_version = recoding.page_version
@@ -166,8 +160,7 @@ class _Cut:
         right_pages = [] if right is None else [self._rewrite(right)]
         left_pages = [page for page in left_pages if page.num_values]
         right_pages = [page for page in right_pages if page.num_values]
-        source = self.source
-        headers = whole_pages(source.file, source.row_group, source.leaf, first, last)
+        headers = self.source.chunk.whole_pages(first, last)
         return self._assemble(left_pages, (first, last), headers, right_pages)
 
     def _left_page(self) -> tuple[int | None, int]:
@@ -196,7 +189,7 @@ class _Cut:
         page = source.open_page(number, self.start_row, self.stop_row)
         levels, kept = page.levels, page.kept
         array = None if page.header.is_dictionary_encoded else page.values()
-        with at_page(source.file, source.row_group, leaf, number):
+        with source.chunk.at_page(number):
             encoding, section = _encoded(page, array)
             new = build_page(
                 page.header,
@@ -286,14 +279,13 @@ class _Cut:
     def _put_dictionary(self) -> int:
         """Write the dictionary page, copied where it can be; return its encoding."""
         source = self.source
-        where = source.where_dictionary()
         if self.keeps_pages:
             header = source.dictionary_header()
-            self.out.copy(source.file, where)
+            self.out.copy(source.file, source.chunk.place(None))
             self._uncompressed_bytes += header.uncompressed_bytes + header.header_bytes
             return header.encoding
-        data = memoryview(source.file.source.read(where.offset, where.length))
-        page = recompressed_page(data, source.chunk.codec, self.page_codec, self.level)
+        data = source.chunk.read(None)
+        page = recompressed_page(data, source.entry.codec, self.page_codec, self.level)
         if page.type != PageType.DICTIONARY:
             raise BadStructure("the first page is not the dictionary page it should be")
         self.out.write(page.head, page.body)
@@ -312,13 +304,13 @@ class _Cut:
         """Write whole pages with another codec or version, their values encoded as they are."""
         source = self.source
         places = [source.pages.page(number) for number in range(*whole)]
-        for number, data in enumerate(read_pages(source.file, places), whole[0]):
-            with at_page(source.file, source.row_group, source.leaf, number):
+        for number, data in enumerate(read_pages(source.file.source, places), whole[0]):
+            with source.chunk.at_page(number):
                 page = self._recoded(data)
             self._put(number, page)
 
     def _recoded(self, data: memoryview) -> NewPage:
-        codec = self.source.chunk.codec
+        codec = self.source.entry.codec
         if self.page_version is None and not self.source.pages.is_miscounted:
             return recompressed_page(data, codec, self.page_codec, self.level)
         header, body = split_page(data)
@@ -336,7 +328,7 @@ class _Cut:
     def _counted_anew(self, header: PageHeader, body: bytes) -> NewPage:
         """Return a whole page whose header counts the rows that are in it."""
         leaf = self.source.leaf
-        levels, values = open_page(header, body, self.source.chunk.codec, leaf)
+        levels, values = open_page(header, body, self.source.entry.codec, leaf)
         every = lv.PageSlice(0, levels.num_entries, 0, levels.num_values)
         return build_page(
             header,
@@ -370,7 +362,7 @@ class _Cut:
         """Return the source's list, without dictionaries if there is none, with what is new."""
         kept = [
             encoding
-            for encoding in self.source.chunk.encodings
+            for encoding in self.source.entry.encodings
             if uses_dictionary or encoding not in DICTIONARY_ENCODINGS
         ]
         return list(dict.fromkeys([*kept, *(encoding for _, encoding in self._used)]))
@@ -456,7 +448,7 @@ class _Cut:
         source = self.source
         every = []
         for number in range(*whole):
-            header = read_header(source.file, source.pages.page(number))
+            header = source.chunk.header(number)
             bounds = source.bounds_by_header(header)
             if bounds == st.UNKNOWN:
                 return st.Bounds(null_count=None if source.leaf.max_definition else 0)
@@ -498,7 +490,7 @@ class _Cut:
         self, left: Sequence[_Rewritten], whole: tuple[int, int], right: Sequence[_Rewritten]
     ) -> Struct | Raw | None:
         facts = spec.SizeStatistics
-        raw: Raw | None = value(self.source.chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS)
+        raw: Raw | None = value(self.source.entry.meta, spec.ColumnMetaData.SIZE_STATISTICS)
         if raw is None or whole == (0, self.source.pages.num_pages):
             return raw
         fields = spec.read(facts, raw)

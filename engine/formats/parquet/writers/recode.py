@@ -17,11 +17,9 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.footer import ColumnChunk, value
 from engine.formats.parquet.bytes.page_index import PageLocation
 from engine.formats.parquet.bytes.pages import PageType
-from engine.formats.parquet.opened.headers import read_pages
-from engine.formats.parquet.opened.positions import at_page, page_maps
+from engine.formats.parquet.opened import read_pages
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_page import recompressed_page
-from engine.formats.parquet.writers.source_chunk import column_index_of, value_bytes
 from engine.model import Recoding
 
 
@@ -33,7 +31,7 @@ def only_recodes(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bo
         and recoding.codec is not None
         and recoding.page_version is None
         and recoding.dictionary is None
-        and not page_maps(pieces[0].file, pieces[0].row_group)[column].is_miscounted
+        and not pieces[0].group.page_maps[column].is_miscounted
     )
 
 
@@ -44,10 +42,8 @@ def recode_chunk(piece: Piece, column: int, out: ChunkOut, *, recoding: Recoding
         BadPage: a page is damaged; the message names column, row group and page.
         Unsupported: the pages use a codec that Arrow does not have.
     """
-    file, row_group = piece.file, piece.row_group
-    leaf = file.footer.leaves[column]
-    chunk = file.row_group(row_group).columns[column]
-    pages = page_maps(file, row_group)[column]
+    opened = piece.group.chunk(column)
+    chunk, pages = opened.entry, opened.pages
     codec = chunk.codec if recoding.codec is None else recoding.codec
     has_dictionary = pages.dictionary is not None
     places = [pages.page(number) for number in range(pages.num_pages)]
@@ -56,8 +52,9 @@ def recode_chunk(piece: Piece, column: int, out: ChunkOut, *, recoding: Recoding
     used: Counter[tuple[int, int]] = Counter()
     locations: list[PageLocation] = []
     first_data_page = uncompressed_bytes = 0
-    for number, data in enumerate(read_pages(file, places), -1 if has_dictionary else 0):
-        with at_page(file, row_group, leaf, number if number >= 0 else None):
+    every = read_pages(piece.file.source, places)
+    for number, data in enumerate(every, -1 if has_dictionary else 0):
+        with opened.at_page(number if number >= 0 else None):
             page = recompressed_page(data, chunk.codec, codec, recoding.level)
             if (page.type == PageType.DICTIONARY) != (number < 0):
                 raise BadStructure("not the kind of page that it should be")
@@ -70,8 +67,8 @@ def recode_chunk(piece: Piece, column: int, out: ChunkOut, *, recoding: Recoding
         uncompressed_bytes += page.uncompressed_bytes
         out.write(page.head, page.body)
     is_indexed = chunk.offset_index is not None and not pages.begins_inside_row
-    index = column_index_of(file, row_group, leaf, pages.num_pages)
-    value_sizes = value_bytes(file, row_group, leaf, pages.num_pages)
+    index = opened.column_index()
+    value_sizes = opened.value_bytes()
     return NewChunk(
         codec=codec,
         num_values=chunk.num_values,

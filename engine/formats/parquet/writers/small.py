@@ -59,7 +59,7 @@ from engine.formats.parquet.bytes.pages import (
     read_page_header,
 )
 from engine.formats.parquet.bytes.thrift import Raw, Struct
-from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened import OpenRowGroup
 from engine.formats.parquet.small_chunks import (
     ARROW_CODECS,
     MAX_PLAIN_BYTES,
@@ -67,6 +67,7 @@ from engine.formats.parquet.small_chunks import (
     has_repeated_texts,
 )
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
+from engine.formats.parquet.writers.source_chunk import column_orders
 from engine.model import Recoding
 
 _FAILED = (pa.ArrowException, OSError, BadStructure)
@@ -81,36 +82,38 @@ def small_chunk(
     None if chunks are not small, or Arrow cannot read the rows; nothing is written then. The first
     column that is asked for makes all; they are kept with the first row group until the last is.
     """
-    file, row_group = pieces[0].file, pieces[0].row_group
-    kept = file.notes(row_group).setdefault("small rows", {})
-    key = tuple((id(piece.file), *piece[1:]) for piece in pieces)
-    if key not in kept:
-        kept[key] = _rows(pieces, recoding)
-    made: _Rows | None = kept[key]
-    if column == len(file.footer.leaves) - 1:
-        del kept[key]
-    return None if made is None else made.put(column, out)
+    group, key = pieces[0].group, tuple(pieces)
+    made = group.kept(_Made, lambda: _made(pieces, recoding), key)
+    if column == len(group.file.footer.leaves) - 1:
+        group.drop(_Made, key)
+    return None if made.rows is None else made.rows.put(column, out)
 
 
-def _rows(pieces: Sequence[Piece], recoding: Recoding) -> _Rows | None:
-    if not are_small([(piece.file, piece.row_group) for piece in pieces], recoding):
-        return None
+class _Made(NamedTuple):
+    """What Arrow made of pieces, None if they are not small."""
+
+    rows: _Rows | None
+
+
+def _made(pieces: Sequence[Piece], recoding: Recoding) -> _Made:
+    if not are_small([piece.group for piece in pieces], recoding):
+        return _Made(None)
     try:
-        return _Rows(pieces, recoding)
+        return _Made(_Rows(pieces, recoding))
     except _FAILED:
-        return None
+        return _Made(None)
 
 
 class _Rows:
     """Rows of all columns, and the files that Arrow wrote of them."""
 
     def __init__(self, pieces: Sequence[Piece], recoding: Recoding) -> None:
-        self.leaves = pieces[0].file.footer.leaves
-        self.models = pieces[0].file.row_group(pieces[0].row_group).columns
-        self.orders = _orders(pieces[0].file)
+        first = pieces[0].group
+        self.leaves, self.models = first.file.footer.leaves, first.entry.columns
+        self.orders = column_orders(first.file)
         self.indexed = [
-            all(p.file.row_group(p.row_group).columns[c].offset_index is not None for p in pieces)
-            for c in range(len(self.leaves))
+            all(piece.group.entry.columns[column].offset_index is not None for piece in pieces)
+            for column in range(len(self.leaves))
         ]
         self.rows = pa.concat_tables([_read(run) for run in _runs(pieces)])
         has_levels = [bool(leaf.max_definition) for leaf in self.leaves]
@@ -369,15 +372,6 @@ def _plain_encoding(chunk: ColumnChunk) -> str:
     return ENCODING_NAMES[Encoding(known[-1])] if known else "PLAIN"
 
 
-def _orders(file: OpenFile) -> list[st.Order]:
-    found: list[st.Order] | None = file.notes(None).get("orders")
-    if found is None:
-        orders = value(file.footer.struct, spec.FileMetaData.COLUMN_ORDERS)
-        found = [st.order_of(leaf, orders) for leaf in file.footer.leaves]
-        file.notes(None)["orders"] = found
-    return found
-
-
 def _runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
     """Return pieces of one file each, in order."""
     return [list(run) for _, run in groupby(pieces, key=lambda piece: id(piece.file))]
@@ -385,7 +379,7 @@ def _runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 def _first_page(piece: Piece) -> PageHeader:
     """Return the header of the row group's first data page, which stands for all."""
-    where = piece.file.row_group(piece.row_group).columns[0].range
+    where = piece.group.entry.columns[0].range
     data = piece.file.source.read(where.offset, where.length)
     header = read_page_header(data)
     return header if header.is_data else read_page_header(data, header.total_bytes)
@@ -396,20 +390,30 @@ def _read(pieces: Sequence[Piece]) -> Any:
 
     What is read of a single row group that is cut is kept for the other parts.
     """
-    first, file = pieces[0], pieces[0].file
+    first, groups = pieces[0], [piece.group for piece in pieces]
     if len(pieces) == 1 and not first.is_whole:
-        notes = file.notes(first.row_group)
-        with notes.setdefault("small table is read", threading.Lock()):  # by one thread, for all
-            if "small table" not in notes:
-                notes["small table"] = _read_groups(file, [first.row_group])
-        every = notes["small table"]
+        every = first.group.kept(_Table, _Table).read(groups)
     else:
-        every = _read_groups(file, [piece.row_group for piece in pieces])
+        every = _read_groups(groups)
     return every.slice(first.start_row, sum(piece.num_rows for piece in pieces))
 
 
-def _read_groups(file: OpenFile, row_groups: Sequence[int]) -> Any:
-    groups = [file.row_group(row_group) for row_group in row_groups]
+class _Table:
+    """The rows of a row group, read by one thread for all."""
+
+    def __init__(self) -> None:
+        self._reading = threading.Lock()
+        self._rows: Any = None
+
+    def read(self, groups: Sequence[OpenRowGroup]) -> Any:
+        with self._reading:
+            if self._rows is None:
+                self._rows = _read_groups(groups)
+            return self._rows
+
+
+def _read_groups(opened: Sequence[OpenRowGroup]) -> Any:
+    file, groups = opened[0].file, [group.entry for group in opened]
     places = [chunk.range for group in groups for chunk in group.columns]
     # A dictionary at byte 0 would count as none; before the first chunk is the magic at least.
     start = min(place.offset for place in places) - len(MAGIC)

@@ -21,10 +21,9 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.chained import decode_chained
 from engine.formats.parquet.bytes.codecs import decompress, is_lz4_block
-from engine.formats.parquet.bytes.created_by import chains_pages
-from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, Leaf, Type, value
+from engine.formats.parquet.bytes.footer import Codec, Encoding, Leaf, Type, value
 from engine.formats.parquet.bytes.one_page import as_ordered, decode_values
-from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
+from engine.formats.parquet.bytes.page_index import ColumnIndex
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import (
     PageHeader,
@@ -34,37 +33,38 @@ from engine.formats.parquet.bytes.pages import (
     page_statistics,
 )
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.opened.file import OpenFile
-from engine.formats.parquet.opened.headers import keeps_cut_page, read_header, read_page
-from engine.formats.parquet.opened.positions import at_page, page_maps
-from engine.model import Range
+from engine.formats.parquet.opened import OpenChunk, OpenFile
 
 DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
 
 
 class SourceChunk:
-    """A chunk of a source, with what is read of it at most once a process."""
+    """A chunk of a source, with what is read of it at most once a process.
 
-    def __init__(self, file: OpenFile, row_group: int, leaf: Leaf) -> None:
-        self.file = file
-        self.row_group = row_group
-        self.leaf = leaf
-        self.chunk: ColumnChunk = file.row_group(row_group).columns[leaf.index]
-        self.pages: PageMap = page_maps(file, row_group)[leaf.index]
-        orders = value(file.footer.struct, spec.FileMetaData.COLUMN_ORDERS)
-        self.order = st.order_of(leaf, orders)
-        raw = value(self.chunk.meta, spec.ColumnMetaData.STATISTICS)
+    Attributes:
+        chunk: which one; ``file``, ``leaf``, ``entry`` and ``pages`` are its own.
+        statistics: by the footer, None if it has none.
+        column_index: None if there is none that may be true.
+        value_bytes: see :meth:`.opened.OpenChunk.value_bytes`.
+    """
+
+    def __init__(self, chunk: OpenChunk) -> None:
+        self.chunk = chunk
+        self.file, self.leaf, self.entry = chunk.file, chunk.leaf, chunk.entry
+        self.pages: PageMap = chunk.pages
+        self.order = column_orders(chunk.file)[chunk.column]
+        raw = value(self.entry.meta, spec.ColumnMetaData.STATISTICS)
         self.statistics: Struct | None = None if raw is None else spec.read(spec.Statistics, raw)
-        self.column_index = column_index_of(file, row_group, leaf, self.pages.num_pages)
+        self.column_index = chunk.column_index()
         if self.column_index is not None and not self._has_its_bounds(self.column_index):
             self.column_index = None
-        self.value_bytes = value_bytes(file, row_group, leaf, self.pages.num_pages)
-        self.is_indexed = self.chunk.offset_index is not None and not self.pages.begins_inside_row
+        self.value_bytes = chunk.value_bytes()
+        self.is_indexed = self.entry.offset_index is not None and not self.pages.begins_inside_row
         self._dictionary: tuple[PageHeader, Any] | None = None
         self._reading_dictionary = threading.Lock()
         self._shared: dict[int, tuple[PageHeader, bytes]] = {}
         self._reading_shared = threading.Lock()
-        self.is_chained = chains_pages(file.footer.created_by, self.chunk)
+        self.is_chained = chunk.is_chained
         self._last_values: dict[int, bytes] = {}  # by page, where pages continue each other
         self._evidence: dict[bool, st.Evidence] = {}
 
@@ -74,10 +74,10 @@ class SourceChunk:
 
         There are readers of one form only, so that a chunk must not have two.
         """
-        if self.chunk.codec != Codec.LZ4 or not self.pages.num_pages:
-            return self.chunk.codec
-        with at_page(self.file, self.row_group, self.leaf, 0):
-            header, body = read_page(self.file, self.pages.dictionary or self.pages.page(0))
+        if self.entry.codec != Codec.LZ4 or not self.pages.num_pages:
+            return self.entry.codec
+        with self.chunk.at_page(0):
+            header, body = self.chunk.page(None if self.pages.dictionary else 0)
         plain_bytes = header.uncompressed_bytes - header.level_bytes
         is_block = is_lz4_block(memoryview(body)[header.level_bytes :], plain_bytes)
         return Codec.LZ4_RAW if is_block else Codec.LZ4
@@ -90,9 +90,9 @@ class SourceChunk:
         """Return the dictionary page's header and its values as an Arrow array."""
         with self._reading_dictionary:  # parts on both sides of a cut may ask at once
             if self._dictionary is None:
-                header, body = read_page(self.file, self.where_dictionary())
+                header, body = self.chunk.page(None)
                 check_crc(_checked_dictionary(header), body)
-                plain = decompress(self.chunk.codec, body, header.uncompressed_bytes)
+                plain = decompress(self.entry.codec, body, header.uncompressed_bytes)
                 values = decode_values(self.leaf, Encoding.PLAIN, plain, header.num_values)
                 self._dictionary = header, values
             return self._dictionary
@@ -101,13 +101,7 @@ class SourceChunk:
         """Return the dictionary page's header, without reading the values."""
         if self._dictionary is not None:
             return self._dictionary[0]
-        return _checked_dictionary(read_header(self.file, self.where_dictionary()))
-
-    def where_dictionary(self) -> Range:
-        """Return where the dictionary page lies, which some page needs."""
-        if self.pages.dictionary is None:
-            raise BadStructure("a page uses a dictionary, and there is none")
-        return self.pages.dictionary
+        return _checked_dictionary(self.chunk.header(None))
 
     def open_page(self, number: int, start_row: int, stop_row: int) -> OpenPage:
         """Return what rows ``[start_row, stop_row)`` of the row group have of a page.
@@ -115,13 +109,13 @@ class SourceChunk:
         Raises:
             BadPage: the page is damaged; the message names column, row group and page.
         """
-        with at_page(self.file, self.row_group, self.leaf, number):
+        with self.chunk.at_page(number):
             base, end = self.pages.rows(number)
             header, body = self._read(number, is_cut=base < start_row or end > stop_row)
             if not header.is_data:
                 raise BadStructure("not a data page")
             check_crc(header, body)
-            levels, section = open_page(header, body, self.chunk.codec, self.leaf)
+            levels, section = open_page(header, body, self.entry.codec, self.leaf)
             if levels.num_rows != end - base:
                 raise BadStructure(
                     f"{levels.num_rows} rows begin in it, {end - base} should, by the offset index"
@@ -136,13 +130,12 @@ class SourceChunk:
 
     def _read(self, number: int, *, is_cut: bool) -> tuple[PageHeader, bytes]:
         """Read a page; one that is cut is read once for both parts, from a store."""
-        where = self.pages.page(number)
-        if not is_cut or not keeps_cut_page(self.file, where.length):
-            return read_page(self.file, where)
+        if not is_cut or not self.file.keeps_cut_page(self.pages.sizes[number]):
+            return self.chunk.page(number)
         with self._reading_shared:
             found = self._shared.pop(number, None)
             if found is None:
-                found = self._shared[number] = read_page(self.file, where)
+                found = self._shared[number] = self.chunk.page(number)
             return found
 
     def open_whole_page(self, number: int) -> OpenPage:
@@ -168,8 +161,8 @@ class SourceChunk:
         """Return the value that a page continues: all pages before it are read for that, once."""
         known = max((page for page in list(self._last_values) if page < number), default=-1)
         for page in range(known + 1, number):
-            header, body = read_page(self.file, self.pages.page(page))
-            levels, section = open_page(header, body, self.chunk.codec, self.leaf)
+            header, body = self.chunk.page(page)
+            levels, section = open_page(header, body, self.entry.codec, self.leaf)
             previous = self._last_values.get(page - 1, b"")
             if header.encoding == Encoding.DELTA_BYTE_ARRAY and levels.num_values:
                 array = decode_chained(self.leaf, section, levels.num_values, previous)
@@ -254,7 +247,7 @@ class OpenPage(NamedTuple):
     def values(self) -> Any:
         """Return the values that are kept, as an Arrow array."""
         source, header = self.source, self.header
-        with at_page(source.file, source.row_group, source.leaf, self.number):
+        with source.chunk.at_page(self.number):
             if not self.kept.num_values:
                 return decode_values(source.leaf, Encoding.PLAIN, b"", 0)
             if header.is_dictionary_encoded:
@@ -287,65 +280,23 @@ def _checked_dictionary(header: PageHeader) -> PageHeader:
     return header
 
 
-def source_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> SourceChunk:
-    """Return an opened chunk, kept with the file until it or its row group is dropped."""
-    chunks: dict[int, SourceChunk] = file.notes(row_group).setdefault("cut chunks", {})
-    found = chunks.get(leaf.index)
-    return found or chunks.setdefault(leaf.index, SourceChunk(file, row_group, leaf))
+def source_chunk(chunk: OpenChunk) -> SourceChunk:
+    """Return an opened chunk, kept with its row group until it is dropped."""
+    return chunk.kept(SourceChunk, lambda: SourceChunk(chunk))
 
 
-def value_bytes(
-    file: OpenFile, row_group: int, leaf: Leaf, num_pages: int
-) -> tuple[int, ...] | None:
-    """Return ``unencoded_byte_array_data_bytes`` of every page of a chunk, where known."""
-    where = file.row_group(row_group).columns[leaf.index].offset_index
-    if where is None or leaf.physical is not Type.BYTE_ARRAY:
-        return None
-    try:
-        index = OffsetIndex.decode(index_bytes(file, row_group, where))
-    except BadStructure:
-        return None
-    return index.unencoded_bytes if len(index.locations) == num_pages else None
+class ColumnOrders(tuple[st.Order, ...]):
+    """How values of each column are compared."""
 
 
-def index_bytes(file: OpenFile, row_group: int, where: Range) -> bytes:
-    """Return a page index, read with all others of its row group: they lie side by side."""
-    found: dict[Range, bytes] | None = file.notes(row_group).get("indexes")
-    if found is None:
-        places = [
-            place
-            for chunk in file.row_group(row_group).columns
-            for place in (chunk.column_index, chunk.offset_index)
-            if place is not None
-        ]
-        try:
-            # Those of one kind lie side by side; between the kinds lie all other row groups'.
-            found = dict(zip(places, file.source.read_many(places, sparse=True), strict=True))
-        except BadStructure:  # one of them lies behind the file's end
-            found = {}
-        file.notes(row_group)["indexes"] = found
-    kept = found.get(where)
-    return file.source.read(where.offset, where.length) if kept is None else kept
+def column_orders(file: OpenFile) -> ColumnOrders:
+    """Return how values of each column of a source are compared; kept with it."""
 
+    def orders() -> ColumnOrders:
+        told = value(file.footer.struct, spec.FileMetaData.COLUMN_ORDERS)
+        return ColumnOrders(st.order_of(leaf, told) for leaf in file.footer.leaves)
 
-def column_index_of(
-    file: OpenFile, row_group: int, leaf: Leaf, num_pages: int
-) -> ColumnIndex | None:
-    """Return a chunk's column index; None if there is none, or it is not one of these pages."""
-    chunk = file.row_group(row_group).columns[leaf.index]
-    if chunk.column_index is None:
-        return None
-    try:
-        index = ColumnIndex.decode(index_bytes(file, row_group, chunk.column_index))
-        index.check_fits(leaf, num_pages, chunk.null_count)
-    except BadStructure:
-        return None  # it proves nothing; the part goes without
-    return index
-
-
-def drop_chunk(file: OpenFile, row_group: int, leaf: Leaf) -> None:
-    """Forget an opened chunk that no other part needs."""
-    file.notes(row_group).get("cut chunks", {}).pop(leaf.index, None)
+    return file.kept(ColumnOrders, orders)
 
 
 def open_page(

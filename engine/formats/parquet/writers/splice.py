@@ -24,7 +24,6 @@ from engine.formats.parquet.bytes.footer import (
     ColumnChunk,
     Footer,
     Leaf,
-    RowGroup,
     part_footer,
     seal,
     set_ordinal,
@@ -35,7 +34,7 @@ from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
 from engine.formats.parquet.bytes.thrift import STRUCT, Raw, Struct
 from engine.formats.parquet.merging import Merged, agree, keep_order_of_pieces
 from engine.formats.parquet.merging.keys import KeyValues
-from engine.formats.parquet.opened.file import OpenFile, bloom_filter_range
+from engine.formats.parquet.opened import OpenFile, OpenRowGroup
 from engine.formats.parquet.writers.check import Written, check_part
 from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
 from engine.model import Buffer, Range
@@ -130,10 +129,7 @@ class PartWriter:
         """Append a row group that holds the rows of all pieces."""
         first = pieces[0]
         is_copied = self._keeps_chunks and len(pieces) == 1 and first.is_whole
-        if is_copied:
-            struct = self._whole(first.file, first.file.row_group(first.row_group))
-        else:
-            struct = self._made(pieces)
+        struct = self._whole(first.group) if is_copied else self._made(pieces)
         self._groups.append(struct)
         self._pieces.append(pieces)
         self._is_copied.append(is_copied)
@@ -193,7 +189,8 @@ class PartWriter:
 
     # -- whole row groups ----------------------------------------------------------------------
 
-    def _whole(self, file: OpenFile, group: RowGroup) -> Struct:
+    def _whole(self, opened: OpenRowGroup) -> Struct:
+        file, group = opened.file, opened.entry
         start = self._sink.size_bytes
         moved = self._copy_chunks(file, group.columns)
         column_indexes = file.source.read_many(
@@ -209,7 +206,7 @@ class PartWriter:
             indexes = _kept_indexes(
                 file.footer.leaves[i], chunk, offset_indexes[i], column_indexes[i], shift
             )
-            self._extras.append(_Extras(struct, file, bloom_filter_range(file, chunk), *indexes))
+            self._extras.append(_Extras(struct, file, file.bloom_filter_range(chunk), *indexes))
         struct = with_fields(group.struct, spec.struct_of({spec.RowGroup.COLUMNS: columns}))
         set_ordinal(struct, len(self._groups), start)
         return struct
@@ -235,8 +232,7 @@ class PartWriter:
         start = self._sink.size_bytes
         columns = []
         uncompressed_bytes = 0
-        file = pieces[0].file
-        group = file.row_group(pieces[0].row_group)
+        file, group = pieces[0].file, pieces[0].group.entry
         for column, chunk in enumerate(group.columns):
             position = self._sink.size_bytes
             out = _Out(self)
@@ -245,7 +241,7 @@ class PartWriter:
             columns.append(struct)
             uncompressed_bytes += new.uncompressed_bytes
             # A filter of all the chunk's values never denies one of those kept.
-            bloom_filter = bloom_filter_range(file, chunk) if len(pieces) == 1 else None
+            bloom_filter = file.bloom_filter_range(chunk) if len(pieces) == 1 else None
             if bloom_filter is None:
                 drop_bloom_filter(struct)
             index = offset_index(new, position)
@@ -261,7 +257,8 @@ class PartWriter:
             ),
         )
         if len(pieces) > 1:
-            keep_order_of_pieces(struct, [_group(piece) for piece in pieces], file.footer)
+            groups = [piece.group.entry.struct for piece in pieces]
+            keep_order_of_pieces(struct, groups, file.footer)
         size = spec.RowGroup.TOTAL_COMPRESSED_SIZE
         if size in struct:
             struct[size] = spec.entry(size, self._sink.size_bytes - start)
@@ -287,10 +284,6 @@ class PartWriter:
         chunk.update(ordered)
         self._indexes[self._sink.size_bytes] = data
         self._sink.write(data)
-
-
-def _group(piece: Piece) -> Struct:
-    return piece.file.row_group(piece.row_group).struct
 
 
 def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from engine.formats.parquet.curves import read_curve
 from engine.formats.parquet.layout import read_layout
-from engine.formats.parquet.opened.file import close_files, open_file
+from engine.formats.parquet.opened import close_files, open_file
 from engine.formats.parquet.sizes import Sizes
 from engine.planning.curves import Curve, Inside, rough_curve
 from engine.planning.layout import GroupLayout
@@ -70,7 +70,11 @@ def _measure(path, table, **how):
     pq.write_table(table, path, **how)
     (file,) = find_sources([str(path)])
     layout = read_layout([file])
-    return [(group, read_curve(open_file(file), group, Sizes())) for group in layout.groups]
+    opened = open_file(file)
+    return [
+        (group, read_curve(opened.row_group(group.index), group, Sizes()))
+        for group in layout.groups
+    ]
 
 
 def table(num_rows):

@@ -17,8 +17,7 @@ import engine
 from engine import memory
 from engine.errors import OverBudget, TargetTooSmall
 from engine.formats.parquet import insides
-from engine.formats.parquet.opened.file import OpenFile, open_file
-from engine.formats.parquet.opened.positions import page_maps
+from engine.formats.parquet.opened import OpenChunk, open_file
 from engine.model import Recoding, SplitPlan, spread
 from engine.splitter import find_sources
 from tests.engine.running import parts_of, read_parts
@@ -125,16 +124,14 @@ def test_parts_keep_the_target_wherever_rows_are_heavy(
     assert spread(sizes) < 0.15
 
 
-def opened(path: Path) -> OpenFile:
-    return open_file(find_sources([str(path)])[0])
+def opened(path: Path) -> OpenChunk:
+    return open_file(find_sources([str(path)])[0]).row_group(0).chunk(1)
 
 
-def look(file: OpenFile, *, recoding: Recoding | None = None, step_bytes: float = 500) -> Any:
-    size = page_maps(file, 0)[1].sizes[0]
+def look(chunk: OpenChunk, *, recoding: Recoding | None = None, step_bytes: float = 500) -> Any:
+    size = chunk.pages.sizes[0]
     return insides.look_inside(
-        file,
-        0,
-        file.footer.leaves[1],
+        chunk,
         0,
         recoding=recoding or Recoding(),
         num_bytes=size,
@@ -146,16 +143,16 @@ def look(file: OpenFile, *, recoding: Recoding | None = None, step_bytes: float 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_look_finds_the_heavy_rows(writer: str, kind: str, tmp_path: Path):
     path = write(table_of("at the beginning", kind, 1), tmp_path / "in.parquet", writer)
-    file = opened(path)
-    size = page_maps(file, 0)[1].sizes[0]
-    found = look(file)
+    chunk = opened(path)
+    size = chunk.pages.sizes[0]
+    found = look(chunk)
     assert found.rows[0] == 0
     assert found.sums[0] == 0
     assert found.rows[-1] == NUM_ROWS
     assert found.sums[-1] == pytest.approx(size)
     assert list(found.rows) == sorted(set(found.rows))
     share = found.before(NUM_ROWS // 15) / size
-    if page_maps(file, 0)[1].dictionary is None:  # else it has what is heavy
+    if chunk.pages.dictionary is None:  # else it has what is heavy
         due = HEAVY_BYTES / (HEAVY_BYTES + 14 * (LIGHT_BYTES if kind == "texts" else 0))
         assert share == pytest.approx(due, abs=0.08)
     assert found.unevenness > 0.5

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import BadPage
-from engine.formats.parquet.opened.file import close_files, open_file
-from engine.formats.parquet.opened.positions import page_maps, walked
+from engine.formats.parquet.opened import close_files, open_file
 from engine.splitter import find_sources
 
 NUM_ROWS = 3_000
@@ -44,10 +43,10 @@ def test_maps_read_together_are_those_read_one_by_one(tmp_path: Path, version, w
         write_page_index=write_page_index,
     )
     (described,) = find_sources([str(path)])
-    file = open_file(described)
-    alone = [walked(file, 0, leaf) for leaf in file.footer.leaves]
-    together = page_maps(file, 0)
-    for leaf, pages in zip(file.footer.leaves, together, strict=True):
+    group = open_file(described).row_group(0)
+    alone = [group.finder.by_pages(leaf) for leaf in group.file.footer.leaves]
+    together = group.page_maps
+    for leaf, pages in zip(group.file.footer.leaves, together, strict=True):
         if leaf.max_repetition and write_page_index:  # an index does not count entries
             together[leaf.index] = replace(pages, num_values=alone[leaf.index].num_values)
     assert together == alone
@@ -61,14 +60,13 @@ def test_a_damaged_page_among_many_columns_is_named(tmp_path: Path):
     path = tmp_path / "a.parquet"
     pq.write_table(wide_table(), path, data_page_size=8_000)
     (described,) = find_sources([str(path)])
-    file = open_file(described)
-    where = page_maps(file, 0)[45].page(0)
-    name = file.footer.leaves[45].name
+    chunk = open_file(described).row_group(0).chunk(45)
+    where, name = chunk.place(0), chunk.leaf.name
     close_files()
     data = bytearray(path.read_bytes())
     data[where.offset : where.offset + 8] = b"\xff" * 8
     path.write_bytes(data)
     (described,) = find_sources([str(path)])
     with pytest.raises(BadPage, match=f"column {name}, row group 0"):
-        page_maps(open_file(described), 0)
+        _ = open_file(described).row_group(0).page_maps
     close_files()

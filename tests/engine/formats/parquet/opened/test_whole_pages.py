@@ -26,10 +26,10 @@ from engine.formats.parquet.bytes.footer import (
 )
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.thrift import I64, LIST, STRUCT
-from engine.formats.parquet.opened.file import OpenFile, close_files, open_file
+from engine.formats.parquet.opened import close_files, open_file
 from engine.formats.parquet.opened.headers import Headers, read_headers
-from engine.formats.parquet.opened.positions import page_maps
 from engine.splitter import find_sources
+from engine.storage import Source
 
 NUM_ROWS = 240_000
 NUM_GROUPS = 6
@@ -65,9 +65,9 @@ def read_of_column(monkeypatch: pytest.MonkeyPatch) -> dict[int, Counter[int]]:
     """Count the headers read of each chunk, by the place of its first page."""
     found: dict[int, Counter[int]] = defaultdict(Counter)
 
-    def counted(file: OpenFile, pages: PageMap, numbers: Sequence[int]) -> Headers:
+    def counted(source: Source, pages: PageMap, numbers: Sequence[int]) -> Headers:
         found[pages.offsets[0]].update(numbers)
-        return read_headers(file, pages, numbers)
+        return read_headers(source, pages, numbers)
 
     monkeypatch.setattr("engine.formats.parquet.opened.whole_pages.read_headers", counted)
     return found
@@ -128,7 +128,7 @@ def test_a_header_is_read_once_and_many_of_them_never(
     assert sum(part.reencoded_bytes > 0 for part in result.manifest.parts) == NUM_GROUPS + 1
     (described,) = find_sources([str(path)])
     file = open_file(described)
-    few = [page_maps(file, group)[1] for group in range(NUM_GROUPS)]  # one encoding throughout
+    few = [group.page_maps[1] for group in file.row_groups()]  # one encoding throughout
     assert all(pages.num_pages > 10 for pages in few)
     read = [read_of_column[pages.offsets[0]] for pages in few]
     assert all(set(counts.values()) == {1} for counts in read if counts)

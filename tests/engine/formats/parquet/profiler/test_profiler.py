@@ -24,7 +24,7 @@ from engine.formats.parquet.bytes import page_table
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, _Reader, read_chunk_table
 from engine.formats.parquet.bytes.footer import part_footer, seal
 from engine.formats.parquet.bytes.page_map import run_walk, walk_pages
-from engine.formats.parquet.opened.file import OpenFile
+from engine.formats.parquet.opened import OpenFile
 from engine.formats.parquet.profiler import Skew
 from engine.formats.parquet.profiler.skew import lorenz, skew_of
 from engine.model import Range
@@ -113,7 +113,7 @@ def test_pages_are_those_that_a_walk_over_their_headers_finds(tmp_path: Path) ->
     sizes: list[int] = []
     largest: list[int] = []
     for index in range(file.footer.num_row_groups):
-        group = file.row_group(index)
+        group = file.row_group(index).entry
         for chunk in group.columns:
             walk = walk_pages(chunk.range, chunk.num_values, group.num_rows, is_flat=True)
             sizes += run_walk(walk, file.source.read).sizes
