@@ -14,6 +14,7 @@ from engine.formats.parquet.opened import OpenRowGroup, open_file
 from engine.formats.parquet.part_memory import part_memory_bytes
 from engine.formats.parquet.sizes import Sizes
 from engine.formats.parquet.small_chunks import spread_dictionaries
+from engine.formats.parquet.trimmed import expected_piece, trimmed_columns, used_bytes
 from engine.model import PartPlan, SourceFile
 from engine.planning.curves import Curve, Inside
 from engine.settings import Settings
@@ -42,13 +43,22 @@ def measured(
         group = layout.groups[position]
         return open_file(files[group.file]).row_group(group.index)
 
+    looks_bytes = [0]
+    piece_size = expected_piece(settings, layout)
+
     def curve_of(position: int) -> Curve:
         opened = opened_at(position)
         with naming(opened.file.file.path):
             spread = spread_dictionaries(opened, recoding)
-            return read_curve(opened, layout.groups[position], sizes, spread)
+            trimmed = {}
+            for column in trimmed_columns(opened, recoding, *piece_size):
+                from engine.formats.parquet.used import used_entries
 
-    looks_bytes = [0]
+                chunk = opened.chunk(column)
+                looks_bytes.append(used_bytes(chunk))
+                _check_can_look(looks_bytes[-1], settings, budget, chunk.leaf.name)
+                trimmed[column] = used_entries(chunk, piece_size.num_rows)
+            return read_curve(opened, layout.groups[position], sizes, spread, trimmed)
 
     def inside_of(
         position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
