@@ -3,7 +3,8 @@
 A format is a module with the functions of :class:`Format`; :data:`BY_ENDING` names those that a
 file's name tells, all else is Parquet. The story (:mod:`engine.splitter`), the workers
 (:mod:`engine.work`) and the proof (:mod:`engine.verification`) know formats by these functions
-only. ``DESIGN.md`` says what they must keep to. Not covered: profiles, which are Parquet's alone.
+only. ``DESIGN.md`` says what they must keep to. Not covered: profiles, and the key counts of
+``splitter.profile_key_of``, which are Parquet's alone.
 """
 
 from __future__ import annotations

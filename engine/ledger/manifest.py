@@ -227,7 +227,11 @@ class Ledger:
             return _receipt(
                 json.loads(self._store.get(receipt_path(self._store, self._folder, index)) or b"")
             )
-        except (ValueError, KeyError, TypeError):  # none, or a damaged one: write the part again
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+        ):  # none that can be read: write the part again
             return None
 
     def finish(self, plan: SplitPlan, receipts: Iterable[Receipt], version: str) -> Manifest:
@@ -381,6 +385,8 @@ def _plan(data: dict[str, Any]) -> SplitPlan:
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:
+    if data.get(_VERSION_KEY, 1) > FORMAT_VERSION:
+        raise ValueError("a newer evensplit's")
     return _made(Receipt, data, store_notes=tuple(data["store_notes"]))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import batchjobs.errors  # noqa: F401 - its kinds are registered
 from engine.errors import EvensplitError, register
 
 README = Path(__file__).parents[2] / "README.md"

@@ -1,4 +1,4 @@
-"""Test sources by seven real writers: ``SOURCES[name].write(directory)``, or ``written`` to cache.
+"""Test sources by six real writers: ``SOURCES[name].write(directory)``, or ``written`` to cache.
 
 >>> path = written(SOURCES["pyarrow-nested-v2"], cache_dir)
 

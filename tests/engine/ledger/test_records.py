@@ -76,6 +76,13 @@ def test_a_newer_format_is_refused(dest: Path, name: str):
     assert "\n" not in str(raised.value)
 
 
+def test_a_part_with_a_receipt_of_a_newer_format_is_written_again(dest: Path):
+    (dest / "_evensplit" / "manifest.json").unlink()
+    change(dest, RECORDS[2], lambda data: data.update(format_version=2))
+    assert again(dest).num_resumed == 2
+    assert engine.verify(dest).num_rows == 1_000
+
+
 def test_a_version_that_is_none_is_damage(dest: Path):
     change(dest, "plan.json", lambda data: data.update(format_version="x"))
     with pytest.raises(NotASplit, match="is damaged"):

@@ -5,7 +5,7 @@ Readers judge what stands in a file by this text. The rules here are theirs: par
 of Arrow's C++ reader (``metadata.cc``). Versions of distributions, such as ``1.5.0-cdh5.4.7``,
 count by their numbers, which is the careful way.
 
-Not covered: what is done about it, see :data:`DEFECTS` for where.
+What is done about each is in :data:`DEFECTS`. Not covered: doing it.
 """
 
 from __future__ import annotations
