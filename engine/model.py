@@ -155,6 +155,7 @@ class SplitPlan:
     ``revision`` counts the plans before this one, of the same id: each had a part that came out
     over the target. ``failed`` has the first such part of each; this plan starts from their sizes.
     ``growth`` says by how much the parts are larger than the sources, and why; empty if by little.
+    ``advice``: another setting that would do as well with less work; empty if there is none.
     ``source_notes``: what of the sources' folders was passed over, or is taken more than once; a
     sentence each.
     """
@@ -170,6 +171,7 @@ class SplitPlan:
     failed: tuple[Measured, ...] = ()
     growth: str = ""
     source_notes: tuple[str, ...] = ()
+    advice: str = ""
 
     def __repr__(self) -> str:
         """Return a line: a plan may have thousands of parts."""
@@ -220,7 +222,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All receipts of a finished plan; ``growth`` as in :class:`SplitPlan`."""
+    """All receipts of a finished plan; ``growth, advice`` as in :class:`SplitPlan`."""
 
     plan_id: str
     version: str
@@ -231,6 +233,7 @@ class Manifest:
     lost: tuple[str, ...] = ()
     growth: str = ""
     source_notes: tuple[str, ...] = ()
+    advice: str = ""
 
     def __repr__(self) -> str:
         """Return a line: there may be thousands of parts."""

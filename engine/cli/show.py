@@ -258,8 +258,8 @@ def plan(found: SplitPlan, budget: Budget, run_bytes: int) -> None:
         say(f"  {note}", fg="yellow")
     for lost in found.lost:
         say(f"  not kept: {lost}", fg="yellow")
-    if found.growth:
-        say(f"  {found.growth}", fg="yellow")
+    for sentence in filter(None, (found.growth, found.advice)):
+        say(f"  {sentence}", fg="yellow")
     run = f"{memory_amount(run_bytes)} for the run" if run_bytes else "which does not fit"
     say(
         f"memory: {memory_amount(found.memory_bytes)} for the most demanding part, {run}; budget "
@@ -310,8 +310,8 @@ def split_result(result: SplitResult) -> None:
         say(note, fg="yellow")
     for item in manifest.lost:
         say(f"not kept: {item}", fg="yellow")
-    if manifest.growth:
-        say(manifest.growth, fg="yellow")
+    for sentence in filter(None, (manifest.growth, manifest.advice)):
+        say(sentence, fg="yellow")
 
 
 def verification(result: Verification) -> None:

@@ -251,6 +251,7 @@ class Ledger:
             plan.lost,
             plan.growth,
             plan.source_notes,
+            plan.advice,
         )
         sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
         for receipt in ordered:
@@ -292,6 +293,7 @@ class Ledger:
             parts=tuple(_receipt(part) for part in data["parts"]),
             lost=tuple(data["lost"]),
             growth=data.get("growth", ""),
+            advice=data.get("advice", ""),
             source_notes=tuple(data.get("source_notes", ())),
         )
 

@@ -26,6 +26,8 @@ from engine.settings import Settings
 from engine.wording import amount, times
 
 _WORTH_SAYING = 0.1  # of the sources' bytes
+_NEARLY_EVEN = 0.1
+_MAX_ADVISED_GROUPS = 2000  # the search for even runs takes its time
 _MANY_CUT = 0.25
 _REGROUPED_ROOM = 0.995  # what new row groups take besides is not in proportion
 _ROOM_FOR_GUESSES = 0.005
@@ -80,6 +82,7 @@ def make_plan(
         revision=len(failed),
         failed=failed,
         growth=_growth_in_words(parts, layout, source_bytes),
+        advice=_advice(parts, layout, settings),
     )
 
 
@@ -422,6 +425,26 @@ def _recoding_in_words(settings: Settings) -> str:
     if settings.dictionary is not None:
         wanted.append("dictionaries" if settings.dictionary else "no dictionaries")
     return f"all pages are made anew: {', '.join(wanted)}"
+
+
+def _advice(parts: Sequence[PartPlan], layout: Layout, settings: Settings) -> str:
+    """Say if whole row groups, which are only copied, would make nearly equal parts, as many."""
+    encoded = sum(part.reencoded_bytes for part in parts)
+    is_asked = settings.regroups or settings.rows_per_part or not settings.recoding.is_nothing
+    if is_asked or encoded <= _WORTH_SAYING * sum(part.predicted_bytes for part in parts):
+        return ""
+    if not len(parts) <= len(layout.groups) <= _MAX_ADVISED_GROUPS:
+        return ""
+    groups = [group.num_bytes for group in layout.groups]
+    runs = pairwise(even_runs(groups, len(parts)))
+    sizes = [layout.part_bytes + sum(groups[start:stop]) for start, stop in runs]
+    cap = _cap(layout, settings)
+    if spread(sizes) > _NEARLY_EVEN or (cap is not None and max(sizes) > cap):
+        return ""
+    return (
+        f"--cut row-group would only copy: {len(parts)} parts of {amount(min(sizes))} to "
+        f"{amount(max(sizes))}"
+    )
 
 
 def _growth_in_words(parts: Sequence[PartPlan], layout: Layout, source_bytes: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -424,3 +425,24 @@ def test_results_say_in_a_line_what_they_are(tmp_path: Path):
     for told in (repr(plan), repr(result)):
         assert "100 parts of 1,000 rows" in told
         assert len(told) < 400
+
+
+@pytest.mark.parametrize(
+    ("uneven", "is_advised"), [(0.05, True), (0.5, False)], ids=["nearly even", "uneven"]
+)
+def test_a_plan_says_when_whole_row_groups_would_do(
+    tmp_path: Path, uneven: float, is_advised: bool
+):
+    chance = random.Random(1)
+    schema = pa.schema([("x", pa.binary())])
+    with pq.ParquetWriter(tmp_path / "source", schema, use_dictionary=False) as writer:
+        for number in range(6):
+            rows = 1000 if number % 2 else round(1000 * (1 + uneven))
+            writer.write_table(
+                pa.table({"x": [chance.randbytes(100) for _ in range(rows)]}, schema)
+            )
+    found = engine.split(tmp_path / "source", tmp_path / "parts", parts=6, fsync=False)
+    advice = found.manifest.advice
+    assert advice.startswith("--cut row-group would only copy: 6 parts of") == is_advised
+    assert engine.plan(tmp_path / "source", parts=6).advice == advice
+    assert not engine.plan(tmp_path / "source", parts=6, cut="row-group").advice
