@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from engine import memory
@@ -12,11 +12,17 @@ from engine.formats.parquet.curves import read_curve
 from engine.formats.parquet.layout import read_layout
 from engine.formats.parquet.opened import OpenRowGroup, open_file
 from engine.formats.parquet.part_memory import part_memory_bytes
-from engine.formats.parquet.sizes import Sizes
+from engine.formats.parquet.sizes import Sizes, Used
 from engine.formats.parquet.small_chunks import spread_dictionaries
-from engine.formats.parquet.trimmed import expected_piece, trimmed_columns, used_bytes
-from engine.model import PartPlan, SourceFile
+from engine.formats.parquet.trimmed import (
+    PieceSize,
+    expected_piece,
+    trimmed_columns,
+    used_bytes,
+)
+from engine.model import PartPlan, Recoding, SourceFile
 from engine.planning.curves import Curve, Inside
+from engine.planning.layout import Layout
 from engine.settings import Settings
 from engine.storage.base import naming
 
@@ -31,12 +37,8 @@ def measured(
     recoding = settings.recoding
     layout = read_layout(files)
     source_bytes = layout.num_bytes + layout.part_bytes
-    sizes = Sizes(revision)
     with naming(*(file.path for file in files)):
-        if not recoding.is_nothing and layout.groups:
-            from engine.formats.parquet.sampling import new_sizes
-
-            sizes = new_sizes(layout, recoding, revision)
+        sizes = _sizes(layout, recoding, revision)
         layout = sizes.resized(layout)
 
     def opened_at(position: int) -> OpenRowGroup:
@@ -44,20 +46,18 @@ def measured(
         return open_file(files[group.file]).row_group(group.index)
 
     looks_bytes = [0]
+
+    def look(num_bytes: int, column: str) -> None:
+        looks_bytes.append(num_bytes)
+        _check_can_look(num_bytes, settings, budget, column)
+
     piece_size = expected_piece(settings, layout)
 
     def curve_of(position: int) -> Curve:
         opened = opened_at(position)
         with naming(opened.file.file.path):
             spread = spread_dictionaries(opened, recoding)
-            trimmed = {}
-            for column in trimmed_columns(opened, recoding, *piece_size):
-                from engine.formats.parquet.used import used_entries
-
-                chunk = opened.chunk(column)
-                looks_bytes.append(used_bytes(chunk))
-                _check_can_look(looks_bytes[-1], settings, budget, chunk.leaf.name)
-                trimmed[column] = used_entries(chunk, piece_size.num_rows)
+            trimmed = _trimmed(opened, recoding, piece_size, look)
             return read_curve(opened, layout.groups[position], sizes, spread, trimmed)
 
     def inside_of(
@@ -67,8 +67,7 @@ def measured(
 
         chunk = opened_at(position).chunk(column)
         with naming(chunk.file.file.path):
-            looks_bytes.append(seen_bytes(chunk, page))
-            _check_can_look(looks_bytes[-1], settings, budget, chunk.leaf.name)
+            look(seen_bytes(chunk, page), chunk.leaf.name)
             is_spread = column in spread_dictionaries(chunk.group, recoding)
             return look_inside(
                 chunk,
@@ -86,6 +85,28 @@ def measured(
         return max(looks_bytes) + (memory.TRIED_PAGES_BYTES if tries else 0)
 
     return Measures(layout, source_bytes, curve_of, inside_of, memory_of, kept_bytes)
+
+
+def _sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:
+    if recoding.is_nothing or not layout.groups:
+        return Sizes(revision)
+    from engine.formats.parquet.sampling import new_sizes
+
+    return new_sizes(layout, recoding, revision)
+
+
+def _trimmed(
+    group: OpenRowGroup, recoding: Recoding, size: PieceSize, look: Callable[[int, str], None]
+) -> dict[int, Used]:
+    """Return which dictionaries of a row group are trimmed, and what its pieces use of them."""
+    found = {}
+    for column in trimmed_columns(group, recoding, *size):
+        from engine.formats.parquet.used import used_entries  # imports pyarrow
+
+        chunk = group.chunk(column)
+        look(used_bytes(chunk), chunk.leaf.name)
+        found[column] = used_entries(chunk, size.num_rows)
+    return found
 
 
 def _check_can_look(
