@@ -1,5 +1,7 @@
 """Measurements on real input, against ``cp`` and against other tools; `make bench` runs them.
 
-``python -m benchmarks`` prints one table a benchmark; see ``--help``. Inputs are TPC-H lineitem
-files made by tpchgen-cli under ``.bench/``. Nothing here is imported by the product or its tests.
+``python -m benchmarks`` prints one table a benchmark; see ``--help``. A benchmark is a module whose
+``figures`` yields the rows of its table. Inputs are made under ``.bench/``, what was found is kept
+in ``build/bench``, from which ``benchmarks.page`` writes docs/performance.md. Nothing here is
+imported by the product.
 """

