@@ -93,11 +93,12 @@ class Measured:
         """Number and sizes of the parts, and how many are over the cap."""
         sizes = self.part_bytes
         over = sum(size > cap_bytes for size in sizes)
+        kept = "no" if sizes else None
         return {
             "parts": len(sizes) or None,
             "smallest MB": min(sizes, default=None),
             "largest MB": max(sizes, default=None),
-            "over the cap": self.stopped or (f"{over} of {len(sizes)}" if over else "no"),
+            "over the cap": self.stopped or (f"{over} of {len(sizes)}" if over else kept),
         }
 
     def ratio_cells(self, base: Measured) -> Row:
@@ -146,11 +147,12 @@ def in_turn(
 ) -> dict[Name, Measured]:
     """Run commands in turn, so that a slow minute hits all of them, each with ``out`` empty.
 
-    A first round warms caches up and does not count; but what takes over a minute is run once.
-    Without limits a failure is the end. With limits a command may fail, and every round counts.
+    A first round warms caches up and does not count, unless one round is all; what takes over a
+    minute is run once. A failure is the end; with limits a command may fail, and all rounds count.
     """
     found: dict[Name, Measured] = {name: Measured([]) for name in commands}
-    for number in range(repeats if limits else repeats + 1):
+    num_warm = 0 if limits or repeats == 1 else 1
+    for number in range(num_warm + repeats):
         for name, command in commands.items():
             before = found[name].runs
             if before and (found[name].stopped or _is_slow(before[-1])):
@@ -162,7 +164,7 @@ def in_turn(
             print(f"  {name}: {done.wall_seconds:.2f} s", file=sys.stderr, flush=True)
             if done.returncode and not limits:
                 sys.exit(f"{name} failed ({done.returncode}): {done.output[-2000:]}")
-            if limits or number or _is_slow(done):
+            if number >= num_warm or _is_slow(done):
                 stopped = _why_stopped(done, limits) if limits and done.returncode else ""
                 found[name] = Measured([*before, done], stopped)
     return found

@@ -25,10 +25,14 @@ SECTIONS = {
 }
 _FIGURES = {"wall s": "wall", "CPU s": "CPU", "peak MB": "peak"}
 _BUSY_LOAD = 1.0
+_BUSY = "\nThe machine was busy with other work as well: read the ratios."
 _TEXT = """# Performance
 
 `make bench` measures what is here and writes this page; `make bench SCALE=1 REPEATS=1` takes
-minutes. {machine}. {versions}.
+minutes.
+
+{machine}.
+{versions}.
 
 Wall and CPU are medians, CPU with that of all processes; peak is the largest sum of memory of all
 processes at once (shared pages counted once). Commands of a table take turns, and a ratio is the
@@ -55,7 +59,7 @@ def write() -> None:
     """Write the page, and the README's table."""
     records = {name: load(name) for name in SECTIONS}
     PAGE.write_text(page(records))
-    README.write_text(with_table(README.read_text(), table(records["peers"].rows)))
+    README.write_text(with_table(README.read_text(), _measured(records["peers"])))
 
 
 def page(records: dict[str, Record]) -> str:
@@ -87,7 +91,7 @@ def better(rows: Iterable[Row]) -> Iterator[Row]:
     for job, tools in _jobs(rows).items():
         ours = tools.pop("evensplit", None)
         for tool, figures in tools.items():
-            if ours is None or tool == "cp" or None in figures.values():
+            if not ours or tool.startswith(("cp", "evensplit")) or None in figures.values():
                 continue
             ratios = {name: _number(figures[name]) / _number(ours[name]) for name in _FIGURES}
             if min(ratios.values()) < 1:
@@ -113,16 +117,15 @@ def _number(value: Value) -> float:
 
 def _section(record: Record) -> str:
     docs = import_module(f"benchmarks.{record.name}").__doc__ or ""
-    busy = " The machine was busy with other work as well: read the ratios."
-    return "\n\n".join(
-        (
-            f"## {SECTIONS[record.name]}",
-            docs.strip().replace("``", "`"),
-            f"`{record.command}`, {record.day}, load {record.load:.1f} as it began."
-            + (busy if record.load > _BUSY_LOAD else ""),
-            table(record.rows),
-        )
-    )
+    words = docs.strip().replace("``", "`")
+    return f"## {SECTIONS[record.name]}\n\n{words}\n\n{_measured(record)}"
+
+
+def _measured(record: Record) -> str:
+    """How the figures came about, and the figures."""
+    busy = _BUSY if record.load > _BUSY_LOAD else ""
+    how = f"`{record.command}`, {record.day}, load {record.load:.1f} as it began.{busy}"
+    return f"{how}\n\n{table(record.rows)}"
 
 
 if __name__ == "__main__":

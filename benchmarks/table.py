@@ -40,7 +40,7 @@ def cell(name: str, value: Value) -> str:
 
 
 def _is_figure(name: str, value: Value) -> bool:
-    return isinstance(value, int | float) or name.endswith((" s", " MB", " %", "ratio"))
+    return isinstance(value, int | float) or name.endswith((" s", " MB", " %", "ratio", "parts"))
 
 
 def _with_comma(name: str) -> str:
