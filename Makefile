@@ -11,6 +11,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c conf/
 INPUTS := pyproject.toml conf/constraints.txt
 VERDICTS := build/matrix.jsonl
 
+# Tests start hundreds of programs; each would compile our modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
