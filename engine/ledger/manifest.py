@@ -227,12 +227,8 @@ class Ledger:
             return _receipt(
                 json.loads(self._store.get(receipt_path(self._store, self._folder, index)) or b"")
             )
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-        ):  # none that can be read: write the part again
-            return None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None  # none that can be read: the part is written again
 
     def finish(self, plan: SplitPlan, receipts: Iterable[Receipt], version: str) -> Manifest:
         """Write the manifest, which completes the split."""
