@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -24,9 +25,13 @@ KIB, MIB = 1 << 10, 1 << 20
 # Constants are resident bytes measured with Python 3.11, pyarrow 26, dask 2026.8 on x86-64 Linux,
 # rounded up by about a fifth.
 
-_SPLICE_PROCESS_BYTES = 36 * MIB  # interpreter, engine.work, numpy: 30
-_DASK_PROCESS_BYTES = 76 * MIB  # and Dask: 62
-_ARROW_PROCESS_BYTES = 151 * MIB  # and pyarrow, pandas and distributed, after first work: 148
+# A process before it has anything to do: whether it decodes, and what it runs under.
+_PROCESS_BYTES = {
+    (False, "threads"): 57 * MIB,  # interpreter, engine.work, numpy, Dask: 47
+    (True, "threads"): 112 * MIB,  # and pyarrow, after its first work: 100
+    (False, "distributed"): 76 * MIB,  # 62
+    (True, "distributed"): 151 * MIB,  # and pandas, after its first work: 148
+}
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
 FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80
 TRIED_PAGES_BYTES = 20 * MIB  # what stays of pages that a plan has tried to make: 16
@@ -60,16 +65,16 @@ _MIN_BATCH_BYTES = 64 * KIB
 _COPIES_PER_BATCH = 4
 
 
-def process_base_bytes(*, arrow: bool, dask: bool = False) -> int:
+def process_base_bytes(
+    *, arrow: bool, under: Literal["threads", "distributed"] = "distributed"
+) -> int:
     """Return what a worker process takes before it has anything to do.
 
     Args:
         arrow: whether it decodes (pyarrow); a splice alone does not.
-        dask: whether it runs under Dask.
+        under: what it runs under: Dask's local scheduler or its distributed one.
     """
-    if arrow:
-        return _ARROW_PROCESS_BYTES
-    return _DASK_PROCESS_BYTES if dask else _SPLICE_PROCESS_BYTES
+    return _PROCESS_BYTES[arrow, under]
 
 
 def splice_bytes(

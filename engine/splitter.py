@@ -377,7 +377,7 @@ def _processes_ahead(
         return None
     wanted = settings.num_workers or _default_workers(threads=False)
     number = min(wanted, settings.num_parts or wanted)
-    base_bytes = memory.process_base_bytes(arrow=True, dask=True)
+    base_bytes = memory.process_base_bytes(arrow=True)
     if budget.bytes < base_bytes + 2 * number * memory.FURTHER_PROCESS_BYTES:
         return None
     # What they offer is more than the plan will leave them; but each has one part at a time.
@@ -398,9 +398,11 @@ def _takes_threads(plan: SplitPlan) -> bool:
 def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> tuple[int, int]:
     """Return what this process takes before any part, and what a worker process does."""
     arrow = not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
-    base_bytes = memory.process_base_bytes(arrow=arrow, dask=True) + store_bytes
+    threads = _takes_threads(plan)
+    under: Literal["threads", "distributed"] = "threads" if threads else "distributed"
+    base_bytes = memory.process_base_bytes(arrow=arrow, under=under) + store_bytes
     base_bytes += plan.planning_memory_bytes
-    worker_bytes = 0 if _takes_threads(plan) else memory.FURTHER_PROCESS_BYTES + store_bytes
+    worker_bytes = 0 if threads else memory.FURTHER_PROCESS_BYTES + store_bytes
     return base_bytes, worker_bytes
 
 

@@ -162,7 +162,7 @@ def offer(worker: dict[str, Any]) -> int:
 def fixed_bytes(task: PartTask) -> int:
     """Return what a cluster's worker takes beside its parts."""
     places = [task.destination, *(source.path for source in task.sources)]
-    return memory.process_base_bytes(arrow=True, dask=True) + buffer_bytes(places)
+    return memory.process_base_bytes(arrow=True) + buffer_bytes(places)
 
 
 def have_memory_offered(client: Client, fixed_bytes: int) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -269,17 +270,21 @@ def test_a_batch_fits_the_budget_it_was_made_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("imports", "arrow", "dask"),
+    ("imports", "arrow", "under"),
     [
-        ("engine.work", False, False),
-        ("engine.work, distributed, dask", False, True),
-        ("engine.work, distributed, dask, pyarrow.parquet, pyarrow.compute", True, True),
+        ("dask.local", False, "threads"),
+        ("dask.local, pyarrow.parquet, pyarrow.compute", True, "threads"),
+        ("distributed, dask", False, "distributed"),
+        ("distributed, dask, pyarrow.parquet, pyarrow.compute", True, "distributed"),
     ],
 )
-def test_a_process_starts_within_its_base(imports: str, arrow: bool, dask: bool) -> None:
-    ask = f"import {imports}; from engine.memory import family_bytes; print(family_bytes())"
+def test_a_process_starts_within_its_base(imports: str, arrow: bool, under: Any) -> None:
+    ask = (
+        f"import engine.work, engine.cli.main, engine.formats.parquet.part, {imports}; "
+        "from engine.memory import family_bytes; print(family_bytes())"
+    )
     answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-    assert int(answer.stdout) <= memory.process_base_bytes(arrow=arrow, dask=dask)
+    assert int(answer.stdout) <= memory.process_base_bytes(arrow=arrow, under=under)
 
 
 def test_splicing_needs_no_arrow() -> None:

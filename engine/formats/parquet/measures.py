@@ -117,7 +117,7 @@ def _check_can_look(
     To cut it takes more than that.
     """
     budget = budget or memory.budget(settings.memory_bytes)
-    needed = memory.process_base_bytes(arrow=True, dask=True) + num_bytes
+    needed = memory.process_base_bytes(arrow=True, under="threads") + num_bytes
     if needed > budget.bytes:
         raise OverBudget(
             f"to plan a cut through a large page of column {column} needs about {needed >> 20} MiB "

@@ -249,7 +249,7 @@ def needing(tasks: list[PartTask], memory_bytes: int) -> list[PartTask]:
 
 def limit_for(room_bytes: int) -> int:
     """The memory limit of a worker that leaves so much for parts."""
-    base_bytes = memory.process_base_bytes(arrow=True, dask=True)
+    base_bytes = memory.process_base_bytes(arrow=True)
     return int((room_bytes + base_bytes) / memory.MARGIN) + 1
 
 

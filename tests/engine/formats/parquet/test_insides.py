@@ -184,7 +184,7 @@ def test_bounds_that_are_long_values_are_counted_where_these_are(tmp_path: Path)
 
 def test_what_does_not_fit_the_memory_is_refused_before_it_is_read(tmp_path: Path):
     path = write(table_of("at the end", "texts", 1), tmp_path / "in.parquet", "arrow, one page")
-    limit = memory.process_base_bytes(arrow=True, dask=True) + 1000
+    limit = memory.process_base_bytes(arrow=True, under="threads") + 1000
     with pytest.raises(OverBudget, match="column body"):
         engine.split(str(path), str(tmp_path / "parts"), target_size="100kB", memory=limit)
     assert not (tmp_path / "parts").exists()
