@@ -20,23 +20,10 @@ from engine.planning.layout import GroupLayout
 # pages that compress by repetition were seen 11 % over it.
 _UNCERTAIN_SHARE = 0.15
 _UNCERTAIN_BYTES_PER_PAGE = 128
-# Pieces of about the expected size use about as many entries of a dictionary as those counted.
-_UNCERTAIN_TRIMMED_SHARE = 0.02
 _LARGE_PAGE_SHARE = 0.5
 _MAX_ROUGH_KNOTS = 16
 EVEN_SHARE = 0.02  # of a page: by so much its bytes may be elsewhere than its rows
 _SAMPLED_PAGES = 64  # of those that a cut passes through: to look into one takes milliseconds
-
-
-class Knots(NamedTuple):
-    """Bytes by row: ``sums`` before each of ``rows``, which ascend; linear between them."""
-
-    rows: Sequence[int]
-    sums: Sequence[float]
-
-    def between(self, start: int, stop: int) -> float:
-        """Return the bytes of rows ``[start, stop)``."""
-        return _between(self.rows, self.sums, stop) - _between(self.rows, self.sums, start)
 
 
 class Inside(NamedTuple):
@@ -114,8 +101,6 @@ class CutColumn(NamedTuple):
         new_sizes: bytes of each page in a part.
         is_chained: whether its pages continue each other.
         insides: of pages that were looked into; None for those that did not show anything.
-        entries: bytes of the dictionary by row, if every piece gets what it uses of it, and so all
-            pages are re-encoded.
     """
 
     name: str
@@ -123,7 +108,6 @@ class CutColumn(NamedTuple):
     new_sizes: Sequence[float]
     is_chained: bool = False
     insides: Mapping[int, Inside | None] = {}
-    entries: Knots | None = None
 
     def cut_page(self, row: int) -> int | None:
         """Return the page that a cut at a row passes through, if any."""
@@ -205,18 +189,12 @@ class Curve:
         total = 0.0
         for column, page, size in self._rewritten(start_row, stop_row):
             inside = column.insides.get(page)
-            if column.entries is not None:
-                total += _UNCERTAIN_TRIMMED_SHARE * size
-            elif inside is None:
+            if inside is None:
                 total += _UNCERTAIN_SHARE * size
             else:
                 total += inside.uncertain(start_row, stop_row)
             total += _UNCERTAIN_BYTES_PER_PAGE
-        entries = sum(each.between(start_row, stop_row) for each in self._trimmed())
-        return round(total + _UNCERTAIN_TRIMMED_SHARE * entries)
-
-    def _trimmed(self) -> list[Knots]:
-        return [column.entries for column in self.columns if column.entries is not None]
+        return round(total)
 
     def unseen(self, row: int, most_bytes: float) -> list[tuple[int, int]]:
         """Return pages that a cut at a row passes through and that nobody has looked into.
@@ -224,11 +202,7 @@ class Curve:
         The largest first: (column, page). Those left out have ``most_bytes`` together at most. Of
         very many a sample is asked for; where all of it is even, the others are taken to be.
         """
-        cut = [
-            (number, column, column.cut_page(row))
-            for number, column in enumerate(self.columns)
-            if column.entries is None
-        ]
+        cut = [(number, column, column.cut_page(row)) for number, column in enumerate(self.columns)]
         pages = sorted(
             (-column.new_sizes[page], number, page)
             for number, column, page in cut
@@ -271,10 +245,6 @@ class Curve:
         pages = self._rewritten(start_row, stop_row)
         if not pages:
             return 0, []
-        num_bytes = sum(size for _, _, size in pages)
-        num_bytes += sum(each.between(start_row, stop_row) for each in self._trimmed())
-        trimmed = {column.name for column, _, _ in pages if column.entries is not None}
-        pages = [each for each in pages if each[0].entries is None]
         large = {
             column.name: column.pages.sizes[page]
             for column, page, _ in pages
@@ -292,18 +262,13 @@ class Curve:
             f"up to row {stop_row} are read"
             for name in {column.name: None for column, _, _ in pages if column.is_chained}
         ]
-        sentences += [
-            f"row group {self.row_group}: column {name} gets dictionaries of what its rows use, as "
-            "to repeat all of it would take more than a little of a part"
-            for name in sorted(trimmed)
-        ]
         others = len({column.name for column, _, _ in pages}) - len(large)
         if others:
             sentences.append(
                 f"row group {self.row_group}: pages of {others} columns are cut at rows "
                 f"{start_row} to {stop_row}"
             )
-        return round(num_bytes), sentences
+        return round(sum(size for _, _, size in pages)), sentences
 
     def _rewritten(self, start_row: int, stop_row: int) -> list[tuple[CutColumn, int, float]]:
         """Return the pages that are cut, each with the expected bytes of what is kept."""
@@ -313,15 +278,10 @@ class Curve:
             if not pages.num_pages:
                 continue
             first, last = pages.page_of_row(start_row), pages.page_of_row(stop_row)
-            is_trimmed = column.entries is not None
-            for page in range(first, last + 1) if is_trimmed else {first, last}:
+            for page in {first, last}:
                 low, high = pages.rows(page)
                 kept = min(high, stop_row) - max(low, start_row)
-                is_cut = (
-                    is_trimmed
-                    or kept < high - low
-                    or (column.is_chained and page == first and page)
-                )
+                is_cut = kept < high - low or (column.is_chained and page == first and page)
                 if low < high and kept > 0 and is_cut:
                     size = column.kept_bytes(page, max(low, start_row), min(high, stop_row))
                     found.append((column, page, size))

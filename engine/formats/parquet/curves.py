@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
-from types import MappingProxyType
 
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.opened import OpenChunk, OpenRowGroup
-from engine.formats.parquet.sizes import PagesBytes, Sizes, Used
-from engine.planning.curves import Curve, CutColumn, Knots, add_densities, summed_up
+from engine.formats.parquet.opened import OpenRowGroup
+from engine.formats.parquet.sizes import PagesBytes, Sizes
+from engine.planning.curves import Curve, CutColumn, add_densities, summed_up
 from engine.planning.layout import GroupLayout
 
 
 def read_curve(
-    opened: OpenRowGroup,
-    group: GroupLayout,
-    sizes: Sizes,
-    spread: Collection[int] = (),
-    trimmed: Mapping[int, Used] = MappingProxyType({}),
+    opened: OpenRowGroup, group: GroupLayout, sizes: Sizes, spread: Collection[int] = ()
 ) -> Curve:
     """Read the page positions of a row group and sum up what they will be in the parts.
 
@@ -26,7 +21,6 @@ def read_curve(
         opened, group: which row group.
         sizes: of pages in the parts.
         spread: columns whose dictionaries are divided among the rows, not repeated.
-        trimmed: columns whose pieces get dictionaries of what they use, with that.
 
     Raises:
         BadPage: a page header is damaged.
@@ -39,35 +33,15 @@ def read_curve(
         if chunk.column in spread:
             columns.append(CutColumn(name, pages, _with_dictionary(new, pages), is_chained))
             continue
-        repeated = round(new.dictionary)
-        if chunk.column in trimmed:
-            column, repeated = _trimmed(chunk, new, trimmed[chunk.column])
-        else:
-            column = CutColumn(name, pages, new.data, is_chained)
-        columns.append(column)
+        columns.append(CutColumn(name, pages, new.data, is_chained))
         if pages.dictionary is not None and pages.num_pages:
             used = chunk.dictionary_pages
             row = group.num_rows if used >= pages.num_pages else pages.first_rows[used]
-            dictionaries[row] = dictionaries.get(row, 0) + repeated
+            dictionaries[row] = dictionaries.get(row, 0) + round(new.dictionary)
     rows, sums = _summed(columns, group)
     return Curve(
         group.index, rows, sums, group.extra_bytes, tuple(dictionaries.items()), tuple(columns)
     )
-
-
-def _trimmed(chunk: OpenChunk, new: PagesBytes, used: Used) -> tuple[CutColumn, int]:
-    """Return a column with a share of its dictionary by row, and what each piece takes besides.
-
-    Pieces of the expected size take then what they use, less what shorter indices save; and one
-    piece of all rows takes the dictionary once, as the layout counts it.
-    """
-    total = used.entries.sums[-1]
-    saved = (1 - used.index_share) * sum(new.data[: chunk.dictionary_pages])
-    besides = ((total - 1) * new.dictionary - saved) / max(1, used.num_pieces - 1)
-    repeated = max(0, round(besides))
-    scale = (new.dictionary - repeated) / (total or 1.0)
-    by_row = Knots(used.entries.rows, [scale * share for share in used.entries.sums])
-    return CutColumn(chunk.leaf.name, chunk.pages, new.data, entries=by_row), repeated
 
 
 def _with_dictionary(new: PagesBytes, pages: PageMap) -> list[float]:
@@ -84,8 +58,6 @@ def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int]
     changes: dict[int, float] = {}  # of the bytes a row has
     add_densities(changes, (0, group.num_rows), (0, group.index_bytes))
     for column in columns:
-        if column.entries is not None:
-            add_densities(changes, *column.entries)
         for size, (start, stop) in zip(
             column.new_sizes, pairwise([*column.pages.first_rows, group.num_rows]), strict=True
         ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from engine import memory
@@ -12,17 +12,10 @@ from engine.formats.parquet.curves import read_curve
 from engine.formats.parquet.layout import read_layout
 from engine.formats.parquet.opened import OpenRowGroup, open_file
 from engine.formats.parquet.part_memory import part_memory_bytes
-from engine.formats.parquet.sizes import Sizes, Used
+from engine.formats.parquet.sizes import Sizes
 from engine.formats.parquet.small_chunks import spread_dictionaries
-from engine.formats.parquet.trimmed import (
-    PieceSize,
-    expected_piece,
-    trimmed_columns,
-    used_bytes,
-)
-from engine.model import PartPlan, Recoding, SourceFile
+from engine.model import PartPlan, SourceFile
 from engine.planning.curves import Curve, Inside
-from engine.planning.layout import Layout
 from engine.settings import Settings
 from engine.storage.base import naming
 
@@ -37,28 +30,25 @@ def measured(
     recoding = settings.recoding
     layout = read_layout(files)
     source_bytes = layout.num_bytes + layout.part_bytes
+    sizes = Sizes(revision)
     with naming(*(file.path for file in files)):
-        sizes = _sizes(layout, recoding, revision)
+        if not recoding.is_nothing and layout.groups:
+            from engine.formats.parquet.sampling import new_sizes
+
+            sizes = new_sizes(layout, recoding, revision)
         layout = sizes.resized(layout)
 
     def opened_at(position: int) -> OpenRowGroup:
         group = layout.groups[position]
         return open_file(files[group.file]).row_group(group.index)
 
-    looks_bytes = [0]
-
-    def look(num_bytes: int, column: str) -> None:
-        looks_bytes.append(num_bytes)
-        _check_can_look(num_bytes, settings, budget, column)
-
-    piece_size = expected_piece(settings, layout)
-
     def curve_of(position: int) -> Curve:
         opened = opened_at(position)
         with naming(opened.file.file.path):
             spread = spread_dictionaries(opened, recoding)
-            trimmed = _trimmed(opened, recoding, piece_size, look)
-            return read_curve(opened, layout.groups[position], sizes, spread, trimmed)
+            return read_curve(opened, layout.groups[position], sizes, spread)
+
+    looks_bytes = [0]
 
     def inside_of(
         position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
@@ -67,7 +57,8 @@ def measured(
 
         chunk = opened_at(position).chunk(column)
         with naming(chunk.file.file.path):
-            look(seen_bytes(chunk, page), chunk.leaf.name)
+            looks_bytes.append(seen_bytes(chunk, page))
+            _check_can_look(looks_bytes[-1], settings, budget, chunk.leaf.name)
             is_spread = column in spread_dictionaries(chunk.group, recoding)
             return look_inside(
                 chunk,
@@ -85,28 +76,6 @@ def measured(
         return max(looks_bytes) + (memory.TRIED_PAGES_BYTES if tries else 0)
 
     return Measures(layout, source_bytes, curve_of, inside_of, memory_of, kept_bytes)
-
-
-def _sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:
-    if recoding.is_nothing or not layout.groups:
-        return Sizes(revision)
-    from engine.formats.parquet.sampling import new_sizes
-
-    return new_sizes(layout, recoding, revision)
-
-
-def _trimmed(
-    group: OpenRowGroup, recoding: Recoding, size: PieceSize, look: Callable[[int, str], None]
-) -> dict[int, Used]:
-    """Return which dictionaries of a row group are trimmed, and what its pieces use of them."""
-    found = {}
-    for column in trimmed_columns(group, recoding, *size):
-        from engine.formats.parquet.used import used_entries  # imports pyarrow
-
-        chunk = group.chunk(column)
-        look(used_bytes(chunk), chunk.leaf.name)
-        found[column] = used_entries(chunk, size.num_rows)
-    return found
 
 
 def _check_can_look(

@@ -12,7 +12,6 @@ from engine.formats.parquet.layout import named
 from engine.formats.parquet.merging import Merged, merged
 from engine.formats.parquet.merging.keys import KeyValues
 from engine.formats.parquet.opened import OpenFile, open_file
-from engine.formats.parquet.trimmed import allowed_in, trimmed_columns
 from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
 from engine.formats.parquet.writers.key_values import part_key_values
 from engine.formats.parquet.writers.splice import PartWriter
@@ -56,9 +55,11 @@ def _written(
         has_many_groups=len(row_groups) > 1,
         keeps_chunks=recoding.is_nothing,
     )
-    allowed_bytes = allowed_in(part)
     for slices in row_groups:
-        pieces = [_piece(files, piece, recoding, allowed_bytes) for piece in slices]
+        pieces = [
+            Piece(files[piece.file].row_group(piece.row_group), piece.start_row, piece.stop_row)
+            for piece in slices
+        ]
         with naming(*(piece.file.file.path for piece in pieces)):
             writer.add(pieces)
         _forget_ended(files, slices)
@@ -67,17 +68,6 @@ def _written(
     with naming(*(file.file.path for file in taken)):
         key_values = _key_values(part, files, carried, provenance)
         return writer.finish(files[0].footer, carried, key_values)
-
-
-def _piece(
-    files: Mapping[int, OpenFile], piece: RowGroupSlice, recoding: Recoding, allowed_bytes: float
-) -> Piece:
-    group = files[piece.file].row_group(piece.row_group)
-    trimmed: frozenset[int] = frozenset()
-    if not piece.is_whole:
-        with naming(group.file.file.path):
-            trimmed = trimmed_columns(group, recoding, piece.num_rows, allowed_bytes)
-    return Piece(group, piece.start_row, piece.stop_row, trimmed)
 
 
 def _check_unchanged(part: PartPlan, files: Mapping[int, OpenFile]) -> None:

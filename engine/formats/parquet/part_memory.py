@@ -5,7 +5,7 @@ Not covered: the process itself (:mod:`engine.memory` has all formulas).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Literal, NamedTuple
 
@@ -14,7 +14,6 @@ from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.opened import OpenFile, OpenRowGroup, read_each_header
 from engine.formats.parquet.small_chunks import are_small, small_facts
-from engine.formats.parquet.trimmed import allowed_in, trimmed_columns
 from engine.model import PartPlan, Range, Recoding, RowGroupSlice
 from engine.storage.base import naming
 
@@ -35,21 +34,23 @@ def _part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Reco
         footer_bytes=sum(files[number].footer.size_bytes for number in numbers),
         num_columns=len(files[0].footer.leaves),
         num_row_groups=len(row_groups),
-    ) + _made_bytes(part, files, recoding)
+    ) + _made_bytes(row_groups, files, recoding)
 
 
 def _opened(files: Sequence[OpenFile], piece: RowGroupSlice) -> OpenRowGroup:
     return files[piece.file].row_group(piece.row_group)
 
 
-def _made_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Recoding) -> int:
+def _made_bytes(
+    row_groups: Sequence[Sequence[RowGroupSlice]], files: Sequence[OpenFile], recoding: Recoding
+) -> int:
     """Return what making the most demanding row group takes.
 
     Those of small chunks are made by Arrow, as a whole and one at a time.
     """
-    small, others = _told_apart(part.row_groups, files, recoding)
+    small, others = _told_apart(row_groups, files, recoding)
     small_bytes = max((_small_bytes(files, slices) for slices in small), default=0)
-    return max(small_bytes, _opened_bytes(others, files, recoding, allowed_in(part)))
+    return max(small_bytes, _opened_bytes(others, files, recoding))
 
 
 def _told_apart(
@@ -76,10 +77,7 @@ def _small_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> 
 
 
 def _opened_bytes(
-    row_groups: Sequence[Sequence[RowGroupSlice]],
-    files: Sequence[OpenFile],
-    recoding: Recoding,
-    allowed_bytes: float,
+    row_groups: Sequence[Sequence[RowGroupSlice]], files: Sequence[OpenFile], recoding: Recoding
 ) -> int:
     """Return what making the most demanding row group takes whose pages are opened.
 
@@ -100,10 +98,7 @@ def _opened_bytes(
     for piece in chain.from_iterable(row_groups):
         if not piece.is_whole and piece not in largest:
             group = piece.file, piece.row_group
-            opened = _opened(files, piece)
-            trimmed = trimmed_columns(opened, recoding, piece.num_rows, allowed_bytes)
-            num_bytes = _group_bytes(files, [piece], "cut", trimmed)
-            cut[group] = max(cut.get(group, 0), num_bytes)
+            cut[group] = max(cut.get(group, 0), _group_bytes(files, [piece], "cut"))
     cut_bytes = cut.values()
     made_bytes = _group_bytes(files, largest, kind) if largest else 0
     # Of row groups that are made one is open at a time; what is cut at the end stays for the next.
@@ -119,13 +114,8 @@ def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
 _Kind = Literal["cut", "recode", "build", "gather"]
 
 
-def _group_bytes(
-    files: Sequence[OpenFile],
-    slices: Sequence[RowGroupSlice],
-    kind: _Kind,
-    trimmed: Collection[int] = (),
-) -> int:
-    """Return what making one row group takes, column after column; trimmed ones are built.
+def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kind: _Kind) -> int:
+    """Return what making one row group takes, column after column.
 
     What is kept of a chunk is dropped with its column, but for cut pieces: the next part has a use
     for them.
@@ -134,10 +124,9 @@ def _group_bytes(
     most, kept = [0] * num_columns, [0] * num_columns
     stays = 0
     for piece in slices:
-        kinds: list[_Kind] = ["build" if n in trimmed else kind for n in range(num_columns)]
-        for column, found in enumerate(_column_bytes(_opened(files, piece), piece, kinds)):
+        for column, found in enumerate(_column_bytes(_opened(files, piece), piece, kind)):
             most[column] = max(most[column], found.most_bytes)
-            kept[column] += found.merged_bytes if kinds[column] in ("build", "gather") else 0
+            kept[column] += found.merged_bytes if kind in ("build", "gather") else 0
             if piece.is_whole:
                 kept[column] += found.kept_bytes
             else:
@@ -153,14 +142,12 @@ class _ColumnBytes(NamedTuple):
     merged_bytes: int
 
 
-def _column_bytes(
-    group: OpenRowGroup, piece: RowGroupSlice, kinds: Sequence[_Kind]
-) -> Iterator[_ColumnBytes]:
+def _column_bytes(group: OpenRowGroup, piece: RowGroupSlice, kind: _Kind) -> Iterator[_ColumnBytes]:
     """Yield, for each column, what opening its pages takes at once, and what stays of it."""
     file, columns, maps = group.file, group.entry.columns, group.page_maps
-    opened = [_opened_pages(pages, piece, kind) for pages, kind in zip(maps, kinds, strict=True)]
+    opened = [_opened_pages(pages, piece, kind) for pages in maps]
     headers = iter(read_each_header(file.source, list(chain.from_iterable(opened))))
-    for chunk, pages, places, kind in zip(columns, maps, opened, kinds, strict=True):
+    for chunk, pages, places in zip(columns, maps, opened, strict=True):
         ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
         dictionary_bytes, num_entries, value_bytes = 0, 0, 0.0
         most = 0

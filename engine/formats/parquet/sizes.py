@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.formats.parquet.opened import OpenChunk
-from engine.planning.curves import Knots
 from engine.planning.layout import GroupLayout, Layout, with_groups
 
 _UNCERTAIN_SHARES = (0.0, 0.01, 0.04)  # by revision
@@ -27,20 +26,6 @@ class PagesBytes(NamedTuple):
 
     data: Sequence[float]
     dictionary: float
-
-
-class Used(NamedTuple):
-    """What trimming does to a chunk.
-
-    Attributes:
-        entries: share of the dictionary's bytes that pieces use, by row; added up over all pieces.
-        index_share: bits of an index for one of the source's.
-        num_pieces: that use any.
-    """
-
-    entries: Knots
-    index_share: float
-    num_pieces: int
 
 
 class Sizes:

@@ -18,15 +18,11 @@ from engine.model import Buffer, Range
 
 
 class Piece(NamedTuple):
-    """Rows ``[start_row, stop_row)`` of a row group of an opened source.
-
-    ``trimmed``: columns whose dictionaries are trimmed to what these rows use.
-    """
+    """Rows ``[start_row, stop_row)`` of a row group of an opened source."""
 
     group: OpenRowGroup
     start_row: int
     stop_row: int
-    trimmed: frozenset[int] = frozenset()
 
     @property
     def file(self) -> OpenFile:
