@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from engine import memory
-from engine.errors import BadStructure, Encrypted, SchemaMismatch, Unsupported
+from engine.errors import BadPage, BadStructure, Encrypted, SchemaMismatch, Unsupported
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.created_by import UNFLAGGED_PAGES, has
 from engine.formats.parquet.bytes.footer import (
@@ -153,8 +153,8 @@ def _check_chunks(group: OpenRowGroup) -> int:
                 f"column {leaf.name} of row group {index} has another type than the schema"
             )
         if leaf.max_repetition == 0 and chunk.num_values != entry.num_rows:
-            raise BadStructure(
-                f"column {leaf.name} of row group {index} has {chunk.num_values} values for "
+            raise BadPage(
+                f"column {leaf.name}, row group {index}: {chunk.num_values} values for "
                 f"{entry.num_rows} rows"
             )
         if entry.num_rows and not (where.length and lies_inside(where, end)):

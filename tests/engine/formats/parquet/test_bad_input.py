@@ -144,8 +144,8 @@ def test_a_flat_chunk_of_other_values_than_rows_is_refused(
         meta[field] = spec.entry(field, num_values)
 
     rewrite_chunk(source, 0, miscount)
-    said = f"column id of row group 0 has {num_values} values for"
-    refused(run("split", source, dest), "source.damaged", 3, str(source), said)
+    said = f"column id, row group 0: {num_values} values for"
+    refused(run("split", source, dest), "source.damaged-page", 3, str(source), said)
     assert not dest.exists()
 
 
