@@ -38,14 +38,14 @@ def made(monkeypatch):
     monkeypatch.setattr(small_chunks, "MIN_CHUNKS", 1)
     monkeypatch.setattr(small_chunks, "MAX_CHUNK_BYTES", 1 << 30)
     calls = []
-    rows = small._rows
+    make = small._made
 
     def counted(*arguments):
-        found = rows(*arguments)
-        calls.append(found is not None)
+        found = make(*arguments)
+        calls.append(found.rows is not None)
         return found
 
-    monkeypatch.setattr(small, "_rows", counted)
+    monkeypatch.setattr(small, "_made", counted)
     return calls
 
 
