@@ -10,6 +10,7 @@ from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 from engine import memory
+from engine.formats.parquet.bytes.chunk_table import DICTIONARY_ENCODINGS
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.opened import OpenFile, OpenRowGroup, read_each_header
@@ -157,10 +158,13 @@ def _column_bytes(group: OpenRowGroup, piece: RowGroupSlice, kind: _Kind) -> Ite
                 num_entries = header.num_values
                 value_bytes = dictionary_bytes / max(1, num_entries)
                 continue
+            # A page of the values themselves stands for pages of indices too: the larger counts.
+            has_indices = header.encoding in DICTIONARY_ENCODINGS
+            plain_bytes = 0 if has_indices else round(value_bytes * header.num_values)
             page_bytes = memory.page_bytes(
-                page_bytes=header.uncompressed_bytes + header.header_bytes,
+                page_bytes=max(header.uncompressed_bytes + header.header_bytes, plain_bytes),
                 num_values=header.num_values,
-                value_bytes=value_bytes,
+                value_bytes=value_bytes if has_indices else 0.0,
                 is_built=kind == "gather" or (kind == "build" and pages.dictionary is not None),
             )
             most = max(most, page_bytes)
