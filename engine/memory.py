@@ -44,6 +44,7 @@ _COPIES_PER_SEEN_PAGE = 4  # as read, plain, its values, decoded; stretches take
 _BYTES_PER_SEEN_VALUE = 60  # levels, where rows and values begin, and what is before each
 _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
 _KEPT_COPIES_PER_DICTIONARY = 2
+_COPIES_PER_READ_DICTIONARY = 3  # as read, plain, decoded
 _COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, merged
 _BYTES_PER_UNITED_ENTRY = 240  # in hash tables that double, and in maps from old to new
 _KEPT_PER_CHUNK_BYTES = 8 * KIB
@@ -116,8 +117,8 @@ def footers_bytes(*, footer_bytes: int, num_chunks: int) -> int:
 def decode_bytes(*, page_bytes: int, dictionary_bytes: int, batch_bytes: int) -> int:
     """Return what reading the values of one column takes above the process.
 
-    Its largest page lies there compressed and plain, its dictionary plain and decoded, and a batch
-    of values decoded.
+    Its largest page lies there compressed and plain, its dictionary decoded too, and a batch of
+    values decoded.
 
     Args:
         page_bytes: largest page, before compression.
@@ -126,7 +127,7 @@ def decode_bytes(*, page_bytes: int, dictionary_bytes: int, batch_bytes: int) ->
     """
     return (
         2 * page_bytes
-        + 2 * dictionary_bytes
+        + _COPIES_PER_READ_DICTIONARY * dictionary_bytes
         + _COPIES_PER_BATCH * batch_bytes
         + 2 * VERIFY_BUFFER_BYTES
     )

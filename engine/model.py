@@ -71,6 +71,8 @@ class RowGroupSlice:
     """Rows ``[start_row, stop_row)`` of one row group of one source file.
 
     ``joins``: they belong to the same row group of the part as the slice before.
+    ``trimmed``: columns, by position in the schema, whose dictionaries keep only what these rows
+    use.
     """
 
     file: int
@@ -79,6 +81,7 @@ class RowGroupSlice:
     stop_row: int
     num_rows_in_group: int
     joins: bool = False
+    trimmed: tuple[int, ...] = ()
 
     @property
     def is_whole(self) -> bool:

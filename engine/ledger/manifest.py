@@ -367,12 +367,16 @@ def _failed(data: dict[str, Any]) -> tuple[Measured, ...]:
     return tuple(_made(Measured, part) for part in data.get("failed", ()))
 
 
+def _slice(data: dict[str, Any]) -> RowGroupSlice:
+    return _made(RowGroupSlice, data, trimmed=tuple(data.get("trimmed", ())))
+
+
 def _plan(data: dict[str, Any]) -> SplitPlan:
     parts = tuple(
         _made(
             PartPlan,
             part,
-            slices=tuple(_made(RowGroupSlice, piece) for piece in part["slices"]),
+            slices=tuple(_slice(piece) for piece in part["slices"]),
             reasons=tuple(part["reasons"]),
         )
         for part in data["parts"]

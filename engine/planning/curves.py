@@ -3,15 +3,16 @@
 Pages of different columns do not end at the same rows, so the bytes of the row group are summed
 over all columns as a function of the row, linear inside a page unless somebody has looked into it
 (:class:`Inside`). A slice costs besides: the dictionary of every column that still has pages which
-use it, Bloom filters, a footer entry.
+use it, or of what its rows use of that (:class:`Entries`), Bloom filters, a footer entry.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property, partial
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple, Protocol
 
 from engine.planning.layout import GroupLayout
@@ -20,10 +21,75 @@ from engine.planning.layout import GroupLayout
 # pages that compress by repetition were seen 11 % over it.
 _UNCERTAIN_SHARE = 0.15
 _UNCERTAIN_BYTES_PER_PAGE = 128
+# Pieces of about the expected size use about as many entries of a dictionary as those counted.
+_UNCERTAIN_TRIMMED_SHARE = 0.02
 _LARGE_PAGE_SHARE = 0.5
+_NAMES_SHOWN = 3
 _MAX_ROUGH_KNOTS = 16
 EVEN_SHARE = 0.02  # of a page: by so much its bytes may be elsewhere than its rows
 _SAMPLED_PAGES = 64  # of those that a cut passes through: to look into one takes milliseconds
+
+
+class Entries(NamedTuple):
+    """What a slice takes of a dictionary of which it keeps what its rows use.
+
+    By the number of its rows, where rows with larger values count as several.
+
+    Attributes:
+        rows: some rows, ascending, from 0 to the first that does not use the dictionary any more.
+        places: how many rows are before each of ``rows``, if all were as large as the mean.
+        lengths: such numbers, ascending, from 0 to the last of ``places``.
+        sizes: bytes that so many rows take; the more rows, the fewer each takes.
+    """
+
+    rows: Sequence[int]
+    places: Sequence[float]
+    lengths: Sequence[float]
+    sizes: Sequence[float]
+
+    def num_bytes(self, start_row: int, stop_row: int) -> float:
+        """Return the bytes of a slice."""
+        if start_row >= self.rows[-1]:
+            return 0.0
+        length = _between(self.rows, self.places, stop_row)
+        if start_row:
+            length -= _between(self.rows, self.places, start_row)
+        return _between(self.lengths, self.sizes, length)
+
+    def knots(self) -> Iterator[int]:
+        """Yield the rows between which a slice from the first row grows evenly."""
+        yield from self.rows
+        yield from (round(_row_at(self.rows, self.places, length)) for length in self.lengths)
+
+    def straight_from(self, num_rows: int) -> Entries:
+        """Return the same for up to so many rows, and from there to the end in proportion."""
+        if num_rows >= self.rows[-1]:
+            return self
+        knot = _between(self.rows, self.places, num_rows)
+        last = bisect_left(self.lengths, knot)
+        size = _between(self.lengths, self.sizes, knot)
+        lengths = (*self.lengths[:last], knot, self.lengths[-1])
+        return self._replace(lengths=lengths, sizes=(*self.sizes[:last], size, self.sizes[-1]))
+
+    def plus(self, other: Entries) -> Entries:
+        """Return those of two dictionaries that the same rows use, counted for the same lengths."""
+        mine, its = self.sizes[-1], other.sizes[-1]
+        share = mine / (mine + its or 1)
+        places = zip(self.places, other.places, strict=True)
+        return self._replace(
+            places=[share * one + (1 - share) * two for one, two in places],
+            sizes=[sum(pair) for pair in zip(self.sizes, other.sizes, strict=True)],
+        )
+
+    def resized(self, stretch: float, share: float) -> Entries:
+        """Return the same for a row group of other rows and bytes."""
+        places = {round(row * stretch): x * stretch for row, x in zip(*self[:2], strict=True)}
+        return Entries(
+            tuple(places),
+            tuple(places.values()),
+            [length * stretch for length in self.lengths],
+            [size * share for size in self.sizes],
+        )
 
 
 class Inside(NamedTuple):
@@ -101,6 +167,8 @@ class CutColumn(NamedTuple):
         new_sizes: bytes of each page in a part.
         is_chained: whether its pages continue each other.
         insides: of pages that were looked into; None for those that did not show anything.
+        is_trimmed: whether a slice keeps what it uses of the dictionary, so that all its pages are
+            re-encoded.
     """
 
     name: str
@@ -108,6 +176,7 @@ class CutColumn(NamedTuple):
     new_sizes: Sequence[float]
     is_chained: bool = False
     insides: Mapping[int, Inside | None] = {}
+    is_trimmed: bool = False
 
     def cut_page(self, row: int) -> int | None:
         """Return the page that a cut at a row passes through, if any."""
@@ -126,7 +195,25 @@ class CutColumn(NamedTuple):
         return self.new_sizes[page] * (stop - start) / (high - low)
 
 
-def _between(rows: Sequence[int], sums: Sequence[float], row: int) -> float:
+def _some(names: Sequence[str]) -> str:
+    """Return some names of columns, and how many there are besides."""
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _row_at(rows: Sequence[float], sums: Sequence[float], num_bytes: float) -> float:
+    """Return the place, in rows, that has ``num_bytes`` before it: the inverse of _between."""
+    i = bisect_right(sums, num_bytes) - 1
+    if i >= len(rows) - 1:
+        return rows[-1]
+    if i < 0:
+        return 0.0
+    share = (num_bytes - sums[i]) / (sums[i + 1] - sums[i])
+    return rows[i] + share * (rows[i + 1] - rows[i])
+
+
+def _between(rows: Sequence[float], sums: Sequence[float], row: float) -> float:
     """Return what is before a row, taken to grow evenly between rows where it is known."""
     i = bisect_right(rows, row) - 1
     if i >= len(rows) - 1:
@@ -146,6 +233,7 @@ class Curve:
         fixed_bytes: what any slice needs besides.
         dictionaries: (row, bytes): a slice that begins before the row repeats the dictionary.
         columns: their pages.
+        entries: of dictionaries that are not repeated.
     """
 
     row_group: int
@@ -154,47 +242,82 @@ class Curve:
     fixed_bytes: int
     dictionaries: tuple[tuple[int, int], ...]
     columns: tuple[CutColumn, ...]
+    entries: tuple[Entries, ...] = ()
 
     def before(self, row: int) -> float:
-        """Return the bytes before a row."""
+        """Return the bytes before a row, dictionaries not counted."""
         return _between(self.rows, self.sums, row)
 
     def repeated(self, start_row: int) -> int:
         """Return the bytes that a slice from ``start_row`` has beyond its rows' own."""
         return self.fixed_bytes + sum(size for row, size in self.dictionaries if row > start_row)
 
+    def used(self, start_row: int, stop_row: int) -> float:
+        """Return the bytes that a slice keeps of dictionaries that are not repeated."""
+        return sum(entries.num_bytes(start_row, stop_row) for entries in self.entries)
+
     def num_bytes(self, start_row: int, stop_row: int) -> int:
         """Return the expected bytes of a slice in a part."""
-        return self.repeated(start_row) + round(self.before(stop_row) - self.before(start_row))
+        rows_bytes = self.before(stop_row) - self.before(start_row)
+        return self.repeated(start_row) + round(rows_bytes + self.used(start_row, stop_row))
 
     def last_row(self, start_row: int, num_bytes: float) -> int:
         """Return the last row at which a slice from ``start_row`` still fits ``num_bytes``."""
-        room = num_bytes - self.repeated(start_row)
-        if room <= 0:
-            return start_row
-        return max(start_row, int(self.row_at(self.before(start_row) + room)))
+        size, end = partial(self.num_bytes, start_row), self.rows[-1]
+        first, step = start_row, 1  # slices are mostly short
+        while first < end and size(last := min(start_row + step, end)) <= num_bytes:
+            first, step = last, 2 * step
+        rows = range(first + 1, min(start_row + step, end) + 1)
+        return first + bisect_right(rows, num_bytes, key=size)
+
+    def for_slices_of(self, num_bytes: float) -> Curve:
+        """Return a curve of which the difference of two places is the bytes of a slice.
+
+        Of slices of about ``num_bytes``, and of those from the first row or to the last.
+        """
+        if not self.entries:
+            return self
+        num_rows = max(1, self.last_row(0, num_bytes))
+        return replace(self, entries=tuple(each.straight_from(num_rows) for each in self.entries))
 
     def row_at(self, num_bytes: float) -> float:
         """Return the place, in rows, that has ``num_bytes`` before it: the inverse of before."""
-        i = bisect_right(self.sums, num_bytes) - 1
-        if i >= len(self.rows) - 1:
-            return self.rows[-1]
-        if i < 0:
-            return 0.0
-        share = (num_bytes - self.sums[i]) / (self.sums[i + 1] - self.sums[i])
-        return self.rows[i] + share * (self.rows[i + 1] - self.rows[i])
+        return _row_at(self.rows, self.sums, num_bytes)
+
+    def from_start(self, row: int) -> float:
+        """Return the bytes of a slice from row 0 up to a row, without what it repeats."""
+        return self.before(row) + self.used(0, row)
+
+    def row_from_start(self, num_bytes: float) -> float:
+        """Return the place, in rows, up to which :meth:`from_start` is ``num_bytes``."""
+        return _row_at(*self._from_start, num_bytes)
+
+    @cached_property
+    def _from_start(self) -> tuple[Sequence[int], Sequence[float]]:
+        """Rows, and :meth:`from_start` of each."""
+        if not self.entries:
+            return self.rows, self.sums
+        rows = sorted({*self.rows, *chain.from_iterable(each.knots() for each in self.entries)})
+        return rows, list(accumulate(map(self.from_start, rows), max))
 
     def uncertain(self, start_row: int, stop_row: int) -> int:
         """Return the bytes by which a slice may turn out larger than expected."""
         total = 0.0
         for column, page, size in self._rewritten(start_row, stop_row):
             inside = column.insides.get(page)
-            if inside is None:
+            if column.is_trimmed:
+                total += _UNCERTAIN_TRIMMED_SHARE * size
+            elif inside is None:
                 total += _UNCERTAIN_SHARE * size
             else:
                 total += inside.uncertain(start_row, stop_row)
             total += _UNCERTAIN_BYTES_PER_PAGE
-        return round(total)
+        return round(total + _UNCERTAIN_TRIMMED_SHARE * self.used(start_row, stop_row))
+
+    @property
+    def trimmed(self) -> tuple[int, ...]:
+        """The columns whose dictionaries keep, in every piece, only what its rows use."""
+        return tuple(n for n, column in enumerate(self.columns) if column.is_trimmed)
 
     def unseen(self, row: int, most_bytes: float) -> list[tuple[int, int]]:
         """Return pages that a cut at a row passes through and that nobody has looked into.
@@ -202,7 +325,11 @@ class Curve:
         The largest first: (column, page). Those left out have ``most_bytes`` together at most. Of
         very many a sample is asked for; where all of it is even, the others are taken to be.
         """
-        cut = [(number, column, column.cut_page(row)) for number, column in enumerate(self.columns)]
+        cut = [
+            (number, column, column.cut_page(row))
+            for number, column in enumerate(self.columns)
+            if not column.is_trimmed
+        ]
         pages = sorted(
             (-column.new_sizes[page], number, page)
             for number, column, page in cut
@@ -245,6 +372,9 @@ class Curve:
         pages = self._rewritten(start_row, stop_row)
         if not pages:
             return 0, []
+        num_bytes = sum(size for _, _, size in pages) + self.used(start_row, stop_row)
+        trimmed = list(dict.fromkeys(column.name for column, _, _ in pages if column.is_trimmed))
+        pages = [each for each in pages if not each[0].is_trimmed]
         large = {
             column.name: column.pages.sizes[page]
             for column, page, _ in pages
@@ -262,13 +392,18 @@ class Curve:
             f"up to row {stop_row} are read"
             for name in {column.name: None for column, _, _ in pages if column.is_chained}
         ]
+        if trimmed:
+            sentences.append(
+                f"row group {self.row_group}: a cut leaves out what its rows do not use of the "
+                f"dictionaries of {_some(trimmed)}"
+            )
         others = len({column.name for column, _, _ in pages}) - len(large)
         if others:
             sentences.append(
                 f"row group {self.row_group}: pages of {others} columns are cut at rows "
                 f"{start_row} to {stop_row}"
             )
-        return round(sum(size for _, _, size in pages)), sentences
+        return round(num_bytes), sentences
 
     def _rewritten(self, start_row: int, stop_row: int) -> list[tuple[CutColumn, int, float]]:
         """Return the pages that are cut, each with the expected bytes of what is kept."""
@@ -278,10 +413,14 @@ class Curve:
             if not pages.num_pages:
                 continue
             first, last = pages.page_of_row(start_row), pages.page_of_row(stop_row)
-            for page in {first, last}:
+            for page in range(first, last + 1) if column.is_trimmed else {first, last}:
                 low, high = pages.rows(page)
                 kept = min(high, stop_row) - max(low, start_row)
-                is_cut = kept < high - low or (column.is_chained and page == first and page)
+                is_cut = (
+                    column.is_trimmed
+                    or kept < high - low
+                    or (column.is_chained and page == first and page)
+                )
                 if low < high and kept > 0 and is_cut:
                     size = column.kept_bytes(page, max(low, start_row), min(high, stop_row))
                     found.append((column, page, size))
@@ -298,17 +437,33 @@ def rough_curve(group: GroupLayout, model: Curve | None = None) -> Curve:
             dictionaries, bytes are in proportion to rows.
     """
     own_bytes = group.data_bytes + group.index_bytes - group.dictionary_bytes
-    if model is None or not model.sums[-1] or not any(size for _, size in model.dictionaries):
+    entries: tuple[Entries, ...] = ()
+    if model is None or not model.sums[-1] or not _dictionary_bytes(model):
         knots = {0: 0.0, group.num_rows: float(own_bytes)}
         dictionaries: tuple[tuple[int, int], ...] = ((group.num_rows, group.dictionary_bytes),)
     else:
         stretch = group.num_rows / model.rows[-1]
         scale = own_bytes / model.sums[-1]
         knots = {round(row * stretch): size * scale for row, size in _knots(model)} | {0: 0.0}
-        dictionaries = _stretched(model.dictionaries, stretch, group.dictionary_bytes)
+        share = group.dictionary_bytes / _dictionary_bytes(model)
+        entries = tuple(each.resized(stretch, share) for each in model.entries)
+        trimmed_bytes = sum(each.sizes[-1] for each in entries)
+        repeated_bytes = max(0, group.dictionary_bytes - round(trimmed_bytes))
+        dictionaries = _stretched(model.dictionaries, stretch, repeated_bytes)
     return Curve(
-        group.index, tuple(knots), tuple(knots.values()), group.extra_bytes, dictionaries, ()
+        group.index,
+        tuple(knots),
+        tuple(knots.values()),
+        group.extra_bytes,
+        dictionaries,
+        (),
+        entries,
     )
+
+
+def _dictionary_bytes(curve: Curve) -> float:
+    """Return the bytes of all dictionaries of a row group."""
+    return sum(size for _, size in curve.dictionaries) + curve.used(0, curve.rows[-1])
 
 
 def _knots(model: Curve) -> list[tuple[int, float]]:
@@ -322,7 +477,7 @@ def _stretched(
     dictionaries: Sequence[tuple[int, int]], stretch: float, num_bytes: int
 ) -> tuple[tuple[int, int], ...]:
     """Return dictionaries of ``num_bytes`` together, with fallbacks where others have them."""
-    total = sum(size for _, size in dictionaries)
+    total = sum(size for _, size in dictionaries) or 1
     found = []
     seen = 0
     for row, size in dictionaries:

@@ -228,6 +228,7 @@ def walk(
     there were too many, or over rows too wide for such bounds.
     """
     low, high = low - ruler.layout.part_bytes, high - ruler.layout.part_bytes
+    ruler.expect((low + high) / 2)
     layers = [[_Ends(0, 0, 0.0, 0.0, 0)]]
     for others in range(num_parts - 1, 0, -1):
         search.left -= len(layers[-1])

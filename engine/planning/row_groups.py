@@ -7,6 +7,7 @@ are merged. What has the right size already stays whole, and so is copied.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from math import ceil
 
@@ -14,6 +15,8 @@ from engine.model import RowGroupSlice
 from engine.planning.curves import Curve
 from engine.planning.ruler import Ruler
 from engine.settings import Settings
+
+_FINER = 16  # by such a share more slices are tried
 
 
 def slices(ruler: Ruler, settings: Settings, start: int, stop: int) -> list[RowGroupSlice]:
@@ -27,14 +30,7 @@ def slices(ruler: Ruler, settings: Settings, start: int, stop: int) -> list[RowG
     else:
         return [piece for piece, _ in _pieces(ruler, start, stop)]
     return [
-        RowGroupSlice(
-            piece.file,
-            piece.row_group,
-            piece.start_row,
-            piece.stop_row,
-            piece.num_rows_in_group,
-            joins=position > 0,
-        )
+        replace(piece, joins=position > 0)
         for first, last in pairwise(bounds)
         for position, (piece, _) in enumerate(_pieces(ruler, first, last))
     ]
@@ -80,8 +76,17 @@ def _equal(curve: Curve, start: int, stop: int, most_bytes: int) -> list[int]:
     A row, or the dictionaries that every slice repeats, may be too large for that; then slices get
     half of what they repeat besides.
     """
-    low, high = curve.before(start), curve.before(stop)
+    summed = curve.for_slices_of(most_bytes)
+    low, high = summed.from_start(start), summed.from_start(stop)
     room = max(most_bytes - curve.repeated(start), most_bytes // 2, 1)
     number = min(max(1, ceil((high - low) / room)), stop - start)
-    rows = {round(curve.row_at(low + i * (high - low) / number)) for i in range(1, number)}
-    return [start, *sorted(row for row in rows if start < row < stop), stop]
+    most = min(max(number, ceil((high - low) / max(1, most_bytes // 2))), stop - start)
+    while True:
+        steps = (low + i * (high - low) / number for i in range(1, number))
+        inner = {round(summed.row_from_start(num_bytes)) for num_bytes in steps}
+        rows = [start, *sorted(row for row in inner if start < row < stop), stop]
+        # What slices keep of dictionaries is seen only now.
+        fits = all(curve.num_bytes(a, b) <= most_bytes for a, b in pairwise(rows))
+        if fits or not curve.entries or number >= most:
+            return rows
+        number = min(number + 1 + number // _FINER, most)

@@ -80,6 +80,8 @@ class Ruler:
         self._unseen_share = 0.0 if sees_all else _UNSEEN_SHARE
         self._curves: dict[int, Curve] = {}
         self._rough: dict[int, Curve] = {}
+        self._part_bytes = float("inf")
+        self._summed: dict[int, tuple[Curve, Curve]] = {}
 
     # -- row groups ------------------------------------------------------------------------
 
@@ -139,6 +141,20 @@ class Ruler:
             found = self._rough[position] = rough_curve(self.layout.groups[position], model)
         return found
 
+    def expect(self, part_bytes: float) -> None:
+        """Let running sums be those of parts of about so many bytes."""
+        self._part_bytes = part_bytes
+        self._summed.clear()
+
+    def _sums(self, position: int) -> Curve:
+        """Return the curve of a row group for running sums."""
+        curve = self.curve(position)
+        known, found = self._summed.get(position, (None, curve))
+        if known is not curve:
+            found = curve.for_slices_of(self._part_bytes)
+            self._summed[position] = curve, found
+        return found
+
     @cached_property
     def _model(self) -> Curve:
         """The largest row group, which stands for all that are not read."""
@@ -166,24 +182,24 @@ class Ruler:
         offset = self.layout.offsets[position]
         if not inside:
             return offset
-        curve = self.curve(position)
-        return offset + curve.repeated(0) + curve.before(inside)
+        return offset + _head(self._sums(position), inside)
 
     def bytes_left_out(self, row: int) -> float:
         """Return the bytes of all groups that a part beginning at a row does not need."""
         position, inside = self.locate(row)
         if not inside:
             return self.layout.offsets[position]
-        curve = self.curve(position)
-        needed = curve.repeated(inside) + curve.sums[-1] - curve.before(inside)
-        return self.layout.offsets[position + 1] - needed
+        return self.layout.offsets[position + 1] - _tail(self._sums(position), inside)
 
     def size(self, start: int, stop: int) -> int:
         """Return the expected file size of rows ``[start, stop)``."""
         (position, inside), (end, rest) = self.locate(start), self.locate(stop)
         if position == end and rest:
             return self.layout.part_bytes + self.curve(position).num_bytes(inside, rest)
-        return self.layout.part_bytes + round(self.bytes_before(stop) - self.bytes_left_out(start))
+        num_bytes = self.layout.offsets[end] - self.layout.offsets[position + bool(inside)]
+        head = _head(self.curve(end), rest) if rest else 0.0
+        tail = _tail(self.curve(position), inside) if inside else 0.0
+        return self.layout.part_bytes + round(num_bytes + head + tail)
 
     def piece_bytes(self, position: int, start: int, stop: int) -> int:
         """Return what rows ``[start, stop)`` of a row group take in a part."""
@@ -226,11 +242,10 @@ class Ruler:
             return 0
         if position >= len(self.layout.groups):
             return self.num_rows
-        curve = self.curve(position)
+        curve = self._sums(position)
         left = num_bytes - offsets[position] - curve.repeated(0)
-        if left <= 0:
-            return rows[position]
-        return min(rows[position] + int(curve.row_at(left)), rows[position + 1] - 1)
+        last = int(curve.row_from_start(left))
+        return min(rows[position] + last, rows[position + 1] - 1)
 
     def first_row(self, num_bytes: float) -> int:
         """Return the first row for which :meth:`bytes_before` is at least ``num_bytes``."""
@@ -240,9 +255,10 @@ class Ruler:
             return 0
         if position > len(self.layout.groups):
             return self.num_rows
-        curve = self.curve(position - 1)
+        curve = self._sums(position - 1)
         left = num_bytes - offsets[position - 1] - curve.repeated(0)
-        return min(rows[position - 1] + max(1, ceil(curve.row_at(left))), rows[position])
+        first = ceil(curve.row_from_start(left))
+        return min(rows[position - 1] + max(1, first), rows[position])
 
     def rows_leaving_out(self, first: int, last: int, low: float, high: float) -> tuple[int, int]:
         """Return the first and the last row in [first, last] that leave out [low, high] bytes.
@@ -260,4 +276,19 @@ class Ruler:
         ``start`` itself if not one row fits.
         """
         room = limit - self.layout.part_bytes
+        position, inside = self.locate(start)
+        curve = self.curve(position)
+        if curve.entries and curve.num_bytes(inside, curve.rows[-1]) > room:
+            return start + curve.last_row(inside, room) - inside  # sums are only near
         return max(start, self.last_row(self.bytes_left_out(start) + room))
+
+
+def _head(curve: Curve, row: int) -> float:
+    """Return what a part has of a row group that it ends in, before a row."""
+    return curve.repeated(0) + curve.from_start(row)
+
+
+def _tail(curve: Curve, row: int) -> float:
+    """Return what a part has of a row group that it begins in, from a row on."""
+    rows_bytes = curve.sums[-1] - curve.before(row)
+    return curve.repeated(row) + rows_bytes + curve.used(row, curve.rows[-1])

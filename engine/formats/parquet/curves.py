@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.opened import OpenRowGroup
-from engine.formats.parquet.sizes import PagesBytes, Sizes
-from engine.planning.curves import Curve, CutColumn, add_densities, summed_up
+from engine.formats.parquet.opened import OpenChunk, OpenRowGroup
+from engine.formats.parquet.sizes import PagesBytes, Sizes, Used
+from engine.planning.curves import Curve, CutColumn, Entries, add_densities, summed_up
 from engine.planning.layout import GroupLayout
 
 
 def read_curve(
-    opened: OpenRowGroup, group: GroupLayout, sizes: Sizes, spread: Collection[int] = ()
+    opened: OpenRowGroup,
+    group: GroupLayout,
+    sizes: Sizes,
+    spread: Collection[int] = (),
+    trimmed: Mapping[int, Used] = MappingProxyType({}),
 ) -> Curve:
     """Read the page positions of a row group and sum up what they will be in the parts.
 
@@ -21,27 +26,54 @@ def read_curve(
         opened, group: which row group.
         sizes: of pages in the parts.
         spread: columns whose dictionaries are divided among the rows, not repeated.
+        trimmed: columns whose pieces get dictionaries of what they use, with that.
 
     Raises:
         BadPage: a page header is damaged.
     """
     columns = []
     dictionaries: dict[int, int] = {}
+    entries: dict[tuple[tuple[float, ...], ...], Entries] = {}  # one where the same was counted
     for chunk in opened.chunks():
         name, pages, is_chained = chunk.leaf.name, chunk.pages, chunk.is_chained
         new = sizes.pages(chunk)
         if chunk.column in spread:
             columns.append(CutColumn(name, pages, _with_dictionary(new, pages), is_chained))
             continue
-        columns.append(CutColumn(name, pages, new.data, is_chained))
-        if pages.dictionary is not None and pages.num_pages:
-            used = chunk.dictionary_pages
-            row = group.num_rows if used >= pages.num_pages else pages.first_rows[used]
+        used = trimmed.get(chunk.column)
+        columns.append(CutColumn(name, pages, new.data, is_chained, is_trimmed=used is not None))
+        if used is not None:
+            found, key = _entries(chunk, new, used), (tuple(used.rows), tuple(used.lengths))
+            entries[key] = entries[key].plus(found) if key in entries else found
+        elif pages.dictionary is not None and pages.num_pages:
+            row = rows_by_dictionary(chunk)
             dictionaries[row] = dictionaries.get(row, 0) + round(new.dictionary)
     rows, sums = _summed(columns, group)
     return Curve(
-        group.index, rows, sums, group.extra_bytes, tuple(dictionaries.items()), tuple(columns)
+        group.index,
+        rows,
+        sums,
+        group.extra_bytes,
+        tuple(dictionaries.items()),
+        tuple(columns),
+        tuple(entries.values()),
     )
+
+
+def rows_by_dictionary(chunk: OpenChunk) -> int:
+    """Return the rows up to the first page that does not use the dictionary."""
+    used = chunk.dictionary_pages
+    return chunk.pages.num_rows if used >= chunk.pages.num_pages else chunk.pages.first_rows[used]
+
+
+def _entries(chunk: OpenChunk, new: PagesBytes, used: Used) -> Entries:
+    """Return what pieces take of a dictionary, less what they save by shorter indices."""
+    indices_bytes = sum(new.data[: chunk.dictionary_pages]) / used.lengths[-1]
+    sizes = [
+        entries * new.dictionary - (1 - indices) * length * indices_bytes
+        for length, entries, indices in zip(*used[2:], strict=True)
+    ]
+    return Entries(used.rows, used.places, used.lengths, sizes)
 
 
 def _with_dictionary(new: PagesBytes, pages: PageMap) -> list[float]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from engine import memory
 from engine.errors import OverBudget
 from engine.formats import Measures
-from engine.formats.parquet.curves import read_curve
+from engine.formats.parquet.curves import read_curve, rows_by_dictionary
 from engine.formats.parquet.layout import read_layout
-from engine.formats.parquet.opened import OpenRowGroup, open_file
+from engine.formats.parquet.opened import OpenChunk, OpenRowGroup, open_file
 from engine.formats.parquet.part_memory import part_memory_bytes
-from engine.formats.parquet.sizes import Sizes
+from engine.formats.parquet.sizes import Sizes, Used
 from engine.formats.parquet.small_chunks import spread_dictionaries
-from engine.model import PartPlan, SourceFile
+from engine.formats.parquet.trimmed import (
+    expected_piece,
+    trimmed_columns,
+    used_bytes,
+)
+from engine.model import PartPlan, Recoding, SourceFile
 from engine.planning.curves import Curve, Inside
+from engine.planning.layout import Layout
 from engine.settings import Settings
 from engine.storage.base import naming
+
+# Dictionaries with as many entries a value are used alike in all row groups of a column.
+_ENOUGH_ALIKE, _ALIKE_SHARE = 2, 0.05
 
 
 def measured(
@@ -30,25 +39,30 @@ def measured(
     recoding = settings.recoding
     layout = read_layout(files)
     source_bytes = layout.num_bytes + layout.part_bytes
-    sizes = Sizes(revision)
     with naming(*(file.path for file in files)):
-        if not recoding.is_nothing and layout.groups:
-            from engine.formats.parquet.sampling import new_sizes
-
-            sizes = new_sizes(layout, recoding, revision)
+        sizes = _sizes(layout, recoding, revision)
         layout = sizes.resized(layout)
 
     def opened_at(position: int) -> OpenRowGroup:
         group = layout.groups[position]
         return open_file(files[group.file]).row_group(group.index)
 
+    looks_bytes = [0]
+
+    def look(num_bytes: int, column: str) -> None:
+        looks_bytes.append(num_bytes)
+        _check_can_look(num_bytes, settings, budget, column)
+
+    piece_size = expected_piece(settings, layout)
+    used = _UsedEntries(recoding, look, sees_all=bool(revision))
+
     def curve_of(position: int) -> Curve:
         opened = opened_at(position)
         with naming(opened.file.file.path):
             spread = spread_dictionaries(opened, recoding)
-            return read_curve(opened, layout.groups[position], sizes, spread)
-
-    looks_bytes = [0]
+            columns = trimmed_columns(opened, recoding, piece_size)
+            trimmed = {column: used.of(opened.chunk(column)) for column in sorted(columns)}
+            return read_curve(opened, layout.groups[position], sizes, spread, trimmed)
 
     def inside_of(
         position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
@@ -57,8 +71,7 @@ def measured(
 
         chunk = opened_at(position).chunk(column)
         with naming(chunk.file.file.path):
-            looks_bytes.append(seen_bytes(chunk, page))
-            _check_can_look(looks_bytes[-1], settings, budget, chunk.leaf.name)
+            look(seen_bytes(chunk, page), chunk.leaf.name)
             is_spread = column in spread_dictionaries(chunk.group, recoding)
             return look_inside(
                 chunk,
@@ -76,6 +89,46 @@ def measured(
         return max(looks_bytes) + (memory.TRIED_PAGES_BYTES if tries else 0)
 
     return Measures(layout, source_bytes, curve_of, inside_of, memory_of, kept_bytes)
+
+
+def _sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:
+    if recoding.is_nothing or not layout.groups:
+        return Sizes(revision)
+    from engine.formats.parquet.sampling import new_sizes
+
+    return new_sizes(layout, recoding, revision)
+
+
+class _UsedEntries:
+    """What pieces use of dictionaries: counted for some row groups, which stand for those alike.
+
+    Args:
+        recoding: what is done to pages.
+        sees_all: whether all are counted, because some were not like others.
+        look: called before, with the memory that it takes and the column.
+    """
+
+    def __init__(
+        self, recoding: Recoding, look: Callable[[int, str], None], *, sees_all: bool
+    ) -> None:
+        self._recoding = recoding
+        self._look = look
+        self._sees_all = sees_all
+        self._known: dict[int, list[tuple[float, Used]]] = {}  # by column: entries a value
+
+    def of(self, chunk: OpenChunk) -> Used:
+        """Return what pieces use of a chunk's dictionary."""
+        density = chunk.header(None).num_values / max(1, chunk.entry.num_values)
+        known = self._known.setdefault(chunk.column, [])
+        alike = [used for seen, used in known if abs(seen - density) <= _ALIKE_SHARE * seen]
+        if len(alike) >= _ENOUGH_ALIKE and not self._sees_all:
+            return alike[-1].stretched(rows_by_dictionary(chunk))
+        from engine.formats.parquet.used import used_entries  # imports pyarrow
+
+        self._look(used_bytes(chunk), chunk.leaf.name)
+        found = used_entries(chunk, self._recoding.codec)
+        known.append((density, found))
+        return found
 
 
 def _check_can_look(

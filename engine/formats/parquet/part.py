@@ -56,10 +56,7 @@ def _written(
         keeps_chunks=recoding.is_nothing,
     )
     for slices in row_groups:
-        pieces = [
-            Piece(files[piece.file].row_group(piece.row_group), piece.start_row, piece.stop_row)
-            for piece in slices
-        ]
+        pieces = [_opened(files, piece) for piece in slices]
         with naming(*(piece.file.file.path for piece in pieces)):
             writer.add(pieces)
         _forget_ended(files, slices)
@@ -68,6 +65,11 @@ def _written(
     with naming(*(file.file.path for file in taken)):
         key_values = _key_values(part, files, carried, provenance)
         return writer.finish(files[0].footer, carried, key_values)
+
+
+def _opened(files: Mapping[int, OpenFile], piece: RowGroupSlice) -> Piece:
+    group = files[piece.file].row_group(piece.row_group)
+    return Piece(group, piece.start_row, piece.stop_row, frozenset(piece.trimmed))
 
 
 def _check_unchanged(part: PartPlan, files: Mapping[int, OpenFile]) -> None:

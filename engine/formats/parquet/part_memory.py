@@ -112,7 +112,7 @@ def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
     return round(share * sum(chunk.uncompressed_bytes for chunk in columns))
 
 
-_Kind = Literal["cut", "recode", "build", "gather"]
+_Kind = Literal["cut", "trim", "recode", "build", "gather"]
 
 
 def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kind: _Kind) -> int:
@@ -125,9 +125,12 @@ def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kin
     most, kept = [0] * num_columns, [0] * num_columns
     stays = 0
     for piece in slices:
-        for column, found in enumerate(_column_bytes(_opened(files, piece), piece, kind)):
+        kinds = [kind] * num_columns
+        for column in piece.trimmed if kind in ("cut", "recode") else ():
+            kinds[column] = "trim"
+        for column, found in enumerate(_column_bytes(_opened(files, piece), piece, kinds)):
             most[column] = max(most[column], found.most_bytes)
-            kept[column] += found.merged_bytes if kind in ("build", "gather") else 0
+            kept[column] += found.merged_bytes
             if piece.is_whole:
                 kept[column] += found.kept_bytes
             else:
@@ -143,12 +146,14 @@ class _ColumnBytes(NamedTuple):
     merged_bytes: int
 
 
-def _column_bytes(group: OpenRowGroup, piece: RowGroupSlice, kind: _Kind) -> Iterator[_ColumnBytes]:
+def _column_bytes(
+    group: OpenRowGroup, piece: RowGroupSlice, kinds: Sequence[_Kind]
+) -> Iterator[_ColumnBytes]:
     """Yield, for each column, what opening its pages takes at once, and what stays of it."""
     file, columns, maps = group.file, group.entry.columns, group.page_maps
-    opened = [_opened_pages(pages, piece, kind) for pages in maps]
+    opened = [_opened_pages(pages, piece, kind) for pages, kind in zip(maps, kinds, strict=True)]
     headers = iter(read_each_header(file.source, list(chain.from_iterable(opened))))
-    for chunk, pages, places in zip(columns, maps, opened, strict=True):
+    for chunk, pages, places, kind in zip(columns, maps, opened, kinds, strict=True):
         ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
         dictionary_bytes, num_entries, value_bytes = 0, 0, 0.0
         most = 0
@@ -174,8 +179,22 @@ def _column_bytes(group: OpenRowGroup, piece: RowGroupSlice, kind: _Kind) -> Ite
             cut = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
             sizes = [pages.sizes[number] for number in cut if pages.num_pages]
             kept += sum(size for size in sizes if file.keeps_cut_page(size))
-        merged = memory.merged_bytes(dictionary_bytes=dictionary_bytes, num_entries=num_entries)
+        wanted = _wanted_share(piece, kind, chunk.num_values, num_entries)
+        merged = memory.merged_bytes(
+            dictionary_bytes=round(wanted * dictionary_bytes),
+            num_entries=round(wanted * num_entries),
+        )
         yield _ColumnBytes(most, kept, merged)
+
+
+def _wanted_share(piece: RowGroupSlice, kind: _Kind, num_values: int, num_entries: int) -> float:
+    """Return the share of a dictionary's entries that go into a new one."""
+    if kind in ("cut", "recode"):
+        return 0.0
+    if kind != "trim":
+        return 1.0
+    piece_values = num_values * piece.num_rows / piece.num_rows_in_group
+    return min(1.0, piece_values / max(1, num_entries))
 
 
 def _opened_pages(pages: PageMap, piece: RowGroupSlice, kind: _Kind) -> list[Range]:

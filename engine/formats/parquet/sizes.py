@@ -28,6 +28,31 @@ class PagesBytes(NamedTuple):
     dictionary: float
 
 
+class Used(NamedTuple):
+    """What a piece of a chunk uses of its dictionary, by the number of rows.
+
+    Attributes:
+        rows, places: how many rows of the mean are before some rows; see
+            :class:`engine.planning.curves.Entries`.
+        lengths: numbers of such rows, ascending, from 0 to all that use the dictionary.
+        entry_shares: of the dictionary's bytes, that so many use.
+        index_shares: bits of an index for one of the source's.
+    """
+
+    rows: Sequence[int]
+    places: Sequence[float]
+    lengths: Sequence[float]
+    entry_shares: Sequence[float]
+    index_shares: Sequence[float]
+
+    def stretched(self, num_rows: int) -> Used:
+        """Return the same for another number of rows that use a dictionary."""
+        stretch = num_rows / self.rows[-1]
+        places = {round(row * stretch): x * stretch for row, x in zip(*self[:2], strict=True)}
+        lengths = [length * stretch for length in self.lengths]
+        return self._replace(rows=[*places], places=[*places.values()], lengths=lengths)
+
+
 class Sizes:
     """Sizes in the parts, as they are in the sources.
 

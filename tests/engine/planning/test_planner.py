@@ -1,4 +1,5 @@
 import itertools
+import math
 import random
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadSetting, TargetTooSmall
 from engine.model import SourceFile, spread
-from engine.planning.curves import Curve
+from engine.planning.curves import Curve, Entries
 from engine.planning.even_runs import even_runs, fewest_runs
 from engine.planning.layout import GroupLayout, make_layout
 from engine.planning.planner import make_plan
@@ -24,14 +25,27 @@ FILE = SourceFile("a.parquet", 1, "v1")
 quick = settings(max_examples=60)
 
 
-def curve(index, num_rows, own_bytes, dictionaries=(), extra_bytes=0, knots=()):
+def curve(index, num_rows, own_bytes, dictionaries=(), extra_bytes=0, knots=(), entries=()):
     """A synthetic row group: ``knots`` are (share of rows, share of bytes)."""
     points = {0: 0.0, num_rows: float(own_bytes)}
     for row, size in knots:
         points.setdefault(round(row * num_rows), size * own_bytes)
     rows = sorted(points)
     sums = sorted(points.values())
-    return Curve(index, rows, sums, extra_bytes, tuple(dictionaries), ())
+    return Curve(index, rows, sums, extra_bytes, tuple(dictionaries), (), tuple(entries))
+
+
+def trimmed(num_rows, num_bytes, often, stop_row, place):
+    """A dictionary each entry of which is used ``often``, in the mean; rows grow or shrink."""
+    lengths = [0, *sorted({max(1, round(stop_row * 1.4**-step)) for step in range(40)})]
+    most = 1 - math.exp(-often)
+    sizes = [num_bytes * (1 - math.exp(-often * length / stop_row)) / most for length in lengths]
+    rows = [0, stop_row // 2, stop_row]
+    return Entries(rows, [0.0, place * stop_row, float(stop_row)], lengths, sizes)
+
+
+def entries_bytes(curve):
+    return round(sum(entries.sizes[-1] for entries in curve.entries))
 
 
 def layout_of(curves):
@@ -40,8 +54,10 @@ def layout_of(curves):
             file=0,
             index=c.row_group,
             num_rows=c.rows[-1],
-            data_bytes=round(c.sums[-1]) + sum(size for _, size in c.dictionaries),
-            dictionary_bytes=sum(size for _, size in c.dictionaries),
+            data_bytes=round(c.sums[-1])
+            + sum(size for _, size in c.dictionaries)
+            + entries_bytes(c),
+            dictionary_bytes=sum(size for _, size in c.dictionaries) + entries_bytes(c),
             index_bytes=0,
             extra_bytes=c.fixed_bytes,
         )
@@ -69,7 +85,14 @@ def fine_groups(draw):
         dictionary = round(own_bytes * draw(st.floats(0, 0.4)))
         given_up = draw(st.sampled_from([num_rows, num_rows // 3]))
         knots = draw(st.lists(st.tuples(shares, shares), max_size=3))
-        found.append(curve(index, num_rows, own_bytes, [(given_up, dictionary)], 200, knots))
+        entries = []
+        if draw(st.booleans()):
+            size = round(own_bytes * draw(st.floats(0.1, 3)))
+            often = draw(st.floats(0.01, 20))
+            entries.append(trimmed(num_rows, size, often, given_up, draw(shares)))
+        found.append(
+            curve(index, num_rows, own_bytes, [(given_up, dictionary)], 200, knots, entries)
+        )
     return found
 
 
@@ -414,6 +437,7 @@ def test_rows_found_by_size_are_the_outermost(curves, data):
     ruler = Ruler(layout_of(curves), curves.__getitem__)
     for position in range(len(curves)):
         ruler.read(position)
+    ruler.expect(data.draw(st.floats(1_000, ruler.layout.num_bytes)))
     num_bytes = data.draw(st.integers(0, ruler.layout.num_bytes))
     last, first = ruler.last_row(num_bytes), ruler.first_row(num_bytes)
     assert ruler.bytes_before(last) <= num_bytes + 1e-3
@@ -434,6 +458,40 @@ def test_sizes_add_up_to_everything_and_what_cuts_repeat(curves, data):
     for row in inner:
         position, inside = ruler.locate(row)
         repeated += curves[position].repeated(inside) if inside else 0
+    rows = [0]
+    for c in curves:  # entries that rows on both sides of a cut use
+        rows.append(rows[-1] + c.rows[-1])
+        ends = [0, *(row - rows[-2] for row in sorted(inner) if rows[-2] < row < rows[-1])]
+        pieces = pairwise([*ends, c.rows[-1]])
+        repeated += sum(c.used(*piece) for piece in pieces) - entries_bytes(c)
     whole = ruler.layout.num_bytes + PART_BYTES * (len(cuts) - 1)
-    assert sum(ruler.sizes(cuts)) == pytest.approx(whole + repeated, abs=len(cuts))
+    assert sum(ruler.sizes(cuts)) == pytest.approx(whole + repeated, abs=len(cuts) + len(curves))
     assert spread(ruler.sizes(cuts)) >= 0
+
+
+@quick
+@given(st.integers(20_000, 200_000), st.floats(0.05, 20), shares, st.data())
+def test_sums_are_those_of_slices_of_the_size_expected(num_rows, often, place, data):
+    """Inside a row group, at both of its ends, and of slices that are a little shorter."""
+    size = num_rows * 30
+    entries = [trimmed(num_rows, size, often, num_rows, place)]
+    curves = [curve(0, num_rows, num_rows * 3, [], 200, (), entries)]
+    ruler = Ruler(layout_of(curves), curves.__getitem__)
+    ruler.read(0)
+    part_bytes = data.draw(st.floats(0.05, 0.5)) * ruler.layout.num_bytes
+    ruler.expect(part_bytes)
+    start = data.draw(st.integers(0, num_rows - 1))
+    stop = ruler.fit(start, part_bytes + PART_BYTES)
+    assert ruler.size(start, stop) <= part_bytes + PART_BYTES + 1
+    assert stop == num_rows or ruler.size(start, stop + 1) > part_bytes + PART_BYTES - 1
+    by_sums = ruler.bytes_before(stop) - ruler.bytes_left_out(start) + PART_BYTES
+    if place == pytest.approx(0.5, abs=0.05) and 0 < start < stop < num_rows:
+        assert by_sums == pytest.approx(ruler.size(start, stop), rel=0.1)
+    for row in (start, stop):
+        if 0 < row < num_rows:
+            head, tail = ruler.size(0, row), ruler.size(row, num_rows)
+            if head <= part_bytes:
+                assert ruler.bytes_before(row) + PART_BYTES == pytest.approx(head, abs=2)
+            if tail <= part_bytes:
+                left = ruler.layout.num_bytes - ruler.bytes_left_out(row)
+                assert left + PART_BYTES == pytest.approx(tail, abs=2)

@@ -75,5 +75,8 @@ def test_every_row_is_in_one_group_and_none_is_too_large(curves, most_bytes, dat
     assert all(before[1] == after[0] for before, after in pairwise(rows))
     for group in found:
         size = sum(ruler.piece_bytes(*piece) for piece in group)
-        repeated = sum(curves[index].repeated(first) for index, first, _ in group)
+        repeated = sum(
+            curves[index].repeated(first) + curves[index].used(first, last)
+            for index, first, last in group
+        )
         assert size <= max(most_bytes, most_bytes / 2 + repeated) * 1.05 + 200  # rows are whole

@@ -154,7 +154,7 @@ def test_an_unfinished_split_and_a_changed_source(place: Path, tmp_path: Path) -
 def test_a_source_that_cannot_be_split_is_shown_all_the_same(tmp_path: Path) -> None:
     source = write_source(tmp_path / "s.parquet", 20_000)
     page = tmp_path / "page.html"
-    assert run("report", source, "-o", page, "--target-size", "2kB").code == 0
+    assert run("report", source, "-o", page, "--target-size", "1kB").code == 0
     assert "It is refused: a part that holds only row 0" in page.read_text()
 
 

@@ -49,7 +49,7 @@ _PAGE_BYTES = 1 << 20
 
 def must_build(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bool:
     """Whether a chunk cannot be made page by page from one source chunk."""
-    if len(pieces) > 1 or recoding.dictionary:
+    if len(pieces) > 1 or recoding.dictionary or column in pieces[0].trimmed:
         return True
     pages = pieces[0].group.page_maps[column]
     if recoding.dictionary is False and pages.dictionary is not None:

@@ -18,11 +18,15 @@ from engine.model import Buffer, Range
 
 
 class Piece(NamedTuple):
-    """Rows ``[start_row, stop_row)`` of a row group of an opened source."""
+    """Rows ``[start_row, stop_row)`` of a row group of an opened source.
+
+    ``trimmed``: columns whose dictionaries are trimmed to what these rows use.
+    """
 
     group: OpenRowGroup
     start_row: int
     stop_row: int
+    trimmed: frozenset[int] = frozenset()
 
     @property
     def file(self) -> OpenFile:

@@ -1,7 +1,8 @@
 """The dictionary of a chunk that is merged, and where the old ones' entries are in it.
 
-Dictionaries of several row groups are merged, without looking at the values of any page; or all
-values are gathered, where a chunk is to get a dictionary that its source may not have had.
+Dictionaries of several row groups are merged, without looking at the values of any page; of those
+that are trimmed (:mod:`..trimmed` says which), the entries in use. Or all values are gathered,
+where a chunk is to get a dictionary that its source may not have had.
 
 Not covered: the pages that use it (:mod:`.writers.build`).
 """
@@ -17,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.errors import BadPage, BadStructure
+from engine.errors import BadPage
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.footer import Type
 from engine.formats.parquet.bytes.one_page import mapped_indices
 from engine.formats.parquet.writers.open_piece import OpenPiece
-from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, take
+from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, checked, take
 from engine.model import Recoding
 
 # As common writers have it: they do not know what comes. Merged dictionaries may be larger, since
@@ -41,6 +42,7 @@ class NewDictionary:
 
     def __init__(self, pieces: Sequence[OpenPiece], recoding: Recoding) -> None:
         self._maps: dict[int, Any] = {}  # by piece: old index → new index
+        self._used: dict[int, tuple[Any, int]] = {}  # of trimmed pieces: old indices, old entries
         self._last: tuple[int, int] | None = None  # place and page behind which it is given up
         self.values: Any = pa.nulls(0)
         is_boolean = pieces[0].leaf.physical is Type.BOOLEAN
@@ -53,6 +55,7 @@ class NewDictionary:
                 self._gather(pieces)
             else:
                 self._unite(useful)
+                self._map_trimmed()
 
     @property
     def bit_width(self) -> int:
@@ -100,13 +103,29 @@ class NewDictionary:
         batch: list[Any] = []
         first = held_bytes = 0
         for number, piece in enumerate(pieces):
-            batch.append(piece.source.dictionary()[1])
+            batch.append(self._entries(number, piece))
             held_bytes += batch[-1].nbytes
             if held_bytes >= max(_UNITED_AT_ONCE_BYTES, self.values.nbytes):
                 if not self._take_in(batch, first):
                     return
                 batch, first, held_bytes = [], number + 1, 0
         self._take_in(batch, first)
+
+    def _entries(self, number: int, piece: OpenPiece) -> Any:
+        """Return the entries of a piece's dictionary that are wanted in the new one."""
+        entries = piece.source.dictionary()[1]
+        if not piece.is_trimmed:
+            return entries
+        self._used[number] = used = piece.used_entries(), len(entries)
+        return take(entries, used[0])
+
+    def _map_trimmed(self) -> None:
+        """Map the old indices of trimmed dictionaries; nothing asks for those that are not used."""
+        for number, (used, num_old) in self._used.items():
+            if number in self._maps:
+                mapping = np.zeros(num_old, np.uint32)
+                mapping[used] = self._maps[number]
+                self._maps[number] = mapping
 
     def _take_in(self, batch: Sequence[Any], first: int) -> bool:
         """Unite dictionaries of pieces from ``first`` on; say whether all are under the limit."""
@@ -135,7 +154,7 @@ class NewDictionary:
         half the time and memory.
         """
         kind = batch[0].type
-        if not pa.types.is_integer(kind):
+        if not pa.types.is_integer(kind) or len(batch) == 1:
             return False
         numbers = np.concatenate([st.as_numpy(entries) for entries in batch])
         order = np.argsort(numbers)
@@ -214,12 +233,7 @@ def _mapped(pages: Sequence[OpenPage], mapping: Any) -> list[Any]:
 
 def _mapped_page(page: OpenPage, mapping: Any) -> Any:
     with page.source.chunk.at_page(page.number):
-        indices = page.indices()
-        if len(indices) and int(indices.max()) >= len(mapping):
-            raise BadStructure(
-                f"index {int(indices.max())} into a dictionary of {len(mapping)} values"
-            )
-        return mapping[indices]
+        return mapping[checked(page.indices(), len(mapping))]
 
 
 def _positions(values: Any, among: Any) -> Any:

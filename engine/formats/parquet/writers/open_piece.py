@@ -7,9 +7,17 @@ Not covered: what becomes of the pages (:mod:`.writers.build`), and of the dicti
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 from engine.formats.parquet.writers.chunk import Piece
-from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk, source_chunk
+from engine.formats.parquet.writers.source_chunk import (
+    OpenPage,
+    SourceChunk,
+    checked,
+    source_chunk,
+)
 
 _BYTES_AT_ONCE = 1 << 20
 _ENTRIES_AT_ONCE = 200_000
@@ -20,6 +28,7 @@ class OpenPiece:
 
     def __init__(self, piece: Piece, column: int) -> None:
         self.piece = piece
+        self.is_trimmed = column in piece.trimmed
         chunk = piece.group.chunk(column)
         self.leaf = chunk.leaf
         with chunk.at_page():
@@ -32,10 +41,25 @@ class OpenPiece:
         used = self.source.chunk.dictionary_pages
         return max(0, min(used, last + 1) - first), last + 1 - first
 
-    def pages(self) -> Iterator[OpenPage]:
-        """Yield what the piece has of each page."""
+    def used_entries(self) -> Any:
+        """Return the numbers of the dictionary's entries that the piece uses, ascending.
+
+        Raises:
+            BadPage: an index is behind the dictionary's end; the message names the page.
+        """
+        num_entries = len(self.source.dictionary()[1])
+        is_used = np.zeros(num_entries, np.bool_)
+        for page in self.pages(before=self.source.chunk.dictionary_pages):
+            if page.header.is_dictionary_encoded:
+                with self.source.chunk.at_page(page.number):
+                    is_used[checked(page.indices(), num_entries)] = True
+        return np.flatnonzero(is_used)
+
+    def pages(self, before: int | None = None) -> Iterator[OpenPage]:
+        """Yield what the piece has of each page, up to page ``before`` or its end."""
         pages, piece = self.source.pages, self.piece
-        for number in range(pages.page_of_row(piece.start_row), pages.num_pages):
+        end = pages.num_pages if before is None else before
+        for number in range(pages.page_of_row(piece.start_row), end):
             first_row = pages.first_rows[number]
             # A page that begins behind the last row may still hold the rest of it.
             if first_row > piece.stop_row or (

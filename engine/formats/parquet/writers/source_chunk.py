@@ -265,13 +265,16 @@ def take(dictionary: Any, indices: Any) -> Any:
     Raises:
         BadStructure: an index is behind the dictionary's end.
     """
-    if len(indices) and int(indices.max()) >= len(dictionary):
-        raise BadStructure(
-            f"index {int(indices.max())} into a dictionary of {len(dictionary)} values"
-        )
-    wanted = np.ascontiguousarray(indices, np.uint32)
+    wanted = np.ascontiguousarray(checked(indices, len(dictionary)), np.uint32)
     array = pa.Array.from_buffers(pa.uint32(), len(wanted), [None, pa.py_buffer(wanted)])
     return dictionary.take(array)
+
+
+def checked(indices: lv.Indices, num_entries: int) -> lv.Indices:
+    """Return indices into a dictionary; raise BadStructure if one is behind its end."""
+    if len(indices) and int(indices.max()) >= num_entries:
+        raise BadStructure(f"index {int(indices.max())} into a dictionary of {num_entries} values")
+    return indices
 
 
 def _checked_dictionary(header: PageHeader) -> PageHeader:

@@ -193,16 +193,16 @@ def test_bounds_come_from_page_headers_where_there_is_no_column_index(tmp_path: 
 
 def test_a_dictionary_is_read_only_where_the_cut_page_may_reach_furthest(tmp_path, monkeypatch):
     source = tmp_path / "source.parquet"
-    inner = [2 + i * 7919 % 996 for i in range(5000)]
+    inner = [2 + i * 7919 % 996 for i in range(50_000)]
     numbers = [1000 * (i % 500) if i % 500 < 2 else n for i, n in enumerate(inner)]  # 0 and 1000
     table = pa.table({"even": numbers, "sorted": sorted(numbers)})
-    pq.write_table(table, source, max_rows_per_page=500, write_page_index=True)
+    pq.write_table(table, source, max_rows_per_page=5000, write_page_index=True)
     read = []
     dictionary = SourceChunk.dictionary
     monkeypatch.setattr(
         SourceChunk, "dictionary", lambda chunk: read.append(chunk.leaf.name) or dictionary(chunk)
     )
-    engine.split(str(source), str(tmp_path / "parts"), rows_per_part=1700, workers=1)
+    engine.split(str(source), str(tmp_path / "parts"), rows_per_part=17_000, workers=1)
     assert set(read) == {"sorted"}
     for path in sorted((tmp_path / "parts").glob("*.parquet")):
         assert not wrong_statistics(str(path))

@@ -1,0 +1,149 @@
+"""What pieces of a row group use of a dictionary that is trimmed, by their number of rows.
+
+A trimmed dictionary costs a piece the entries that its rows use, and the pages their indices, which
+need fewer bits. Both are the mean over all places where such a piece may begin, and exact: a piece
+does not use an entry if it lies between two rows that do. So the gaps between the uses of each
+entry tell all (the "working set" of paging: P. J. Denning, 1968).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+
+from engine.formats.parquet.bytes import levels as lv
+from engine.formats.parquet.bytes.codecs import compress
+from engine.formats.parquet.bytes.footer import Encoding, Type
+from engine.formats.parquet.bytes.one_page import encode_values
+from engine.formats.parquet.opened import OpenChunk
+from engine.formats.parquet.sizes import Used
+from engine.formats.parquet.trimmed import sampled_entries
+from engine.formats.parquet.writers.source_chunk import SourceChunk, checked
+
+_MORE_ENTRIES = 1.02  # than in the mean a piece may well use
+_KNOTS = 64  # numbers of rows for which it is counted
+_PLACES = 256  # rows whose place is told
+_STRETCHES_OF_DICTIONARY = 64  # that are compressed each by itself
+_MIN_STRETCH_BYTES = 4 << 10
+
+
+def used_entries(chunk: OpenChunk, codec: int | None = None) -> Used:
+    """Return what pieces use of a dictionary.
+
+    Args:
+        chunk: whose dictionary.
+        codec: of the parts; None for the chunk's own.
+
+    Raises:
+        BadPage: a page is damaged; the message names column, row group and page.
+    """
+    source = SourceChunk(chunk)
+    weights = _entry_bytes(source, chunk.entry.codec if codec is None else codec)
+    step = sampled_entries(chunk.entry.num_values, len(weights))
+    uses = _uses(source, len(weights), step)
+    weights = weights[::step]
+    # Rows are stretched so that all have as many bytes: then pieces anywhere are alike.
+    sums = np.append(0.0, np.cumsum(weights[uses.indices]))
+    sums *= uses.stop_row / (sums[-1] or 1.0)
+    lengths = np.unique(np.geomspace(1, uses.stop_row, _KNOTS).astype(np.int64))
+    middles = (sums[1:] + sums[:-1]) / 2
+    counts, sizes = _used_by(middles, uses, weights, lengths)
+    old_width = max(1, uses.width)
+    widths = np.maximum(1, np.ceil(np.log2(np.maximum(_MORE_ENTRIES * step * counts, 1))))
+    shares = [0.0, *(sizes / (weights.sum() or 1.0)).tolist()]
+    bits = [1.0, *np.minimum(1.0, widths / old_width).tolist()]
+    shares[-1] = bits[-1] = 1.0  # the chunk as it is
+    rows = np.unique(np.linspace(0, uses.stop_row, _PLACES, dtype=np.int64))
+    places = sums[np.searchsorted(uses.rows, rows)]
+    return Used(rows.tolist(), places.tolist(), [0, *lengths.tolist()], shares, bits)
+
+
+class _Uses(NamedTuple):
+    """Rows and indices of all values, those of a row together, and the bits of an index."""
+
+    rows: Any
+    indices: Any
+    stop_row: int
+    width: int
+
+
+def _used_by(places: Any, uses: _Uses, weights: Any, lengths: Any) -> tuple[Any, Any]:
+    """Return how many entries pieces of each length use in the mean, and their weights.
+
+    Args:
+        places: of the uses.
+        uses: rows and indices of values.
+        weights: of the entries.
+        lengths: of pieces, ascending.
+    """
+    gaps, entries = _gaps(places, uses, len(weights))
+    order = np.argsort(gaps)
+    gaps, weighted = gaps[order], weights[entries[order]]
+    firsts = np.searchsorted(gaps, lengths)  # of the gaps in which a piece has room
+    begins = np.maximum(uses.stop_row - lengths, 1)
+    found = []
+    for each, total in ((np.ones(len(gaps)), len(weights)), (weighted, weights.sum())):
+        sums = np.cumsum((each * gaps)[::-1])[::-1], np.cumsum(each[::-1])[::-1]
+        with_room, number = (np.append(those, 0.0)[firsts] for those in sums)
+        found.append(total - (with_room - lengths * number) / begins)
+    return found[0], found[1]
+
+
+def _gaps(places: Any, uses: _Uses, num_entries: int) -> tuple[Any, Any]:
+    """Return what is between two uses of an entry, before its first and behind its last."""
+    order = np.argsort(uses.indices, kind="stable")
+    places, entries = places[order], uses.indices[order]
+    is_first = np.append(True, entries[1:] != entries[:-1])[: len(entries)]
+    is_last = np.append(is_first[1:], True)[: len(entries)]
+    before = np.append(0.0, places[:-1])[: len(entries)]
+    before[is_first] = 0.0
+    is_used = np.zeros(num_entries, np.bool_)
+    is_used[entries] = True
+    unused = np.flatnonzero(~is_used)
+    behind = uses.stop_row - places[is_last]
+    gaps = np.concatenate([places - before, behind, np.full(len(unused), float(uses.stop_row))])
+    return gaps, np.concatenate([entries, entries[is_last], unused])
+
+
+def _entry_bytes(source: SourceChunk, codec: int) -> Any:
+    """Return the bytes of each entry of the dictionary, compressed with those beside it."""
+    values = source.dictionary()[1]
+    if source.leaf.physical is Type.BYTE_ARRAY:
+        plain_bytes = pc.binary_length(values).to_numpy(zero_copy_only=False) + 4
+    else:
+        plain_bytes = np.ones(len(values), np.int64) * max(1, values.nbytes // max(1, len(values)))
+    ends = np.cumsum(plain_bytes)
+    total = int(ends[-1]) if len(ends) else 0
+    step = max(_MIN_STRETCH_BYTES, total // _STRETCHES_OF_DICTIONARY)
+    bounds = np.unique([0, *np.searchsorted(ends, range(step, total, step)), len(values)])
+    found = plain_bytes.astype(np.float64)
+    for start, stop in pairwise(bounds.tolist()):
+        plain = encode_values(source.leaf, Encoding.PLAIN, values[start:stop])
+        packed = compress(codec, plain)
+        found[start:stop] *= len(packed) / max(1, len(plain))
+    return found
+
+
+def _uses(source: SourceChunk, num_entries: int, step: int) -> _Uses:
+    """Read the indices of all pages, of every so many entries.
+
+    Inside a page rows are taken to have as many values each.
+    """
+    places: list[Any] = []
+    found: list[lv.Indices] = []
+    width = stop = 0
+    for number in range(source.chunk.dictionary_pages):
+        page = source.open_whole_page(number)
+        first, stop = source.pages.rows(number)
+        with source.chunk.at_page(number):
+            bits, indices = lv.decode_dictionary_indices(page.section, page.levels.num_values)
+            checked(indices, num_entries)
+        width = max(width, bits)
+        kept = np.flatnonzero(indices % step == 0)
+        rows = first + kept * (stop - first) // max(1, len(indices))
+        places.append(rows.astype(np.int32))
+        found.append(indices[kept] // step)
+    return _Uses(np.concatenate(places), np.concatenate(found), max(1, stop), width)

@@ -1,0 +1,238 @@
+"""Dictionaries that a cut would repeat are trimmed: right to every reader, even, and no larger."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import engine
+from engine.errors import SourceError
+from engine.formats.parquet.bytes import thrift
+from engine.formats.parquet.opened import close_files, open_file
+from engine.formats.parquet.trimmed import PieceSize, trimmed_columns
+from engine.formats.parquet.used import used_entries
+from engine.ledger.manifest import Ledger
+from engine.model import Recoding
+from engine.splitter import find_sources
+from engine.storage.local import LocalStorage
+from tests.witness import wrong_statistics
+
+ROWS = 4000
+ALL = {"compression": "snappy", "dictionary_pagesize_limit": 1 << 30, "row_group_size": ROWS}
+PAGES: dict[str, dict[str, Any]] = {
+    "one page": {"data_page_size": 1 << 30},
+    "many pages": {"max_rows_per_page": 150, "write_page_index": True},
+    "V2 pages": {"max_rows_per_page": 150, "data_page_version": "2.0", "compression": "zstd"},
+    "fallback": {"dictionary_pagesize_limit": 120_000, "max_rows_per_page": 150},
+}
+
+
+def _documents(chance: random.Random) -> list[Any]:
+    return [f"{i} " + chance.randbytes(40).hex() for i in range(ROWS)]
+
+
+def _twice_each(chance: random.Random) -> list[Any]:
+    texts = [chance.randbytes(30).hex() for _ in range(ROWS // 2)]
+    return [chance.choice(texts) for _ in range(ROWS)]
+
+
+def _sorted(chance: random.Random) -> list[Any]:
+    return sorted(chance.randrange(1 << 60) for _ in range(ROWS // 4)) * 4
+
+
+def _with_nulls(chance: random.Random) -> list[Any]:
+    return [None if i % 3 else chance.random() for i in range(ROWS)]
+
+
+def _lists(chance: random.Random) -> list[Any]:
+    return [[chance.randbytes(9).hex() for _ in range(i % 4)] for i in range(ROWS)]
+
+
+def _heavy_behind(chance: random.Random) -> list[Any]:
+    return [chance.randbytes(4 if i < ROWS * 3 // 4 else 90).hex() for i in range(ROWS)]
+
+
+KINDS = {
+    kind.__name__: kind
+    for kind in (_documents, _twice_each, _sorted, _with_nulls, _lists, _heavy_behind)
+}
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    close_files()
+
+
+def write(path: Path, kind: str, pages: str) -> pa.Table:
+    table = pa.table(
+        {"id": [i % 7 for i in range(ROWS)], "value": KINDS[kind](random.Random(kind))}
+    )
+    pq.write_table(table, path, **(ALL | PAGES[pages]))
+    return table
+
+
+def parts_of(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+@pytest.mark.parametrize("pages", PAGES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "wish",
+    [{"parts": 8}, {"parts": 3, "codec": "gzip"}, {"parts": 1, "row_group_size": "300rows"}],
+    ids=str,
+)
+def test_parts_are_the_same_table_and_little_more(
+    tmp_path: Path, kind: str, pages: str, wish: dict[str, Any]
+):
+    source = tmp_path / "source.parquet"
+    table = write(source, kind, pages)
+    found = engine.split(source, tmp_path / "parts", fsync=False, verify=True, **wish)
+    paths = parts_of(tmp_path / "parts")
+    assert pa.concat_tables(map(pq.read_table, paths)).equals(table)
+    query = "select * from read_parquet(?)"
+    of_parts = [duckdb.sql(query, params=[str(path)]).to_arrow_table() for path in paths]
+    of_source = duckdb.sql(query, params=[str(source)]).to_arrow_table()
+    assert pa.concat_tables(of_parts).to_pylist() == of_source.to_pylist()
+    assert not [wrong for path in paths for wrong in wrong_statistics(str(path))]
+    if wish == {"parts": 8}:
+        sizes = [part.size_bytes for part in found.manifest.parts]
+        assert sum(sizes) < 1.1 * _by_pyarrow(paths, tmp_path, pages) + 8 * 1000
+        predicted = [part.predicted_bytes for part in engine.plan(source, **wish).parts]
+        for size, expected in zip(sizes, predicted, strict=True):
+            assert abs(size - expected) < 0.15 * expected + 700
+
+
+def _by_pyarrow(paths: list[Path], folder: Path, pages: str) -> int:
+    """Return the bytes of parts that pyarrow writes of the same rows."""
+    num_bytes = 0
+    for path in paths:
+        pq.write_table(pq.read_table(path), folder / "one", **(ALL | PAGES[pages]))
+        num_bytes += (folder / "one").stat().st_size
+    return num_bytes
+
+
+def test_the_same_bytes_whoever_writes_them(tmp_path: Path):
+    source = tmp_path / "source.parquet"
+    write(source, "_documents", "many pages")
+    engine.split(source, tmp_path / "a", parts=6, fsync=False, workers=1)
+    engine.split(source, tmp_path / "b", parts=6, fsync=False, workers=3)
+    pairs = zip(parts_of(tmp_path / "a"), parts_of(tmp_path / "b"), strict=True)
+    assert all(a.read_bytes() == b.read_bytes() for a, b in pairs)
+
+
+def test_a_dictionary_that_all_rows_use_is_copied(tmp_path: Path):
+    source = tmp_path / "source.parquet"
+    pq.write_table(pa.table({"few": [f"value {i % 50}" for i in range(ROWS)]}), source)
+    plan = engine.plan(source, parts=8)
+    assert not any(piece.trimmed for part in plan.parts for piece in part.slices)
+
+
+def test_the_plan_says_which_columns_are_trimmed(tmp_path: Path):
+    source = tmp_path / "source.parquet"
+    write(source, "_documents", "many pages")
+    plan = engine.plan(source, parts=8)
+    for part in plan.parts:
+        assert "do not use of the dictionaries of value" in str(part.reasons)
+        assert all(piece.trimmed == (1,) for piece in part.slices)
+
+
+def test_what_the_plan_chose_is_read_back(tmp_path: Path):
+    """A split that goes on decides nothing anew."""
+    source, folder = tmp_path / "source.parquet", tmp_path / "parts"
+    write(source, "_documents", "many pages")
+    plan = engine.plan(source, parts=8)
+    engine.split(source, folder, parts=8, fsync=False)
+    assert Ledger(LocalStorage(), str(folder)).plan() == plan
+
+
+@pytest.mark.parametrize("kind", ["_sorted", "_with_nulls"])  # of values of one width
+def test_entries_in_use_are_those_of_every_piece_in_the_mean(tmp_path: Path, kind: str):
+    source = tmp_path / "source.parquet"
+    values = write(source, kind, "many pages")["value"].to_pylist()
+    chunk = open_file(*find_sources([str(source)])).row_group(0).chunk(1)
+    used = used_entries(chunk)
+    assert (used.lengths[0], used.lengths[-1]) == (0, ROWS)
+    every = len(set(values) - {None})
+    for num_rows, share in zip(used.lengths[1:-1:9], used.entry_shares[1:-1:9], strict=True):
+        pieces = [values[i : i + num_rows] for i in range(ROWS - num_rows + 1)]
+        distinct = sum(len(set(piece) - {None}) for piece in pieces) / len(pieces)
+        assert share * every == pytest.approx(distinct, rel=0.03, abs=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_more_rows_the_more_is_used(tmp_path: Path, kind: str):
+    source = tmp_path / "source.parquet"
+    write(source, kind, "many pages")
+    used = used_entries(open_file(*find_sources([str(source)])).row_group(0).chunk(1))
+    assert list(used.rows) == sorted(set(used.rows))
+    assert list(used.places) == sorted(used.places)
+    assert list(used.lengths) == sorted(set(used.lengths))
+    assert list(used.entry_shares) == sorted(used.entry_shares)
+    assert list(used.index_shares[1:]) == sorted(used.index_shares[1:])
+    assert used.entry_shares[-1] == used.index_shares[-1] == 1
+
+
+def test_of_many_values_some_entries_tell_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = tmp_path / "source.parquet"
+    write(source, "_twice_each", "many pages")
+    chunk = open_file(*find_sources([str(source)])).row_group(0).chunk(1)
+    exact = used_entries(chunk)
+    monkeypatch.setattr("engine.formats.parquet.trimmed._ENOUGH_USES", 1000)
+    monkeypatch.setattr("engine.formats.parquet.trimmed._ENOUGH_ENTRIES", 400)
+    assert used_entries(chunk).entry_shares == pytest.approx(exact.entry_shares, abs=0.03)
+
+
+# Row groups that are little larger than a part, a few times larger, many times.
+@pytest.mark.parametrize("rows_a_group", [3_000, 9_000, 40_000])
+@pytest.mark.parametrize("target_rows", [2_500, 4_100])
+def test_parts_are_as_expected_even_and_few(tmp_path: Path, rows_a_group: int, target_rows: int):
+    chance = np.random.default_rng(1)
+    texts = pa.array([f"{i} " + chance.bytes(30).hex() for i in range(5_000)])
+    table = pa.table(
+        {
+            "id": np.arange(40_000),
+            "text": texts.take(pa.array(chance.integers(0, len(texts), 40_000))),
+        }
+    )
+    source = tmp_path / "source.parquet"
+    pq.write_table(table, source, **(ALL | {"row_group_size": rows_a_group}))
+    alone = tmp_path / "alone.parquet"
+    pq.write_table(table[:target_rows], alone, **ALL)
+    target_bytes = alone.stat().st_size
+    manifest = engine.split(
+        source, tmp_path / "parts", target_size=target_bytes, fsync=False
+    ).manifest
+    sizes = [part.size_bytes for part in manifest.parts]
+    assert max(sizes) <= target_bytes
+    assert (max(sizes) - min(sizes)) / (sum(sizes) / len(sizes)) < 0.06
+    if rows_a_group > target_rows:  # else row groups that are copied whole may be even anyway
+        assert len(sizes) <= 1.1 * 40_000 / target_rows + 1
+
+
+def test_an_index_behind_the_dictionary_is_damage(tmp_path: Path):
+    source = tmp_path / "source.parquet"
+    write(source, "_documents", "one page")
+    chunk = open_file(*find_sources([str(source)])).row_group(0).chunk(1)
+    assert trimmed_columns(chunk.group, Recoding(), PieceSize(500, 100.0)) == {1}
+    place = chunk.place(None)
+    close_files()
+    data = bytearray(source.read_bytes())
+    header, body = thrift.decode(bytes(data), place.offset)
+    header[7][1][1] = (header[7][1][1][0], ROWS // 2)  # the dictionary's number of values
+    new = thrift.encode(header)
+    assert len(new) == body - place.offset
+    data[place.offset : body] = new
+    source.write_bytes(bytes(data))
+    with pytest.raises(SourceError, match="column value"):
+        engine.split(source, tmp_path / "parts", parts=8, fsync=False)
+    assert not parts_of(tmp_path / "parts")
