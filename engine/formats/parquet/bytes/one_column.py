@@ -112,26 +112,19 @@ def holds_bits(chunks: Iterable[ColumnChunk]) -> bool:
 
 
 def one_column_footer(
-    footer: Footer, leaf: Leaf, row_groups: Sequence[int], *, as_bits: bool = True
+    footer: Footer, leaf: Leaf, chunks: Sequence[tuple[int, ColumnChunk]], *, as_bits: bool = True
 ) -> bytes:
     """Return a tiny file (magic, footer, length, magic) that describes one leaf of some row groups.
 
     Args:
         footer: of the described file.
         leaf: which column.
-        row_groups: which row groups, in the order in which they are to be read.
+        chunks: rows and chunk of each row group, in the order in which they are to be read.
         as_bits: declare floats as integers; false where :func:`holds_bits` says no.
-
-    Raises:
-        BadStructure: a row group lacks the column.
     """
     physical, length = declared_type(leaf, as_bits=as_bits)
-    num_rows = 0
-    groups: list[Struct] = []
-    for index in row_groups:
-        rows, chunk = read_chunk(footer, index, leaf.index)
-        num_rows += rows
-        groups.append(_group(rows, chunk, physical))
+    num_rows = sum(rows for rows, _ in chunks)
+    groups = [_group(rows, chunk, physical) for rows, chunk in chunks]
     struct: Struct = {
         field: footer.struct[field] for field in _FOOTER_FIELDS if field in footer.struct
     }
@@ -146,21 +139,21 @@ def one_column_footer(
 def flat_columns_footer(
     leaves: Sequence[Leaf], groups: Sequence[tuple[int, Sequence[ColumnChunk]]], start: int
 ) -> bytes:
-    """Return a tiny file that describes all columns of some row groups, as bits; none has groups.
+    """Return a tiny file that describes some columns of some row groups, as bits, all flat.
 
     Columns are called ``c0``, ``c1`` and so on, as names may occur twice.
 
     Args:
         leaves: the columns.
-        groups: of each row group the number of rows and the chunks.
+        groups: of each row group the number of rows and the chunks of these columns.
         start: place in the described file from which the reader's file begins.
     """
     element = spec.SchemaElement
     schema = [spec.struct_of({element.NAME: b"schema", element.NUM_CHILDREN: len(leaves)})]
     types = [declared_type(leaf) for leaf in leaves]
-    for leaf, (physical, length) in zip(leaves, types, strict=True):
+    for index, (leaf, (physical, length)) in enumerate(zip(leaves, types, strict=True)):
         last = spec.struct_of({element.TYPE: int(physical), element.TYPE_LENGTH: length})
-        named = spec.struct_of(_place(leaf.element) | {element.NAME: b"c%d" % leaf.index})
+        named = spec.struct_of(_place(leaf.element) | {element.NAME: b"c%d" % index})
         schema.append(last | named)
     made = {
         spec.FileMetaData.VERSION: 2,

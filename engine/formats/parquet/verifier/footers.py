@@ -11,15 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, pairwise
 
+import numpy as np
+
 from engine.errors import Different, SourceChanged, SourceError
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Footer, value
-from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
+from engine.formats.parquet.bytes.chunk_table import ChunkTable, read_chunk_table
+from engine.formats.parquet.bytes.footer import Codec, Footer, value
+from engine.formats.parquet.bytes.one_column import group_rows
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.merging import Named, merged
 from engine.formats.parquet.verifier.groups import check_side_by_side
 from engine.formats.parquet.verifier.key_values import check_key_values
-from engine.formats.parquet.verifier.statistics import facts_of
+from engine.formats.parquet.verifier.statistics import facts_in
 
 _FILE = spec.FileMetaData
 _OWN_FIELDS = (_FILE.NUM_ROWS, _FILE.ROW_GROUPS, _FILE.KEY_VALUE_METADATA)
@@ -58,7 +61,8 @@ def check_footers(
         Different: names the part and what differs.
     """
     _check_row_counts(sources, parts, names, expected_rows)
-    codecs = _codecs(sources) if codec is None else [{codec}] * len(sources[0].leaves)
+    tables = [read_chunk_table(source) for source in sources]
+    codecs = _codecs(tables) if codec is None else [{codec}] * len(sources[0].leaves)
     whole = whole_groups(sources)
     starts = list(accumulate((sum(group_rows(source)) for source in sources), initial=0))
     first_row = 0
@@ -68,8 +72,10 @@ def check_footers(
         with blaming(name):
             _check_carried(carried.fields(sources[0]), part, name)
             check_key_values(carried.key_values, part, first_row - starts[taken[0]], name)
-            _check_groups(part, name, first_row, codecs, sources, whole)
-            check_side_by_side(part, name)
+            table = read_chunk_table(part)
+            _check_codecs(part, table, name, codecs)
+            _check_copies(part, table, name, first_row, tables, whole)
+            check_side_by_side(part, table, name)
         first_row += part.num_rows
 
 
@@ -151,51 +157,54 @@ def _check_carried(carried: Struct, part: Footer, name: str) -> None:
             raise Different(f"{name}: {what} differs from the source's")
 
 
-def _codecs(sources: Sequence[Footer]) -> list[set[int]]:
-    found: list[set[int]] = [set() for _ in sources[0].leaves]
-    for source in sources:
-        for index, num_rows in enumerate(group_rows(source)):
-            for column in range(len(found) if num_rows else 0):
-                found[column].add(read_chunk(source, index, column)[1].codec)
+def _codecs(sources: Sequence[ChunkTable]) -> list[set[int]]:
+    found: list[set[int]] = [set() for _ in range(sources[0].codecs.shape[1])]
+    for table in sources:
+        for column, codecs in enumerate(table.codecs[table.num_rows > 0].T):
+            found[column].update(np.unique(codecs).tolist())
     return found
 
 
-def _check_groups(
+def _check_codecs(part: Footer, table: ChunkTable, name: str, codecs: Sequence[set[int]]) -> None:
+    for leaf, found in zip(part.leaves, _codecs([table]), strict=True):
+        for codec in sorted(found - codecs[leaf.index]):
+            raise Different(
+                f"{name}: column {leaf.name} is compressed with {_codec_name(codec)}, "
+                "which is neither the source's nor what was asked for"
+            )
+
+
+def _check_copies(
     part: Footer,
+    table: ChunkTable,
     name: str,
     first_row: int,
-    codecs: Sequence[set[int]],
-    sources: Sequence[Footer],
+    sources: Sequence[ChunkTable],
     whole: dict[tuple[int, int], tuple[int, int]],
 ) -> None:
-    for index, num_rows in enumerate(group_rows(part)):
+    """Compare row groups that a source has too with what they are there."""
+    for index, num_rows in enumerate(table.num_rows.tolist()):
         copied_from = whole.get((first_row, num_rows))
         first_row += num_rows
+        if copied_from is None:
+            continue
+        number, group = copied_from
+        kept = sources[number]
+        for column in np.flatnonzero(table.num_values[index] != kept.num_values[group]).tolist():
+            raise Different(
+                f"{name}: column {part.leaves[column].name} of row group {index} claims "
+                f"{table.num_values[index, column]} values, the source's "
+                f"{kept.num_values[group, column]}"
+            )
         for leaf in part.leaves:
-            chunk = read_chunk(part, index, leaf.index)[1]
-            if num_rows and chunk.codec not in codecs[leaf.index]:
-                raise Different(
-                    f"{name}: column {leaf.name} is compressed with {_codec_name(chunk.codec)}, "
-                    "which is neither the source's nor what was asked for"
-                )
-            if copied_from is None:
-                continue
-            number, group = copied_from
-            kept = read_chunk(sources[number], group, leaf.index)[1]
-            if chunk.num_values != kept.num_values:
-                raise Different(
-                    f"{name}: column {leaf.name} of row group {index} claims {chunk.num_values} "
-                    f"values, the source's {kept.num_values}"
-                )
-            _check_statistics(kept, chunk, f"{name}: column {leaf.name}, row group {index}")
+            ours, theirs = kept.statistics[group][leaf.index], table.statistics[index][leaf.index]
+            if ours != theirs:
+                where = f"{name}: column {leaf.name}, row group {index}"
+                _check_statistics(facts_in(ours), facts_in(theirs), where)
 
 
-def _check_statistics(source: ColumnChunk, part: ColumnChunk, where: str) -> None:
+def _check_statistics(ours: Struct, theirs: Struct, where: str) -> None:
     """Statistics of a row group that the source has too: the same, or absent."""
-    field = spec.ColumnMetaData.STATISTICS
-    if source.meta.get(field) == part.meta.get(field):
-        return
-    ours, theirs = facts_of(source), facts_of(part)
     for field in _UNMOVED_STATISTICS:
         # A source without them proves nothing about statistics that a re-encode has added.
         if field in theirs and field in ours and theirs[field] != ours[field]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from engine.errors import Different
 from engine.formats.parquet.bytes import spec
-from engine.formats.parquet.bytes.chunk_table import ChunkTable, read_chunk_table
+from engine.formats.parquet.bytes.chunk_table import ChunkTable
 from engine.formats.parquet.bytes.footer import Footer, Leaf, value
 from engine.formats.parquet.bytes.statistics import Order, bounds_of
 from engine.formats.parquet.verifier.statistics import bound_order
@@ -69,15 +69,14 @@ def _sorting(data: bytes) -> list[Sorting]:
     ]
 
 
-def check_side_by_side(part: Footer, name: str) -> None:
-    """Check what the row groups of a part say together.
+def check_side_by_side(part: Footer, table: ChunkTable, name: str) -> None:
+    """Check what the row groups of a part, as its footer and a table of its chunks, say together.
 
     Raises:
         Different: names the part, and the column and row group that say less than others, or other
             things.
         BadStructure: the footer is damaged.
     """
-    table = read_chunk_table(part)
     filled = np.flatnonzero(table.num_rows > 0)
     is_given = table.ordinals >= 0
     wrong = np.flatnonzero(table.ordinals != np.arange(len(is_given)))

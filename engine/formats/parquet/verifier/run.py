@@ -14,8 +14,8 @@ from functools import partial
 from itertools import chain
 
 from engine.errors import BadStructure
+from engine.formats.parquet.bytes.chunk_table import read_chunk_table
 from engine.formats.parquet.bytes.footer import Footer
-from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
 from engine.formats.parquet.opened import OpenFile, OpenRowGroup, open_file
 from engine.formats.parquet.verifier.footers import blaming, check_footers
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
@@ -80,7 +80,7 @@ def verify_parts(
     """
     try:
         footers = check_metadata(sources, parts, expected_rows, codec)
-        order = largest_columns_first([footer_of(file) for file in sources])
+        order = largest_columns_first(footers[: len(sources)])
         index_bytes = sum(footer.size_bytes for footer in footers)
         batch_bytes = verify_batch_bytes(
             memory_bytes, workers=min(workers, len(order)), footer_bytes=index_bytes
@@ -119,12 +119,8 @@ def check_metadata(
 
 def largest_columns_first(sources: Sequence[Footer]) -> list[int]:
     """Return the positions of all columns, those with most bytes first: best packed on workers."""
-    sizes = [0] * len(sources[0].leaves)
-    for footer in sources:
-        for index in range(len(group_rows(footer))):
-            for column in range(len(sizes)):
-                sizes[column] += read_chunk(footer, index, column)[1].compressed_bytes
-    return sorted(range(len(sizes)), key=lambda column: -sizes[column])
+    sizes = sum(read_chunk_table(footer).compressed_bytes.sum(axis=0) for footer in sources)
+    return sorted(range(len(sources[0].leaves)), key=lambda column: -sizes[column])
 
 
 def _part_footer(file: SourceFile) -> Footer:

@@ -22,7 +22,6 @@ from engine.errors import Different
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.created_by import FALSE_BOUNDS, SIGNED_BOUNDS, has
 from engine.formats.parquet.bytes.footer import ColumnChunk, Footer, Leaf, Type, value
-from engine.formats.parquet.bytes.one_column import read_chunk
 from engine.formats.parquet.bytes.statistics import EMPTY, Bounds, Order, bounds_of, merge, order_of
 from engine.formats.parquet.bytes.thrift import Struct
 
@@ -50,8 +49,12 @@ def facts_of(chunk: ColumnChunk) -> Struct:
     Raises:
         BadStructure: a field has another type than the specification's.
     """
-    raw = value(chunk.meta, spec.ColumnMetaData.STATISTICS)
-    return {} if raw is None else spec.read(_FACTS, raw)
+    return facts_in(value(chunk.meta, spec.ColumnMetaData.STATISTICS))
+
+
+def facts_in(raw: bytes | None) -> Struct:
+    """Return what a chunk's ``Statistics`` say, from their bytes; see :func:`facts_of`."""
+    return spec.read(_FACTS, raw) if raw else {}
 
 
 def bound_order(footer: Footer, leaf: Leaf) -> Order:
@@ -111,9 +114,8 @@ class ChunkStatistics:
     found: Bounds = EMPTY
 
     @classmethod
-    def of(cls, footer: Footer, leaf: Leaf, row_group: int) -> ChunkStatistics | None:
+    def of(cls, footer: Footer, leaf: Leaf, chunk: ColumnChunk) -> ChunkStatistics | None:
         """Return the statistics of a chunk, None if it has none."""
-        _, chunk = read_chunk(footer, row_group, leaf.index)
         claimed = facts_of(chunk)
         if not claimed:
             return None

@@ -63,9 +63,48 @@ _SHORT = 60  # characters of a value in a message
 class _Reading:
     """How both sides of a column are read."""
 
-    column: int
     batch_rows: int
     as_bits: bool
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of one file: rows and chunk of each row group, each decoded once.
+
+    Row groups without rows have no chunk.
+    """
+
+    file: SourceFile
+    footer: Footer
+    leaf: Leaf
+    rows: Sequence[int]
+    chunks: Sequence[ColumnChunk | None]
+
+    @classmethod
+    def of(cls, file: SourceFile, index: int) -> _Column:
+        """Read the chunks of a column from its file's footer."""
+        footer = footer_of(file)
+        rows = group_rows(footer)
+        chunks = [
+            read_chunk(footer, group, index)[1] if num_rows else None
+            for group, num_rows in enumerate(rows)
+        ]
+        return cls(file, footer, footer.leaves[index], rows, chunks)
+
+    @property
+    def name(self) -> str:
+        """The file's, for messages."""
+        return name_of(self.file)
+
+    def filled(self) -> Iterator[ColumnChunk]:
+        """Yield the chunks of row groups that have rows."""
+        return (chunk for chunk in self.chunks if chunk is not None)
+
+    def chunk(self, group: int) -> ColumnChunk:
+        """Return the chunk of a row group that has rows."""
+        found = self.chunks[group]
+        assert found is not None
+        return found
 
 
 def verify_column(
@@ -93,25 +132,22 @@ def verify_column(
         Different: names part, row and both values, or the wrong statistics.
         Unsupported, BadPage: the source itself cannot be decoded.
     """
-    left, right = ([(file, footer_of(file)) for file in side] for side in (sources, parts))
-    chunks = [list(_chunks(footer, column_index)) for _, footer in (*left, *right)]
-    for file, found in zip(sources, chunks, strict=False):
-        _check_decodable(file, found, left[0][1], column_index)
+    left, right = ([_Column.of(file, column_index) for file in side] for side in (sources, parts))
+    for column in left:
+        _check_decodable(column)
     reading = _Reading(
-        column_index,
-        _batch_rows(left, column_index, batch_bytes),
-        all(holds_bits(found) for found in chunks),
+        _batch_rows(left, batch_bytes),
+        all(holds_bits(column.filled()) for column in (*left, *right)),
     )
-    checks = _checks([footer for _, footer in left], right, column_index)
-    ours = (array for number, file in enumerate(sources) for array in _source_stream(file, reading))
+    checks = _checks(left, right)
+    ours = (array for column in left for array in _source_stream(column, reading))
     theirs = (
         piece
-        for number, file in enumerate(parts)
-        for piece in _part_stream(file, reading, checks[number])
+        for column, check in zip(right, checks, strict=True)
+        for piece in _part_stream(column, reading, check)
     )
-    leaf = footer_of(sources[0]).leaves[column_index]
     try:
-        _Comparison(leaf, progress).run(ours, theirs)
+        _Comparison(left[0].leaf, progress).run(ours, theirs)
     except Different:
         for file in sources:  # a source that was replaced meanwhile is the better explanation
             with opened(file):
@@ -119,7 +155,7 @@ def verify_column(
         raise
     finally:
         _give_back_memory()
-    return sum(chunk.num_values for found in chunks[: len(left)] for chunk in found)
+    return sum(chunk.num_values for column in left for chunk in column.filled())
 
 
 def _give_back_memory() -> None:
@@ -129,24 +165,17 @@ def _give_back_memory() -> None:
     pyarrow.default_memory_pool().release_unused()
 
 
-def _chunks(footer: Footer, column: int) -> Iterator[ColumnChunk]:
-    for index, num_rows in enumerate(group_rows(footer)):
-        if num_rows:
-            yield read_chunk(footer, index, column)[1]
-
-
-def _check_decodable(
-    file: SourceFile, chunks: Sequence[ColumnChunk], footer: Footer, column: int
-) -> None:
+def _check_decodable(column: _Column) -> None:
     """Raise Unsupported for what Arrow does not decode, or takes for damage."""
-    for chunk in chunks:
+    created_by = column.footer.created_by
+    for chunk in column.filled():
         unknown = [f"codec {chunk.codec}"] if chunk.codec not in _CODECS else []
         unknown += [f"encoding {number}" for number in set(chunk.encodings) - _ENCODINGS]
-        if chains_pages(footer.created_by, chunk):
-            unknown.append(f"pages that continue each other ({footer.created_by})")
+        if chains_pages(created_by, chunk):
+            unknown.append(f"pages that continue each other ({created_by})")
         if unknown:
             raise Unsupported(
-                f"{name_of(file)}: column {footer.leaves[column].name} uses {', '.join(unknown)}, "
+                f"{column.name}: column {column.leaf.name} uses {', '.join(unknown)}, "
                 "which pyarrow cannot decode, so its values cannot be compared"
             )
 
@@ -163,76 +192,61 @@ class _Checks(NamedTuple):
     seams: Seams | None
 
 
-def _checks(
-    sources: Sequence[Footer], parts: Sequence[tuple[SourceFile, Footer]], column: int
-) -> list[_Checks]:
-    whole = whole_groups(sources)
+def _checks(sources: Sequence[_Column], parts: Sequence[_Column]) -> list[_Checks]:
+    whole = whole_groups([source.footer for source in sources])
     starts = sorted(row for row, _ in whole)
     found = []
     first_row = row = 0
-    for file, part in parts:
-        leaf = part.leaves[column]
+    for part in parts:
         alone, seams = set(), set()
-        for index, num_rows in enumerate(group_rows(part)):
+        for index, num_rows in enumerate(part.rows):
             place = whole.get((row, num_rows))
-            if num_rows and not _is_repeated(part, index, leaf, sources, place):
+            if num_rows and not _is_repeated(part, index, sources, place):
                 alone.add(index)
             seams.add(row - first_row)
             row += num_rows
         seams |= {start - first_row for start in starts if first_row < start < row}
-        where = f"{name_of(file)}: column {leaf.name}"
-        found.append(_Checks(alone, Seams.of(part, leaf, sorted(seams - {0}), where)))
+        where = f"{part.name}: column {part.leaf.name}"
+        found.append(_Checks(alone, Seams.of(part.footer, part.leaf, sorted(seams - {0}), where)))
         first_row = row
     return found
 
 
 def _is_repeated(
-    part: Footer,
-    index: int,
-    leaf: Leaf,
-    sources: Sequence[Footer],
-    copied_from: tuple[int, int] | None,
+    part: _Column, index: int, sources: Sequence[_Column], copied_from: tuple[int, int] | None
 ) -> bool:
     """Whether a row group is one of a source, and its statistics say what they say there."""
     if copied_from is None:
         return False
     source = sources[copied_from[0]]
-    kept = read_chunk(source, copied_from[1], leaf.index)[1]
-    return is_repeated(part, read_chunk(part, index, leaf.index)[1], source, kept, leaf)
+    kept = source.chunk(copied_from[1])
+    return is_repeated(part.footer, part.chunk(index), source.footer, kept, part.leaf)
 
 
 # -- how many rows fit a batch -----------------------------------------------------------------
 
 
-def _batch_rows(files: Sequence[tuple[SourceFile, Footer]], column: int, batch_bytes: int) -> int:
+def _batch_rows(columns: Sequence[_Column], batch_bytes: int) -> int:
     """Return how many rows of a column decode to about ``batch_bytes``."""
     row_bytes = 1.0
-    for file, footer in files:
-        leaf = footer.leaves[column]
-        with naming(file.path):
-            for num_rows, chunk, value_bytes in _value_bytes(file, footer, leaf):
+    for column in columns:
+        with naming(column.file.path):
+            entry_bytes = 0.0
+            if column.leaf.physical == Type.BYTE_ARRAY:
+                entry_bytes = _dictionary_entry_bytes(column.file, list(column.filled()))
+        for num_rows, chunk in zip(column.rows, column.chunks, strict=True):
+            if chunk is not None:
+                value_bytes = _value_bytes(column.leaf, chunk, entry_bytes)
                 row_bytes = max(row_bytes, value_bytes * chunk.num_values / num_rows)
     return max(1, min(_MAX_BATCH_ROWS, int(batch_bytes / row_bytes)))
 
 
-def _value_bytes(
-    file: SourceFile, footer: Footer, leaf: Leaf
-) -> Iterator[tuple[int, ColumnChunk, float]]:
-    """Yield rows, chunk and bytes of a decoded value for each chunk."""
-    found = [
-        (num_rows, read_chunk(footer, index, leaf.index)[1])
-        for index, num_rows in enumerate(group_rows(footer))
-        if num_rows
-    ]
-    entry_bytes = 0.0
-    if leaf.physical == Type.BYTE_ARRAY:
-        entry_bytes = _dictionary_entry_bytes(file, [chunk for _, chunk in found])
-    for num_rows, chunk in found:
-        width = float(TYPE_WIDTHS.get(leaf.physical) or leaf.type_length)
-        if leaf.physical == Type.BYTE_ARRAY:
-            plain = chunk.uncompressed_bytes / max(1, chunk.num_values)
-            width = 4 + max(plain, entry_bytes, _unencoded_bytes(chunk) / max(1, chunk.num_values))
-        yield num_rows, chunk, width
+def _value_bytes(leaf: Leaf, chunk: ColumnChunk, entry_bytes: float) -> float:
+    """Return the bytes of a decoded value; ``entry_bytes``: of an entry of the dictionaries."""
+    if leaf.physical != Type.BYTE_ARRAY:
+        return float(TYPE_WIDTHS.get(leaf.physical) or leaf.type_length)
+    plain = chunk.uncompressed_bytes / max(1, chunk.num_values)
+    return 4 + max(plain, entry_bytes, _unencoded_bytes(chunk) / max(1, chunk.num_values))
 
 
 def _unencoded_bytes(chunk: ColumnChunk) -> int:
@@ -278,24 +292,22 @@ class _Piece:
     array: Any
 
 
-def _source_stream(file: SourceFile, reading: _Reading) -> Iterator[Any]:
-    with opened(file) as source:
-        footer = footer_of(file)
-        groups = [index for index, num_rows in enumerate(group_rows(footer)) if num_rows]
-        with _reading_source(name_of(file), footer.leaves[reading.column].name):
-            yield from _arrays(source, footer, groups, reading)
+def _source_stream(column: _Column, reading: _Reading) -> Iterator[Any]:
+    with opened(column.file) as source, _reading_source(column.name, column.leaf.name):
+        groups = [index for index, num_rows in enumerate(column.rows) if num_rows]
+        yield from _arrays(source, column, groups, reading)
 
 
-def _part_stream(file: SourceFile, reading: _Reading, checks: _Checks) -> Iterator[_Piece]:
-    name = name_of(file)
-    footer = footer_of(file)
-    leaf = footer.leaves[reading.column]
+def _part_stream(column: _Column, reading: _Reading, checks: _Checks) -> Iterator[_Piece]:
+    name, footer, leaf = column.name, column.footer, column.leaf
     alone, seams = checks
-    with opened(file) as source:
-        for groups in _runs(group_rows(footer), alone):
-            check = ChunkStatistics.of(footer, leaf, groups[0]) if groups[0] in alone else None
+    with opened(column.file) as source:
+        for groups in _runs(column.rows, alone):
+            check = None
+            if groups[0] in alone:
+                check = ChunkStatistics.of(footer, leaf, column.chunk(groups[0]))
             with _reading_part(name, leaf.name):
-                for array in _arrays(source, footer, groups, reading):
+                for array in _arrays(source, column, groups, reading):
                     if check is not None:
                         check.add(array)
                     if seams is not None:
@@ -322,16 +334,15 @@ def _runs(rows: Sequence[int], alone: set[int]) -> Iterator[list[int]]:
 
 
 def _arrays(
-    source: Source, footer: Footer, groups: Sequence[int], reading: _Reading
+    source: Source, column: _Column, groups: Sequence[int], reading: _Reading
 ) -> Iterator[Any]:
     import pyarrow
     import pyarrow.parquet
 
-    leaf = footer.leaves[reading.column]
-    tiny = one_column_footer(footer, leaf, groups, as_bits=reading.as_bits)
-    rows = group_rows(footer)
-    needed = sum(rows[index] for index in groups)
-    with _file(source, [read_chunk(footer, index, leaf.index)[1] for index in groups]) as handle:
+    chunks = [(column.rows[group], column.chunk(group)) for group in groups]
+    tiny = one_column_footer(column.footer, column.leaf, chunks, as_bits=reading.as_bits)
+    needed = sum(num_rows for num_rows, _ in chunks)
+    with _file(source, [chunk for _, chunk in chunks]) as handle:
         file = pyarrow.parquet.ParquetFile(
             handle,
             metadata=pyarrow.parquet.read_metadata(pyarrow.BufferReader(tiny)),

@@ -37,7 +37,8 @@ def read_one(data: bytes, column: int, groups: list[int] | None = None, **option
     footer = footer_of(data)
     leaf = footer.leaves[column]
     wanted = list(range(footer.num_row_groups)) if groups is None else groups
-    tiny = one_column_footer(footer, leaf, wanted, **options)
+    chunks = [read_chunk(footer, group, column) for group in wanted]
+    tiny = one_column_footer(footer, leaf, chunks, **options)
     metadata = pq.read_metadata(pa.BufferReader(tiny))
     file = pq.ParquetFile(pa.BufferReader(data), metadata=metadata, buffer_size=1 << 16)
     assert file.schema.column(0).max_definition_level == leaf.max_definition
