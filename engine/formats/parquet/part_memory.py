@@ -14,7 +14,7 @@ from engine.formats.parquet.bytes.chunk_table import DICTIONARY_ENCODINGS
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.opened import OpenFile, OpenRowGroup, read_each_header
-from engine.formats.parquet.small_chunks import are_small, small_facts
+from engine.formats.parquet.small_chunks import are_small, small_runs
 from engine.model import PartPlan, Range, Recoding, RowGroupSlice
 from engine.storage.base import naming
 
@@ -70,10 +70,14 @@ def _told_apart(
 
 
 def _small_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice]) -> int:
-    return memory.small_rows_bytes(
-        plain_bytes=sum(small_facts(_opened(files, piece)).plain_bytes for piece in slices),
-        num_columns=len(files[0].footer.leaves),
-        num_row_groups=len(slices),
+    runs = small_runs([_opened(files, piece) for piece in slices])
+    return max(
+        memory.small_rows_bytes(
+            plain_bytes=run.plain_bytes,
+            num_columns=len(run.columns),
+            num_row_groups=len(slices),
+        )
+        for run in runs
     )
 
 

@@ -24,7 +24,7 @@ from engine.model import Recoding
 
 MIN_CHUNKS = 256  # below, nobody waits for Python
 MAX_CHUNK_BYTES = 16 << 10  # on the average: Arrow takes as long for it as Python for a small page
-MAX_PLAIN_BYTES = 32 << 20  # of all rows together, which are held decoded
+MAX_PLAIN_BYTES = 32 << 20  # of the columns that are made at once, which are held decoded
 _WIDEST_BYTES = 12  # of a number
 _USUAL_VALUE_BYTES = 32  # of a text of which nothing is known
 _SPREAD_SHARE = 0.3  # of rows, that have a value of their own
@@ -66,23 +66,43 @@ def are_small(groups: Sequence[OpenRowGroup], recoding: Recoding) -> bool:
     seen = [small_facts(group) for group in groups]
     compressed_bytes = sum(facts.compressed_bytes for facts in seen)
     return (
-        sum(facts.plain_bytes for facts in seen) <= MAX_PLAIN_BYTES
-        and compressed_bytes <= MAX_CHUNK_BYTES * len(leaves) * len(groups)
+        compressed_bytes <= MAX_CHUNK_BYTES * len(leaves) * len(groups)
         and all(facts.is_known and facts.codecs == seen[0].codecs for facts in seen)
+        and all(run.plain_bytes <= MAX_PLAIN_BYTES for run in small_runs(groups))
     )
+
+
+class SmallRun(NamedTuple):
+    """Neighbouring columns that Arrow makes at once, and what they take decoded."""
+
+    columns: range
+    plain_bytes: int
+
+
+def small_runs(groups: Sequence[OpenRowGroup]) -> list[SmallRun]:
+    """Divide the columns of row groups that are made together, so that memory is bounded."""
+    found: list[SmallRun] = []
+    start = held_bytes = 0
+    sizes = [sum(each) for each in zip(*(small_facts(g).plain_bytes for g in groups), strict=True)]
+    for column, num_bytes in enumerate(sizes):
+        if column > start and held_bytes + num_bytes > MAX_PLAIN_BYTES:
+            found.append(SmallRun(range(start, column), held_bytes))
+            start, held_bytes = column, 0
+        held_bytes += num_bytes
+    return [*found, SmallRun(range(start, len(sizes)), held_bytes)]
 
 
 class SmallFacts(NamedTuple):
     """What decides about a row group.
 
     Attributes:
-        plain_bytes: of its rows, decoded, as far as the footer tells.
+        plain_bytes: of each column, decoded, as far as the footer tells.
         compressed_bytes: of its chunks.
         codecs: of its chunks; one if all have the same.
         is_known: whether Arrow reads it, and writes such ones.
     """
 
-    plain_bytes: int
+    plain_bytes: tuple[int, ...]
     compressed_bytes: int
     codecs: tuple[int, ...]
     is_known: bool
@@ -100,7 +120,7 @@ def _small_facts(group: OpenRowGroup) -> SmallFacts:
     if len(set(codecs)) == 1:  # as a rule; what is kept is small then
         codecs = codecs[:1]
     return SmallFacts(
-        sum(map(_plain_bytes, leaves, columns)),
+        tuple(map(_plain_bytes, leaves, columns)),
         sum(chunk.compressed_bytes for chunk in columns),
         codecs,
         ARROW_CODECS.keys() >= set(codecs)

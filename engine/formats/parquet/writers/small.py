@@ -3,7 +3,8 @@
 To cut or merged a chunk page by page takes a millisecond of Python, however small it is. In a
 file of thousands of columns, or of row groups of a few rows, chunks are smaller than what Arrow
 encodes in that time. So where chunks are small on the average, their rows are decoded and encoded
-by Arrow, all columns in one call each; the chunks are then taken out of the file that it wrote.
+by Arrow, as many columns in one call each as memory allows; the chunks are then taken out of the
+file that it wrote.
 
 As everywhere, values are read by physical type (:mod:`.bytes.one_column`), so bits survive;
 codec, page version, use of dictionaries, encodings and checksums are the source's, or those asked
@@ -17,6 +18,7 @@ not write: :func:`.small_chunks.are_small` says no. Where Arrow cannot read the 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -65,6 +67,7 @@ from engine.formats.parquet.small_chunks import (
     MAX_PLAIN_BYTES,
     are_small,
     has_repeated_texts,
+    small_runs,
 )
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.source_chunk import column_orders
@@ -80,42 +83,69 @@ def small_chunk(
     """Make one column's chunk of all pieces; see :class:`.writers.chunk.ChunkMaker`.
 
     None if chunks are not small, or Arrow cannot read the rows; nothing is written then. The first
-    column that is asked for makes all; they are kept with the first row group until the last is.
+    column of a run that is asked for makes all; they are kept with the first row group until the
+    last is.
     """
     group, key = pieces[0].group, tuple(pieces)
-    made = group.kept(_Made, lambda: _made(pieces, recoding), key)
+    runs = group.kept(_Runs, lambda: _runs(pieces, recoding), key)
     if column == len(group.file.footer.leaves) - 1:
-        group.drop(_Made, key)
-    return None if made.rows is None else made.rows.put(column, out)
+        group.drop(_Runs, key)
+    run = runs.of(column)
+    if run is None:
+        return None
+    made = group.kept(_Made, lambda: _made(pieces, run, recoding), (key, run.start))
+    if column == run.stop - 1:
+        group.drop(_Made, (key, run.start))
+    return None if made.rows is None else made.rows.put(column - run.start, out)
+
+
+class _Runs(NamedTuple):
+    """Columns that are made at once, and the first of each run; none if chunks are not small."""
+
+    columns: Sequence[range]
+    starts: Sequence[int]
+
+    def of(self, column: int) -> range | None:
+        """Return the run that a column is of."""
+        return self.columns[bisect_right(self.starts, column) - 1] if self.columns else None
+
+
+def _runs(pieces: Sequence[Piece], recoding: Recoding) -> _Runs:
+    groups = [piece.group for piece in pieces]
+    columns = []
+    if are_small(groups, recoding):
+        columns = [run.columns for run in small_runs(groups)]
+    return _Runs(columns, [run.start for run in columns])
 
 
 class _Made(NamedTuple):
-    """What Arrow made of pieces, None if they are not small."""
+    """What Arrow made of pieces, None if it could not read them."""
 
     rows: _Rows | None
 
 
-def _made(pieces: Sequence[Piece], recoding: Recoding) -> _Made:
-    if not are_small([piece.group for piece in pieces], recoding):
-        return _Made(None)
+def _made(pieces: Sequence[Piece], columns: range, recoding: Recoding) -> _Made:
     try:
-        return _Made(_Rows(pieces, recoding))
+        return _Made(_Rows(pieces, columns, recoding))
     except _FAILED:
         return _Made(None)
 
 
 class _Rows:
-    """Rows of all columns, and the files that Arrow wrote of them."""
+    """Rows of some neighbouring columns, and the files that Arrow wrote of them.
 
-    def __init__(self, pieces: Sequence[Piece], recoding: Recoding) -> None:
-        first = pieces[0].group
-        self.leaves, self.models = first.file.footer.leaves, first.entry.columns
-        self.orders = column_orders(first.file)
+    Columns are counted from the first of them.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], columns: range, recoding: Recoding) -> None:
+        first, among = pieces[0].group, slice(columns.start, columns.stop)
+        self.leaves, self.models = first.file.footer.leaves[among], first.entry.columns[among]
+        self.orders = column_orders(first.file)[among]
         self.indexed = [
             all(piece.group.entry.columns[column].offset_index is not None for piece in pieces)
-            for column in range(len(self.leaves))
+            for column in columns
         ]
-        self.rows = pa.concat_tables([_read(run) for run in _runs(pieces)])
+        self.rows = pa.concat_tables([_read(run, columns) for run in _by_file(pieces)])
         has_levels = [bool(leaf.max_definition) for leaf in self.leaves]
         if [field.nullable for field in self.rows.schema] != has_levels:
             raise InternalError("Arrow was given rows that have nulls in other columns")
@@ -372,7 +402,7 @@ def _plain_encoding(chunk: ColumnChunk) -> str:
     return ENCODING_NAMES[Encoding(known[-1])] if known else "PLAIN"
 
 
-def _runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
+def _by_file(pieces: Sequence[Piece]) -> list[list[Piece]]:
     """Return pieces of one file each, in order."""
     return [list(run) for _, run in groupby(pieces, key=lambda piece: id(piece.file))]
 
@@ -385,16 +415,17 @@ def _first_page(piece: Piece) -> PageHeader:
     return header if header.is_data else read_page_header(data, header.total_bytes)
 
 
-def _read(pieces: Sequence[Piece]) -> Any:
+def _read(pieces: Sequence[Piece], columns: range) -> Any:
     """Return the rows of consecutive pieces of one file, by physical type.
 
-    What is read of a single row group that is cut is kept for the other parts.
+    What is read of a single row group that is cut is kept for the other parts, if it is all.
     """
     first, groups = pieces[0], [piece.group for piece in pieces]
-    if len(pieces) == 1 and not first.is_whole:
+    is_all = len(columns) == len(first.file.footer.leaves)
+    if len(pieces) == 1 and not first.is_whole and is_all:
         every = first.group.kept(_Table, _Table).read(groups)
     else:
-        every = _read_groups(groups)
+        every = _read_groups(groups, columns)
     return every.slice(first.start_row, sum(piece.num_rows for piece in pieces))
 
 
@@ -408,25 +439,25 @@ class _Table:
     def read(self, groups: Sequence[OpenRowGroup]) -> Any:
         with self._reading:
             if self._rows is None:
-                self._rows = _read_groups(groups)
+                self._rows = _read_groups(groups, range(len(groups[0].file.footer.leaves)))
             return self._rows
 
 
-def _read_groups(opened: Sequence[OpenRowGroup]) -> Any:
-    file, groups = opened[0].file, [group.entry for group in opened]
-    places = [chunk.range for group in groups for chunk in group.columns]
+def _read_groups(opened: Sequence[OpenRowGroup], columns: range) -> Any:
+    file, among = opened[0].file, slice(columns.start, columns.stop)
+    leaves = file.footer.leaves[among]
+    groups = [(group.entry.num_rows, group.entry.columns[among]) for group in opened]
+    places = [chunk.range for _, chunks in groups for chunk in chunks]
     # A dictionary at byte 0 would count as none; before the first chunk is the magic at least.
     start = min(place.offset for place in places) - len(MAGIC)
     end = max(place.end for place in places)
-    tiny = flat_columns_footer(
-        file.footer.leaves, [(group.num_rows, group.columns) for group in groups], start
-    )
+    tiny = flat_columns_footer(leaves, groups, start)
     handle = pa.BufferReader(file.source.read(start, end - start))
     metadata = pq.read_metadata(pa.BufferReader(tiny))
     repeated = [
-        leaf.index
-        for leaf in file.footer.leaves
-        if any(has_repeated_texts(leaf, group.columns[leaf.index]) for group in groups)
+        column
+        for column, leaf in enumerate(leaves)
+        if any(has_repeated_texts(leaf, chunks[column]) for _, chunks in groups)
     ]
     reader = pq.ParquetFile(
         handle,
@@ -436,7 +467,7 @@ def _read_groups(opened: Sequence[OpenRowGroup]) -> Any:
         read_dictionary=[f"c{column}" for column in repeated],
     )
     table = reader.read(use_threads=False)
-    if table.num_rows != sum(group.num_rows for group in groups):
+    if table.num_rows != sum(num_rows for num_rows, _ in groups):
         raise BadStructure("Arrow read another number of rows than the footer claims")
     return _decoded(table, repeated)
 

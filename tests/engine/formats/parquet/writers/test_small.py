@@ -121,6 +121,22 @@ def test_thousands_of_columns_are_cut_by_one_call_a_part(tmp_path, monkeypatch):
     assert pa.concat_tables([pq.read_table(part) for part in parts]).equals(table)
 
 
+def test_columns_are_made_in_runs_that_memory_allows(tmp_path, monkeypatch):
+    source = tmp_path / "source.parquet"
+    table = pa.table({f"c{n}": pa.array(range(n, n + 40)) for n in range(300)})
+    pq.write_table(table, source)
+    runs = []
+    monkeypatch.setattr(small, "_made", count(runs, small._made))
+    whole = split(source, tmp_path / "whole", parts=4)
+    num_whole = len(runs)
+    monkeypatch.setattr(small_chunks, "MAX_PLAIN_BYTES", 5_000)
+    parts = split(source, tmp_path / "runs", parts=4)
+    assert len(runs) - num_whole > 10 * num_whole > 0
+    for one, other in zip(whole, parts, strict=True):
+        assert Path(one).read_bytes() == Path(other).read_bytes()
+    assert pa.concat_tables([pq.read_table(part) for part in parts]).equals(table)
+
+
 def count(calls, function):
     def counted(*arguments, **named):
         calls.append(1)
