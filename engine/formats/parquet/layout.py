@@ -9,12 +9,18 @@ reader would notice (:mod:`.verifier`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from engine import memory
 from engine.errors import BadPage, BadStructure, Encrypted, SchemaMismatch, Unsupported
 from engine.formats.parquet.bytes import spec
-from engine.formats.parquet.bytes.created_by import UNFLAGGED_PAGES, has
+from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers, read_chunk_table
+from engine.formats.parquet.bytes.created_by import SHORT_CHUNKS, UNFLAGGED_PAGES, has
 from engine.formats.parquet.bytes.footer import (
     MAGIC,
     TAIL_BYTES,
@@ -34,6 +40,8 @@ from engine.formats.parquet.same_schema import check_same_schema
 from engine.model import SourceFile
 from engine.planning.layout import GroupLayout, Layout, make_layout
 from engine.storage.base import naming, redacted
+
+Flags = npt.NDArray[np.bool_]
 
 PROVENANCE_BYTES = 512  # key-value entries of ours, and a little for longer numbers
 
@@ -102,32 +110,101 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
 
 def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
     footer = file.footer
-    num_rows = 0
+    num_groups = footer.num_row_groups
+    is_sound, rows, sizes = [False] * num_groups, [0] * num_groups, []
+    with suppress(BadStructure):  # told of one row group, or where it matters
+        table = read_chunk_table(footer)
+        is_sound = _are_sound(file, table).tolist()
+        rows, sizes = table.num_rows.tolist(), _table_bytes(table)
     found = []
     for group in file.row_groups():
-        entry, index = group.entry, group.number
-        if entry.num_rows < 0:
-            raise BadStructure(f"row group {index} claims {entry.num_rows} rows")
-        num_rows += entry.num_rows
-        filter_bytes = _check_chunks(group)
-        index_bytes, _ = group.index_bytes
-        if entry.num_rows:
+        index = group.number
+        if is_sound[index]:
+            num_bytes = sizes[index]
+            file.index_bytes[index] = num_bytes.indexes, num_bytes.largest_index
+        else:
+            num_bytes, rows[index] = _looked_at(group), group.entry.num_rows
+        if rows[index]:
             found.append(
                 GroupLayout(
                     file=number,
                     index=index,
-                    num_rows=entry.num_rows,
-                    data_bytes=entry.compressed_bytes,
-                    dictionary_bytes=sum(map(dictionary_bytes, entry.columns)),
-                    index_bytes=index_bytes,
-                    extra_bytes=filter_bytes + footer.row_group_bytes(index),
+                    num_rows=rows[index],
+                    data_bytes=num_bytes.data,
+                    dictionary_bytes=num_bytes.dictionaries,
+                    index_bytes=num_bytes.indexes,
+                    extra_bytes=num_bytes.filters + footer.row_group_bytes(index),
                 )
             )
-    if num_rows != footer.num_rows:
+    if sum(rows) != footer.num_rows:
         raise BadStructure(
-            f"the footer claims {footer.num_rows} rows, its row groups hold {num_rows}"
+            f"the footer claims {footer.num_rows} rows, its row groups hold {sum(rows)}"
         )
     return found
+
+
+class _GroupBytes(NamedTuple):
+    """Bytes of a row group: column chunks, dictionaries in them, indexes, Bloom filters."""
+
+    data: int
+    dictionaries: int
+    indexes: int
+    largest_index: int
+    filters: int
+
+
+def _are_sound(file: OpenFile, table: ChunkTable) -> Flags:
+    """Return of each row group whether a table of its chunks tells all, and nothing is wrong.
+
+    The others are looked at by :func:`_looked_at`, whose judgement counts.
+    """
+    leaves, end = file.footer.leaves, file.footer_offset
+    rows, num_bytes = table.num_rows, table.compressed_bytes
+    is_flat = np.array([leaf.max_repetition == 0 for leaf in leaves])
+    has_type = table.types == np.array([leaf.physical for leaf in leaves])
+    has_values = (table.num_values == rows[:, np.newaxis]) | ~is_flat
+    lies = _lie_inside(table.starts, num_bytes, end) & (num_bytes > 0)
+    is_found = np.ones_like(lies)
+    for offsets, lengths in (
+        (table.offset_index_offsets, table.offset_index_bytes),
+        (table.column_index_offsets, table.column_index_bytes),
+    ):
+        is_found &= (lengths == 0) | _lie_inside(offsets, lengths, end)
+    checked = has_type & has_values & is_found & (lies | (rows == 0)[:, np.newaxis])
+    is_sound: Flags = table.is_plain & (rows >= 0) & checked.all(axis=1)
+    return is_sound & (not has(file.footer.created_by, SHORT_CHUNKS))
+
+
+def _lie_inside(starts: Numbers, lengths: Numbers, end: int) -> Flags:
+    """Whether bytes lie in a file's data; see :func:`.opened.lies_inside`."""
+    is_possible = (starts >= len(MAGIC)) & (lengths >= 0) & (starts <= end) & (lengths <= end)
+    return is_possible & (starts + lengths <= end)
+
+
+def _table_bytes(table: ChunkTable) -> list[_GroupBytes]:
+    """Return the bytes of row groups without Bloom filters."""
+    offsets, num_bytes = table.dictionary_offsets, table.compressed_bytes
+    dictionaries = np.where(offsets != 0, table.data_page_offsets - offsets, 0)
+    dictionaries[(dictionaries < 0) | (dictionaries >= num_bytes)] = 0
+    indexes = (table.offset_index_bytes, table.column_index_bytes)
+    columns = (
+        num_bytes.sum(axis=1),
+        dictionaries.sum(axis=1),
+        (indexes[0] + indexes[1]).sum(axis=1),
+        np.maximum(*indexes).max(axis=1, initial=0),
+        np.zeros_like(table.num_rows),
+    )
+    return [_GroupBytes(*row) for row in zip(*(each.tolist() for each in columns), strict=True)]
+
+
+def _looked_at(group: OpenRowGroup) -> _GroupBytes:
+    """Check a row group by all that the footer says of it, and return its bytes."""
+    entry = group.entry
+    if entry.num_rows < 0:
+        raise BadStructure(f"row group {group.number} claims {entry.num_rows} rows")
+    filter_bytes = _check_chunks(group)
+    dictionaries = sum(map(dictionary_bytes, entry.columns))
+    return _GroupBytes(entry.compressed_bytes, dictionaries, *group.index_bytes, filter_bytes)
 
 
 def dictionary_bytes(chunk: ColumnChunk) -> int:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.footer import Encoding, Footer, RowGroup, value
+from engine.formats.parquet.bytes.footer import ColumnChunk, Encoding, Footer, RowGroup, value
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.bytes.thrift import BINARY, LIST, STRUCT, Raw, Struct
 
@@ -48,6 +48,8 @@ _INDEXES = re.compile(
     rb"\x00(?:\x16" + _N + rb"\x15" + _N + rb")?(?:[\x16\x36]" + _N + rb"\x15" + _N + rb")?\x00",
 )
 _STATISTICS = spec.ColumnMetaData.STATISTICS
+_TYPE_FIELD = spec.ColumnMetaData.TYPE
+_BLOOM_FILTER = spec.ColumnMetaData.BLOOM_FILTER_OFFSET
 _PAGE_ENCODINGS = spec.ColumnMetaData.ENCODING_STATS
 _NUMBERS = 9
 _GROUPS_AT_ONCE = 1 << 10
@@ -59,6 +61,8 @@ class ChunkTable:
 
     Attributes:
         num_rows: of each row group (one dimension).
+        is_plain: of each row group, whether it says nothing else that matters: that chunks lie in
+            other files, or encrypted, or have Bloom filters.
         ordinals: position that each row group says it has; -1 where it says none.
         num_values: level entries.
         uncompressed_bytes, compressed_bytes: page headers included.
@@ -67,6 +71,7 @@ class ChunkTable:
         offset_index_offsets, offset_index_bytes: 0 where there is none.
         column_index_offsets, column_index_bytes: 0 where there is none.
         codecs: numbers of :class:`~.bytes.footer.Codec`.
+        types: numbers of :class:`~.bytes.footer.Type`.
         encodings: positions in ``encoding_sets``.
         encoding_sets: each a tuple of numbers of :class:`~.bytes.footer.Encoding`.
         num_pages: data pages as far as the footer counts them, else -1.
@@ -76,6 +81,7 @@ class ChunkTable:
     """
 
     num_rows: Numbers
+    is_plain: npt.NDArray[np.bool_]
     ordinals: Numbers
     num_values: Numbers
     uncompressed_bytes: Numbers
@@ -87,6 +93,7 @@ class ChunkTable:
     column_index_offsets: Numbers
     column_index_bytes: Numbers
     codecs: Numbers
+    types: Numbers
     encodings: Numbers
     encoding_sets: tuple[tuple[int, ...], ...]
     num_pages: Numbers
@@ -123,11 +130,12 @@ class _Group:
     num_rows: int
     numbers: Numbers | None
     spans: array[int]
-    heads: list[tuple[int, int]]  # codec, position of the encodings
+    heads: list[tuple[int, int, int]]  # codec, position of the encodings, type
     pages: list[tuple[int, int]]
     statistics: list[bytes]
     sorting: tuple[tuple[int, bool], ...]
     ordinal: int
+    is_plain: bool
 
 
 class _Odd(Exception):
@@ -139,7 +147,7 @@ class _Reader:
         self._footer = footer
         self._num_columns = num_columns
         self._prefixes = [b"\xff"] * num_columns  # what no chunk begins with
-        self._heads = [(0, 0)] * num_columns
+        self._heads = [(0, 0, 0)] * num_columns
         self._sets: dict[tuple[int, ...], int] = {}
         self._groups: list[_Group] = []
 
@@ -156,8 +164,8 @@ class _Reader:
         kind, count, pos = thrift.read_list_header(data, 1)
         if kind != STRUCT or count != self._num_columns:
             raise _Odd
-        spans = []
-        heads, pages, statistics = [], [], []
+        spans, heads, pages, statistics = [], [], [], []
+        is_plain = True
         for column, prefix in enumerate(self._prefixes):
             begin = _BEGIN.match(data, pos)
             if begin is None:
@@ -193,6 +201,7 @@ class _Reader:
                     pos = found.end()
                     counted = _counted_pages(data[start:pos])
                 else:
+                    is_plain &= field != _BLOOM_FILTER
                     pos = thrift.skip_value(data, start, kind)
             indexes = _INDEXES.match(data, pos)
             if indexes is None:
@@ -208,13 +217,14 @@ class _Reader:
         num_rows = rest[spec.RowGroup.NUM_ROWS][1]
         places = array("q", chain.from_iterable(chain.from_iterable(spans)))
         sorting, ordinal = _sorting(rest), value(rest, spec.RowGroup.ORDINAL, -1)
-        return _Group(num_rows, None, places, heads, pages, statistics, sorting, ordinal)
+        return _Group(num_rows, None, places, heads, pages, statistics, sorting, ordinal, is_plain)
 
     def _read_head(self, data: bytes, start: int, column: int) -> int:
         """Read type, encodings, path and codec; remember the bytes for the next row group."""
         found = _TYPE.match(data, start)
         if found is None:
             raise _Odd
+        physical, _ = thrift.read_varint(data, start + 1)
         kind, count, pos = thrift.read_list_header(data, found.end())
         encodings = []
         for _ in range(count):
@@ -232,7 +242,7 @@ class _Reader:
             raise _Odd
         codec, pos = thrift.read_varint(data, pos + 1)
         self._prefixes[column] = data[start:pos]
-        self._heads[column] = (codec >> 1, self._set_of(tuple(encodings)))
+        self._heads[column] = (codec >> 1, self._set_of(tuple(encodings)), physical >> 1)
         return pos
 
     def _set_of(self, encodings: tuple[int, ...]) -> int:
@@ -258,11 +268,15 @@ class _Reader:
             group.num_rows,
             np.array(numbers, np.int64).reshape(-1, _NUMBERS),
             array("q"),
-            [(chunk.codec, self._set_of(chunk.encodings)) for chunk in group.columns],
+            [
+                (chunk.codec, self._set_of(chunk.encodings), value(chunk.meta, _TYPE_FIELD, -1))
+                for chunk in group.columns
+            ],
             [_listed_pages(value(chunk.meta, _PAGE_ENCODINGS)) for chunk in group.columns],
             [_encoded(value(chunk.meta, _STATISTICS)) for chunk in group.columns],
             _sorting(group.struct),
             value(group.struct, spec.RowGroup.ORDINAL, -1),
+            all(map(_is_plain, group.columns)),
         )
 
     def _numbers(self) -> Numbers:
@@ -288,12 +302,13 @@ class _Reader:
         groups, columns = self._groups, self._num_columns
         shape = (len(groups), columns)
         numbers = self._numbers().reshape(*shape, _NUMBERS)
-        heads = np.array([group.heads for group in groups], np.int64).reshape(*shape, 2)
+        heads = np.array([group.heads for group in groups], np.int64).reshape(*shape, 3)
         pages = np.array([group.pages for group in groups], np.int64).reshape(*shape, 2)
         lengths = numbers[:, :, (6, 8)]
         offsets = np.where(lengths > 0, numbers[:, :, (5, 7)], 0)
         return ChunkTable(
             num_rows=np.array([group.num_rows for group in groups], np.int64),
+            is_plain=np.array([group.is_plain for group in groups], np.bool_),
             ordinals=np.array([group.ordinal for group in groups], np.int64),
             num_values=numbers[:, :, 0],
             uncompressed_bytes=numbers[:, :, 1],
@@ -305,6 +320,7 @@ class _Reader:
             column_index_offsets=offsets[:, :, 1],
             column_index_bytes=lengths[:, :, 1],
             codecs=heads[:, :, 0],
+            types=heads[:, :, 2],
             encodings=heads[:, :, 1],
             encoding_sets=tuple(self._sets),
             num_pages=pages[:, :, 0],
@@ -322,6 +338,12 @@ def decode_varints(data: npt.NDArray[np.uint8], starts: Numbers, lengths: Number
         found[here] |= (data[starts[here] + place] & 127).astype(np.int64) << (7 * place)
     # The topmost bit is the sign of a shift that must not carry it.
     return ((found >> 1) & np.int64(2**63 - 1)) ^ -(found & 1)
+
+
+def _is_plain(chunk: ColumnChunk) -> bool:
+    """Whether a chunk lies in the file, not encrypted, and has no Bloom filter."""
+    is_here = not value(chunk.struct, spec.ColumnChunk.FILE_PATH) and not chunk.is_encrypted
+    return is_here and chunk.bloom_filter_offset is None
 
 
 @lru_cache(4096)
