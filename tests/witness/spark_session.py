@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from functools import cache
 from typing import Any
@@ -40,6 +42,7 @@ def spark_session() -> Any:
     from pyspark.sql import SparkSession
 
     scratch = tempfile.mkdtemp(prefix="evensplit-spark-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     builder = SparkSession.builder.master("local[2]").appName("witness")
     builder = builder.config("spark.local.dir", scratch)
     builder = builder.config("spark.sql.warehouse.dir", f"{scratch}/warehouse")
