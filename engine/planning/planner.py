@@ -126,9 +126,19 @@ def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
     else:
         cap = _cap(ruler.layout, settings)
         assert cap is not None
-        return _moved(ruler, _fewest_row_cuts(ruler, cap), settings)
+        try:
+            return _moved(ruler, _fewest_row_cuts(ruler, cap), settings)
+        except TargetTooSmall as error:
+            raise TargetTooSmall(f"{error}{_what_grows(settings)}") from None
     _check_target(ruler, cuts, settings)
     return cuts if settings.rows_per_part is not None else _moved(ruler, cuts, settings)
+
+
+def _what_grows(settings: Settings) -> str:
+    """Name the settings that make rows larger than they are in the source."""
+    found = ["--no-dictionary"] if settings.dictionary is False else []
+    found += ["--codec none"] if settings.codec == "none" else []
+    return f", or leave {' and '.join(found)} out" if found else ""
 
 
 def _cap(layout: Layout, settings: Settings) -> int | None:

@@ -258,6 +258,16 @@ def test_a_giant_row_over_the_target_is_named():
         plan_of(curves, target_bytes=1_000_000)
 
 
+def test_a_target_that_is_refused_names_what_makes_rows_larger():
+    curves = [curve(0, 10, 100_000)]
+    for wish, said in (
+        ({"dictionary": False}, "or leave --no-dictionary out"),
+        ({"dictionary": False, "codec": "none"}, "leave --no-dictionary and --codec none out"),
+    ):
+        with pytest.raises(TargetTooSmall, match=said):
+            plan_of(curves, target_bytes=2_000, **wish)
+
+
 def test_number_of_parts_must_keep_a_target_given_with_it():
     with pytest.raises(TargetTooSmall, match="part 0 would have"):
         plan_of([curve(0, 1000, 1_000_000)], num_parts=3, target_bytes=100_000)
