@@ -9,9 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.errors import BadStructure, Different
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.chunk_table import DICTIONARY_ENCODINGS
+from engine.formats.parquet.bytes.chunk_table import (
+    DICTIONARY_ENCODINGS,
+    ChunkTable,
+    Numbers,
+    read_chunk_table,
+)
 from engine.formats.parquet.bytes.footer import MAGIC, ColumnChunk, Footer, Leaf, value
 from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
 from engine.formats.parquet.bytes.page_index import OffsetIndex, PageLocation
@@ -53,17 +61,43 @@ def check_part_structure(source: Source, *, sampled_chunks: int = _SAMPLED_CHUNK
     footer, footer_offset = read_footer(source)
     num_chunks = footer.num_row_groups * len(footer.leaves)
     step = max(1, -(-num_chunks // max(1, sampled_chunks)))
+    table = read_chunk_table(footer)
+    looked_at = ~_are_in_place(table, footer.leaves, footer_offset)
+    looked_at.ravel()[::step] = True
     num_read = 0
-    for group in range(footer.num_row_groups):
-        for leaf in footer.leaves:
-            num_rows, chunk = read_chunk(footer, group, leaf.index)
-            where = f"{name_of(source.file)}: column {leaf.name}, row group {group}"
-            _check_place(chunk, num_rows, footer_offset, leaf, where)
-            if num_rows and (group * len(footer.leaves) + leaf.index) % step == 0:
-                _check_pages(source, chunk, leaf, num_rows, where)
-                num_read += 1
+    for group, column in np.argwhere(looked_at).tolist():
+        num_rows, chunk = read_chunk(footer, group, column)
+        leaf = footer.leaves[column]
+        where = f"{name_of(source.file)}: column {leaf.name}, row group {group}"
+        _check_place(chunk, num_rows, footer_offset, leaf, where)
+        if num_rows and (group * len(footer.leaves) + column) % step == 0:
+            _check_pages(source, chunk, leaf, num_rows, where)
+            num_read += 1
     _check_group_sums(footer, name_of(source.file))
     return num_read
+
+
+def _are_in_place(table: ChunkTable, leaves: Sequence[Leaf], end: int) -> npt.NDArray[np.bool_]:
+    """Return of each chunk whether :func:`_check_place` surely finds nothing wrong."""
+    lengths = table.compressed_bytes
+    is_flat = np.array([leaf.max_repetition == 0 for leaf in leaves])
+    has_type = table.types == np.array([leaf.physical for leaf in leaves])
+    has_values = (table.num_values == table.num_rows[:, np.newaxis]) | ~is_flat
+    indexes = (
+        (table.offset_index_offsets, table.offset_index_bytes),
+        (table.column_index_offsets, table.column_index_bytes),
+    )
+    found: npt.NDArray[np.bool_] = has_type & has_values & _lie_inside(table.starts, lengths, end)
+    for offsets, sizes in indexes:
+        found &= ((offsets == 0) & (sizes == 0)) | _lie_inside(offsets, sizes, end)
+    found &= table.data_page_offsets < table.starts + lengths
+    found &= (table.column_index_bytes == 0) | (table.offset_index_bytes > 0)
+    return found & table.is_plain[:, np.newaxis]
+
+
+def _lie_inside(starts: Numbers, lengths: Numbers, end: int) -> npt.NDArray[np.bool_]:
+    is_possible = (starts >= len(MAGIC)) & (lengths > 0) & (starts <= end) & (lengths <= end)
+    return is_possible & (starts + lengths <= end)
 
 
 def _check_place(
