@@ -30,7 +30,7 @@ from engine.formats.parquet.bytes.footer import (
     value,
     with_fields,
 )
-from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
+from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex, shifted_offset_index
 from engine.formats.parquet.bytes.thrift import STRUCT, Raw, Struct
 from engine.formats.parquet.merging import Merged, agree, keep_order_of_pieces
 from engine.formats.parquet.merging.keys import KeyValues
@@ -368,14 +368,13 @@ def _kept_indexes(
     if not offset_index:
         return None, None
     try:
-        places = OffsetIndex.decode(offset_index)
+        num_pages, kept = shifted_offset_index(offset_index, shift)
     except BadStructure:
         return None, None
-    kept = places.shifted(shift).encode()
     try:
         index = ColumnIndex.decode(column_index) if column_index else None
         if index is not None:
-            index.check_fits(leaf, len(places.locations), chunk.null_count)
+            index.check_fits(leaf, num_pages, chunk.null_count)
     except BadStructure:
         return None, kept
     return column_index or None, kept

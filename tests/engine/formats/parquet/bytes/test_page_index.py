@@ -13,6 +13,7 @@ from engine.formats.parquet.bytes.page_index import (
     ColumnIndex,
     OffsetIndex,
     PageLocation,
+    shifted_offset_index,
 )
 from engine.formats.parquet.bytes.thrift import BINARY, I32, I64, LIST, STRUCT, TRUE, Sequence
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
@@ -167,3 +168,34 @@ def test_a_list_that_not_every_entry_fills_is_left_out():
     assert cut.definition_histograms == (0, 9, 9, 0)
     assert cut.boundary_order == UNORDERED
     assert ColumnIndex.decode(cut.encode()) == cut
+
+
+@given(
+    st.lists(LOCATIONS, max_size=40),
+    st.integers(-(1 << 40), 1 << 40),
+    st.one_of(st.none(), st.integers(0, 1 << 40)),
+)
+def test_moving_an_index_is_decoding_shifting_and_encoding_it(locations, shift, plain_bytes):
+    sizes = None if plain_bytes is None else (plain_bytes,) * len(locations)
+    index = OffsetIndex(tuple(locations), sizes)
+    moved = len(locations), index.shifted(shift).encode()
+    assert shifted_offset_index(index.encode(), shift) == moved
+
+
+NEAR = st.builds(PageLocation, *[st.integers(0, 1 << 40)] * 3)
+
+
+@given(st.lists(NEAR, min_size=1, max_size=5), st.data())
+def test_what_is_no_index_is_refused_however_it_is_read(locations, data):
+    encoded = bytearray(OffsetIndex(tuple(locations)).encode())
+    at = data.draw(st.integers(0, len(encoded) - 1))
+    encoded[at] = data.draw(st.integers(0, 255))
+    try:
+        index = OffsetIndex.decode(bytes(encoded))
+    except BadStructure:
+        with pytest.raises(BadStructure):
+            shifted_offset_index(bytes(encoded), 7)
+        return
+    found, moved = shifted_offset_index(bytes(encoded), 7)
+    if all(abs(place.offset) < 1 << 62 for place in index.locations):
+        assert (found, OffsetIndex.decode(moved)) == (len(index.locations), index.shifted(7))
