@@ -167,8 +167,8 @@ class CutColumn(NamedTuple):
         new_sizes: bytes of each page in a part.
         is_chained: whether its pages continue each other.
         insides: of pages that were looked into; None for those that did not show anything.
-        is_trimmed: whether a slice keeps what it uses of the dictionary, so that all its pages are
-            re-encoded.
+        trimmed_rows: pages that begin before this row are re-encoded in every slice, as it keeps of
+            the dictionary what it uses; 0 if the dictionary is repeated.
     """
 
     name: str
@@ -176,7 +176,11 @@ class CutColumn(NamedTuple):
     new_sizes: Sequence[float]
     is_chained: bool = False
     insides: Mapping[int, Inside | None] = {}
-    is_trimmed: bool = False
+    trimmed_rows: int = 0
+
+    def is_remade(self, page: int) -> bool:
+        """Whether a page is re-encoded wherever the row group is cut."""
+        return self.pages.first_rows[page] < self.trimmed_rows
 
     def cut_page(self, row: int) -> int | None:
         """Return the page that a cut at a row passes through, if any."""
@@ -305,7 +309,7 @@ class Curve:
         total = 0.0
         for column, page, size in self._rewritten(start_row, stop_row):
             inside = column.insides.get(page)
-            if column.is_trimmed:
+            if column.is_remade(page):
                 total += _UNCERTAIN_TRIMMED_SHARE * size
             elif inside is None:
                 total += _UNCERTAIN_SHARE * size
@@ -314,10 +318,9 @@ class Curve:
             total += _UNCERTAIN_BYTES_PER_PAGE
         return round(total + _UNCERTAIN_TRIMMED_SHARE * self.used(start_row, stop_row))
 
-    @property
-    def trimmed(self) -> tuple[int, ...]:
-        """The columns whose dictionaries keep, in every piece, only what its rows use."""
-        return tuple(n for n, column in enumerate(self.columns) if column.is_trimmed)
+    def trimmed(self, start_row: int) -> tuple[int, ...]:
+        """Return the columns of whose dictionaries a slice from a row keeps what its rows use."""
+        return tuple(n for n, column in enumerate(self.columns) if start_row < column.trimmed_rows)
 
     def unseen(self, row: int, most_bytes: float) -> list[tuple[int, int]]:
         """Return pages that a cut at a row passes through and that nobody has looked into.
@@ -325,15 +328,11 @@ class Curve:
         The largest first: (column, page). Those left out have ``most_bytes`` together at most. Of
         very many a sample is asked for; where all of it is even, the others are taken to be.
         """
-        cut = [
-            (number, column, column.cut_page(row))
-            for number, column in enumerate(self.columns)
-            if not column.is_trimmed
-        ]
+        cut = [(number, column, column.cut_page(row)) for number, column in enumerate(self.columns)]
         pages = sorted(
             (-column.new_sizes[page], number, page)
             for number, column, page in cut
-            if page is not None and page not in column.insides
+            if page is not None and page not in column.insides and not column.is_remade(page)
         )
         left = -sum(size for size, _, _ in pages)
         found: list[tuple[int, int]] = []
@@ -373,8 +372,9 @@ class Curve:
         if not pages:
             return 0, []
         num_bytes = sum(size for _, _, size in pages) + self.used(start_row, stop_row)
-        trimmed = list(dict.fromkeys(column.name for column, _, _ in pages if column.is_trimmed))
-        pages = [each for each in pages if not each[0].is_trimmed]
+        remade = [column.name for column, page, _ in pages if column.is_remade(page)]
+        trimmed = list(dict.fromkeys(remade))
+        pages = [each for each in pages if not each[0].is_remade(each[1])]
         large = {
             column.name: column.pages.sizes[page]
             for column, page, _ in pages
@@ -413,12 +413,13 @@ class Curve:
             if not pages.num_pages:
                 continue
             first, last = pages.page_of_row(start_row), pages.page_of_row(stop_row)
-            for page in range(first, last + 1) if column.is_trimmed else {first, last}:
+            remade = range(first, bisect_left(pages.first_rows, column.trimmed_rows, first, last))
+            for page in sorted({*remade, first, last}):
                 low, high = pages.rows(page)
                 kept = min(high, stop_row) - max(low, start_row)
                 is_cut = (
-                    column.is_trimmed
-                    or kept < high - low
+                    kept < high - low
+                    or column.is_remade(page)
                     or (column.is_chained and page == first and page)
                 )
                 if low < high and kept > 0 and is_cut:

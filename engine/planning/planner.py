@@ -402,7 +402,7 @@ def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -
         size += num_bytes
         if not piece.is_whole:
             curve = ruler.read(position)
-            pieces[at] = replace(piece, trimmed=curve.trimmed)
+            pieces[at] = replace(piece, trimmed=curve.trimmed(piece.start_row))
             cut_bytes, sentences = curve.reencoded(piece.start_row, piece.stop_row)
             reencoded_bytes += cut_bytes
             reasons |= dict.fromkeys(sentences)

@@ -41,7 +41,8 @@ def read_curve(
             columns.append(CutColumn(name, pages, _with_dictionary(new, pages), is_chained))
             continue
         used = trimmed.get(chunk.column)
-        columns.append(CutColumn(name, pages, new.data, is_chained, is_trimmed=used is not None))
+        trimmed_rows = 0 if used is None else rows_by_dictionary(chunk)
+        columns.append(CutColumn(name, pages, new.data, is_chained, trimmed_rows=trimmed_rows))
         if used is not None:
             found, key = _entries(chunk, new, used), (tuple(used.rows), tuple(used.lengths))
             entries[key] = entries[key].plus(found) if key in entries else found

@@ -112,6 +112,16 @@ def test_parts_are_the_same_table_and_little_more(
             assert abs(size - expected) < 0.15 * expected + 700
 
 
+@pytest.mark.parametrize("pages", PAGES)
+def test_the_plan_counts_what_is_encoded_and_no_page_behind_a_fallback(tmp_path: Path, pages: str):
+    source = tmp_path / "source.parquet"
+    write(source, "_documents", pages)
+    manifest = engine.split(source, tmp_path / "parts", parts=8, fsync=False).manifest
+    encoded = sum(part.reencoded_bytes for part in manifest.parts)
+    expected = sum(part.reencoded_bytes for part in engine.plan(source, parts=8).parts)
+    assert expected == pytest.approx(encoded, rel=0.1)
+
+
 def _by_pyarrow(paths: list[Path], folder: Path, pages: str) -> int:
     """Return the bytes of parts that pyarrow writes of the same rows."""
     num_bytes = 0
