@@ -163,6 +163,16 @@ class Leaf:
         return self.nodes[-1]
 
     @property
+    def innermost_list(self) -> Struct | None:
+        """The deepest repeated element of the path: columns below the same one have equal entries.
+
+        That holds for columns that repeat no further, as this one does not.
+        """
+        kind = SchemaElement.REPETITION_TYPE
+        repeated = (node for node in self.nodes if value(node, kind) == Repetition.REPEATED)
+        return next(reversed([*repeated]), None)
+
+    @property
     def converted_type(self) -> int | None:
         """``ConvertedType``, where given."""
         return value(self.element, SchemaElement.CONVERTED_TYPE)  # type: ignore[no-any-return]

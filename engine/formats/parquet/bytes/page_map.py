@@ -157,7 +157,13 @@ def map_from_index(index: OffsetIndex, chunk: Range, num_rows: int, *, is_flat: 
 
 
 def walk_pages(
-    chunk: Range, num_values: int, num_rows: int, *, is_flat: bool, request_bytes: int = 16 << 10
+    chunk: Range,
+    num_values: int,
+    num_rows: int,
+    *,
+    is_flat: bool,
+    request_bytes: int = 16 << 10,
+    knows_end: bool = True,
 ) -> Walk:
     """Find the pages of a chunk by their headers; yields ranges, is sent their bytes.
 
@@ -172,6 +178,7 @@ def walk_pages(
         request_bytes: the price of a read call in bytes. Pages larger than this are jumped over,
             smaller ones read through in windows of up to 1 MiB. About 16 KiB for a local disk,
             1 MiB or more for a blob store.
+        knows_end: whether the chunk ends where the range does; else pages of others may follow.
 
     Returns:
         The page map, by ``StopIteration.value``.
@@ -181,6 +188,8 @@ def walk_pages(
     """
     walk = _Walk(chunk, num_rows if is_flat else num_values, request_bytes)
     yield from walk.run()
+    if knows_end and walk.position < chunk.end:
+        yield from walk.check_rest()
     return walk.page_map(num_rows, is_flat=is_flat)
 
 
@@ -215,6 +224,21 @@ class _Walk:
         if self.values_seen != self.expected_values:
             raise BadPage(
                 f"a column chunk's pages hold {self.values_seen} values, not {self.expected_values}"
+            )
+
+    def check_rest(self) -> Generator[Range, bytes, None]:
+        """Check that what lies behind the last page, padding say, is no page with values.
+
+        Else a header in front of it counts too many, and readers that count levels read on.
+        """
+        try:
+            header = yield from self._next_header()
+        except BadPage:
+            return
+        if header.is_data and header.num_values:
+            raise BadPage(
+                f"a column chunk has a page of {header.num_values} values more than its"
+                f" {self.expected_values} at byte {self.position}"
             )
 
     def _next_header(self) -> Generator[Range, bytes, PageHeader]:

@@ -138,7 +138,7 @@ def _key_values(footer: Footer, chosen: set[int]) -> list[tuple[bytes, bytes | N
         elif is_whole and content is not None:
             try:
                 found.append((key, _without_others(key, content, names)))
-            except (ValueError, KeyError, TypeError, OSError):
+            except (ValueError, KeyError, TypeError, OSError, NotImplementedError):
                 continue  # what cannot be read cannot be made true
     return found
 

@@ -76,7 +76,8 @@ def true_row_group(footer: Footer, number: int, source: Source, data_end: int) -
         return group
     for leaf, chunk in zip(footer.leaves, group.columns, strict=True):
         place = Range(chunk.range.offset, data_end - chunk.range.offset)
-        walk = walk_pages(place, chunk.num_values, group.num_rows, is_flat=leaf.max_repetition == 0)
+        is_flat = leaf.max_repetition == 0
+        walk = walk_pages(place, chunk.num_values, group.num_rows, is_flat=is_flat, knows_end=False)
         try:
             pages = run_walk(walk, source.read)
         except BadStructure:

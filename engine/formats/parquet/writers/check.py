@@ -9,7 +9,8 @@ pages that were copied. What must hold:
 * From a chunk's beginning page follows page, by offset index and by headers. The first, and no
   other, may be a dictionary, and is one where a page uses one.
 * Values of pages are the chunk's; rows of pages are the row group's, where headers tell them: of
-  flat columns, and of V2 pages. Other columns have an entry a row at least.
+  flat columns, and of V2 pages. Other columns have an entry a row at least, and columns of one list
+  as many as each other where the row group was made.
 * An offset index lists these pages and their rows, a column index as many.
 
 Of a chunk that was made here all numbers must be true besides: sizes before compression, page
@@ -220,6 +221,25 @@ class _Part:
         for column in np.flatnonzero(half_known.any(axis=0) & ~half_known.all(axis=0)):
             self._check_bounds(int(column))
         self._check_widths()
+        self._check_lists()
+
+    def _check_lists(self) -> None:
+        """Check that columns of one list, a map's keys and values say, have as many entries.
+
+        A page that was cut at other entries than its neighbour shows that their levels differ.
+        """
+        lists: dict[int, list[int]] = {}
+        for column, leaf in enumerate(self.leaves):
+            if leaf.innermost_list is not None:
+                lists.setdefault(id(leaf.innermost_list), []).append(column)
+        for columns in lists.values():
+            entries = self.table.num_values[:, columns]
+            for group, place in np.argwhere(entries != entries[:, :1]).tolist():
+                if not self.written.is_copied[group]:
+                    told = f"{entries[group, place]} entries in rows that are cut"
+                    first = f"{self.leaves[columns[0]].name}, of the same list, {entries[group, 0]}"
+                    with self.written.pieces[group][0].group.chunk(columns[place]).at_page():
+                        raise BadPage(f"the chunk has {told}, and {first}")
 
     def _check_widths(self) -> None:
         """Check that bounds are as wide as values: readers fail on others."""

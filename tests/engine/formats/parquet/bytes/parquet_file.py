@@ -53,6 +53,7 @@ class ParquetFile:
         place = chunk.range
         if has(self.footer.created_by, SHORT_CHUNKS):
             place = Range(place.offset, len(self.data) - place.offset)
+            options["knows_end"] = False
         walk = walk_pages(place, chunk.num_values, num_rows, is_flat=flat, **options)
         return run_walk(walk, self.read)
 

@@ -183,6 +183,18 @@ def test_pages_that_do_not_add_up_are_refused(num_values):
         run_walk(walk, lambda offset, length: data[offset : offset + length])
 
 
+def test_a_page_behind_the_last_value_is_refused_and_padding_is_not():
+    one = thrift.encode(v1_header(num_values=5, size=2)) + bytes(2)
+    none = thrift.encode(v1_header(num_values=0, size=2)) + bytes(2)
+    for rest in (b"", bytes(9), b"\xff" * 40, none):
+        data = one + one + rest
+        walk = walk_pages(Range(0, len(data)), 10, 10, is_flat=True)
+        assert run_walk(walk, lambda at, length, of=data: of[at : at + length]).num_pages == 2
+    walk = walk_pages(Range(0, 3 * len(one)), 10, 10, is_flat=True)
+    with pytest.raises(BadPage, match=r"a page of 5 values more than its 10 at byte"):
+        run_walk(walk, lambda offset, length: (one * 3)[offset : offset + length])
+
+
 @given(st.binary(max_size=200))
 def test_a_walk_over_rubbish_ends_in_an_error(data):
     walk = walk_pages(Range(0, len(data)), 1 << 40, 1 << 40, is_flat=True)

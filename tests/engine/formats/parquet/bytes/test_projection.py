@@ -1,3 +1,4 @@
+import base64
 import json
 
 import pyarrow as pa
@@ -5,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import BadSetting, Unsupported
-from engine.formats.parquet.bytes.footer import value
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.footer import Footer, key_value_struct, value, with_fields
 from engine.formats.parquet.bytes.projection import project
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 
@@ -59,8 +61,6 @@ def test_a_sort_order_holds_as_far_as_its_columns_are_there():
 
 
 def decoded(sequence):
-    from engine.formats.parquet.bytes import thrift
-
     return [item if isinstance(item, dict) else thrift.decode(item)[0] for item in sequence.items]
 
 
@@ -75,6 +75,23 @@ def test_schemas_in_key_values_lose_the_other_columns():
     assert b"ARROW:schema" in found
     partly = dict(project(file.footer, ["s.x"]).key_values)
     assert set(partly) == {b"mine"}
+
+
+def wider_integers(content):
+    """Give every integer of an Arrow schema 80 bits, which no reader knows."""
+    message = base64.b64decode(content)
+    found = message.replace(b"\x40\x00\x00\x00", b"\x50\x00\x00\x00")
+    assert found != message
+    return base64.b64encode(found)
+
+
+@pytest.mark.parametrize("spoil", [wider_integers, lambda content: content[:40]])
+def test_an_arrow_schema_that_arrow_cannot_read_is_dropped(spoil):
+    footer = ParquetFile.written(TABLE).footer
+    changed = [key_value_struct(key, spoil(content)) for key, content in footer.key_values]
+    field = spec.FileMetaData.KEY_VALUE_METADATA
+    struct = with_fields(footer.struct, spec.struct_of({field: changed}))
+    assert project(Footer(thrift.encode(struct)), ["a"]).key_values == []
 
 
 def test_what_is_no_column_and_half_a_map_are_refused():

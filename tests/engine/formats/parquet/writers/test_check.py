@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -291,3 +293,21 @@ def test_a_dictionary_that_is_missing_is_found(tmp_path):
     ended = run("split", source, tmp_path / "parts", *WHOLE)
     words = ("lying.parquet: column few, row group 0", "dictionary")
     refused(ended, tmp_path / "parts", "source.damaged-page", 3, *words)
+
+
+def lists_of(lengths):
+    pair = {"x": 7, "y": 9}
+    return pa.table({"list": [[pair] * length for length in lengths]})
+
+
+def test_columns_of_a_list_that_have_other_entries_are_refused(tmp_path):
+    options = {"use_dictionary": False, "compression": "none", "data_page_version": "1.0"}
+    for name, lengths in (("source", [1, 2] * 500), ("other", [2, 1] * 500)):
+        pq.write_table(lists_of(lengths), tmp_path / f"{name}.parquet", **options)
+    source, other = tmp_path / "source.parquet", tmp_path / "other.parquet"
+    where = first_chunk(source, 1).range
+    assert first_chunk(other, 1).range == where
+    overwrite(source, where.offset, other.read_bytes()[where.offset : where.end])
+    ended = run("split", source, tmp_path / "parts", "--rows-per-part", "501")
+    words = ("column list.list.element.y, row group 0", "752 entries.*list.list.element.x.* 751")
+    refused(ended, tmp_path / "parts", "source.damaged-page", 3, "source.parquet", *words)
