@@ -144,6 +144,15 @@ def _by_duckdb(paths: Sequence[str], columns: list[str] | None) -> pa.Table:
     return pa.concat_tables([_duckdb.sql(query, params=[path]).to_arrow_table() for path in paths])
 
 
+def _by_polars(paths: Sequence[str], columns: list[str] | None) -> pa.Table:
+    import polars as pl
+
+    try:
+        return pl.concat([pl.read_parquet(path, columns=columns) for path in paths]).to_arrow()
+    except BaseException as error:  # its panics are no Exceptions
+        raise ValueError(str(error)) from error
+
+
 _READERS = {"pyarrow": _by_pyarrow, "duckdb": _by_duckdb}
 
 
@@ -153,37 +162,48 @@ def _compared(
     """Whoever reads the source must read the same of the parts.
 
     Readers do not all notice the same damage: where two read a source differently, it has no right
-    values, and one of them must find in the parts what it found in the source.
+    values, and one of them must find in the parts what it found in the source. Where only one reads
+    it, a third is asked. The same holds where Arrow says that a page lacks values: DuckDB takes
+    these from the page before, whatever that is, and Polars takes zeros.
     """
-    seen, differences = {}, {}
-    for name, reader in _READERS.items():
+    lacks_values = False
+    seen: dict[str, object] = {}
+    differences: dict[str, str] = {}
+
+    def ask(name: str, reader: Callable[[Sequence[str], list[str] | None], pa.Table]) -> None:
+        nonlocal lacks_values
         stage(f"{name} reads the source")
         try:
             source = reader(sources, columns)
             values = _values(source)  # text that is no UTF-8 is found only here
-        except Exception:  # noqa: BLE001 - pyarrow and duckdb raise many kinds
-            continue
-        seen[name] = source
+        except Exception as error:  # noqa: BLE001 - pyarrow and duckdb raise many kinds
+            lacks_values |= "Unexpected end of stream" in str(error)
+            return
         stage(f"{name} reads the parts")
         try:
             found = reader(parts, columns)
             found_values = values if source.equals(found) else _values(found)
+            said = "" if values == found_values else _first_difference(values, found_values)
         except Exception as error:  # noqa: BLE001
-            differences[name] = f"cannot read the parts: {' '.join(str(error).split())[:120]}"
-            continue
-        if values != found_values:
-            if not _reads_again(partial(reader, sources, columns), values):
-                del seen[name]
-                continue
-            differences[name] = _first_difference(values, found_values)
+            said = f"cannot read the parts: {' '.join(str(error).split())[:120]}"
+        if said and not _reads_again(partial(reader, sources, columns), values):
+            return
+        seen[name] = values
+        if said:
+            differences[name] = said
+
+    for name, reader in _READERS.items():
+        ask(name, reader)
     if not seen:
         return Outcome("unread", "no reader reads the source")
     if not differences:
         return Outcome("equal", "")
-    if len(seen) == 1 and not _polars_reads(sources, columns):
-        return Outcome("unread", "only one of three readers reads the source")
-    agree = len({repr(_values(table)) for table in seen.values()}) == 1
-    if agree or len(differences) == len(seen):
+    if len(seen) == 1:
+        ask("polars", _by_polars)
+        if len(seen) == 1:
+            return Outcome("unread", "only one of three readers reads the source")
+    agree = len({repr(values) for values in seen.values()}) == 1
+    if len(differences) == len(seen) or (agree and not lacks_values):
         return Outcome("fault", "; ".join(f"{k}: {v}" for k, v in differences.items()))
     return Outcome("equal", "to one reader, and readers differ about the source")
 
@@ -194,21 +214,6 @@ def _reads_again(read: Callable[[], pa.Table], values: object) -> bool:
         return all(_values(read()) == values for _ in range(3))
     except Exception:  # noqa: BLE001
         return False
-
-
-def _polars_reads(sources: Sequence[str], columns: list[str] | None) -> bool:
-    """Whether a third reader reads a source: one that only one reads may have no right values.
-
-    DuckDB takes values that a page lacks from the page before, whatever that is.
-    """
-    import polars as pl
-
-    try:
-        for path in sources:
-            pl.read_parquet(path, columns=columns)
-    except BaseException:  # noqa: BLE001 - its panics are no Exceptions
-        return False
-    return True
 
 
 def _values(table: pa.Table) -> list[tuple[str, list[str]]]:
