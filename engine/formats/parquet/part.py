@@ -69,7 +69,7 @@ def _written(
 
 def _opened(files: Mapping[int, OpenFile], piece: RowGroupSlice) -> Piece:
     group = files[piece.file].row_group(piece.row_group)
-    return Piece(group, piece.start_row, piece.stop_row, frozenset(piece.trimmed))
+    return Piece(group, piece.start_row, piece.stop_row, piece.is_whole, frozenset(piece.trimmed))
 
 
 def _check_unchanged(part: PartPlan, files: Mapping[int, OpenFile]) -> None:

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 from engine import memory
-from engine.formats.parquet.bytes.chunk_table import DICTIONARY_ENCODINGS
+from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.opened import OpenFile, OpenRowGroup, read_each_header

@@ -338,7 +338,8 @@ class _Trial:
             return self._recompressed(number)
         from engine.formats.parquet.writers.make import make_chunk  # imports pyarrow
 
-        piece = Piece(self._chunk.group, *self._pages.rows(number))
+        is_whole = self._pages.num_pages == 1
+        piece = Piece(self._chunk.group, *self._pages.rows(number), is_whole)
         counter = _Counter()
         made = make_chunk([piece], self._chunk.column, counter, recoding=self._recoding)
         is_begun = self._recoding.dictionary and number >= self._num_indices

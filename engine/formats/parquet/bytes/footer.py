@@ -91,6 +91,9 @@ class Encoding(IntEnum):
     BYTE_STREAM_SPLIT = 9
 
 
+DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
+
+
 def value(struct: Struct, field: int, default: Any = None) -> Any:
     """Return the value of a field, or ``default`` where the field is absent."""
     entry = struct.get(field)
@@ -256,10 +259,7 @@ class ColumnChunk:
     @property
     def null_count(self) -> int | None:
         """Nulls by the chunk's statistics, None if these do not say. Raises BadStructure."""
-        raw = value(self.meta, ColumnMetaData.STATISTICS)
-        if raw is None:
-            return None
-        return value(spec.read(spec.Statistics, raw), spec.Statistics.NULL_COUNT)  # type: ignore[no-any-return]
+        return null_count(value(self.meta, ColumnMetaData.STATISTICS, b""))
 
     @property
     def offset_index(self) -> Range | None:
@@ -289,6 +289,13 @@ def _pair(struct: Struct, offset: int, length: int) -> Range | None:
     if value(struct, offset) is None or not value(struct, length):
         return None
     return Range(struct[offset][1], struct[length][1])
+
+
+def null_count(statistics: bytes) -> int | None:
+    """Return the nulls by bytes of ``Statistics``, None if they do not say. Raises BadStructure."""
+    if not statistics:
+        return None
+    return value(spec.read(spec.Statistics, statistics), spec.Statistics.NULL_COUNT)  # type: ignore[no-any-return]
 
 
 class RowGroup:
@@ -393,6 +400,11 @@ class Footer:
         other = copy(self)
         other._groups = groups
         return other
+
+    @property
+    def groups(self) -> list[Raw]:
+        """The bytes of all row groups."""
+        return self._groups
 
     def row_group_data(self, index: int) -> bytes:
         """Return the bytes of one row group's structure."""

@@ -19,7 +19,15 @@ from typing import Any, NamedTuple
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import Leaf, value, with_fields
-from engine.formats.parquet.bytes.thrift import FALSE, LIST, STRUCT, TRUE, Struct
+from engine.formats.parquet.bytes.thrift import (
+    BINARY,
+    FALSE,
+    I64,
+    LIST,
+    STRUCT,
+    TRUE,
+    Struct,
+)
 
 UNORDERED, ASCENDING, DESCENDING = range(3)
 
@@ -104,7 +112,10 @@ def shifted_offset_index(data: bytes, shift: int) -> tuple[int, bytes]:
     Raises:
         BadStructure: as :meth:`OffsetIndex.decode`.
     """
-    found = _quickly_shifted(data, shift)
+    try:
+        found = _quickly_shifted(data, shift)
+    except IndexError:  # whoever decodes it tells what is wrong
+        found = None
     if found is None:
         index = OffsetIndex.decode(data)
         return len(index.locations), index.shifted(shift).encode()
@@ -115,14 +126,17 @@ def _quickly_shifted(data: bytes, shift: int) -> tuple[int, bytes] | None:
     if data[:1] != b"\x19":
         return None
     kind, count, pos = thrift.read_list_header(data, 1)
-    places = _PLACE.findall(data, pos)
-    rest = len(data) - pos - sum(1 + len(offset) + len(other) for offset, other in places)
-    if kind != STRUCT or len(places) != count or rest != 1 or data[-1] != _STOP:
+    places = _PLACE.findall(data, pos)[:count]
+    end = pos + sum(1 + len(offset) + len(other) for offset, other in places)
+    if kind != STRUCT or len(places) != count or not _ends_usually(data, end, count):
         return None
     out = bytearray(data[:pos])
     for offset, other in places:
         if len(offset) > _MOST_OFFSET_BYTES or len(other) > _MOST_OTHER_BYTES:
             return None
+        if data[pos] != _OFFSET:  # something stands between two places
+            return None
+        pos += 1 + len(offset) + len(other)
         number = place = 0
         for byte in offset:
             number |= (byte & 127) << place
@@ -130,8 +144,25 @@ def _quickly_shifted(data: bytes, shift: int) -> tuple[int, bytes] | None:
         out.append(_OFFSET)
         thrift.put_zigzag(out, ((number >> 1) ^ -(number & 1)) + shift)
         out += other
-    out.append(_STOP)
-    return count, bytes(out)
+    return count, bytes(out + data[end:])
+
+
+def _ends_usually(data: bytes, pos: int, count: int) -> bool:
+    """Whether the structure ends at ``pos``, or behind plain sizes of byte arrays."""
+    if data[pos] == 0x19:
+        kind, sizes, pos = thrift.read_list_header(data, pos + 1)
+        if kind != I64 or sizes != count:
+            return False
+        pos = _behind_numbers(data, pos, sizes)
+    return pos == len(data) - 1 and data[pos] == _STOP
+
+
+def _behind_numbers(data: bytes, pos: int, count: int) -> int:
+    for _ in range(count):
+        while data[pos] > 127:
+            pos += 1
+        pos += 1
+    return pos
 
 
 def _rebased(struct: Struct) -> bytes:
@@ -212,6 +243,69 @@ class PageEntry(NamedTuple):
     repetition_histogram: tuple[int, ...] | None = None
     definition_histogram: tuple[int, ...] | None = None
     nan_count: int | None = None
+
+
+def check_column_index(data: bytes, leaf: Leaf, num_pages: int, null_count: int | None) -> None:
+    """Check that bytes are the ``ColumnIndex`` of a chunk, as :meth:`ColumnIndex.check_fits`.
+
+    In the form that every known writer gives it, this takes a fraction of decoding.
+
+    Raises:
+        BadStructure: they are not.
+    """
+    try:
+        if _surely_fits(data, leaf, num_pages, null_count):
+            return
+    except IndexError:
+        pass  # whoever decodes it tells what is wrong
+    ColumnIndex.decode(data).check_fits(leaf, num_pages, null_count)
+
+
+def _surely_fits(data: bytes, leaf: Leaf, num_pages: int, null_count: int | None) -> bool:
+    pos = 0
+    for kinds in ((TRUE, FALSE), (BINARY,), (BINARY,)):  # null pages, bounds
+        if data[pos] != 0x19:
+            return False
+        kind, count, pos = thrift.read_list_header(data, pos + 1)
+        if kind not in kinds or count != num_pages:
+            return False
+        for _ in range(count if kind == BINARY else 0):
+            if data[pos] > 127:
+                return False
+            pos += 1 + data[pos]
+        pos += count if kind != BINARY else 0
+    if data[pos] != 0x15 or data[pos + 1] > 127:
+        return False
+    pos, field = pos + 2, int(spec.ColumnIndex.BOUNDARY_ORDER)
+    while data[pos]:
+        field += data[pos] >> 4
+        if field not in _LISTS_OF_NUMBERS or data[pos] & 15 != LIST:
+            return False
+        kind, count, pos = thrift.read_list_header(data, pos + 1)
+        levels = _LISTS_OF_NUMBERS[field]
+        if kind != I64 or count != num_pages * (getattr(leaf, levels) + 1 if levels else 1):
+            return False
+        begin, pos = pos, _behind_numbers(data, pos, count)
+        if not levels and not _counts_nulls(data, begin, count, null_count):
+            return False
+    return pos == len(data) - 1
+
+
+_LISTS_OF_NUMBERS = {  # how many there are of each a page: one, or one a level
+    int(spec.ColumnIndex.NULL_COUNTS): "",
+    int(spec.ColumnIndex.REPETITION_LEVEL_HISTOGRAMS): "max_repetition",
+    int(spec.ColumnIndex.DEFINITION_LEVEL_HISTOGRAMS): "max_definition",
+}
+
+
+def _counts_nulls(data: bytes, pos: int, count: int, null_count: int | None) -> bool:
+    total = 0
+    for _ in range(count):
+        number, pos = thrift.read_zigzag(data, pos)
+        if number < 0 or number >> 63:
+            return False
+        total += number
+    return null_count is None or total == null_count
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,15 @@ and whoever proves one asks it again. Schemas are compared elsewhere (:mod:`.lay
 """
 
 from engine.formats.parquet.merging.file import Merged, check_mergeable, merged
-from engine.formats.parquet.merging.groups import agree, keep_order_of_pieces
+from engine.formats.parquet.merging.groups import agree, is_agreed, keep_order_of_pieces
 from engine.formats.parquet.merging.keys import Named
 
-__all__ = ["Merged", "Named", "agree", "check_mergeable", "keep_order_of_pieces", "merged"]
+__all__ = [
+    "Merged",
+    "Named",
+    "agree",
+    "check_mergeable",
+    "is_agreed",
+    "keep_order_of_pieces",
+    "merged",
+]

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from engine.errors import BadStructure
-from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.chunk_table import ChunkTable
 from engine.formats.parquet.bytes.footer import Footer, Leaf, value
 from engine.formats.parquet.bytes.statistics import Order, order_of
 from engine.formats.parquet.bytes.thrift import STRUCT, Raw, Struct
@@ -24,6 +25,8 @@ MAX_NUMBERED = 1 << 15  # row groups that ``ordinal``, of 16 bits, can count
 
 _DEPRECATED = (spec.Statistics.MIN, spec.Statistics.MAX)
 _BOUNDS = (spec.Statistics.MIN_VALUE, spec.Statistics.MAX_VALUE)
+_EVERY_BOUND: frozenset[int] = frozenset((*_DEPRECATED, *_BOUNDS))
+_WHOLE_PAIRS = (*map(frozenset, ((), _DEPRECATED, _BOUNDS)), _EVERY_BOUND)
 _EXACT = (spec.Statistics.IS_MIN_VALUE_EXACT, spec.Statistics.IS_MAX_VALUE_EXACT)
 
 
@@ -42,6 +45,28 @@ def agree(groups: Sequence[Struct], model: Footer, *, keeps_bounds: bool = True)
     for column in columns:
         column.make_agree(keeps_bounds=keeps_bounds)
     _keep_order(groups, columns)
+
+
+def is_agreed(table: ChunkTable, *, keeps_bounds: bool) -> bool:
+    """Whether :func:`agree` surely changes nothing: all row groups say the same kinds of things."""
+    num_groups = len(table.num_rows)
+    is_numbered = table.ordinals >= 0
+    if not keeps_bounds or (is_numbered.any() and not is_numbered.all()):
+        return False
+    if num_groups < 2:
+        return True
+    if any(table.sorting_columns) or (is_numbered.all() and num_groups > MAX_NUMBERED):
+        return False
+    for told in zip(*table.statistics, strict=True):
+        kinds = {_kinds_of_bounds(statistics) for statistics in told}
+        if len(kinds) > 1 or kinds.pop() not in _WHOLE_PAIRS:
+            return False
+    return True
+
+
+def _kinds_of_bounds(statistics: bytes) -> frozenset[int]:
+    told = thrift.decode(statistics)[0] if statistics else {}
+    return _EVERY_BOUND.intersection(told)
 
 
 def _number(groups: Sequence[Struct]) -> None:

@@ -15,12 +15,18 @@ import numpy.typing as npt
 from engine.errors import BadStructure, Different
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.chunk_table import (
-    DICTIONARY_ENCODINGS,
     ChunkTable,
     Numbers,
     read_chunk_table,
 )
-from engine.formats.parquet.bytes.footer import MAGIC, ColumnChunk, Footer, Leaf, value
+from engine.formats.parquet.bytes.footer import (
+    DICTIONARY_ENCODINGS,
+    MAGIC,
+    ColumnChunk,
+    Footer,
+    Leaf,
+    value,
+)
 from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
 from engine.formats.parquet.bytes.page_index import OffsetIndex, PageLocation
 from engine.formats.parquet.bytes.pages import PageType

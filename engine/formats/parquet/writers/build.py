@@ -26,7 +26,7 @@ import pyarrow as pa
 from engine.formats.parquet.bytes import levels as lv
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.codecs import compress
-from engine.formats.parquet.bytes.footer import Encoding
+from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS, Encoding
 from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.page_index import PageEntry, PageLocation
 from engine.formats.parquet.bytes.pages import (
@@ -40,7 +40,7 @@ from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_dictionary import NewDictionary
 from engine.formats.parquet.writers.new_page import NewPage, PageForm, build_page, recoded_page
 from engine.formats.parquet.writers.open_piece import OpenPiece
-from engine.formats.parquet.writers.source_chunk import DICTIONARY_ENCODINGS, OpenPage, take
+from engine.formats.parquet.writers.source_chunk import OpenPage, take
 from engine.model import Recoding
 
 _PAGE_ENTRIES = 20_000

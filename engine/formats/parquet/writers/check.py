@@ -38,15 +38,22 @@ import numpy.typing as npt
 
 from engine.errors import BadPage, BadStructure, InternalError
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.chunk_table import DICTIONARY_ENCODINGS, Numbers, read_chunk_table
-from engine.formats.parquet.bytes.footer import MAGIC, Footer, Leaf, Type, value
+from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers, read_chunk_table
+from engine.formats.parquet.bytes.footer import (
+    DICTIONARY_ENCODINGS,
+    MAGIC,
+    Footer,
+    Leaf,
+    Type,
+    value,
+)
 from engine.formats.parquet.bytes.header_table import HeaderTable, read_header_table, walk_headers
 from engine.formats.parquet.bytes.page_index import OffsetIndex
 from engine.formats.parquet.bytes.page_map import map_from_index
 from engine.formats.parquet.bytes.page_table import PageTable, read_page_table
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.bytes.statistics import bound_width
-from engine.formats.parquet.bytes.thrift import Raw, Struct
+from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.opened import OpenChunk
 from engine.formats.parquet.writers.chunk import Piece
 from engine.storage import PartSink
@@ -74,8 +81,8 @@ class Written:
 
     Attributes:
         sink: where it was written.
-        head: thrift bytes of its footer without row groups.
-        groups: thrift bytes of these, one by one.
+        footer: as it will be written.
+        table: its numbers; None if they cannot be read.
         data_end: where the last column chunk ends.
         pieces: what each row group holds.
         is_copied: whether the chunks of each row group are a source's as they are.
@@ -83,8 +90,8 @@ class Written:
     """
 
     sink: PartSink
-    head: bytes
-    groups: list[Raw]
+    footer: Footer
+    table: ChunkTable | None
     data_end: int
     pieces: Sequence[Sequence[Piece]]
     is_copied: Sequence[bool]
@@ -173,11 +180,10 @@ class _Part:
 
     def __init__(self, written: Written) -> None:
         self.written = written
-        self.footer = Footer(written.head).holding(written.groups)
-        for piece in chain.from_iterable(written.pieces[:1]):
-            self.footer.share_schema(piece.file.footer)
+        self.footer = written.footer
         self.leaves: Sequence[Leaf] = self.footer.leaves
-        self.table = table = read_chunk_table(self.footer)
+        table = read_chunk_table(self.footer) if written.table is None else written.table
+        self.table = table
         self.num_columns = len(self.leaves)
         self.num_chunks = table.num_values.size
         self.starts = table.starts.ravel()

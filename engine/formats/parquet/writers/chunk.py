@@ -20,12 +20,14 @@ from engine.model import Buffer, Range
 class Piece(NamedTuple):
     """Rows ``[start_row, stop_row)`` of a row group of an opened source.
 
-    ``trimmed``: columns whose dictionaries are trimmed to what these rows use.
+    ``is_whole``: whether these are all its rows. ``trimmed``: columns whose dictionaries are
+    trimmed to what these rows use.
     """
 
     group: OpenRowGroup
     start_row: int
     stop_row: int
+    is_whole: bool
     trimmed: frozenset[int] = frozenset()
 
     @property
@@ -37,11 +39,6 @@ class Piece(NamedTuple):
     def num_rows(self) -> int:
         """Rows of the piece."""
         return self.stop_row - self.start_row
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is the whole row group."""
-        return self.num_rows == self.group.entry.num_rows
 
 
 class ChunkOut(Protocol):

@@ -35,7 +35,7 @@ from engine.errors import BadStructure
 from engine.formats.parquet.bytes import levels as lv
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes import statistics as st
-from engine.formats.parquet.bytes.footer import Encoding, Type, value
+from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS, Encoding, Type, value
 from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.page_index import ColumnIndex, PageEntry, PageLocation
 from engine.formats.parquet.bytes.pages import (
@@ -56,7 +56,6 @@ from engine.formats.parquet.writers.new_page import (
     recompressed_page,
 )
 from engine.formats.parquet.writers.source_chunk import (
-    DICTIONARY_ENCODINGS,
     OpenPage,
     SourceChunk,
     open_page,

@@ -33,11 +33,11 @@ from engine.errors import BadStructure, InternalError
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.chunk_table import (
-    DICTIONARY_ENCODINGS,
     ChunkTable,
     read_chunk_table,
 )
 from engine.formats.parquet.bytes.footer import (
+    DICTIONARY_ENCODINGS,
     MAGIC,
     TAIL_BYTES,
     Codec,

@@ -35,8 +35,6 @@ from engine.formats.parquet.bytes.pages import (
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.opened import OpenChunk, OpenFile
 
-DICTIONARY_ENCODINGS = (Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY)
-
 
 class SourceChunk:
     """A chunk of a source, with what is read of it at most once a process.

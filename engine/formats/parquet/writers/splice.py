@@ -2,7 +2,8 @@
 
 A part is the magic, the column chunks of its row groups, the Bloom filters, the column indexes,
 the offset indexes and the footer. Chunks of whole row groups are copied without being looked at:
-the steps are *read* where they lie, *copy*, *rebase* every offset that names a place in the file.
+the steps are *read* where they lie, *copy*, *rebase* every offset that names a place in the file,
+in the footer's bytes where these have the usual form (:mod:`.bytes.group_bytes`).
 All others (cut, re-encoded, merged) are made by a
 :class:`~.writers.chunk.ChunkMaker`, one column after another. Every field of the source's
 footer that does not name a place is kept.
@@ -14,27 +15,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import BadStructure
 from engine.formats import WrittenPart
 from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.chunk_table import ChunkTable, read_chunk_table
+from engine.formats.parquet.bytes.created_by import SHORT_CHUNKS, has
 from engine.formats.parquet.bytes.footer import (
     MAGIC,
     ColumnChunk,
     Footer,
     Leaf,
+    null_count,
     part_footer,
     seal,
     set_ordinal,
     value,
     with_fields,
 )
-from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex, shifted_offset_index
+from engine.formats.parquet.bytes.group_bytes import MovedChunk, Odd, Scanned, Scanner, moved
+from engine.formats.parquet.bytes.page_index import (
+    OffsetIndex,
+    check_column_index,
+    shifted_offset_index,
+)
 from engine.formats.parquet.bytes.thrift import STRUCT, Raw, Struct
-from engine.formats.parquet.merging import Merged, agree, keep_order_of_pieces
+from engine.formats.parquet.merging import Merged, agree, is_agreed, keep_order_of_pieces
 from engine.formats.parquet.merging.keys import KeyValues
-from engine.formats.parquet.opened import OpenFile, OpenRowGroup
+from engine.formats.parquet.opened import OpenFile, OpenRowGroup, lies_inside
 from engine.formats.parquet.writers.check import Written, check_part
 from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
 from engine.model import Buffer, Range
@@ -61,13 +70,24 @@ _NOT_KEPT = frozenset(  # of a chunk that is made, unless made anew
 
 
 class _Extras:
-    """Indexes and Bloom filters of one chunk, which are written behind all data."""
+    """Indexes and Bloom filter of one chunk, which are written behind all data, and where.
 
-    __slots__ = ("bloom_filter", "chunk", "column_index", "file", "offset_index")
+    ``chunk``: its footer entry, if that is decoded.
+    """
+
+    __slots__ = (
+        "bloom_filter",
+        "chunk",
+        "column_index",
+        "column_place",
+        "file",
+        "offset_index",
+        "offset_place",
+    )
 
     def __init__(
         self,
-        chunk: Struct,
+        chunk: Struct | None,
         file: OpenFile,
         bloom_filter: Range | None,
         column_index: bytes | None,
@@ -78,6 +98,57 @@ class _Extras:
         self.bloom_filter = bloom_filter
         self.column_index = column_index
         self.offset_index = offset_index
+        self.column_place: Range | None = None
+        self.offset_place: Range | None = None
+
+    def drop_indexes(self) -> None:
+        """Name no page index in the footer: what is in the file nobody looks for then."""
+        self.column_place = self.offset_place = None
+
+
+class _Group(NamedTuple):
+    """A row group of the part: decoded, or scanned and still to be moved by ``shifts``."""
+
+    extras: list[_Extras]
+    struct: Struct | None
+    scanned: Scanned | None = None
+    shifts: Sequence[int] = ()
+    ordinal: int = 0
+    start: int = 0
+
+    def encoded(self) -> bytes:
+        """Return its footer entry, once indexes have their places."""
+        if self.scanned is not None:
+            chunks = [
+                MovedChunk(shift, extra.offset_place, extra.column_place)
+                for shift, extra in zip(self.shifts, self.extras, strict=True)
+            ]
+            return moved(self.scanned, chunks, self.ordinal, self.start)
+        assert self.struct is not None
+        columns = [_with_indexes(extra) for extra in self.extras]
+        return thrift.encode(
+            with_fields(self.struct, spec.struct_of({spec.RowGroup.COLUMNS: columns}))
+        )
+
+
+def _with_indexes(extra: _Extras) -> Struct:
+    """Return a chunk's footer entry that names its page indexes."""
+    assert extra.chunk is not None
+    named = ((_COLUMN_INDEX, extra.column_place), (_OFFSET_INDEX, extra.offset_place))
+    fields: dict[spec.Field, Any] = {}
+    for (offset, length), place in named:
+        if place is not None:
+            fields |= {offset: place.offset, length: place.length}
+    return with_fields(extra.chunk, spec.struct_of(fields))
+
+
+class _WholeChunk(NamedTuple):
+    """What must be known of a chunk that is copied whole; ``statistics`` as their bytes."""
+
+    range: Range
+    offset_index: Range | None
+    column_index: Range | None
+    statistics: bytes
 
 
 class _Out:
@@ -115,8 +186,8 @@ class PartWriter:
         self._most_decoded_bytes = DECODED_FOR_BOUNDS_BYTES if has_many_groups else 0
         self._make = make
         self._keeps_chunks = keeps_chunks
-        self._groups: list[Struct] = []
-        self._extras: list[_Extras] = []
+        self._groups: list[_Group] = []
+        self._scanners: dict[OpenFile, Scanner | None] = {}
         self._pieces: list[Sequence[Piece]] = []
         self._is_copied: list[bool] = []
         self._indexes: dict[int, bytes] = {}
@@ -129,8 +200,7 @@ class PartWriter:
         """Append a row group that holds the rows of all pieces."""
         first = pieces[0]
         is_copied = self._keeps_chunks and len(pieces) == 1 and first.is_whole
-        struct = self._whole(first.group) if is_copied else self._made(pieces)
-        self._groups.append(struct)
+        self._groups.append(self._whole(first.group) if is_copied else self._made(pieces))
         self._pieces.append(pieces)
         self._is_copied.append(is_copied)
         self._num_rows += sum(piece.num_rows for piece in pieces)
@@ -158,79 +228,117 @@ class PartWriter:
             BadPage, InternalError: the part does not add up, see :func:`check_part`.
         """
         data_end = self._sink.size_bytes
-        if any(extra.offset_index is None for extra in self._extras):
+        extras = [extra for group in self._groups for extra in group.extras]
+        if any(extra.offset_index is None for extra in extras):
             # A reader breaks where only some chunks have one.
-            for extra in self._extras:
+            for extra in extras:
                 extra.offset_index = extra.column_index = None
-        for extra in self._extras:
+        for extra in extras:
             self._put_bloom_filter(extra)
-        for extra in self._extras:
-            if extra.column_index is not None:
-                self._put_index(extra.chunk, *_COLUMN_INDEX, extra.column_index)
-        for extra in self._extras:
-            if extra.offset_index is not None:
-                self._put_index(extra.chunk, *_OFFSET_INDEX, extra.offset_index)
-        agree(self._groups, model, keeps_bounds=carried.keeps_bounds)
+        for extra in extras:
+            extra.column_place = self._put_index(extra.column_index)
+        for extra in extras:
+            extra.offset_place = self._put_index(extra.offset_index)
         fields = carried.fields(model)
-        groups = [Raw(thrift.encode(group)) for group in self._groups]
-        head = part_footer(fields, [], self._num_rows, key_values)
-        lies = check_part(
-            Written(
-                self._sink, head, groups, data_end, self._pieces, self._is_copied, self._indexes
-            )
+        empty = Footer(part_footer(fields, [], self._num_rows, key_values))
+        empty.share_schema(model)
+        written = Written(
+            self._sink,
+            *self._agreed(empty, model, carried),
+            data_end,
+            self._pieces,
+            self._is_copied,
+            self._indexes,
         )
-        if lies:  # what stays of the indexes in the file is nothing that anybody looks for
-            for extra in self._extras:
-                drop_indexes(extra.chunk)
-            groups = [Raw(thrift.encode(group)) for group in self._groups]
+        groups = written.footer.groups
+        if check_part(written):
+            for extra in extras:
+                extra.drop_indexes()
+            groups = self._agreed(empty, model, carried)[0].groups
         footer = part_footer(fields, groups, self._num_rows, key_values)
         self._sink.write(seal(footer))
         return WrittenPart(self._num_rows, self._spliced_bytes, self._reencoded_bytes, footer)
 
+    def _agreed(
+        self, empty: Footer, model: Footer, carried: Merged
+    ) -> tuple[Footer, ChunkTable | None]:
+        """Return the footer with row groups that say the same kinds of things, and its numbers.
+
+        ``empty``: the footer without them. No numbers: it cannot be read.
+        """
+        footer = empty.holding([Raw(group.encoded()) for group in self._groups])
+        try:
+            table = read_chunk_table(footer)
+            if is_agreed(table, keeps_bounds=carried.keeps_bounds):
+                return footer, table
+            structs = [footer.row_group(number).struct for number in range(len(self._groups))]
+            agree(structs, model, keeps_bounds=carried.keeps_bounds)
+            footer = empty.holding([Raw(thrift.encode(struct)) for struct in structs])
+            return footer, read_chunk_table(footer)
+        except BadStructure:
+            return footer, None
+
     # -- whole row groups ----------------------------------------------------------------------
 
-    def _whole(self, opened: OpenRowGroup) -> Struct:
-        file, group = opened.file, opened.entry
-        start = self._sink.size_bytes
-        moved = self._copy_chunks(file, group.columns)
-        column_indexes = file.source.read_many(
-            [chunk.column_index or Range(0, 0) for chunk in group.columns]
-        )
-        offset_indexes = file.source.read_many(
-            [chunk.offset_index or Range(0, 0) for chunk in group.columns]
-        )
-        columns = []
-        for i, (chunk, shift) in enumerate(zip(group.columns, moved, strict=True)):
-            struct = rebased_chunk(chunk, shift)
-            columns.append(struct)
-            indexes = _kept_indexes(
-                file.footer.leaves[i], chunk, offset_indexes[i], column_indexes[i], shift
+    def _whole(self, opened: OpenRowGroup) -> _Group:
+        file, start = opened.file, self._sink.size_bytes
+        scanned = self._scanned(opened)
+        chunks = _by_entry(opened) if scanned is None else _by_scan(scanned, file)
+        shifts = self._copy_chunks(file, [chunk.range for chunk in chunks])
+        nowhere = Range(0, 0)
+        column_indexes = file.source.read_many([chunk.column_index or nowhere for chunk in chunks])
+        offset_indexes = file.source.read_many([chunk.offset_index or nowhere for chunk in chunks])
+        extras = [
+            _Extras(None, file, None, *_kept_indexes(*each))
+            for each in zip(
+                file.footer.leaves, chunks, offset_indexes, column_indexes, shifts, strict=True
             )
-            self._extras.append(_Extras(struct, file, file.bloom_filter_range(chunk), *indexes))
-        struct = with_fields(group.struct, spec.struct_of({spec.RowGroup.COLUMNS: columns}))
-        set_ordinal(struct, len(self._groups), start)
-        return struct
+        ]
+        ordinal = len(self._groups)
+        if scanned is not None:
+            return _Group(extras, None, scanned, shifts, ordinal, start)
+        group = opened.entry
+        for chunk, extra, shift in zip(group.columns, extras, shifts, strict=True):
+            extra.chunk = rebased_chunk(chunk, shift)
+            extra.bloom_filter = file.bloom_filter_range(chunk)
+        struct = dict(group.struct)
+        set_ordinal(struct, ordinal, start)
+        return _Group(extras, struct)
 
-    def _copy_chunks(self, file: OpenFile, chunks: Sequence[ColumnChunk]) -> list[int]:
+    def _scanned(self, opened: OpenRowGroup) -> Scanned | None:
+        """Return a row group that can be moved in its bytes; None if it must be decoded."""
+        file = opened.file
+        if file not in self._scanners:
+            is_trusted = not has(file.footer.created_by, SHORT_CHUNKS)
+            self._scanners[file] = Scanner(len(file.footer.leaves)) if is_trusted else None
+        scanner = self._scanners[file]
+        if scanner is None:
+            return None
+        try:
+            scanned = scanner.scan(file.footer.row_group_data(opened.number))
+        except Odd:
+            return None
+        return scanned if scanned.is_plain else None
+
+    def _copy_chunks(self, file: OpenFile, ranges: Sequence[Range]) -> list[int]:
         """Copy chunks in the order they lie in, adjacent ones at once; return their shifts."""
-        ranges = [chunk.range for chunk in chunks]
-        moved = [0] * len(chunks)
+        shifts = [0] * len(ranges)
         run = Range(0, 0)
-        for i in sorted(range(len(chunks)), key=lambda i: ranges[i]):
+        for i in sorted(range(len(ranges)), key=lambda i: ranges[i]):
             if ranges[i].offset != run.end:
                 self.copy(file, run)
                 run = Range(ranges[i].offset, 0)
-            moved[i] = self._sink.size_bytes + run.length - ranges[i].offset
+            shifts[i] = self._sink.size_bytes + run.length - ranges[i].offset
             run = Range(run.offset, run.length + ranges[i].length)
         self.copy(file, run)
-        return moved
+        return shifts
 
     # -- made row groups -----------------------------------------------------------------------
 
-    def _made(self, pieces: Sequence[Piece]) -> Struct:
+    def _made(self, pieces: Sequence[Piece]) -> _Group:
         """Make a row group; what the source says of it beside its chunks is the first piece's."""
         start = self._sink.size_bytes
-        columns = []
+        extras = []
         uncompressed_bytes = 0
         file, group = pieces[0].file, pieces[0].group.entry
         for column, chunk in enumerate(group.columns):
@@ -238,19 +346,17 @@ class PartWriter:
             out = _Out(self)
             new = self._make(pieces, column, out, most_decoded_bytes=self._most_decoded_bytes)
             struct = made_chunk(chunk, new, position, out.num_bytes)
-            columns.append(struct)
             uncompressed_bytes += new.uncompressed_bytes
             # A filter of all the chunk's values never denies one of those kept.
             bloom_filter = file.bloom_filter_range(chunk) if len(pieces) == 1 else None
             if bloom_filter is None:
                 drop_bloom_filter(struct)
             index = offset_index(new, position)
-            self._extras.append(_Extras(struct, file, bloom_filter, new.column_index, index))
+            extras.append(_Extras(struct, file, bloom_filter, new.column_index, index))
         struct = with_fields(
             group.struct,
             spec.struct_of(
                 {
-                    spec.RowGroup.COLUMNS: columns,
                     spec.RowGroup.TOTAL_BYTE_SIZE: uncompressed_bytes,
                     spec.RowGroup.NUM_ROWS: sum(piece.num_rows for piece in pieces),
                 }
@@ -263,27 +369,56 @@ class PartWriter:
         if size in struct:
             struct[size] = spec.entry(size, self._sink.size_bytes - start)
         set_ordinal(struct, len(self._groups), start)
-        return struct
+        return _Group(extras, struct)
 
     # -- behind the data -----------------------------------------------------------------------
 
     def _put_bloom_filter(self, extra: _Extras) -> None:
         if extra.bloom_filter is None:
             return
+        assert extra.chunk is not None
         meta: Struct = value(extra.chunk, spec.ColumnChunk.META_DATA)
         place = spec.ColumnMetaData.BLOOM_FILTER_OFFSET
         meta[place] = spec.entry(place, self._sink.size_bytes)
         self.copy(extra.file, extra.bloom_filter)
 
-    def _put_index(
-        self, chunk: Struct, offset: spec.Field, length: spec.Field, data: bytes
-    ) -> None:
-        place = spec.struct_of({offset: self._sink.size_bytes, length: len(data)})
-        ordered = with_fields(chunk, place)  # some readers want ascending field ids
-        chunk.clear()
-        chunk.update(ordered)
-        self._indexes[self._sink.size_bytes] = data
+    def _put_index(self, data: bytes | None) -> Range | None:
+        """Append a page index, if there is one; return where it lies."""
+        if data is None:
+            return None
+        place = Range(self._sink.size_bytes, len(data))
+        self._indexes[place.offset] = data
         self._sink.write(data)
+        return place
+
+
+def _by_entry(opened: OpenRowGroup) -> list[_WholeChunk]:
+    return [
+        _WholeChunk(
+            chunk.range,
+            chunk.offset_index,
+            chunk.column_index,
+            value(chunk.meta, spec.ColumnMetaData.STATISTICS, b""),
+        )
+        for chunk in opened.entry.columns
+    ]
+
+
+def _by_scan(scanned: Scanned, file: OpenFile) -> list[_WholeChunk]:
+    end = file.footer_offset
+
+    def here(place: Range | None) -> Range | None:
+        return place if place is not None and lies_inside(place, end) else None
+
+    return [
+        _WholeChunk(
+            scanned.chunk_range(column),
+            here(scanned.offset_index(column)),
+            here(scanned.column_index(column)),
+            statistics,
+        )
+        for column, statistics in enumerate(scanned.statistics)
+    ]
 
 
 def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:
@@ -352,14 +487,8 @@ def drop_bloom_filter(chunk: Struct) -> None:
     meta.pop(spec.ColumnMetaData.BLOOM_FILTER_LENGTH, None)
 
 
-def drop_indexes(chunk: Struct) -> None:
-    """Take both page indexes from a ``ColumnChunk``."""
-    for field in _INDEXES:
-        chunk.pop(field, None)
-
-
 def _kept_indexes(
-    leaf: Leaf, chunk: ColumnChunk, offset_index: bytes, column_index: bytes, shift: int
+    leaf: Leaf, chunk: _WholeChunk, offset_index: bytes, column_index: bytes, shift: int
 ) -> tuple[bytes | None, bytes | None]:
     """Return column and offset index of a chunk that moved by ``shift``, as far as they are any.
 
@@ -372,9 +501,9 @@ def _kept_indexes(
     except BadStructure:
         return None, None
     try:
-        index = ColumnIndex.decode(column_index) if column_index else None
-        if index is not None:
-            index.check_fits(leaf, num_pages, chunk.null_count)
+        if column_index:
+            nulls = null_count(chunk.statistics)
+            check_column_index(column_index, leaf, num_pages, nulls)
     except BadStructure:
         return None, kept
     return column_index or None, kept

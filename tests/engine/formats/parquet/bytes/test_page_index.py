@@ -1,4 +1,5 @@
 import datetime
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -13,6 +14,7 @@ from engine.formats.parquet.bytes.page_index import (
     ColumnIndex,
     OffsetIndex,
     PageLocation,
+    check_column_index,
     shifted_offset_index,
 )
 from engine.formats.parquet.bytes.thrift import BINARY, I32, I64, LIST, STRUCT, TRUE, Sequence
@@ -185,9 +187,10 @@ def test_moving_an_index_is_decoding_shifting_and_encoding_it(locations, shift, 
 NEAR = st.builds(PageLocation, *[st.integers(0, 1 << 40)] * 3)
 
 
-@given(st.lists(NEAR, min_size=1, max_size=5), st.data())
-def test_what_is_no_index_is_refused_however_it_is_read(locations, data):
-    encoded = bytearray(OffsetIndex(tuple(locations)).encode())
+@given(st.lists(NEAR, min_size=1, max_size=5), st.booleans(), st.data())
+def test_what_is_no_index_is_refused_however_it_is_read(locations, has_sizes, data):
+    sizes = (7,) * len(locations) if has_sizes else None
+    encoded = bytearray(OffsetIndex(tuple(locations), sizes).encode())
     at = data.draw(st.integers(0, len(encoded) - 1))
     encoded[at] = data.draw(st.integers(0, 255))
     try:
@@ -199,3 +202,36 @@ def test_what_is_no_index_is_refused_however_it_is_read(locations, data):
     found, moved = shifted_offset_index(bytes(encoded), 7)
     if all(abs(place.offset) < 1 << 62 for place in index.locations):
         assert (found, OffsetIndex.decode(moved)) == (len(index.locations), index.shifted(7))
+
+
+BOUNDS = st.lists(st.binary(max_size=200), min_size=3, max_size=3)
+INDEXED = st.fixed_dictionaries(
+    {"f2": BOUNDS, "f3": BOUNDS},
+    optional={
+        "f5": st.lists(st.integers(-1, 1 << 40), min_size=2, max_size=3),
+        "f6": st.lists(st.integers(0, 300), min_size=3, max_size=6),
+        "f8": st.lists(st.integers(0, 300), min_size=3, max_size=3),
+    },
+)
+
+
+@given(INDEXED, st.sampled_from([None, 0, 10]), st.sampled_from([2, 3]), st.data())
+def test_a_column_index_fits_however_it_is_checked(lists, nulls, num_pages, data):
+    kinds = {"f2": BINARY, "f3": BINARY}
+    changes = {key: (LIST, Sequence(kinds.get(key, I64), items)) for key, items in lists.items()}
+    encoded = bytearray(thrift.encode(dict(sorted(column_index(**changes).items()))))
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(encoded) - 1))
+        encoded[at] = data.draw(st.integers(0, 255))
+    leaf = SimpleNamespace(max_repetition=0, max_definition=1)
+    found = []
+    for check in (
+        lambda data: ColumnIndex.decode(data).check_fits(leaf, num_pages, nulls),
+        lambda data: check_column_index(data, leaf, num_pages, nulls),
+    ):
+        try:
+            check(bytes(encoded))
+            found.append("fits")
+        except BadStructure:
+            found.append("does not")
+    assert found[0] == found[1]

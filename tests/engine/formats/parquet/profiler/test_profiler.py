@@ -23,6 +23,7 @@ import engine
 from engine.formats.parquet.bytes import page_table
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, _Reader, read_chunk_table
 from engine.formats.parquet.bytes.footer import part_footer, seal
+from engine.formats.parquet.bytes.group_bytes import Scanner
 from engine.formats.parquet.bytes.page_map import run_walk, walk_pages
 from engine.formats.parquet.opened import OpenFile
 from engine.formats.parquet.profiler import Skew
@@ -90,7 +91,7 @@ def test_what_is_read_quickly_is_what_is_read_with_care(name: str, source_file: 
         careful._groups.append(careful._carefully(footer.row_group(index)))
     assert same(read_chunk_table(footer), careful.table())
     if "fastparquet" not in name:  # its structures have other fields
-        _Reader(footer, num_columns)._quickly(footer.row_group_data(0))
+        Scanner(num_columns).scan(footer.row_group_data(0))
 
 
 def same(one: ChunkTable, other: ChunkTable) -> bool:
