@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+
 
 def amount(num_bytes: float) -> str:
     """Return bytes in decimal units, as in ``--target-size 100MB``."""
@@ -42,6 +45,12 @@ def count(number: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 part``, ``1,000 parts``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def choice_hint(word: str, known: Collection[str]) -> str:
+    """Return what to say to who wrote a word that is none of a few: the nearest, or all."""
+    near = difflib.get_close_matches(word.lower(), known, 1)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
 
 
 def shown(text: str) -> str:

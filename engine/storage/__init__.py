@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from engine.errors import BadSetting, NoSource
+from engine.part_names import PARQUET_SUFFIXES
 from engine.storage import folders
 from engine.storage.base import (
     Entry,
@@ -135,7 +136,7 @@ def expand_all(patterns: Iterable[str]) -> Found:
         if not choice.taken and not problem:
             raise NoSource(
                 f"no Parquet file at {redacted(pattern)}: name a file, a folder that holds "
-                f"{'/'.join(folders.PARQUET_SUFFIXES)} files, or a glob"
+                f"{'/'.join(PARQUET_SUFFIXES)} files, or a glob"
             )
         names.append(redacted(path))
         stores.append(store)

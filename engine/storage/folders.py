@@ -26,9 +26,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from engine.part_names import PARQUET_SUFFIXES
 from engine.wording import counted
 
-PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 PARQUET_MARKS = (b"PAR1", b"PARE")  # the second: an encrypted footer
 _SMALLEST_FILE_BYTES = 12
 _MAX_NAMED = 3
