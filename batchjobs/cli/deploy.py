@@ -15,6 +15,7 @@ from batchjobs import deploy as deployment
 from batchjobs import pool as pools
 from batchjobs.cli.group import batch, json_option, tell
 from engine import NoPermission, hooks
+from engine.cli.group import Choice
 
 if TYPE_CHECKING:
     from batchjobs.client.deployments import Change, Deployments
@@ -52,7 +53,7 @@ _LOGINS = ("auto", "service-principal", "cli", "identity")
 )
 @click.option(
     "--login",
-    type=click.Choice(_LOGINS),
+    type=Choice(*_LOGINS),
     default="auto",
     show_default=True,
     envvar="EVENSPLIT_BATCH_LOGIN",

@@ -14,6 +14,7 @@ from batchjobs.local import PREFIX, LocalService, default_root
 from batchjobs.pack import PlannedFile
 from batchjobs.service import CREDENTIALS, Service
 from batchjobs.spec import checked_settings
+from engine.cli.group import Choice, Group
 from engine.cli.options import split_options
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _TEXTS = {
 split_settings = split_options("batch", _TEXTS, has_defaults=False)
 
 
-@click.group()
+@click.group(cls=Group)
 def batch() -> None:
     """Split many files at once: one task a file, on Azure Batch or on this machine."""
 
@@ -46,7 +47,7 @@ def account(function: F) -> F:
     )
     login = click.option(
         "--login",
-        type=click.Choice(CREDENTIALS),
+        type=Choice(*CREDENTIALS),
         default="auto",
         show_default=True,
         envvar="EVENSPLIT_BATCH_LOGIN",

@@ -29,6 +29,7 @@ from batchjobs.service import (
 )
 from batchjobs.spec import FileSplit, TaskSpec, checked_settings
 from engine import BadSetting
+from engine.hooks import counted
 
 _MACHINE_POLL_SECONDS = 1.0
 _hours = click.FloatRange(min=0, min_open=True)
@@ -183,4 +184,4 @@ def clean(older_than: float, as_json: bool, endpoint: str, login: str) -> None:
             if job.state == "ended" and job.ended_at <= before:
                 service.delete_job(job.id)
                 ended.append(job.id)
-    tell({"deleted": ended}, f"{len(ended)} jobs deleted", as_json=as_json)
+    tell({"deleted": ended}, f"{counted(len(ended), 'job')} deleted", as_json=as_json)

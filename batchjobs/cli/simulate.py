@@ -19,6 +19,7 @@ from batchjobs.pack import PlannedFile, pack
 from batchjobs.simulate import Fleet, World, assumptions, forecast
 from batchjobs.spec import FileSplit
 from engine import BadSetting
+from engine.cli.group import Choice
 
 _count = click.IntRange(min=0)
 _positive = click.FloatRange(min=0, min_open=True)
@@ -43,7 +44,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 @click.option("--spot", type=_count, default=0, show_default=True, help="Nodes, at most.")
 @click.option(
     "--formula",
-    type=click.Choice(["fixed", "pending", "spot", "schedule"]),
+    type=Choice("fixed", "pending", "spot", "schedule"),
     default="fixed",
     show_default=True,
 )

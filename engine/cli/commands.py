@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,20 @@ from typing import Any
 import click
 
 import engine
+from engine.cli.group import completing
 from engine.cli.options import click_option, split_options
 from engine.errors import DestinationInUse
 from engine.options import OPTIONS
 
 _credential = click_option(OPTIONS["credential"])
+_sources = click.argument(
+    "src", nargs=-1, required=True, metavar="SRC...", shell_complete=completing("file")
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
 @click.command()
-@click.argument("src", nargs=-1, required=True)
+@_sources
 @click.option(
     "--key",
     metavar="COLUMN",
@@ -69,15 +74,15 @@ def profile(
         told = found.as_dict() | ({} if keys is None else {"key": keys.as_dict()})
         click.echo(json.dumps(told))
         return
-    from engine.cli import show
+    from engine.cli import tables
 
-    show.profile(found)
+    tables.profile(found)
     if keys is not None:
-        show.key_skew(keys)
+        tables.key_skew(keys)
 
 
 @click.command()
-@click.argument("src", nargs=-1, required=True)
+@_sources
 @split_options("plan")
 @_json
 def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
@@ -85,17 +90,18 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 
     The plan is the very one that split follows: same cuts, same names, same plan id.
     """
-    found = engine.plan(src, **settings)
+    _show_plan(src, settings, as_json=as_json)
+
+
+def _show_plan(src: Sequence[str], settings: dict[str, Any], *, as_json: bool) -> None:
+    """Print a plan, or refuse it as split would."""
     from engine import memory
-    from engine.errors import OverBudget
     from engine.splitter import choose_resources
 
     frozen = engine.make_settings(**settings)
     budget = memory.budget(frozen.memory_bytes)
-    try:
-        run_bytes = choose_resources(found, frozen).run_bytes
-    except OverBudget:
-        run_bytes = 0
+    found = engine.plan(src, **settings)
+    run_bytes = choose_resources(found, frozen, budget).run_bytes
     if as_json:
         data = found.as_dict() | {
             "predicted_bytes": found.predicted_bytes,
@@ -107,19 +113,21 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
         }
         click.echo(json.dumps(data))
         return
-    from engine.cli import show
+    from engine.cli import tables
 
-    show.plan(found, budget, run_bytes)
+    tables.plan(found, None if frozen.scheduler else budget, run_bytes)
 
 
 @click.command()
-@click.argument("src", nargs=-1, required=True)
-@click.argument("dest")
+@click.argument("places", nargs=-1, metavar="SRC... DEST", shell_complete=completing("file"))
 @split_options("split")
-@click.option("--resume", is_flag=True, help="Finish what an earlier run began (always done).")
+@click.option("--resume", is_flag=True, hidden=True)  # what every run does; scripts may say it
 @click.option("--verify", is_flag=True, help="Prove the parts equal to SRC as well.")
+@click.option("--dry-run", is_flag=True, help="Show what plan shows; write nothing.")
 @_json
-def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settings: Any) -> None:
+def split(
+    places: tuple[str, ...], as_json: bool, resume: bool, dry_run: bool, **settings: Any
+) -> None:
     """Split SRC into equal parts in the folder DEST.
 
     SRC is a file, a folder, a glob or a URL; several with one schema become one sequence of rows.
@@ -131,8 +139,15 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
       evensplit split big.parquet parts/ --target-size 256MiB --cut row-group
       evensplit split 'daily/*.parquet' parts/ --parts 16
     """  # noqa: D301 - click wants the backspace itself
+    if len(places) < 2:
+        raise click.UsageError("DEST is missing" if places else "SRC and DEST are missing")
+    *src, dest = places
     if resume and settings["overwrite"]:
         raise click.UsageError("--resume and --overwrite exclude each other")
+    if dry_run:
+        settings.pop("verify")
+        _show_plan(src, settings, as_json=as_json)
+        return
     from engine.cli import show
 
     result = engine.split(src, dest, progress=show.progress(quiet=as_json), **settings)
@@ -153,7 +168,7 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
 
 
 @click.command()
-@click.argument("dest")
+@click.argument("dest", shell_complete=completing("dir"))
 @click.option(
     "--workers",
     type=int,
@@ -201,7 +216,7 @@ def verify(
 
 
 @click.command()
-@click.argument("place", metavar="SRC|DEST")
+@click.argument("place", metavar="SRC|DEST", shell_complete=completing("file"))
 @split_options("report")
 @click.option(
     "--output",
@@ -210,6 +225,7 @@ def verify(
     default="evensplit-report.html",
     show_default=True,
     help="The page; replaced if it is there.",
+    shell_complete=completing("file"),
 )
 @click.option(
     "--verify", is_flag=True, help="Compare all values of a finished split, and tell the outcome."
@@ -220,14 +236,14 @@ def report(place: str, output: str, verify: bool, **settings: Any) -> None:
     SRC is a file, a folder, a glob or a URL: its layout, and the plan for the split options given.
     DEST is the folder of a split: source, plan, parts, memory. The page needs no network.
     """
-    from engine.cli import show
+    from engine.cli.terminal import say
 
     engine.report(place, output, verify=verify, **settings)
-    show.say(output)
+    say(output)
 
 
 @click.command()
-@click.argument("folder", required=False)
+@click.argument("folder", required=False, shell_complete=completing("dir"))
 @click.option("--size", metavar="SIZE", default="300MB", show_default=True, help="Of the sample.")
 @click.option("--target-size", metavar="SIZE", default="30MB", show_default=True)
 @click.pass_context

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BadSetting
+from engine.wording import choice_hint
 
 DEFAULT_PATHS = (Path("evensplit.toml"), Path("conf/evensplit.toml"))
 
@@ -44,15 +45,17 @@ def default_map(data: dict[str, Any], where: str) -> dict[str, Any]:
     shared = {key: item for key, item in data.items() if not isinstance(item, dict)}
     for key in shared:
         if not any(key in names for names in known.values()):
-            raise BadSetting(f"{where}: unknown setting {key}")
+            every = {name for names in known.values() for name in names}
+            raise BadSetting(f"{where}: unknown setting {key}; {choice_hint(key, sorted(every))}")
     out: dict[str, Any] = {}
     for name, names in known.items():
         section = data.get(name, {})
         for key in section:
             if key not in names:
-                raise BadSetting(f"{where}: unknown setting {key} in [{name}]")
+                hint = choice_hint(key, sorted(names))
+                raise BadSetting(f"{where}: unknown setting {key} in [{name}]; {hint}")
         out[name] = {key: item for key, item in shared.items() if key in names} | section
     for name, item in data.items():
         if isinstance(item, dict) and name not in known:
-            raise BadSetting(f"{where}: unknown section [{name}]")
+            raise BadSetting(f"{where}: unknown section [{name}]; {choice_hint(name, known)}")
     return out

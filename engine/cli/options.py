@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.cli.group import Choice
 from engine.options import Command, Option, options_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +26,7 @@ def click_option(option: Option, *, text: str = "", has_default: bool = True) ->
     if option.kind == "switch":
         name = f"{option.flag}/--no-{option.flag.removeprefix('--')}"
     elif option.choices:
-        facts["type"] = click.Choice(option.choices, case_sensitive=False)
+        facts["type"] = Choice(*option.choices)
     else:
         facts["metavar"] = option.metavar
         facts["type"] = int if option.kind in ("count", "number") else str
