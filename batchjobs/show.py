@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,23 +40,28 @@ def task_result(result: Mapping[str, Any]) -> str:
     lines = []
     for file in result["files"]:
         error = file.get("error")
-        parts = counted(file["num_parts"] or 0, "part")
-        told = f"{error['kind']}: {error['message']}" if error else parts
+        told = f"{error['kind']}: {error['message']}" if error else _parts(file)
         lines.append(shown(f"{file['source']}: {told}"))
-    return "\n".join([*lines, f"{result['outcome']}: {counted(result['num_parts'], 'part')}"])
+    return "\n".join([*lines, f"{result['outcome']}: {_parts(result)}"])
+
+
+def _parts(result: Mapping[str, Any]) -> str:
+    return counted(result["num_parts"], "part")
 
 
 def job_plan(plan: Mapping[str, Any]) -> None:
     """Print what submit would do."""
     tasks = plan["tasks"]
     num_files = sum(len(task["files"]) for task in tasks)
+    titles = [task["title"] for task in tasks]
+    folder = os.path.commonprefix(titles).rpartition("/")[0] + "/"  # noqa: RUF071 - URLs as well
     say(
-        f"job {plan['job']}: {counted(num_files, 'file')} in {counted(len(tasks), 'task')} on "
-        f"{plan['pool']}; nothing is submitted"
+        f"job {plan['job']}: {counted(num_files, 'file')} of {folder} in "
+        f"{counted(len(tasks), 'task')} on {plan['pool']}; nothing is submitted"
     )
     rows = [
         (
-            task["title"],
+            task["title"].removeprefix(folder),
             amount(task["size_bytes"]),
             f"{task['num_parts']:,}",
             memory_amount(task["memory_bytes"]),
@@ -93,7 +99,8 @@ def forecast(found: Forecast, num_files: int, fleet: Fleet, said: Sequence[str])
     rows = {
         "files": f"{num_files:,} in {counted(found.num_tasks, 'task')}, "
         f"{amount(found.total_bytes)}",
-        "pool": f"at most {fleet.most_dedicated:,} dedicated and {fleet.most_spot:,} Spot nodes of "
+        "pool": f"at most {fleet.most_dedicated:,} dedicated and "
+        f"{counted(fleet.most_spot, 'Spot node')} of "
         f"{counted(fleet.slots_per_node, 'slot')}, {fleet.formula}; {found.most_nodes:,} at once",
         "makespan": f"{duration(found.makespan_seconds)}, of which the longest task takes "
         f"{duration(found.longest_task_seconds)}",

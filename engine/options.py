@@ -263,9 +263,8 @@ _ROWS = (
     Option(
         "credential",
         "text",
-        "For Azure storage: identity, environment (AZURE_STORAGE_*), "
-        "keyvault:https://VAULT.vault.azure.net/secrets/NAME, or auto: the environment's secret "
-        "for the account, else the identity. Never a secret itself.",
+        "For Azure storage: identity, environment (AZURE_STORAGE_*), keyvault:URL of a secret, or "
+        "auto: the environment's secret for the account, else the identity. Never a secret itself.",
         default=CREDENTIALS[0],
         metavar="NAME",
     ),

@@ -68,7 +68,7 @@ class Access:
         """Refuse what cannot be, without repeating it: it may be a secret, given by mistake."""
         if self.credential not in CREDENTIALS and not self.vault_url:
             raise BadSetting(
-                "the credential is none of auto, identity, environment and "
+                "--credential is none of auto, identity, environment and "
                 f"{KEY_VAULT}https://NAME.vault.azure.net/secrets/NAME; secrets themselves go "
                 "into the environment (AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SAS_TOKEN "
                 "or AZURE_STORAGE_ACCOUNT_KEY)"
@@ -152,9 +152,9 @@ class Settings:
             low, high = _LEVELS.get(self.codec or "", (0, -1))
             if not low <= self.codec_level <= high:
                 kinds = ", ".join(f"{name} {a} to {b}" for name, (a, b) in _LEVELS.items())
+                codec = f"--codec {self.codec}" if self.codec else "no --codec"
                 raise BadSetting(
-                    f"--codec-level is {self.codec_level} with --codec {self.codec}; levels are "
-                    f"for {kinds}"
+                    f"--codec-level is {self.codec_level} with {codec}; levels are for {kinds}"
                 )
         if self.row_group_bytes is not None and self.row_group_rows is not None:
             raise BadSetting("give the row-group size in bytes or in rows, not both")
@@ -196,7 +196,10 @@ def parse_row_group_size(text: str | int) -> tuple[int | None, int | None]:
     found = re.fullmatch(r"([\d_,]+)\s*rows?", str(text).strip())
     if found is None:
         return parse_size(text), None
-    return None, int(re.sub(r"[_,]", "", found[1]))
+    num_rows = int(re.sub(r"[_,]", "", found[1]) or 0)
+    if num_rows < 1:
+        raise BadSetting(f"{text!r} is no number of rows above zero")
+    return None, num_rows
 
 
 def parse_size(text: str | int) -> int:

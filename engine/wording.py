@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
+_MOST_CHOICES = 8  # a longer list is not read
+
 
 def amount(num_bytes: float) -> str:
     """Return bytes in decimal units, as in ``--target-size 100MB``."""
@@ -50,7 +52,9 @@ def counted(number: int, noun: str) -> str:
 def choice_hint(word: str, known: Collection[str]) -> str:
     """Return what to say to who wrote a word that is none of a few: the nearest, or all."""
     near = difflib.get_close_matches(word.lower(), known, 1)
-    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"choose one of {', '.join(known)}" if len(known) <= _MOST_CHOICES else "see --help"
 
 
 def shown(text: str) -> str:

@@ -14,8 +14,8 @@ from batchjobs.local import PREFIX, LocalService, default_root
 from batchjobs.pack import PlannedFile
 from batchjobs.service import CREDENTIALS, Service
 from batchjobs.spec import checked_settings
-from engine.cli.group import Choice, Group
-from engine.cli.options import split_options
+from engine.cli.group import Group
+from engine.cli.options import Choice, split_options
 
 if TYPE_CHECKING:
     from batchjobs.client import AzureBatch

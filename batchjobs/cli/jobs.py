@@ -85,7 +85,7 @@ def _text_of(spec: str) -> str:
     try:
         return Path(spec[1:]).read_text(encoding="utf-8")
     except OSError as error:
-        raise BadSetting(f"the task's spec cannot be read: {error}") from error
+        raise BadSetting(f"{spec[1:]} cannot be read: {error.strerror}") from error
 
 
 def finish(report: monitor.JobReport, *, as_json: bool) -> None:
@@ -157,7 +157,7 @@ def cancel(job: str, as_json: bool, endpoint: str, login: str) -> None:
 def list_command(as_json: bool, endpoint: str, login: str) -> None:
     """List the jobs that are there, ended ones too."""
     jobs = [job for service in services(endpoint, login) for job in service.jobs()]
-    lines = "\n".join(f"{job.id}  {job.state}" for job in jobs)
+    lines = "\n".join(f"{job.id}  {job.state}" for job in jobs) or "no jobs"
     tell([{"job": job.id, "state": job.state} for job in jobs], lines, as_json=as_json)
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import engine
 from engine.cli.group import completing
-from engine.cli.options import click_option, split_options
+from engine.cli.options import SIZE, click_option, split_options
 from engine.errors import DestinationInUse
 from engine.options import OPTIONS
 
@@ -38,7 +39,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
 )
 @click.option(
     "--partitions",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="N",
     default=16,
     show_default=True,
@@ -52,7 +53,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
 )
 @_credential
 @_json
+@click.pass_context
 def profile(
+    context: click.Context,
     src: tuple[str, ...],
     key: str | None,
     partitions: int,
@@ -64,6 +67,8 @@ def profile(
 
     SRC is a file, a folder, a glob or a URL; several are allowed.
     """
+    if key is None and context.get_parameter_source("partitions") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--partitions goes with --key")
     found = engine.profile(src, credential=credential)
     keys = None
     if key is not None:
@@ -171,14 +176,12 @@ def split(
 @click.argument("dest", shell_complete=completing("dir"))
 @click.option(
     "--workers",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="N",
     envvar="EVENSPLIT_WORKERS",
     help="Columns compared at once. [default: one a core]",
 )
-@click.option(
-    "--memory", metavar="SIZE", envvar="EVENSPLIT_MEMORY", help="Memory budget for this machine."
-)
+@click_option(OPTIONS["memory"])
 @click.option(
     "--repair", is_flag=True, help="Write parts anew that are missing or differ; prove all again."
 )
@@ -244,8 +247,8 @@ def report(place: str, output: str, verify: bool, **settings: Any) -> None:
 
 @click.command()
 @click.argument("folder", required=False, shell_complete=completing("dir"))
-@click.option("--size", metavar="SIZE", default="300MB", show_default=True, help="Of the sample.")
-@click.option("--target-size", metavar="SIZE", default="30MB", show_default=True)
+@click.option("--size", type=SIZE, default="300MB", show_default=True, help="Of the sample.")
+@click.option("--target-size", type=SIZE, default="30MB", show_default=True, help="Of a part.")
 @click.pass_context
 def demo(context: click.Context, folder: str | None, size: str, target_size: str) -> None:
     """Make a skewed sample, show its layout, split it, and verify the parts.

@@ -10,6 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
+
 from engine.errors import BadSetting
 from engine.wording import choice_hint
 
@@ -32,16 +34,23 @@ def load_config(path: str | None) -> dict[str, Any]:
         data = tomllib.loads(found.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadSetting(f"no configuration file at {found}") from error
-    except (OSError, ValueError) as error:
-        raise BadSetting(f"{found} cannot be read as TOML: {error}") from error
+    except OSError as error:
+        raise BadSetting(f"{found} cannot be read: {error.strerror}; name a TOML file") from error
+    except ValueError as error:
+        raise BadSetting(f"{found} is no TOML: {error}") from error
     return default_map(data, str(found))
+
+
+def _settings_of(command: click.Command) -> set[str]:
+    options = (param for param in command.params if isinstance(param, click.Option))
+    return {param.name or "" for param in options if not param.hidden}
 
 
 def default_map(data: dict[str, Any], where: str) -> dict[str, Any]:
     """Turn the file's content into a map by command, top-level keys applied to each command."""
     from engine.cli.commands import ALL
 
-    known = {command.name or "": {p.name for p in command.params} for command in ALL}
+    known = {command.name or "": _settings_of(command) for command in ALL}
     shared = {key: item for key, item in data.items() if not isinstance(item, dict)}
     for key in shared:
         if not any(key in names for names in known.values()):

@@ -1,14 +1,12 @@
-"""Groups of commands, choices and completion, as all our commands have them."""
+"""Groups of commands, and completion of names, as all our commands have them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import click
 from click.shell_completion import CompletionItem
-
-from engine.wording import choice_hint
 
 _MOST_LETTERS = 1000  # of a summary: all
 
@@ -28,17 +26,6 @@ class Group(click.Group):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-
-
-class Choice(click.Choice[str]):
-    """One of a few words, in any case; what is none of them is told with the nearest."""
-
-    def __init__(self, *choices: str) -> None:
-        super().__init__(choices, case_sensitive=False)
-
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """Return what is said of a wrong word."""
-        return f"there is no {value!r}; {choice_hint(str(value), self.choices)}"
 
 
 def completing(kind: Literal["file", "dir"]) -> Completion:

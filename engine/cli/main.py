@@ -95,7 +95,7 @@ def help_command(context: click.Context, names: tuple[str, ...]) -> None:
     found = context.find_root()
     for name in names:
         if not isinstance(found.command, click.Group):
-            raise click.UsageError(f"{found.command_path} has no commands, so no {name!r}")
+            raise click.UsageError(f"{found.command_path} has no commands, so no {name!r}", found)
         command = found.command.resolve_command(found, [name])[1]
         assert command is not None  # unknown names are errors
         found = click.Context(command, info_name=name, parent=found)

@@ -92,7 +92,9 @@ def profile(found: Profile) -> None:
         _skew("files", found.skew)
     _findings(found.findings)
     if len(found) <= _FEW_FILES:
-        for item in found:
+        for at, item in enumerate(found):
+            if at or len(found) > 1:
+                say("")
             _file(item)
         return
     folder = _folder(found)
@@ -111,14 +113,13 @@ def profile(found: Profile) -> None:
         for item in _ends(sorted(found, key=lambda item: -item.size_bytes))
     ]
     print_table(_FILES, rows)
-    say("")
 
 
 def key_skew(found: KeySkew) -> None:
     """Print the heaviest values of a key, and what a hash partition would look like."""
     distinct = counted(found.num_distinct, "distinct value")
     about = "" if found.is_exact else "about "
-    say(f"key {found.column}: {counted(found.num_rows, 'row')}, {about}{distinct}")
+    say("", f"key {found.column}: {counted(found.num_rows, 'row')}, {about}{distinct}")
     if not found.is_exact:
         say(f"  counts may be too small by {counted(found.missed_rows, 'row')} at most")
     rows = [
@@ -202,7 +203,6 @@ def _columns(item: FileProfile) -> None:
         )
         rows.append(row)
     print_table(_COLUMNS, rows)
-    say("")
     if len(ordered) > _MAX_LINES:
         say(f"  and {counted(len(ordered) - _MAX_LINES, 'smaller column')} (--json lists all)")
 
@@ -253,7 +253,7 @@ def plan(found: SplitPlan, budget: Budget | None, run_bytes: int) -> None:
     ]
     print_table(_PARTS, rows)
     say("")
-    reasons = [reason for part in found.parts for reason in part.reasons]
+    reasons = list(dict.fromkeys(reason for part in found.parts for reason in part.reasons))
     for reason in reasons[:_MAX_REASONS]:
         say(f"  re-encoded: {reason}")
     if len(reasons) > _MAX_REASONS:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 from click.core import ParameterSource
+
+_WORDS = (
+    (r"is not a valid (integer|float)( range)?", "is no number"),
+    (r"is not in the range x>=(\S+)", r"is too small; the least is \1"),
+    (r"is not in the range x>(\S+)", r"is too small; it must be above \1"),
+    (r"is not in the range (\S+)<=x<=(\S+)", r"is not from \1 to \2"),
+    (r"[Gg]ot unexpected extra arguments? \((.*)\)", r"unexpected: \1"),
+)
 
 
 def usage_message(error: click.ClickException) -> str:
@@ -15,10 +25,14 @@ def usage_message(error: click.ClickException) -> str:
             return f"there is no option {error.option_name}" + (_near(error.possibilities) or see)
         case click.NoSuchCommand():
             return f"there is no command {error.command_name}" + (_near(error.possibilities) or see)
+        case click.BadOptionUsage():
+            return f"{error.option_name} needs a value{see}"
         case click.MissingParameter(param=click.Parameter() as param):
             return f"{_name(param)} is missing{see}"
         case click.BadParameter(param=click.Parameter() as param):
-            return f"{_name(param)}{_origin(param, context)}: {_sentence(error.message)}"
+            said = _sentence(error.message)
+            prefix = "" if said.startswith(_name(param)) else f"{_name(param)}: "
+            return f"{prefix}{said}{_origin(param, context)}"
     return _sentence(error.format_message()) + see
 
 
@@ -41,4 +55,7 @@ def _origin(param: click.Parameter, context: click.Context | None) -> str:
 
 
 def _sentence(text: str) -> str:
-    return " ".join(text.split()).removesuffix(".")
+    text = " ".join(text.split()).removesuffix(".")
+    for theirs, ours in _WORDS:
+        text = re.sub(theirs, ours, text)
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

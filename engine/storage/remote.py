@@ -184,7 +184,9 @@ class FsspecStorage:
         """
         protocol = url.partition("://")[0]
         if protocol not in fsspec.available_protocols():
-            raise BadSetting(f"unknown kind of URL: {protocol}://")
+            raise BadSetting(
+                f"there is no storage {protocol}://; name a path, or a URL that fsspec knows"
+            )
         try:
             fs, _ = url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
