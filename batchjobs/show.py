@@ -53,8 +53,7 @@ def job_plan(plan: Mapping[str, Any]) -> None:
     """Print what submit would do."""
     tasks = plan["tasks"]
     num_files = sum(len(task["files"]) for task in tasks)
-    titles = [task["title"] for task in tasks]
-    folder = os.path.commonprefix(titles).rpartition("/")[0] + "/"  # noqa: RUF071 - URLs as well
+    folder = _folder([task["title"] for task in tasks])
     say(
         f"job {plan['job']}: {counted(num_files, 'file')} of {folder} in "
         f"{counted(len(tasks), 'task')} on {plan['pool']}; nothing is submitted"
@@ -81,6 +80,11 @@ def job_plan(plan: Mapping[str, Any]) -> None:
         f"about {duration(plan['expected_seconds'])} on {counted(plan['num_slots'], 'slot')}, if a "
         f"task takes {SECONDS_A_TASK:.0f} s and {amount(BYTES_PER_SECOND)} a second"
     )
+
+
+def _folder(titles: Sequence[str]) -> str:
+    """Return what the names of all tasks begin with, up to a slash."""
+    return os.path.commonprefix(titles).rpartition("/")[0] + "/"  # noqa: RUF071 - URLs as well
 
 
 def requests(noted: Sequence[Noted], uploads: Mapping[str, int]) -> None:
@@ -182,6 +186,10 @@ def _table(found: JobReport) -> Text:
     from rich.text import Text
 
     tasks = sorted(found.tasks, key=lambda item: _ORDER[item.task.state])[:_MAX_LINES]
-    rows = [(item.task.title, item.task.state, f"{item.share_done:.0%}") for item in tasks]
+    folder = _folder([item.task.title for item in found.tasks])
+    rows = [
+        (item.task.title.removeprefix(folder), item.task.state, f"{item.share_done:.0%}")
+        for item in tasks
+    ]
     lines = table_lines(_WATCHED, rows, width_of(sys.stderr), sys.stderr)
     return Text("\n".join([counts(found), *lines]))

@@ -16,6 +16,7 @@ from batchjobs.service import CREDENTIALS, Service
 from batchjobs.spec import checked_settings
 from engine.cli.group import Group
 from engine.cli.options import Choice, split_options
+from engine.cli.terminal import say
 
 if TYPE_CHECKING:
     from batchjobs.client import AzureBatch
@@ -94,4 +95,7 @@ def absolute(place: str) -> str:
 
 def tell(data: Mapping[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
     """Print data for machines or a text for people."""
-    click.echo(json.dumps(data) if as_json else text)
+    if as_json:
+        click.echo(json.dumps(data))
+    else:
+        say(*text.splitlines())

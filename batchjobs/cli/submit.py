@@ -35,6 +35,7 @@ from batchjobs.spec import JobSpec, TaskSpec, checked_settings
 from engine import BadSetting
 from engine.cli.group import completing
 from engine.cli.options import SIZE
+from engine.cli.terminal import say
 
 if TYPE_CHECKING:
     from batchjobs.client import AzureBatch, PoolStatus, Rehearsal
@@ -344,7 +345,7 @@ def _run_here(
 ) -> None:
     made = fanout.submit(service, job, tasks)
     if not as_json:
-        click.echo(show.submission(made))
+        say(*show.submission(made).splitlines())
     with show.live(quiet=as_json) as on_report:
         service.run(made.job_id, slots, _now_and_then(service, made.job_id, on_report))
         on_report(monitor.look(service, made.job_id))

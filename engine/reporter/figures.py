@@ -570,7 +570,7 @@ def _names(paths: Sequence[str]) -> str:
 
 
 def _power(num_bytes: int) -> str:
-    for factor, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+    for factor, unit in ((1 << 20, "MiB"), (1 << 10, "kiB")):
         if num_bytes >= factor:
             return f"{num_bytes // factor} {unit}"
     return f"{num_bytes} B"
