@@ -55,8 +55,9 @@ def job_plan(plan: Mapping[str, Any]) -> None:
     num_files = sum(len(task["files"]) for task in tasks)
     folder = _folder([task["title"] for task in tasks])
     say(
-        f"job {plan['job']}: {counted(num_files, 'file')} of {folder} in "
-        f"{counted(len(tasks), 'task')} on {plan['pool']}; nothing is submitted"
+        f"job {plan['job']}: {counted(num_files, 'file')} in {counted(len(tasks), 'task')} on "
+        f"{plan['pool']}; nothing is submitted",
+        f"  files below {folder}",
     )
     rows = [
         (

@@ -8,6 +8,8 @@ import click
 from click.core import ParameterSource
 
 _WORDS = (
+    (r"Option '(\S+)' requires an argument", r"\1 needs a value"),
+    (r"Option '(\S+)' does not take a value", r"\1 takes no value"),
     (r"is not a valid (integer|float)( range)?", "is no number"),
     (r"is not in the range x>=(\S+)", r"is too small; the least is \1"),
     (r"is not in the range x>(\S+)", r"is too small; it must be above \1"),
@@ -25,8 +27,6 @@ def usage_message(error: click.ClickException) -> str:
             return f"there is no option {error.option_name}" + (_near(error.possibilities) or see)
         case click.NoSuchCommand():
             return f"there is no command {error.command_name}" + (_near(error.possibilities) or see)
-        case click.BadOptionUsage():
-            return f"{error.option_name} needs a value{see}"
         case click.MissingParameter(param=click.Parameter() as param):
             return f"{_name(param)} is missing{see}"
         case click.BadParameter(param=click.Parameter() as param):

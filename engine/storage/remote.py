@@ -106,7 +106,7 @@ class RemoteSource:
         found = self._store.stat(self.file.path)
         if found != self.file:
             raise SourceChanged(
-                f"{redacted(self.file.path)} changed since it was planned; plan again, with "
+                f"{redacted(self.file.path)} changed since it was planned; split again, with "
                 "--overwrite for the same destination"
             )
 

@@ -1,9 +1,8 @@
 """Calls with all that they print, as text that people read and approve.
 
-``calls.txt`` of a group becomes ``GROUP.txt``: a command after ``$``, its standard output at 80
-columns, its standard error with ``!`` in front, its exit code where it is none. What differs from
-run to run (times, memory, ids, the folder) is replaced by what has the same length, or stands for
-it.
+``GROUP.calls`` becomes ``GROUP.txt``: a command after ``$``, its standard output at 80 columns, its
+standard error with ``!`` in front, its exit code if it is not 0. ``cp`` and ``rm`` damage what the
+next call finds. What differs from run to run (times, memory, ids, the folder) is replaced.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -25,7 +24,9 @@ from tests.cli.world import make_world
 FOLDER = Path(__file__).parent
 WIDTH = 80
 # Of one length, so that lines break at the same words wherever the calls are run.
-SCRATCH_PREFIX, SHOWN_FOLDER = "/tmp/calls-", "/home/user/the-data"
+SCRATCH, PREFIX, SHOWN_FOLDER = "/tmp", "calls-", "/home/user/the-data"
+_DAMAGES: Mapping[str, Callable[..., object]] = {"cp": shutil.copyfile, "rm": os.remove}
+_SETTING_VARIABLES = ("EVENSPLIT_", "AZURE_", "XDG_", "FORCE_COLOR")
 _VOLATILE = (
     (r"\d+\.\d+ s\b", "0.0 s"),
     (r"\d+\.\d [kMG]B/s", "0.0 MB/s"),
@@ -33,7 +34,6 @@ _VOLATILE = (
     (r"budget \d+\.\d\d [MG]iB \((available|cgroup)[^)]*\)", "budget 0.00 GiB (available memory)"),
     (r"peak memory \d+\.\d\d [MG]iB", "peak memory 0.00 MiB"),
     (r"needs about \d+ MiB", "needs about 0 MiB"),
-    (r"/tmp/calls-\w*…", "/home/user/…"),
     (r"\b[0-9a-f]{32,40}\b", lambda found: "x" * len(found[0])),
 )
 
@@ -66,11 +66,13 @@ def text_of(group: str) -> str:
 
 @contextmanager
 def _scratch() -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix=SCRATCH_PREFIX.rpartition("/")[2], dir="/tmp")
+    folder = tempfile.mkdtemp(prefix=PREFIX, dir=SCRATCH)
     assert len(folder) == len(SHOWN_FOLDER)
     kept = dict(os.environ)
     try:
         make_world(Path(folder))
+        for name in filter(lambda name: name.startswith(_SETTING_VARIABLES), kept):
+            del os.environ[name]
         os.environ.update(COLUMNS=str(WIDTH), NO_COLOR="1", HOME=folder)
         with chdir(folder):
             yield folder
@@ -82,6 +84,9 @@ def _scratch() -> Iterator[str]:
 
 def _told(call: str, folder: str) -> str:
     words = shlex.split(call)
+    if words[0] in _DAMAGES:
+        _DAMAGES[words[0]](*words[1:])
+        return f"$ {call}\n"
     variables = dict(word.split("=", 1) for word in words[: words.index("evensplit")])
     code, out, err = _run(words[len(variables) + 1 :], variables)
     ending = f"exit {code}\n" if code else ""
