@@ -24,6 +24,7 @@ from batchjobs.service import (
     is_transient,
 )
 from engine import EvensplitError
+from engine.hooks import counted
 
 ADVICE = {
     2: "fix the settings and submit again",
@@ -83,7 +84,9 @@ class JobReport:
         not_done = [item for item in self.tasks if item.task.state != "done"]
         if not not_done:
             return None
-        text = f"{len(not_done)} of {len(self.tasks)} tasks of {self.job.id} are not done"
+        text = (
+            f"{len(not_done)} of {counted(len(self.tasks), 'task')} of {self.job.id} are not done"
+        )
         lasting = [item for item in self.failed if not is_transient(item.task.exit_code)]
         if not lasting:
             return TasksInterrupted(f"{text}; submit again, what is done stays done")

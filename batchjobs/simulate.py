@@ -19,11 +19,12 @@ from typing import Literal
 
 from batchjobs.fanout import BYTES_PER_SECOND, SECONDS_A_TASK
 from engine import BadSetting
+from engine.hooks import amount
 
 Formula = Literal["fixed", "pending", "spot", "schedule"]
 
 ASSUMPTIONS = (
-    "a task takes {seconds_a_task:g} s and 1 s for every {slot_rate:,.0f} bytes of its source, on "
+    "a task takes {seconds_a_task:g} s and 1 s for every {slot_rate} of its source, on "
     "one slot, whatever its neighbours do",
     "tasks begin in the order of their size, each on the node with most free slots",
     "a node is paid from when it is asked for until it leaves, and runs tasks "
@@ -33,7 +34,7 @@ ASSUMPTIONS = (
     "a fixed pool is deleted when the last task ends; a schedule's nodes stay until its hour",
     "a Spot node is lost {losses_per_node_hour:g} times an hour (Poisson) and comes back after "
     "{return_seconds:g} s; its tasks go to the head of the line",
-    "a task that begins again has what it had in whole parts of {part_bytes:,} bytes",
+    "a task that begins again has what it had in whole parts of {part_size}",
     "no task fails, no request is throttled, and quotas are what is asked for",
 )
 _WEEK_HOURS, _DAY_HOURS, _WORK_DAYS = 168, 24, 5
@@ -168,7 +169,8 @@ def slot_rate(fleet: Fleet, world: World) -> float:
 
 def assumptions(fleet: Fleet, world: World) -> list[str]:
     """Return what a forecast assumes, with its numbers, a sentence each."""
-    values = vars(world) | {"slot_rate": slot_rate(fleet, world)}
+    sizes = {"slot_rate": slot_rate(fleet, world), "part_size": world.part_bytes}
+    values = vars(world) | {name: amount(size) for name, size in sizes.items()}
     return [text.format(**values) for text in ASSUMPTIONS]
 
 

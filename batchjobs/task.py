@@ -24,6 +24,7 @@ import engine
 from batchjobs.service import NODE_MEMORY_MARGIN, PROGRESS, RESULT, is_transient
 from batchjobs.spec import FileSplit, TaskSpec
 from engine import EvensplitError, OverBudget, SourceChanged, hooks
+from engine.hooks import counted
 
 PROGRESS_SECONDS = 2.0
 
@@ -94,7 +95,10 @@ class TaskProgress(engine.Progress):
         write_json(self._path, data)
         if self._say is not None:
             done, total = self._done_bytes / 1e6, sum(self._sizes) / 1e6
-            self._say(f"{self._parts[0]} of {self._parts[1]} parts, {done:.1f} of {total:.1f} MB")
+            self._say(
+                f"{self._parts[0]} of {counted(self._parts[1], 'part')}, {done:.1f} of "
+                f"{total:.1f} MB"
+            )
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -144,7 +148,7 @@ def error_of(result: Mapping[str, Any]) -> EvensplitError | None:
     worst = min(failed, key=lambda error: is_transient(error["exit_code"]))
     text = worst["message"]
     if len(result["files"]) > 1:
-        text = f"{len(failed)} of {len(result['files'])} files failed, as {text}"
+        text = f"{len(failed)} of {counted(len(result['files']), 'file')} failed, as {text}"
     return hooks.make_error(worst["kind"], text)
 
 

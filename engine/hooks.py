@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Unpack
 
 from engine.errors import EvensplitError, register
 from engine.places import Place, place_text
+from engine.wording import amount as amount
+from engine.wording import counted as counted
+from engine.wording import memory_amount as memory_amount
 from engine.wording import shown as shown
 
 if TYPE_CHECKING:

@@ -325,7 +325,7 @@ def least_of(limit_bytes: int | None, available_bytes: int, groups: list[Cgroup]
         Candidate(int(available_bytes * MARGIN), f"available memory {_text(available_bytes)}")
     ]
     if limit_bytes is not None:
-        candidates.append(Candidate(limit_bytes, f"the given limit {_text(limit_bytes)}"))
+        candidates.append(Candidate(limit_bytes, "as given"))
     for group in groups:
         text = f"cgroup v{group.version} limit {_text(group.limit_bytes)}"
         if group.used_bytes:

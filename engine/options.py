@@ -11,25 +11,26 @@ business.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from engine.errors import BadSetting
 from engine.formats.parquet.bytes.column_names import split_names
+from engine.part_names import DEFAULT_NAME, template_problem
 from engine.settings import (
     CODECS,
     CREDENTIALS,
-    DEFAULT_NAME,
     TRANSFERS,
     Access,
     Settings,
     parse_row_group_size,
     parse_size,
 )
+from engine.wording import choice_hint
 
 Command = Literal["plan", "split", "report", "batch"]
+Kind = Literal["size", "count", "number", "text", "template", "switch", "names", "row-group-size"]
 _SHAPES: tuple[Command, ...] = ("plan", "split", "report", "batch")
 _RUNS: tuple[Command, ...] = ("split",)
 _RUNS_ANYWHERE: tuple[Command, ...] = ("split", "batch")
@@ -77,7 +78,7 @@ class Option:
     """
 
     name: str
-    kind: Literal["size", "count", "number", "text", "switch", "names", "row-group-size"]
+    kind: Kind
     help: str
     commands: tuple[Command, ...] = _SHAPES
     default: Any = None
@@ -128,7 +129,7 @@ class Option:
     def _chosen(self, value: Any) -> str:
         text = str(value).lower()
         if text not in self.choices:
-            raise BadSetting(f"{self.flag} is {value!r}; choose one of {', '.join(self.choices)}")
+            raise BadSetting(f"{self.flag} is {value!r}; {choice_hint(text, self.choices)}")
         return text
 
     def _number(self, value: Any) -> int:
@@ -156,6 +157,12 @@ class Option:
             raise BadSetting(f"{self.flag} is {value!r}; give text")
         return value
 
+    def _template(self, value: Any) -> str:
+        text = self._text(value)
+        if problem := template_problem(text):
+            raise BadSetting(f"{self.flag} {text!r} {problem}")
+        return text
+
     def _size(self, value: Any) -> int:
         try:
             return parse_size(value)
@@ -181,6 +188,7 @@ _PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
     "count": Option._count,
     "number": Option._number,
     "text": Option._text,
+    "template": Option._template,
     "switch": Option._switch,
     "names": Option._names,
     "row-group-size": Option._row_group_size,
@@ -207,7 +215,13 @@ _ROWS = (
         default="row",
         choices=("row", "row-group"),
     ),
-    Option("name", "text", "Names of the parts.", default=DEFAULT_NAME, metavar="TEMPLATE"),
+    Option(
+        "name",
+        "template",
+        "Names of the parts; {index} is a part's number from 0 on.",
+        default=DEFAULT_NAME,
+        metavar="TEMPLATE",
+    ),
     Option(
         "codec",
         "text",
@@ -249,9 +263,8 @@ _ROWS = (
     Option(
         "credential",
         "text",
-        "For Azure storage: identity, environment (AZURE_STORAGE_*), "
-        "keyvault:https://VAULT.vault.azure.net/secrets/NAME, or auto: the environment's secret "
-        "for the account, else the identity. Never a secret itself.",
+        "For Azure storage: identity, environment (AZURE_STORAGE_*), keyvault:URL of a secret, or "
+        "auto: the environment's secret for the account, else the identity. Never a secret itself.",
         default=CREDENTIALS[0],
         metavar="NAME",
     ),
@@ -309,9 +322,7 @@ def option_named(name: str) -> Option:
         BadSetting: there is none of that name; the message has the nearest.
     """
     if name not in OPTIONS:
-        near = difflib.get_close_matches(name, OPTIONS, 1)
-        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(OPTIONS)}"
-        raise BadSetting(f"a split has no option {name}{hint}")
+        raise BadSetting(f"a split has no option {name}; {choice_hint(name, OPTIONS)}")
     return OPTIONS[name]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from engine.errors import BadSetting
 from engine.model import Recoding
+from engine.part_names import DEFAULT_NAME
 
 Cut = Literal["row", "row-group"]
 
@@ -27,7 +28,6 @@ _VAULT = re.compile(
 )
 
 DEFAULT_TARGET_BYTES = 100_000_000
-DEFAULT_NAME = "part-{index:05d}.parquet"
 
 # Numbers of ``CompressionCodec`` in parquet.thrift; lz4 is LZ4_RAW, whose framing is defined.
 CODECS = {"none": 0, "snappy": 1, "gzip": 2, "brotli": 4, "zstd": 6, "lz4": 7}
@@ -68,7 +68,7 @@ class Access:
         """Refuse what cannot be, without repeating it: it may be a secret, given by mistake."""
         if self.credential not in CREDENTIALS and not self.vault_url:
             raise BadSetting(
-                "the credential is none of auto, identity, environment and "
+                "--credential is none of auto, identity, environment and "
                 f"{KEY_VAULT}https://NAME.vault.azure.net/secrets/NAME; secrets themselves go "
                 "into the environment (AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SAS_TOKEN "
                 "or AZURE_STORAGE_ACCOUNT_KEY)"
@@ -145,7 +145,6 @@ class Settings:
                 "--memory and --workers are for this machine; with --scheduler the cluster's "
                 "workers say what they have: leave the two out"
             )
-        self._check_name()
         self._check_encoding()
 
     def _check_encoding(self) -> None:
@@ -153,9 +152,9 @@ class Settings:
             low, high = _LEVELS.get(self.codec or "", (0, -1))
             if not low <= self.codec_level <= high:
                 kinds = ", ".join(f"{name} {a} to {b}" for name, (a, b) in _LEVELS.items())
+                codec = f"--codec {self.codec}" if self.codec else "no --codec"
                 raise BadSetting(
-                    f"--codec-level is {self.codec_level} with --codec {self.codec}; levels are "
-                    f"for {kinds}"
+                    f"--codec-level is {self.codec_level} with {codec}; levels are for {kinds}"
                 )
         if self.row_group_bytes is not None and self.row_group_rows is not None:
             raise BadSetting("give the row-group size in bytes or in rows, not both")
@@ -174,19 +173,6 @@ class Settings:
     def regroups(self) -> bool:
         """Whether the parts' row groups are others than the source's."""
         return self.row_group_bytes is not None or self.row_group_rows is not None
-
-    def _check_name(self) -> None:
-        try:
-            names = [self.name.format(index=index) for index in (0, 1, 99_999)]
-        except (KeyError, IndexError, ValueError) as error:
-            raise BadSetting(f"part name {self.name!r} is no template with {{index}}") from error
-        if len(set(names)) < 3:
-            raise BadSetting(f"part name {self.name!r} gives every part one name; use {{index}}")
-        if any(re.search(r"[/\\\x00]", name) or name.startswith(("_", ".")) for name in names):
-            raise BadSetting(
-                f"part name {self.name!r} must not hold a slash nor begin with _ or . "
-                "(readers ignore such files)"
-            )
 
     def part_name(self, index: int) -> str:
         """Return the file name of a part."""
@@ -210,7 +196,10 @@ def parse_row_group_size(text: str | int) -> tuple[int | None, int | None]:
     found = re.fullmatch(r"([\d_,]+)\s*rows?", str(text).strip())
     if found is None:
         return parse_size(text), None
-    return None, int(re.sub(r"[_,]", "", found[1]))
+    num_rows = int(re.sub(r"[_,]", "", found[1]) or 0)
+    if num_rows < 1:
+        raise BadSetting(f"{text!r} is no number of rows above zero")
+    return None, num_rows
 
 
 def parse_size(text: str | int) -> int:

@@ -91,7 +91,7 @@ def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, 
         held = load_format(format_of(files)).top_columns(files[0])
         lost = [name for name in found.partition_columns if name not in held]
         if lost:
-            raise NotPlainFolder(partitions_refusal(lost))
+            raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
     return files, found.notes
 
 
@@ -212,8 +212,8 @@ def _plan_again(
     if settings.rows_per_part or part.num_rows == 1 or (settings.cut == "row-group" and is_least):
         raise TargetTooSmall(
             f"{part.name}, of rows {part.first_row} to {part.first_row + part.num_rows}, came out "
-            f"at {error.size_bytes} bytes, over the target of {settings.target_bytes}, and cannot "
-            "be smaller; raise --target-size, or ask for fewer rows a part"
+            f"at {error.size_bytes:,} bytes, over the target of {settings.target_bytes:,}, and "
+            "cannot be smaller; raise --target-size, or ask for fewer rows a part"
         )
     failed = Measured(part.first_row, part.num_rows, error.size_bytes)
     revised = _plan(files, settings, (*plan.failed, failed), budget)
@@ -439,7 +439,10 @@ def _check_apart(
     """Refuse a destination whose parts a source would take in, or that is a source file."""
     target = _real(folder)
     if target in {_real(file.path) for file in files}:
-        raise DestinationInSource(f"the destination {redacted(folder)} is a source file itself")
+        raise DestinationInSource(
+            f"the destination {redacted(folder)} is a source file itself; name a folder for the "
+            "parts"
+        )
     for pattern in patterns:
         root = _real(open_storage(pattern)[1])
         part = f"{target}/{settings.part_name(0)}"

@@ -106,6 +106,7 @@ def _part_file(store: Storage, folder: str, receipt: Receipt) -> SourceFile:
         raise Different(f"{receipt.name} is missing") from error
     if found.size_bytes != receipt.size_bytes:
         raise Different(
-            f"{receipt.name} has {found.size_bytes} bytes, its receipt says {receipt.size_bytes}"
+            f"{receipt.name} has {found.size_bytes:,} bytes, its receipt says "
+            f"{receipt.size_bytes:,}"
         )
     return found

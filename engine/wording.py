@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+
+_MOST_CHOICES = 8  # a longer list is not read
+
 
 def amount(num_bytes: float) -> str:
     """Return bytes in decimal units, as in ``--target-size 100MB``."""
@@ -42,6 +47,14 @@ def count(number: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 part``, ``1,000 parts``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def choice_hint(word: str, known: Collection[str]) -> str:
+    """Return what to say to who wrote a word that is none of a few: the nearest, or all."""
+    near = difflib.get_close_matches(word.lower(), known, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"choose one of {', '.join(known)}" if len(known) <= _MOST_CHOICES else "see --help"
 
 
 def shown(text: str) -> str:

@@ -27,6 +27,7 @@ from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using
 from engine.storage.base import redacted
 from engine.version import __version__
+from engine.wording import counted
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ def _check(task: PartTask, written: WrittenPart, size_bytes: int) -> None:
             size_bytes=size_bytes,
         )
     if written.num_rows != part.num_rows:
-        raise InternalError(f"{part.name} holds {written.num_rows} rows instead of {part.num_rows}")
+        raise InternalError(
+            f"{part.name} holds {counted(written.num_rows, 'row')} instead of {part.num_rows:,}"
+        )
 
 
 def is_intact(destination: str, format_name: str, receipt: Receipt) -> bool:

@@ -18,7 +18,8 @@ from batchjobs.cli.group import azure, batch
 from batchjobs.cli.submit import submit as submit_command
 from batchjobs.service import is_transient
 from engine import EvensplitError, hooks
-from engine.hooks import shown
+from engine.cli.terminal import say
+from engine.hooks import counted
 from engine.options import option_named
 
 _POLL_SECONDS = 10.0
@@ -52,7 +53,7 @@ def activity_command(poll_seconds: float) -> None:
     if error is None:
         return
     if activity.report_errors and not is_transient(error.exit_code):
-        click.echo(shown(f"evensplit: {error.kind}: {error}"), err=True)
+        say(f"evensplit: {error.kind}: {error}", err=True)
         return
     raise error
 
@@ -91,7 +92,10 @@ def _submit(
     with redirect_stdout(told):
         submit_command.main([*words, "--json", "--", activity.source], standalone_mode=False)
     made = json.loads(told.getvalue())
-    _say(f"job {made['job_id']}: {made['num_added']} tasks added, {made['num_found']} there before")
+    _say(
+        f"job {made['job_id']}: {counted(made['num_added'], 'task')} added, {made['num_found']} "
+        "there before"
+    )
     service = azure(activity.submit["endpoint"], login)
     with show.live(quiet=False) as on_report:
         report = monitor.wait(service, made["job_id"], on_report, poll_seconds=poll_seconds)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-import engine
 from batchjobs import deploy as deployment
 from batchjobs import pool as pools
 from batchjobs.cli.group import batch, json_option, tell
 from engine import NoPermission, hooks
+from engine.cli.options import SIZE, Choice
 
 if TYPE_CHECKING:
     from batchjobs.client.deployments import Change, Deployments
@@ -42,7 +42,7 @@ _LOGINS = ("auto", "service-principal", "cli", "identity")
 @click.option("--formula", metavar="NAME|FILE", help="pending, spot. [default: fixed, no node]")
 @click.option("--dedicated", type=click.IntRange(min=0), default=10, show_default=True)
 @click.option("--spot", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--target-size", default="100MB", show_default=True, help="Of a part.")
+@click.option("--target-size", type=SIZE, default="100MB", show_default=True, help="Of a part.")
 @click.option("--batch-count", type=int, default=20, show_default=True, help="Files at once.")
 @click.option("--operator", default="", metavar="ID", help="Object id of who uploads the package.")
 @click.option(
@@ -52,7 +52,7 @@ _LOGINS = ("auto", "service-principal", "cli", "identity")
 )
 @click.option(
     "--login",
-    type=click.Choice(_LOGINS),
+    type=Choice(*_LOGINS),
     default="auto",
     show_default=True,
     envvar="EVENSPLIT_BATCH_LOGIN",
@@ -88,7 +88,6 @@ def deploy_command(
     if action is None:
         raise click.UsageError("give either --what-if or --apply")
     name, files = pools.read_package(package)
-    engine.parse_size(target_size)
     counts = {"most_dedicated": dedicated, "most_spot": spot, "slots_per_node": slots}
     wanted = deployment.Deployment(
         subscription=subscription,

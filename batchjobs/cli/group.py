@@ -14,7 +14,9 @@ from batchjobs.local import PREFIX, LocalService, default_root
 from batchjobs.pack import PlannedFile
 from batchjobs.service import CREDENTIALS, Service
 from batchjobs.spec import checked_settings
-from engine.cli.options import split_options
+from engine.cli.group import Group
+from engine.cli.options import Choice, split_options
+from engine.cli.terminal import say
 
 if TYPE_CHECKING:
     from batchjobs.client import AzureBatch
@@ -30,7 +32,7 @@ _TEXTS = {
 split_settings = split_options("batch", _TEXTS, has_defaults=False)
 
 
-@click.group()
+@click.group(cls=Group)
 def batch() -> None:
     """Split many files at once: one task a file, on Azure Batch or on this machine."""
 
@@ -46,7 +48,7 @@ def account(function: F) -> F:
     )
     login = click.option(
         "--login",
-        type=click.Choice(CREDENTIALS),
+        type=Choice(*CREDENTIALS),
         default="auto",
         show_default=True,
         envvar="EVENSPLIT_BATCH_LOGIN",
@@ -93,4 +95,7 @@ def absolute(place: str) -> str:
 
 def tell(data: Mapping[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
     """Print data for machines or a text for people."""
-    click.echo(json.dumps(data) if as_json else text)
+    if as_json:
+        click.echo(json.dumps(data))
+    else:
+        say(*text.splitlines())

@@ -29,6 +29,7 @@ from batchjobs.service import (
 )
 from batchjobs.spec import FileSplit, TaskSpec, checked_settings
 from engine import BadSetting
+from engine.hooks import counted
 
 _MACHINE_POLL_SECONDS = 1.0
 _hours = click.FloatRange(min=0, min_open=True)
@@ -84,7 +85,7 @@ def _text_of(spec: str) -> str:
     try:
         return Path(spec[1:]).read_text(encoding="utf-8")
     except OSError as error:
-        raise BadSetting(f"the task's spec cannot be read: {error}") from error
+        raise BadSetting(f"{spec[1:]} cannot be read: {error.strerror}") from error
 
 
 def finish(report: monitor.JobReport, *, as_json: bool) -> None:
@@ -156,7 +157,7 @@ def cancel(job: str, as_json: bool, endpoint: str, login: str) -> None:
 def list_command(as_json: bool, endpoint: str, login: str) -> None:
     """List the jobs that are there, ended ones too."""
     jobs = [job for service in services(endpoint, login) for job in service.jobs()]
-    lines = "\n".join(f"{job.id}  {job.state}" for job in jobs)
+    lines = "\n".join(f"{job.id}  {job.state}" for job in jobs) or "no jobs"
     tell([{"job": job.id, "state": job.state} for job in jobs], lines, as_json=as_json)
 
 
@@ -183,4 +184,4 @@ def clean(older_than: float, as_json: bool, endpoint: str, login: str) -> None:
             if job.state == "ended" and job.ended_at <= before:
                 service.delete_job(job.id)
                 ended.append(job.id)
-    tell({"deleted": ended}, f"{len(ended)} jobs deleted", as_json=as_json)
+    tell({"deleted": ended}, f"{counted(len(ended), 'job')} deleted", as_json=as_json)

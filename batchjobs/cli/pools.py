@@ -20,11 +20,12 @@ from batchjobs.cli.group import (
 )
 from batchjobs.cli.pool_options import PoolWish, ensure, new_pool, pool_settings, rehearse
 from batchjobs.fanout import need_of
+from engine.cli.group import Group
 
 _count = click.IntRange(min=0)
 
 
-@batch.group()
+@batch.group(cls=Group)
 def pool() -> None:
     """Nodes that run tasks."""
 

@@ -19,6 +19,8 @@ from batchjobs.pack import PlannedFile, pack
 from batchjobs.simulate import Fleet, World, assumptions, forecast
 from batchjobs.spec import FileSplit
 from engine import BadSetting
+from engine.cli.group import completing
+from engine.cli.options import SIZE, Choice
 
 _count = click.IntRange(min=0)
 _positive = click.FloatRange(min=0, min_open=True)
@@ -27,23 +29,29 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @batch.command()
-@click.argument("src", nargs=-1)
+@click.argument("src", nargs=-1, shell_complete=completing("file"))
 @click.option(
     "--sizes",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File with a size a line (1.5GB, or bytes), instead of SRC.",
 )
 @click.option("--files", type=click.IntRange(min=1), help="So many, drawn from a distribution.")
-@click.option("--median", default="1GB", show_default=True, help="Of the sizes of --files.")
+@click.option(
+    "--median", type=SIZE, default="1GB", show_default=True, help="Of the sizes of --files."
+)
 @click.option("--sigma", type=_not_negative, default=1.0, show_default=True, help="Log-normal.")
-@click.option("--largest", default="1TB", show_default=True, help="No file of --files is larger.")
-@click.option("--pack-small", metavar="SIZE", help="Small files share tasks of up to this size.")
+@click.option(
+    "--largest", type=SIZE, default="1TB", show_default=True, help="No file of --files is larger."
+)
+@click.option(
+    "--pack-small", type=SIZE, metavar="SIZE", help="Small files share tasks of up to this size."
+)
 @click.option("--slots", type=click.IntRange(1, 256), default=4, show_default=True)
 @click.option("--dedicated", type=_count, default=0, show_default=True, help="Nodes, at most.")
 @click.option("--spot", type=_count, default=0, show_default=True, help="Nodes, at most.")
 @click.option(
     "--formula",
-    type=click.Choice(["fixed", "pending", "spot", "schedule"]),
+    type=Choice("fixed", "pending", "spot", "schedule"),
     default="fixed",
     show_default=True,
 )
@@ -55,11 +63,17 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 @click.option(
     "--losses-per-hour", type=_not_negative, default=0.0, help="Of a Spot node: 0.05 is once in 20."
 )
-@click.option("--rate", default="100MB", show_default=True, help="Of one slot, a second.")
-@click.option("--store-rate", help="Of the storage account, a second. [default: no limit]")
+@click.option(
+    "--rate", type=SIZE, default="100MB", show_default=True, help="Of one slot, a second."
+)
+@click.option(
+    "--store-rate", type=SIZE, help="Of the storage account, a second. [default: no limit]"
+)
 @click.option("--task-seconds", type=_not_negative, default=5.0, show_default=True)
 @click.option("--boot-seconds", type=_not_negative, default=240.0, show_default=True)
-@click.option("--target-size", default="100MB", show_default=True, help="Of parts, as in submit.")
+@click.option(
+    "--target-size", type=SIZE, default="100MB", show_default=True, help="Of parts, as in submit."
+)
 @click.option("--seed", type=int, default=1, show_default=True)
 @json_option
 def simulate(

@@ -33,6 +33,9 @@ from batchjobs.pool import check_name, slot_disk_bytes, slot_memory_bytes
 from batchjobs.service import NODE_MEMORY_MARGIN, Service
 from batchjobs.spec import JobSpec, TaskSpec, checked_settings
 from engine import BadSetting
+from engine.cli.group import completing
+from engine.cli.options import SIZE
+from engine.cli.terminal import say
 
 if TYPE_CHECKING:
     from batchjobs.client import AzureBatch, PoolStatus, Rehearsal
@@ -54,12 +57,20 @@ class _Site:
 
 
 @batch.command()
-@click.argument("src", nargs=-1, required=True)
-@click.option("--dest", required=True, help="Folder or URL; each file's parts get a folder in it.")
+@click.argument("src", nargs=-1, required=True, shell_complete=completing("file"))
+@click.option(
+    "--dest",
+    required=True,
+    metavar="DEST",
+    shell_complete=completing("dir"),
+    help="Folder or URL; each file's parts get a folder in it.",
+)
 @click.option("--local", is_flag=True, help="Run the tasks on this machine, and wait for them.")
 @click.option("--pool", metavar="NAME", help="One that is there, or the name of the one to make.")
-@click.option("--node-memory", metavar="SIZE", help="Of a node, if its size is unknown.")
-@click.option("--pack-small", metavar="SIZE", help="Small files share tasks of up to this size.")
+@click.option("--node-memory", type=SIZE, metavar="SIZE", help="Of a node, if its size is unknown.")
+@click.option(
+    "--pack-small", type=SIZE, metavar="SIZE", help="Small files share tasks of up to this size."
+)
 @click.option(
     "--retries",
     type=click.IntRange(0, 100),
@@ -213,7 +224,9 @@ def _check_call(wish: PoolWish, *, local: bool, pool: str | None) -> None:
 def _check_reachable(places: Sequence[str]) -> None:
     here = [place for place in places if "://" not in place or place.startswith("file:")]
     if here:
-        raise BadSetting(f"{here[0]} is on this machine, where no node can read it; give a URL")
+        raise BadSetting(
+            f"{here[0]} is on this machine, where no node can read it; give a URL, or --local"
+        )
 
 
 def _seconds(hours: float) -> int:
@@ -332,7 +345,7 @@ def _run_here(
 ) -> None:
     made = fanout.submit(service, job, tasks)
     if not as_json:
-        click.echo(show.submission(made))
+        say(*show.submission(made).splitlines())
     with show.live(quiet=as_json) as on_report:
         service.run(made.job_id, slots, _now_and_then(service, made.job_id, on_report))
         on_report(monitor.look(service, made.job_id))

@@ -8,23 +8,29 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import engine
-from engine.cli.options import click_option, split_options
+from engine.cli.group import completing
+from engine.cli.options import SIZE, click_option, split_options
 from engine.errors import DestinationInUse
 from engine.options import OPTIONS
 
 _credential = click_option(OPTIONS["credential"])
+_sources = click.argument(
+    "src", nargs=-1, required=True, metavar="SRC...", shell_complete=completing("file")
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
 @click.command()
-@click.argument("src", nargs=-1, required=True)
+@_sources
 @click.option(
     "--key",
     metavar="COLUMN",
@@ -33,7 +39,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
 )
 @click.option(
     "--partitions",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="N",
     default=16,
     show_default=True,
@@ -47,7 +53,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
 )
 @_credential
 @_json
+@click.pass_context
 def profile(
+    context: click.Context,
     src: tuple[str, ...],
     key: str | None,
     partitions: int,
@@ -59,6 +67,8 @@ def profile(
 
     SRC is a file, a folder, a glob or a URL; several are allowed.
     """
+    if key is None and context.get_parameter_source("partitions") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--partitions goes with --key")
     found = engine.profile(src, credential=credential)
     keys = None
     if key is not None:
@@ -69,15 +79,15 @@ def profile(
         told = found.as_dict() | ({} if keys is None else {"key": keys.as_dict()})
         click.echo(json.dumps(told))
         return
-    from engine.cli import show
+    from engine.cli import tables
 
-    show.profile(found)
+    tables.profile(found)
     if keys is not None:
-        show.key_skew(keys)
+        tables.key_skew(keys)
 
 
 @click.command()
-@click.argument("src", nargs=-1, required=True)
+@_sources
 @split_options("plan")
 @_json
 def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
@@ -85,17 +95,18 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 
     The plan is the very one that split follows: same cuts, same names, same plan id.
     """
-    found = engine.plan(src, **settings)
+    _show_plan(src, settings, as_json=as_json)
+
+
+def _show_plan(src: Sequence[str], settings: dict[str, Any], *, as_json: bool) -> None:
+    """Print a plan, or refuse it as split would."""
     from engine import memory
-    from engine.errors import OverBudget
     from engine.splitter import choose_resources
 
     frozen = engine.make_settings(**settings)
     budget = memory.budget(frozen.memory_bytes)
-    try:
-        run_bytes = choose_resources(found, frozen).run_bytes
-    except OverBudget:
-        run_bytes = 0
+    found = engine.plan(src, **settings)
+    run_bytes = choose_resources(found, frozen, budget).run_bytes
     if as_json:
         data = found.as_dict() | {
             "predicted_bytes": found.predicted_bytes,
@@ -107,19 +118,21 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
         }
         click.echo(json.dumps(data))
         return
-    from engine.cli import show
+    from engine.cli import tables
 
-    show.plan(found, budget, run_bytes)
+    tables.plan(found, None if frozen.scheduler else budget, run_bytes)
 
 
 @click.command()
-@click.argument("src", nargs=-1, required=True)
-@click.argument("dest")
+@click.argument("places", nargs=-1, metavar="SRC... DEST", shell_complete=completing("file"))
 @split_options("split")
-@click.option("--resume", is_flag=True, help="Finish what an earlier run began (always done).")
+@click.option("--resume", is_flag=True, hidden=True)  # what every run does; scripts may say it
 @click.option("--verify", is_flag=True, help="Prove the parts equal to SRC as well.")
+@click.option("--dry-run", is_flag=True, help="Show what plan shows; write nothing.")
 @_json
-def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settings: Any) -> None:
+def split(
+    places: tuple[str, ...], as_json: bool, resume: bool, dry_run: bool, **settings: Any
+) -> None:
     """Split SRC into equal parts in the folder DEST.
 
     SRC is a file, a folder, a glob or a URL; several with one schema become one sequence of rows.
@@ -131,8 +144,15 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
       evensplit split big.parquet parts/ --target-size 256MiB --cut row-group
       evensplit split 'daily/*.parquet' parts/ --parts 16
     """  # noqa: D301 - click wants the backspace itself
+    if len(places) < 2:
+        raise click.UsageError("DEST is missing" if places else "SRC and DEST are missing")
+    *src, dest = places
     if resume and settings["overwrite"]:
         raise click.UsageError("--resume and --overwrite exclude each other")
+    if dry_run:
+        settings.pop("verify")
+        _show_plan(src, settings, as_json=as_json)
+        return
     from engine.cli import show
 
     result = engine.split(src, dest, progress=show.progress(quiet=as_json), **settings)
@@ -153,17 +173,15 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
 
 
 @click.command()
-@click.argument("dest")
+@click.argument("dest", shell_complete=completing("dir"))
 @click.option(
     "--workers",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="N",
     envvar="EVENSPLIT_WORKERS",
     help="Columns compared at once. [default: one a core]",
 )
-@click.option(
-    "--memory", metavar="SIZE", envvar="EVENSPLIT_MEMORY", help="Memory budget for this machine."
-)
+@click_option(OPTIONS["memory"])
 @click.option(
     "--repair", is_flag=True, help="Write parts anew that are missing or differ; prove all again."
 )
@@ -201,7 +219,7 @@ def verify(
 
 
 @click.command()
-@click.argument("place", metavar="SRC|DEST")
+@click.argument("place", metavar="SRC|DEST", shell_complete=completing("file"))
 @split_options("report")
 @click.option(
     "--output",
@@ -210,6 +228,7 @@ def verify(
     default="evensplit-report.html",
     show_default=True,
     help="The page; replaced if it is there.",
+    shell_complete=completing("file"),
 )
 @click.option(
     "--verify", is_flag=True, help="Compare all values of a finished split, and tell the outcome."
@@ -220,16 +239,16 @@ def report(place: str, output: str, verify: bool, **settings: Any) -> None:
     SRC is a file, a folder, a glob or a URL: its layout, and the plan for the split options given.
     DEST is the folder of a split: source, plan, parts, memory. The page needs no network.
     """
-    from engine.cli import show
+    from engine.cli.terminal import say
 
     engine.report(place, output, verify=verify, **settings)
-    show.say(output)
+    say(output)
 
 
 @click.command()
-@click.argument("folder", required=False)
-@click.option("--size", metavar="SIZE", default="300MB", show_default=True, help="Of the sample.")
-@click.option("--target-size", metavar="SIZE", default="30MB", show_default=True)
+@click.argument("folder", required=False, shell_complete=completing("dir"))
+@click.option("--size", type=SIZE, default="300MB", show_default=True, help="Of the sample.")
+@click.option("--target-size", type=SIZE, default="30MB", show_default=True, help="Of a part.")
 @click.pass_context
 def demo(context: click.Context, folder: str | None, size: str, target_size: str) -> None:
     """Make a skewed sample, show its layout, split it, and verify the parts.

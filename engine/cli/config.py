@@ -10,7 +10,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
+
 from engine.errors import BadSetting
+from engine.wording import choice_hint
 
 DEFAULT_PATHS = (Path("evensplit.toml"), Path("conf/evensplit.toml"))
 
@@ -31,28 +34,37 @@ def load_config(path: str | None) -> dict[str, Any]:
         data = tomllib.loads(found.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadSetting(f"no configuration file at {found}") from error
-    except (OSError, ValueError) as error:
-        raise BadSetting(f"{found} cannot be read as TOML: {error}") from error
+    except OSError as error:
+        raise BadSetting(f"{found} cannot be read: {error.strerror}; name a TOML file") from error
+    except ValueError as error:
+        raise BadSetting(f"{found} is no TOML: {error}") from error
     return default_map(data, str(found))
+
+
+def _settings_of(command: click.Command) -> set[str]:
+    options = (param for param in command.params if isinstance(param, click.Option))
+    return {param.name or "" for param in options if not param.hidden}
 
 
 def default_map(data: dict[str, Any], where: str) -> dict[str, Any]:
     """Turn the file's content into a map by command, top-level keys applied to each command."""
     from engine.cli.commands import ALL
 
-    known = {command.name or "": {p.name for p in command.params} for command in ALL}
+    known = {command.name or "": _settings_of(command) for command in ALL}
     shared = {key: item for key, item in data.items() if not isinstance(item, dict)}
     for key in shared:
         if not any(key in names for names in known.values()):
-            raise BadSetting(f"{where}: unknown setting {key}")
+            every = {name for names in known.values() for name in names}
+            raise BadSetting(f"{where}: unknown setting {key}; {choice_hint(key, sorted(every))}")
     out: dict[str, Any] = {}
     for name, names in known.items():
         section = data.get(name, {})
         for key in section:
             if key not in names:
-                raise BadSetting(f"{where}: unknown setting {key} in [{name}]")
+                hint = choice_hint(key, sorted(names))
+                raise BadSetting(f"{where}: unknown setting {key} in [{name}]; {hint}")
         out[name] = {key: item for key, item in shared.items() if key in names} | section
     for name, item in data.items():
         if isinstance(item, dict) and name not in known:
-            raise BadSetting(f"{where}: unknown section [{name}]")
+            raise BadSetting(f"{where}: unknown section [{name}]; {choice_hint(name, known)}")
     return out

@@ -12,16 +12,16 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from io import TextIOWrapper
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from engine.cli import commands
+from engine.cli import commands, terminal
 from engine.cli.config import load_config
+from engine.cli.group import Group, completing
+from engine.cli.usage import usage_message
 from engine.errors import BadSetting, CallError, EvensplitError, InternalError, OverBudget
 from engine.version import __version__
-from engine.wording import shown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -44,7 +44,7 @@ command is run again.
 """
 
 
-class Commands(click.Group):
+class Commands(Group):
     """Our commands, and those that other packages add by an entry point.
 
     They know the engine, and the engine does not know them; nor are they imported for our own.
@@ -69,8 +69,14 @@ def _added() -> EntryPoints:
 
 
 @click.group(cls=Commands, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="evensplit")
-@click.option("--config", metavar="FILE", envvar="EVENSPLIT_CONFIG", help="Settings in TOML.")
+@click.version_option(__version__, "-V", "--version", prog_name="evensplit")
+@click.option(
+    "--config",
+    metavar="FILE",
+    envvar="EVENSPLIT_CONFIG",
+    help="Settings in TOML.",
+    shell_complete=completing("file"),
+)
 @click.pass_context
 def cli(context: click.Context, config: str | None) -> None:
     """See HELP."""
@@ -81,6 +87,21 @@ for command in commands.ALL:
     cli.add_command(command)
 
 
+@cli.command("help")
+@click.argument("names", nargs=-1, metavar="[COMMAND]...")
+@click.pass_context
+def help_command(context: click.Context, names: tuple[str, ...]) -> None:
+    """Show the help of a command, or this list."""
+    found = context.find_root()
+    for name in names:
+        if not isinstance(found.command, click.Group):
+            raise click.UsageError(f"{found.command_path} has no commands, so no {name!r}", found)
+        command = found.command.resolve_command(found, [name])[1]
+        assert command is not None  # unknown names are errors
+        found = click.Context(command, info_name=name, parent=found)
+    click.echo(found.get_help())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run, and end the process with the exit code that the errors' register gives."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -88,14 +109,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Footers become many small objects without cycles; collecting these again and again would
     # cost a quarter of the time that reading them takes.
     gc.set_threshold(_GC_THRESHOLD)
-    if isinstance(sys.stdout, TextIOWrapper):  # names may hold letters that its encoding lacks
-        sys.stdout.reconfigure(errors="backslashreplace")
+    terminal.prepare()
     # Dask leaves futures behind when it closes, and asyncio would tell of each on standard error.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if arguments is None:  # what workers log of an error comes here too, and is told once
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # read when Dask is imported
     try:
-        code = cli.main(args=words, prog_name="evensplit", standalone_mode=False)
+        code = cli.main(
+            args=words,
+            prog_name="evensplit",
+            standalone_mode=False,
+            color=None if terminal.has_colours() else False,
+        )
         sys.stdout.flush()
     except EvensplitError as error:
         sys.exit(_tell(error, as_json=as_json))
@@ -103,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(CallError.exit_code)
     except click.ClickException as error:
-        sys.exit(_tell(BadSetting(_one_line(error.format_message())), as_json=as_json))
+        sys.exit(_tell(BadSetting(usage_message(error)), as_json=as_json))
     except (KeyboardInterrupt, click.Abort):
         click.echo("\ninterrupted; run the same command again to go on", err=True)
         _leave(INTERRUPTED)
@@ -127,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _tell(error: EvensplitError, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"error": error.as_dict()}))
-    click.echo(shown(f"evensplit: {error.kind}: {error}"), err=True)
+    terminal.say(f"evensplit: {error.kind}: {error}", err=True)
     return error.exit_code
 
 

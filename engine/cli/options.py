@@ -1,4 +1,4 @@
-"""The table of options as click's decorators."""
+"""The table of options as click's decorators, and the types of values that commands share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,41 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.errors import BadSetting
 from engine.options import Command, Option, options_of
+from engine.settings import parse_size
+from engine.wording import choice_hint
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Choice(click.Choice[str]):
+    """One of a few words, in any case; what is none of them is told with the nearest."""
+
+    def __init__(self, *choices: str) -> None:
+        super().__init__(choices, case_sensitive=False)
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return what is said of a wrong word."""
+        return f"there is no {value!r}; {choice_hint(str(value), self.choices)}"
+
+
+class Checked(click.ParamType[Any]):
+    """Text that is checked before a command begins, and handed on as it is."""
+
+    def __init__(self, name: str, parse: Callable[[Any], Any]) -> None:
+        self.name, self._parse = name, parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value, or refuse it."""
+        try:
+            self._parse(value)
+        except BadSetting as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+SIZE = Checked("size", parse_size)
 
 
 def click_option(option: Option, *, text: str = "", has_default: bool = True) -> Callable[[F], F]:
@@ -25,10 +57,10 @@ def click_option(option: Option, *, text: str = "", has_default: bool = True) ->
     if option.kind == "switch":
         name = f"{option.flag}/--no-{option.flag.removeprefix('--')}"
     elif option.choices:
-        facts["type"] = click.Choice(option.choices, case_sensitive=False)
+        facts["type"] = Choice(*option.choices)
     else:
         facts["metavar"] = option.metavar
-        facts["type"] = int if option.kind in ("count", "number") else str
+        facts["type"] = Checked(option.kind, option.parse)
     facts["default"] = option.default if has_default else None
     facts["show_default"] = has_default and option.default not in (None, False)
     return click.option(name, option.name, **facts)

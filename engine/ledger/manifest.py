@@ -42,6 +42,7 @@ from engine.model import (
 from engine.storage import Storage
 from engine.storage.base import redacted
 from engine.storage.folders import SPLIT_FOLDER
+from engine.wording import counted
 
 T = TypeVar("T")
 
@@ -394,4 +395,4 @@ def _receipt(data: dict[str, Any]) -> Receipt:
 
 def _describe(plan: dict[str, Any]) -> str:
     sources = ", ".join(redacted(source["path"]) for source in plan["sources"][:3])
-    return f"{len(plan['parts'])} parts of {sources}"
+    return f"{counted(len(plan['parts']), 'part')} of {sources}"

@@ -16,6 +16,7 @@ from itertools import accumulate, chain, pairwise
 from typing import NamedTuple, Protocol
 
 from engine.planning.layout import GroupLayout
+from engine.wording import counted
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
 # pages that compress by repetition were seen 11 % over it.
@@ -383,13 +384,13 @@ class Curve:
             and column.pages.sizes[page] > 1 << 20
         }
         sentences = [
-            f"row group {self.row_group}: column {name} has a page of {size} bytes, most of its "
+            f"row group {self.row_group}: column {name} has a page of {size:,} bytes, most of its "
             "chunk, and is re-encoded"
             for name, size in large.items()
         ]
         sentences += [
             f"row group {self.row_group}: column {name} has pages that continue those before; all "
-            f"up to row {stop_row} are read"
+            f"up to row {stop_row:,} are read"
             for name in {column.name: None for column, _, _ in pages if column.is_chained}
         ]
         if trimmed:
@@ -400,8 +401,8 @@ class Curve:
         others = len({column.name for column, _, _ in pages}) - len(large)
         if others:
             sentences.append(
-                f"row group {self.row_group}: pages of {others} columns are cut at rows "
-                f"{start_row} to {stop_row}"
+                f"row group {self.row_group}: pages of {counted(others, 'column')} are cut at rows "
+                f"{start_row:,} to {stop_row:,}"
             )
         return round(num_bytes), sentences
 

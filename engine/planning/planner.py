@@ -23,7 +23,7 @@ from engine.planning.page_starts import at_page_starts
 from engine.planning.row_groups import slices
 from engine.planning.ruler import CurveOf, InsideOf, Ruler, no_insides
 from engine.settings import Settings
-from engine.wording import amount, times
+from engine.wording import amount, counted, times
 
 _WORTH_SAYING = 0.1  # of the sources' bytes
 _NEARLY_EVEN = 0.1
@@ -115,7 +115,7 @@ def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
     """
     if not ruler.num_rows:
         if (settings.num_parts or 1) > 1:
-            raise BadSetting(f"{settings.num_parts} parts of a source without rows")
+            raise BadSetting(f"--parts is {settings.num_parts:,}, and the source has no rows")
         return [0, 0]
     if settings.cut == "row-group":
         return [ruler.layout.first_rows[i] for i in _group_cuts(ruler.layout, settings)]
@@ -165,9 +165,9 @@ def _check_target(ruler: Ruler, cuts: Sequence[int], settings: Settings) -> None
     for index, size in enumerate(ruler.sizes(cuts)):
         if size > (most or 0):
             raise TargetTooSmall(
-                f"part {index} would have about {size} bytes, over the {most} that it may have to "
-                f"keep the target of {settings.target_bytes}; ask for more parts or fewer rows a "
-                "part, or leave one of the settings out"
+                f"part {index} would have about {size:,} bytes, over the {most:,} that "
+                "--target-size leaves it; ask for more parts or fewer rows a part, or leave one of "
+                "the settings out"
             )
 
 
@@ -176,7 +176,10 @@ def _check_target(ruler: Ruler, cuts: Sequence[int], settings: Settings) -> None
 
 def _numbered_row_cuts(ruler: Ruler, num_parts: int) -> list[int]:
     if num_parts > ruler.num_rows:
-        raise BadSetting(f"{num_parts} parts of {ruler.num_rows} rows; a part has at least one row")
+        raise BadSetting(
+            f"--parts is {num_parts:,}, and the source has {counted(ruler.num_rows, 'row')}; a "
+            "part has at least one"
+        )
     best: list[int] = []
     for _ in range(_MAX_ROUNDS):
         cuts = even_cuts(ruler, num_parts)
@@ -243,8 +246,8 @@ def _lowered(ruler: Ruler, cuts: Sequence[int], limit: int, over: int, target: i
     for start, size in zip(cuts, _largest_sizes(ruler, cuts), strict=False):
         if size > target and start + 1 in cuts:
             raise TargetTooSmall(
-                f"a part that holds only row {start} may take {size} bytes (schema, dictionaries "
-                f"and bounds included), over the {target} that it may have; raise --target-size"
+                f"a part that holds only row {start} may take {size:,} bytes (schema, dictionaries "
+                f"and bounds included), over the {target:,} that it may have; raise --target-size"
             )
     return max(limit - over, limit // 2)
 
@@ -279,8 +282,8 @@ def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
         if not ruler.look([row, row + 1], limit) and ruler.is_read(ruler.locate(row)[0]):
             need = ruler.size(row, row + 1)
             raise TargetTooSmall(
-                f"a part that holds only row {row} takes about {need} bytes (schema and "
-                f"dictionaries included), over the {limit} that it may have; raise --target-size"
+                f"a part that holds only row {row} takes about {need:,} bytes (schema and "
+                f"dictionaries included), over the {limit:,} that it may have; raise --target-size"
                 f"{_advice_on_dictionaries(ruler, row, need)}"
             )
         ruler.read(ruler.locate(row)[0])
@@ -303,15 +306,16 @@ def _group_cuts(layout: Layout, settings: Settings) -> list[int]:
     num_parts = settings.num_parts or 0
     if num_parts > len(sizes):
         raise BadSetting(
-            f"{num_parts} parts of {len(sizes)} row groups; use --cut row to cut inside"
+            f"--parts is {num_parts:,}, and the source has {counted(len(sizes), 'row group')}; use "
+            "--cut row to cut inside them"
         )
     cap = _cap(layout, settings)
     if cap is not None:
         fewest = _fewest_group_runs(layout, sizes, cap)
         if num_parts and num_parts < fewest:
             raise TargetTooSmall(
-                f"{num_parts} parts of at most {settings.target_bytes} bytes cannot hold "
-                f"{layout.num_bytes} bytes in whole row groups; {fewest} can"
+                f"{counted(num_parts, 'part')} of at most {settings.target_bytes:,} bytes cannot "
+                f"hold {layout.num_bytes:,} bytes in whole row groups; {fewest:,} can"
             )
         num_parts = num_parts or fewest
     return even_runs(sizes, num_parts)
@@ -322,7 +326,8 @@ def _group_cuts_by_rows(layout: Layout, rows_per_part: int) -> list[int]:
     cuts = fewest_runs(weights, rows_per_part)
     if cuts is None:
         raise TargetTooSmall(
-            f"a row group has {max(weights)} rows, more than {rows_per_part}; use --cut row"
+            f"a row group has {counted(max(weights), 'row')}, more than --rows-per-part "
+            f"{rows_per_part:,}; use --cut row"
         )
     return cuts
 
@@ -333,8 +338,8 @@ def _fewest_group_runs(layout: Layout, sizes: Sequence[int], target: int) -> int
         group = max(layout.groups, key=lambda group: group.num_bytes)
         raise TargetTooSmall(
             f"row group {group.index} of {layout.files[group.file].path} takes "
-            f"{group.num_bytes + layout.part_bytes} bytes, over the {target} that a part may have; "
-            "use --cut row or raise --target-size"
+            f"{group.num_bytes + layout.part_bytes:,} bytes, over the {target:,} that a part may "
+            "have; use --cut row or raise --target-size"
         )
     return len(runs) - 1
 
@@ -356,8 +361,8 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
             return parts
         limit = int(limit * cap / largest * _REGROUPED_ROOM)
     raise TargetTooSmall(
-        f"no parts of at most {settings.target_bytes} bytes were found with row groups of "
-        f"{settings.row_group_bytes or settings.row_group_rows}; raise one of the two"
+        f"no parts of at most {settings.target_bytes:,} bytes were found with row groups of "
+        f"{settings.row_group_bytes or settings.row_group_rows:,}; raise one of the two"
     )
 
 
@@ -400,12 +405,14 @@ def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -
         position = ruler.layout.position(piece.file, piece.row_group)
         num_bytes = ruler.piece_bytes(position, piece.start_row, piece.stop_row)
         size += num_bytes
+        path = ruler.layout.files[piece.file].path
+        prefix = f"{path.rpartition('/')[2]}, " if len(ruler.layout.files) > 1 else ""
         if not piece.is_whole:
             curve = ruler.read(position)
             pieces[at] = replace(piece, trimmed=curve.trimmed(piece.start_row))
             cut_bytes, sentences = curve.reencoded(piece.start_row, piece.stop_row)
             reencoded_bytes += cut_bytes
-            reasons |= dict.fromkeys(sentences)
+            reasons |= dict.fromkeys(prefix + sentence for sentence in sentences)
         elif is_joined:
             reencoded_bytes += num_bytes
             reasons["row groups are merged"] = None
@@ -453,8 +460,8 @@ def _advice(parts: Sequence[PartPlan], layout: Layout, settings: Settings) -> st
     if spread(sizes) > _NEARLY_EVEN or (cap is not None and max(sizes) > cap):
         return ""
     return (
-        f"--cut row-group would only copy: {len(parts)} parts of {amount(min(sizes))} to "
-        f"{amount(max(sizes))}"
+        f"--cut row-group would only copy: {counted(len(parts), 'part')} of "
+        f"{amount(min(sizes))} to {amount(max(sizes))}"
     )
 
 

@@ -32,7 +32,7 @@ from bokeh.plotting import figure
 from engine.formats.parquet.profiler.skew import lorenz, skew_of
 from engine.reporter.scheme import LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
-from engine.wording import amount, count, percent, times
+from engine.wording import amount, count, counted, percent, times
 
 if TYPE_CHECKING:
     from engine.formats.parquet.profiler import FileProfile, Profile
@@ -107,8 +107,8 @@ def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
     if skew is not None and skew.count:
         ratio = f", {times(skew.max_over_median)} times the median" if skew.max_over_median else ""
         takeaway = (
-            f"{skew.count:,} row groups; the largest has {percent(skew.top_share)} of the bytes"
-            f"{ratio if skew.count > 1 else ''}"
+            f"{counted(skew.count, 'row group')}; the largest has {percent(skew.top_share)} of "
+            f"the bytes{ratio if skew.count > 1 else ''}"
         )
     bars = _binned(sizes)
     factor, unit = _unit(max((size / (stop - start) for start, stop, size in bars), default=0))
@@ -179,7 +179,7 @@ def columns_figure(profile: Profile | Sequence[FileProfile], scheme: Scheme = LI
     if ordered:
         takeaway = (
             f"{ordered[0][0]} is {percent(ordered[0][1] / total)} of the bytes; "
-            f"{_fewest(ordered, total)} of {len(ordered)} columns have 80 %"
+            f"{_fewest(ordered, total)} of {counted(len(ordered), 'column')} have 80 %"
         )
     values = [sizes[name] for name in names]
     labels = list(names)
@@ -225,7 +225,7 @@ def rows_figure(file: FileProfile, cuts: Sequence[int] = (), scheme: Scheme = LI
             f"{amount(mean)} a row on average, from {amount(min(rates))} to {amount(max(rates))}"
         )
         if cuts:
-            takeaway += f"; {len(cuts)} cuts at equal bytes"
+            takeaway += f"; {counted(len(cuts), 'cut')} at equal bytes"
     scale, letter = (10**6, "million ") if file.num_rows >= 10**7 else (1, "")
     plot = _plot(
         "Bytes a row along the file", takeaway, f"{letter}rows from the start",
@@ -258,8 +258,8 @@ def pages_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
     takeaway = "no page index: pages are not known"
     if skew is not None and file.page_sizes:
         takeaway = (
-            f"{skew.count:,} pages, {amount(skew.median)} the median, {amount(skew.largest)} the "
-            "largest: a cut rewrites one a column"
+            f"{counted(skew.count, 'page')}, {amount(skew.median)} the median, "
+            f"{amount(skew.largest)} the largest: a cut rewrites one a column"
         )
     labels = [_power(item.least_bytes) for item in file.page_sizes]
     plot = _plot(
@@ -570,7 +570,7 @@ def _names(paths: Sequence[str]) -> str:
 
 
 def _power(num_bytes: int) -> str:
-    for factor, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+    for factor, unit in ((1 << 20, "MiB"), (1 << 10, "kiB")):
         if num_bytes >= factor:
             return f"{num_bytes // factor} {unit}"
     return f"{num_bytes} B"

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from engine import memory
-from engine.errors import EvensplitError, NoSource
+from engine.errors import EvensplitError, NoSource, NotASplit
 from engine.formats.parquet.profiler import FileProfile, Profile, profile_files
 from engine.ledger.manifest import Ledger
 from engine.model import Receipt, Run, SplitPlan, Verification
@@ -22,7 +22,7 @@ from engine.splitter import choose_resources, plan_split
 from engine.storage import open_storage
 from engine.storage.base import redacted
 from engine.verification import verify_split
-from engine.wording import amount, count, percent
+from engine.wording import amount, count, counted, percent
 
 _LOADERS = 8
 _MAX_TABLE_ROWS = 1000
@@ -47,6 +47,10 @@ def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
         is_split = False
     if is_split:
         return _of_split(place, ledger, verify=verify)
+    if verify:
+        raise NotASplit(
+            f"{redacted(place)} holds no split of evensplit; --verify compares the parts of one"
+        )
     profile = profile_files([place])
     sections = [*_layout(profile, "Layout")]
     try:
@@ -59,7 +63,7 @@ def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
 
 
 def _subtitle(profile: Profile) -> str:
-    files = f"{len(profile):,} files" if len(profile) > 1 else "1 file"
+    files = counted(len(profile), "file")
     return f"{files}, {amount(profile.size_bytes)}, {count(profile.num_rows)} rows"
 
 
@@ -219,7 +223,7 @@ def _of_split(place: str, ledger: Ledger, *, verify: bool) -> str:
             "The split",
             _plan_facts(plan),
             (
-                f"{len(receipts):,} of {len(plan.parts):,} parts: {state}.",
+                f"{len(receipts):,} of {counted(len(plan.parts), 'part')}: {state}.",
                 *(f"Not kept: {item}." for item in plan.lost),
             ),
             (),
@@ -255,7 +259,7 @@ def _memory(plan: SplitPlan, run: Run) -> Any:
     values = {"the most demanding part, projected": plan.memory_bytes}
     if run.projected_memory_bytes:
         values["the whole run, projected"] = run.projected_memory_bytes
-    takeaway = f"{run.num_parts:,} parts in {run.elapsed_seconds:.1f} s"
+    takeaway = f"{counted(run.num_parts, 'part')} in {run.elapsed_seconds:.1f} s"
     if run.peak_memory_bytes:
         values["the whole run, measured peak"] = run.peak_memory_bytes
         takeaway += f"; peak {run.peak_memory_bytes >> 20:,} MiB"
@@ -279,8 +283,8 @@ def _verification(place: str, plan: SplitPlan, parts: Profile, *, verify: bool) 
     found: Verification = verify_split(place, memory_bytes=None, workers=None, progress=None)
     facts.append(("values compared", f"{found.num_values:,}"))
     text = (
-        f"Equal: {found.num_parts:,} parts hold all {found.num_rows:,} rows of the source in "
-        f"order; schema, metadata and every value of {found.num_columns:,} columns were compared "
-        f"in {found.elapsed_seconds:.1f} s."
+        f"Equal: {counted(found.num_parts, 'part')} hold all {counted(found.num_rows, 'row')} of "
+        f"the source in order; schema, metadata and every value of "
+        f"{counted(found.num_columns, 'column')} were compared in {found.elapsed_seconds:.1f} s."
     )
     return Section("Verification", tuple(facts), (text,))

@@ -133,10 +133,7 @@ def expand_all(patterns: Iterable[str]) -> Found:
         choice.add_unknown(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
         problem = bool(choice.listing.loops or choice.tables)
         if not choice.taken and not problem:
-            raise NoSource(
-                f"no Parquet file at {redacted(pattern)}: name a file, a folder that holds "
-                f"{'/'.join(folders.PARQUET_SUFFIXES)} files, or a glob"
-            )
+            raise NoSource(folders.nothing_taken(redacted(pattern), choice))
         names.append(redacted(path))
         stores.append(store)
         choices.append(choice)

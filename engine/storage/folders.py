@@ -26,9 +26,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from engine.part_names import PARQUET_SUFFIXES
 from engine.wording import counted
 
-PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 PARQUET_MARKS = (b"PAR1", b"PARE")  # the second: an encrypted footer
 _SMALLEST_FILE_BYTES = 12
 _MAX_NAMED = 3
@@ -251,6 +251,16 @@ def said(source: str, passed_over: Mapping[Reason, int]) -> str:
     return f"{source}: {noun} passed over: {', '.join(every)}"
 
 
+def nothing_taken(source: str, choice: Choice) -> str:
+    """Return why a source stands for no file, and what to name instead."""
+    if choice.listing.kind == "file":
+        return f"there is no file or folder {source}"
+    ways = f"name a file, a folder that holds {'/'.join(PARQUET_SUFFIXES)} files, or a glob"
+    if choice.passed_over:
+        return f"no Parquet file in {said(source, choice.passed_over)}; {ways}"
+    return f"no Parquet file in {source}, nor any other; {ways}"
+
+
 def refusal(source: str, choice: Choice) -> str | None:
     """Return why a source is refused, what to do included; None if it is not."""
     if choice.listing.loops:
@@ -292,10 +302,10 @@ def unfinished_refusal(place: str) -> str:
     )
 
 
-def partitions_refusal(columns: Sequence[str]) -> str:
-    """Return why sources are refused that lie in several partitions."""
+def partitions_refusal(path: str, columns: Sequence[str]) -> str:
+    """Return why sources are refused that lie in several partitions, ``path`` in one of them."""
     return (
-        f"a hive-partitioned folder: the column{'s' if len(columns) > 1 else ''} "
+        f"{path} lies in a hive-partitioned folder: the column{'s' if len(columns) > 1 else ''} "
         f"{', '.join(columns)} {'are' if len(columns) > 1 else 'is'} in the names of folders "
         f"({columns[0]}=...) and not in the files, so that parts would be without: split each "
         f"partition by itself, naming its folder ({columns[0]}=.../)"

@@ -148,8 +148,9 @@ class LocalSource:
     def _compare(self, found: os.stat_result) -> None:
         if (found.st_size, _version(found)) != (self.file.size_bytes, self.file.version):
             raise SourceChanged(
-                f"{self.file.path} changed since it was planned ({self.file.size_bytes} bytes "
-                f"then, {found.st_size} now); plan again, with --overwrite for the same destination"
+                f"{self.file.path} changed since it was planned ({self.file.size_bytes:,} bytes "
+                f"then, {found.st_size:,} now); split again, with --overwrite for the "
+                "same destination"
             )
 
 

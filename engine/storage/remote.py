@@ -106,7 +106,7 @@ class RemoteSource:
         found = self._store.stat(self.file.path)
         if found != self.file:
             raise SourceChanged(
-                f"{redacted(self.file.path)} changed since it was planned; plan again, with "
+                f"{redacted(self.file.path)} changed since it was planned; split again, with "
                 "--overwrite for the same destination"
             )
 
@@ -184,7 +184,9 @@ class FsspecStorage:
         """
         protocol = url.partition("://")[0]
         if protocol not in fsspec.available_protocols():
-            raise BadSetting(f"unknown kind of URL: {protocol}://")
+            raise BadSetting(
+                f"there is no storage {protocol}://; name a path, or a URL that fsspec knows"
+            )
         try:
             fs, _ = url_to_fs(url, use_listings_cache=False)
         except ImportError as error:

@@ -28,7 +28,8 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "size": [("100MB", 10**8), ("1 MiB", 1 << 20), (5, 5)],
     "count": [(3, 3), ("3", 3)],
     "number": [(1, 1), ("1", 1)],
-    "text": [("a{index}", "a{index}")],
+    "text": [("a", "a")],
+    "template": [("a{index}.parquet", "a{index}.parquet")],
     "switch": [(True, True), ("false", False)],
     "names": [("a,b", ("a", "b")), (["a", "b"], ("a", "b"))],
     "row-group-size": [("1MB", (10**6, None)), ("10 rows", (None, 10))],
@@ -38,6 +39,7 @@ BAD: dict[str, list[Any]] = {
     "count": [0, -1, "x", 1.5, True, float("nan"), float("inf")],
     "number": ["x", [], 0.5],
     "text": [3, b"x"],
+    "template": [3, "a.parquet", "{index}", "{idx}.parquet", "a/{index}.parquet"],
     "switch": ["maybe", 7],
     "names": [3, [1]],
     "row-group-size": ["x rows", "0"],
@@ -68,7 +70,7 @@ def test_every_door_has_the_option(option: Option):
 
 def test_no_door_has_others():
     assert set(SplitOptions.__annotations__) == set(OPTIONS)
-    own = {"as_json", "resume", "verify", "help"}
+    own = {"as_json", "dry_run", "resume", "verify", "help"}
     assert set(params(commands.split)) - own == {option.name for option in options_of("split")}
 
 
@@ -109,7 +111,7 @@ def test_any_value_is_taken_or_refused(value: object):
 def test_an_option_that_there_is_not_gets_the_nearest():
     with pytest.raises(BadSetting, match="did you mean target_size"):
         engine.make_settings(tagret_size="100MB")  # type: ignore[call-arg]
-    with pytest.raises(BadSetting, match="there are target_size, parts"):
+    with pytest.raises(BadSetting, match="no option xyz; see --help"):
         option_named("xyz")
 
 

@@ -40,6 +40,7 @@ from engine.formats.parquet.same_schema import check_same_schema
 from engine.model import SourceFile
 from engine.planning.layout import GroupLayout, Layout, make_layout
 from engine.storage.base import naming, redacted
+from engine.wording import counted
 
 Flags = npt.NDArray[np.bool_]
 
@@ -138,7 +139,8 @@ def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
             )
     if sum(rows) != footer.num_rows:
         raise BadStructure(
-            f"the footer claims {footer.num_rows} rows, its row groups hold {sum(rows)}"
+            f"the footer claims {counted(footer.num_rows, 'row')}, its row groups hold "
+            f"{sum(rows):,}"
         )
     return found
 
@@ -201,7 +203,7 @@ def _looked_at(group: OpenRowGroup) -> _GroupBytes:
     """Check a row group by all that the footer says of it, and return its bytes."""
     entry = group.entry
     if entry.num_rows < 0:
-        raise BadStructure(f"row group {group.number} claims {entry.num_rows} rows")
+        raise BadStructure(f"row group {group.number} claims {counted(entry.num_rows, 'row')}")
     filter_bytes = _check_chunks(group)
     dictionaries = sum(map(dictionary_bytes, entry.columns))
     return _GroupBytes(entry.compressed_bytes, dictionaries, *group.index_bytes, filter_bytes)
@@ -231,8 +233,8 @@ def _check_chunks(group: OpenRowGroup) -> int:
             )
         if leaf.max_repetition == 0 and chunk.num_values != entry.num_rows:
             raise BadPage(
-                f"column {leaf.name}, row group {index}: {chunk.num_values} values for "
-                f"{entry.num_rows} rows"
+                f"column {leaf.name}, row group {index}: {counted(chunk.num_values, 'value')} for "
+                f"{counted(entry.num_rows, 'row')}"
             )
         if entry.num_rows and not (where.length and lies_inside(where, end)):
             raise BadStructure(

@@ -23,6 +23,7 @@ from engine.formats.parquet.bytes.spec import LogicalType, SchemaElement
 from engine.formats.parquet.bytes.thrift import Struct
 
 _ABSENT = "none"
+_MISSING = "missing"
 _MAX_TOLD = 3
 _REPETITIONS: dict[int, str] = {
     Repetition.REQUIRED: "required (never null)",
@@ -62,15 +63,18 @@ def check_same_schema(one: Footer, other: Footer, names: tuple[str, str]) -> Non
     found = list(islice(differences(one, other), _MAX_TOLD + 1))
     if not found:
         return
-    told = "; ".join(
-        f"column {difference.column}: {difference.what} {difference.theirs}, not {difference.ours}"
-        for difference in found[:_MAX_TOLD]
-    )
+    told = "; ".join(map(_in_words, found[:_MAX_TOLD]))
     more = " (and more)" if len(found) > _MAX_TOLD else ""
     raise SchemaMismatch(
         f"{names[1]} has another schema than {names[0]}: {told}{more}; sources of one split need "
         "one schema"
     )
+
+
+def _in_words(found: Difference) -> str:
+    if _MISSING in (found.ours, found.theirs):
+        return f"column {found.column} is {'missing' if found.theirs == _MISSING else 'added'}"
+    return f"column {found.column}: {found.what} {found.theirs}, not {found.ours}"
 
 
 def differences(one: Footer, other: Footer) -> Iterator[Difference]:
@@ -128,9 +132,9 @@ def _other_children(
         yield Difference(_path(one, mine), "its name is", _words_of_name(name), _words_of_name(its))
         return
     for node, _, _ in lacks:
-        yield Difference(_path(one, node), "it is", "there", "missing")
+        yield Difference(_path(one, node), "it is", "there", _MISSING)
     for node, _, _ in added:
-        yield Difference(_path(other, node), "it is", "missing", "there")
+        yield Difference(_path(other, node), "it is", _MISSING, "there")
     if not lacks and not added:
         at = next(
             (at for at, (a, b) in enumerate(zip(*names, strict=False)) if a != b),

@@ -161,7 +161,7 @@ class AzureSource:
 
     def _changed(self) -> SourceChanged:
         return SourceChanged(
-            f"{redacted(self.file.path)} changed since it was planned; plan again, with "
+            f"{redacted(self.file.path)} changed since it was planned; split again, with "
             "--overwrite for the same destination"
         )
 

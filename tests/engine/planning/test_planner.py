@@ -226,20 +226,20 @@ def test_a_giant_row_in_the_first_row_group_and_many_parts():
 
 
 def test_more_parts_than_rows():
-    with pytest.raises(BadSetting, match="5 parts of 4 rows"):
+    with pytest.raises(BadSetting, match="--parts is 5, and the source has 4 rows"):
         plan_of([curve(0, 4, 100)], num_parts=5)
 
 
 def test_no_rows():
     assert [part.num_rows for part in plan_of([], target_bytes=10_000).parts] == [0]
     assert len(plan_of([], num_parts=1).parts) == 1
-    with pytest.raises(BadSetting, match="without rows"):
+    with pytest.raises(BadSetting, match="the source has no rows"):
         plan_of([], num_parts=2)
 
 
 def test_one_row():
     assert [part.num_rows for part in plan_of([curve(0, 1, 900)], target_bytes=10_000).parts] == [1]
-    with pytest.raises(TargetTooSmall, match="row 0 takes about 1400 bytes"):
+    with pytest.raises(TargetTooSmall, match="row 0 takes about 1,400 bytes"):
         plan_of([curve(0, 1, 900)], target_bytes=1_000)
 
 
@@ -254,7 +254,7 @@ def test_giant_rows_near_the_target(target):
 
 def test_a_giant_row_over_the_target_is_named():
     curves = [curve(0, 1000, 1000), curve(1, 1000, 2_000_000, knots=[(0.5, 0.1), (0.501, 0.9)])]
-    with pytest.raises(TargetTooSmall, match=r"only row 1500 takes about 1600500 bytes"):
+    with pytest.raises(TargetTooSmall, match=r"only row 1500 takes about 1,600,500 bytes"):
         plan_of(curves, target_bytes=1_000_000)
 
 
@@ -419,9 +419,9 @@ def test_row_group_parts_equal_brute_force(sizes):
 @pytest.mark.parametrize(
     ("wanted", "error", "says"),
     [
-        ({"target_bytes": 90_000}, TargetTooSmall, "row group 0 of a.parquet takes 100500 bytes"),
+        ({"target_bytes": 90_000}, TargetTooSmall, "row group 0 of a.parquet takes 100,500 bytes"),
         ({"rows_per_part": 9}, TargetTooSmall, "a row group has 10 rows"),
-        ({"num_parts": 5}, BadSetting, "5 parts of 4 row groups"),
+        ({"num_parts": 5}, BadSetting, "--parts is 5, and the source has 4 row groups"),
         ({"num_parts": 2, "target_bytes": 150_000}, TargetTooSmall, "4 can"),
     ],
 )

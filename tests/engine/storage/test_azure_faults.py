@@ -153,7 +153,7 @@ def test_a_source_that_changes_is_never_mixed(azurite: Azurite, proxy: Proxy, fo
         lambda: list(source.chunks(0, len(DATA))),
         source.check_unchanged,
     ):
-        with pytest.raises(SourceChanged, match="plan again"):
+        with pytest.raises(SourceChanged, match="split again"):
             action()
 
 

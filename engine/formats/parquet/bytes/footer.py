@@ -23,6 +23,7 @@ from engine.formats.parquet.bytes.schema_tree import Node, schema_tree
 from engine.formats.parquet.bytes.spec import ColumnMetaData, FileMetaData, SchemaElement
 from engine.formats.parquet.bytes.thrift import BINARY, I16, I32, I64, Raw, Struct
 from engine.model import Range
+from engine.wording import counted
 
 MAGIC = b"PAR1"
 MAGIC_ENCRYPTED = b"PARE"
@@ -116,10 +117,9 @@ def footer_range(tail: bytes, size_bytes: int) -> Range:
     if magic == MAGIC_ENCRYPTED:
         raise Encrypted("the footer is encrypted; decrypt the file first")
     if size_bytes < len(MAGIC) + TAIL_BYTES or magic != MAGIC:
-        found = repr(bytes(magic)) if tail else "nothing"
         raise NotParquet(
-            f"not a Parquet file, or cut short: {size_bytes} bytes that end in {found}, "
-            f"not {MAGIC!r}"
+            f"not a Parquet file, or one that is cut short: its {size_bytes:,} bytes do not end in "
+            f"{MAGIC.decode()}"
         )
     length = int.from_bytes(tail[-8:-4], "little")
     if length + len(MAGIC) + TAIL_BYTES > size_bytes:
@@ -386,7 +386,8 @@ class Footer:
         group = RowGroup(spec.read(spec.RowGroup, self._groups[index], max_depth=2))
         if len(group.columns) != len(self.leaves):
             raise BadStructure(
-                f"row group {index} has {len(group.columns)} columns, the schema {len(self.leaves)}"
+                f"row group {index} has {counted(len(group.columns), 'column')}, the schema "
+                f"{len(self.leaves):,}"
             )
         return group
 

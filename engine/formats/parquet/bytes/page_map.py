@@ -27,6 +27,7 @@ from engine.errors import BadPage, BadStructure
 from engine.formats.parquet.bytes.page_index import OffsetIndex
 from engine.formats.parquet.bytes.pages import PageHeader, PageType, read_page_header
 from engine.model import Range
+from engine.wording import counted
 
 # As other readers: a header that large (page statistics of huge values) is taken as damage.
 MAX_HEADER_BYTES = 16 << 20
@@ -216,14 +217,15 @@ class _Walk:
         while self.values_seen < self.expected_values:
             if self.position >= self.chunk.end:
                 raise BadPage(
-                    f"a column chunk's pages hold {self.values_seen} values,"
-                    f" not {self.expected_values}"
+                    f"a column chunk's pages hold {counted(self.values_seen, 'value')},"
+                    f" not {self.expected_values:,}"
                 )
             header = yield from self._next_header()
             self._take(header)
         if self.values_seen != self.expected_values:
             raise BadPage(
-                f"a column chunk's pages hold {self.values_seen} values, not {self.expected_values}"
+                f"a column chunk's pages hold {counted(self.values_seen, 'value')}, not "
+                f"{self.expected_values:,}"
             )
 
     def check_rest(self) -> Generator[Range, bytes, None]:
@@ -237,8 +239,8 @@ class _Walk:
             return
         if header.is_data and header.num_values:
             raise BadPage(
-                f"a column chunk has a page of {header.num_values} values more than its"
-                f" {self.expected_values} at byte {self.position}"
+                f"a column chunk has a page of {counted(header.num_values, 'value')} more than its"
+                f" {self.expected_values:,} at byte {self.position}"
             )
 
     def _next_header(self) -> Generator[Range, bytes, PageHeader]:
@@ -311,7 +313,9 @@ class _Walk:
 def _starts(counts: Sequence[int], num_rows: int) -> array[int]:
     totals = list(accumulate(counts, initial=0))
     if totals.pop() != num_rows:
-        raise BadPage(f"a column chunk's pages hold {sum(counts)} rows, not {num_rows}")
+        raise BadPage(
+            f"a column chunk's pages hold {counted(sum(counts), 'row')}, not {num_rows:,}"
+        )
     return array("q", totals)
 
 

@@ -22,6 +22,7 @@ from engine.formats.parquet.bytes.pages import (
 from engine.model import Range
 from engine.storage import Source
 from engine.storage.base import COPY_STEP_BYTES
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.formats.parquet.bytes.chunk_table import Numbers
@@ -100,8 +101,8 @@ def read_headers(source: Source, pages: PageMap, numbers: Sequence[int]) -> Head
             raise BadPage(f"page {number} at byte {where.offset} is not the data page it should be")
         if len(pages.num_values) and header.num_values != pages.num_values[number]:
             raise BadPage(
-                f"page {number} has {header.num_values} values, by the index "
-                f"{pages.num_values[number]}"
+                f"page {number} has {counted(header.num_values, 'value')}, by the index "
+                f"{pages.num_values[number]:,}"
             )
         found.encodings.append(header.encoding)
         found.num_values.append(header.num_values)

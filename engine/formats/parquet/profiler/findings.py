@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from engine.formats.parquet.profiler.model import FileProfile
-from engine.wording import amount, count, percent, times
+from engine.wording import amount, count, counted, percent, times
 
 _LARGE_SHARE = 0.5
 _TOP_COLUMN_SHARE = 0.3
@@ -63,7 +63,7 @@ def _about_row_groups(file: FileProfile) -> Iterator[str]:
             f"the median (Gini {skew.gini:.2f})"
         )
     if skew.count > _MANY_ROW_GROUPS and skew.median < _SMALL_ROW_GROUP_BYTES:
-        yield f"{skew.count:,} row groups of {amount(skew.median)} (median) are very small"
+        yield f"{counted(skew.count, 'row group')} of {amount(skew.median)} (median) are very small"
 
 
 def _about_columns(file: FileProfile) -> Iterator[str]:
@@ -134,19 +134,20 @@ def folder_findings(files: Sequence[FileProfile]) -> Iterator[str]:
         )
     share = sizes[-1] / sum(sizes)
     if share > max(_LARGE_SHARE, 2 / len(files)):
-        yield f"1 of {len(files):,} files holds {percent(share)} of the bytes"
+        yield f"1 of {counted(len(files), 'file')} holds {percent(share)} of the bytes"
     median = sizes[len(sizes) // 2]
     if len(files) >= _MANY_FILES and median < _SMALL_ROW_GROUP_BYTES:
-        yield f"{len(files):,} files of {amount(median)} (median) are very small"
+        yield f"{counted(len(files), 'file')} of {amount(median)} (median) are very small"
     schemas = Counter(
         tuple((column.spelling, column.physical_type) for column in file.columns) for file in files
     )
     if len(schemas) > 1:
         common = schemas.most_common(1)[0][1]
-        yield f"{len(schemas)} schemas: {common:,} of {len(files):,} files share the commonest"
+        sharing = f"{common:,} of {counted(len(files), 'file')} share the commonest"
+        yield f"{counted(len(schemas), 'schema')}: {sharing}"
     writers = {file.created_by for file in files}
     if len(writers) > 1:
         yield f"{len(writers)} writers wrote the files"
     empty = sum(not file.num_rows for file in files)
     if empty:
-        yield f"{empty:,} of {len(files):,} files have no rows"
+        yield f"{empty:,} of {counted(len(files), 'file')} have no rows"

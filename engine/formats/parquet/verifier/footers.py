@@ -23,6 +23,7 @@ from engine.formats.parquet.merging import Named, merged
 from engine.formats.parquet.verifier.groups import check_side_by_side
 from engine.formats.parquet.verifier.key_values import check_key_values
 from engine.formats.parquet.verifier.statistics import facts_in
+from engine.wording import counted
 
 _FILE = spec.FileMetaData
 _OWN_FIELDS = (_FILE.NUM_ROWS, _FILE.ROW_GROUPS, _FILE.KEY_VALUE_METADATA)
@@ -124,18 +125,24 @@ def _check_row_counts(
 ) -> None:
     if expected_rows is not None:
         if len(expected_rows) != len(parts):
-            raise Different(f"{len(parts)} parts are there, {len(expected_rows)} were expected")
+            raise Different(
+                f"{counted(len(parts), 'part')} are there, {len(expected_rows):,} were expected"
+            )
         for part, name, expected in zip(parts, names, expected_rows, strict=True):
             if part.num_rows != expected:
-                raise Different(f"{name} holds {part.num_rows} rows, its receipt says {expected}")
+                raise Different(
+                    f"{name} holds {counted(part.num_rows, 'row')}, its receipt says {expected:,}"
+                )
     for part, name in zip(parts, names, strict=True):
         with blaming(name):
             held = sum(group_rows(part))
         if held != part.num_rows:
-            raise Different(f"{name} claims {part.num_rows} rows, its row groups hold {held}")
+            raise Different(
+                f"{name} claims {counted(part.num_rows, 'row')}, its row groups hold {held:,}"
+            )
     found, needed = sum(part.num_rows for part in parts), sum(s.num_rows for s in sources)
     if found != needed:
-        raise Different(f"the parts hold {found} rows together, the source {needed}")
+        raise Different(f"the parts hold {counted(found, 'row')} together, the source {needed:,}")
 
 
 def _check_carried(carried: Struct, part: Footer, name: str) -> None:
@@ -193,7 +200,7 @@ def _check_copies(
         for column in np.flatnonzero(table.num_values[index] != kept.num_values[group]).tolist():
             raise Different(
                 f"{name}: column {part.leaves[column].name} of row group {index} claims "
-                f"{table.num_values[index, column]} values, the source's "
+                f"{counted(table.num_values[index, column], 'value')}, the source's "
                 f"{kept.num_values[group, column]}"
             )
         for leaf in part.leaves:

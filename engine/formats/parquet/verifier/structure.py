@@ -36,6 +36,7 @@ from engine.formats.parquet.verifier.opened import name_of
 from engine.formats.parquet.verifier.statistics import facts_of
 from engine.model import Range
 from engine.storage import Source
+from engine.wording import counted
 
 _HEADER_BYTES = 512  # most page headers; longer ones, with long statistics, are read again
 _PAGE = spec.PageHeader
@@ -119,7 +120,9 @@ def _check_place(
     if chunk.data_page_offset >= place.end:
         raise Different(f"{where}: the first data page lies behind the chunk")
     if not leaf.max_repetition and chunk.num_values != num_rows:
-        raise Different(f"{where}: {chunk.num_values} values in {num_rows} rows")
+        raise Different(
+            f"{where}: {counted(chunk.num_values, 'value')} in {counted(num_rows, 'row')}"
+        )
     for index in (chunk.offset_index, chunk.column_index):
         if index is not None and not _inside(index, footer_offset):
             raise Different(f"{where}: a page index lies outside the file")
@@ -137,7 +140,9 @@ def _inside(place: Range, end: int) -> bool:
 def _check_group_sums(footer: Footer, name: str) -> None:
     held = sum(group_rows(footer))
     if held != footer.num_rows:
-        raise Different(f"{name} claims {footer.num_rows} rows, its row groups hold {held}")
+        raise Different(
+            f"{name} claims {counted(footer.num_rows, 'row')}, its row groups hold {held:,}"
+        )
 
 
 def _check_pages(source: Source, chunk: ColumnChunk, leaf: Leaf, num_rows: int, where: str) -> None:
@@ -247,8 +252,8 @@ def _check_rows(
     for count in counts:
         if count != num_rows:
             raise Different(
-                f"{where}: the page at byte {location.offset} holds {count} rows, the offset "
-                f"index says {num_rows}"
+                f"{where}: the page at byte {location.offset} holds {counted(count, 'row')}, the "
+                f"offset index says {num_rows:,}"
             )
 
 
@@ -261,7 +266,9 @@ def _check_column_index(source: Source, chunk: ColumnChunk, num_pages: int, wher
         raise Different(f"{where}: the column index cannot be read ({error})") from error
     for field, what in _INDEX_LISTS.items():
         if field in index and len(value(index, field).items) != num_pages:
-            raise Different(f"{where}: the column index lacks {what} of its {num_pages} pages")
+            raise Different(
+                f"{where}: the column index lacks {what} of its {counted(num_pages, 'page')}"
+            )
     counts = value(index, spec.ColumnIndex.NULL_COUNTS)
     total = value(facts_of(chunk), spec.Statistics.NULL_COUNT)
     if counts is not None and total is not None and total != sum(counts.items):

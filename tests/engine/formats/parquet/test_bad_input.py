@@ -25,6 +25,7 @@ from engine.errors import BadStructure, SourceChanged
 from engine.formats.parquet.bytes import spec, thrift
 from engine.ledger.manifest import Ledger
 from engine.splitter import Progress
+from engine.wording import counted
 from tests.engine.formats.parquet.test_verifier import rewrite_chunk
 from tests.engine.running import (
     Ended,
@@ -144,7 +145,7 @@ def test_a_flat_chunk_of_other_values_than_rows_is_refused(
         meta[field] = spec.entry(field, num_values)
 
     rewrite_chunk(source, 0, miscount)
-    said = f"column id, row group 0: {num_values} values for"
+    said = f"column id, row group 0: {counted(num_values, 'value')} for"
     refused(run("split", source, dest), "source.damaged-page", 3, str(source), said)
     assert not dest.exists()
 
@@ -524,7 +525,7 @@ def test_a_target_smaller_than_a_row_is_refused(source: Path, dest: Path):
         run("split", source, dest, "--target-size", "1000"),
         "call.target-too-small",
         2,
-        "1000",
+        "1,000",
         "raise --target-size",
     )
     assert not dest.exists()
@@ -534,7 +535,7 @@ def test_a_target_smaller_than_a_row_group_is_refused_if_only_these_may_be_cut(
     source: Path, dest: Path
 ):
     ended = run("split", source, dest, "--target-size", "50kB", "--cut", "row-group")
-    refused(ended, "call.target-too-small", 2, "50000")
+    refused(ended, "call.target-too-small", 2, "50,000")
     assert not dest.exists()
 
 

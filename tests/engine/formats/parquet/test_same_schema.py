@@ -118,8 +118,8 @@ def test_a_column_that_is_missing_or_added_is_told(trees: list[Tree], data: st.D
     todo.insert(place, ("new", None))
     other = footer_of(elements(trees))
     where = spelled((*path, "new"))
-    assert f"column {where}: it is there, not missing" in told(one, other)
-    assert f"column {where}: it is missing, not there" in told(other, one)
+    assert f"column {where} is added" in told(one, other)
+    assert f"column {where} is missing" in told(other, one)
 
 
 def test_names_and_order() -> None:
@@ -146,7 +146,7 @@ def test_fields_that_nobody_knows_and_bytes_that_are_no_text() -> None:
 def test_no_more_than_a_few_are_told() -> None:
     one = footer_of(elements([(name, None) for name in "abcdef"]))
     text = told(one, footer_of(elements([])))
-    assert text.count("it is missing") == 3
+    assert text.count("is missing") == 3
     assert "(and more)" in text
 
 

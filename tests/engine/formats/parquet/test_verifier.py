@@ -259,7 +259,7 @@ def test_parts_in_the_wrong_order(split: Split) -> None:
 @pytest.mark.parametrize("start", [0, 1])
 def test_a_missing_row(split: Split, start: int) -> None:
     split.put(1, split.slice(1).slice(start, 349))
-    with pytest.raises(Different, match="the parts hold 999 rows together, the source 1000"):
+    with pytest.raises(Different, match="the parts hold 999 rows together, the source 1,000"):
         split.verify()
 
 

@@ -318,7 +318,7 @@ def test_the_command(tmp_path: Path) -> None:
     shown = run("profile", tmp_path / "in").out
     assert "6 files" in shown
     assert f"{tmp_path}/in/\n" in shown
-    assert " 4.parquet " in shown
+    assert "\n4.parquet " in shown
 
 
 def multiplied(path: Path, times: int) -> Path:

@@ -1,0 +1,33 @@
+"""Groups of commands, and completion of names, as all our commands have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import click
+from click.shell_completion import CompletionItem
+
+_MOST_LETTERS = 1000  # of a summary: all
+
+Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+class Group(click.Group):
+    """A group whose help tells the first sentence of each command in full."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write names and first sentences."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [
+            (name, command.get_short_help_str(_MOST_LETTERS))
+            for name, command in found
+            if command is not None and not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def completing(kind: Literal["file", "dir"]) -> Completion:
+    """Return what has a shell complete the names of files, or of folders."""
+    return lambda context, parameter, text: [CompletionItem(text, type=kind)]

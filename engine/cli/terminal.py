@@ -1,0 +1,236 @@
+"""What a terminal can show: how wide it is, which letters and colours it has; lines and tables.
+
+A table never wraps a cell. Where a terminal is too narrow, names are shortened in the middle, then
+columns are left out, the least important first; numbers stay whole. Sentences wrap between words,
+and a word that is longer than a line (a path, a link) stays whole. What is no terminal (a log, a
+pipe) gets lines as long as they need to be.
+
+Names, values and messages are data: what of them a terminal would obey is escaped here, before
+widths are counted. Not covered: terminals that reorder writing from right to left.
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import Any, Literal
+
+import click
+
+from engine.wording import shown
+
+GAP = "  "
+BAR_CELLS = 12
+_COMFORTABLE_CELLS = 24  # texts are not shortened further before columns are left out
+# A number and its unit are one word.
+_BETWEEN_WORDS = re.compile(r" (?<!\d )| (?!(?:[kMGT]?i?B(?:/s)?|rows?|%|s|x)(?:[ ,;.:)]|$))")
+_JOINING = {"\ufe0f", *map(chr, range(0x1F1E6, 0x1F200))}
+_ASCII = {"us-ascii", "ascii", "ansi_x3.4-1968", "646"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: above it.
+        drop: which columns are left out first where a terminal is narrow: the highest; 0 stays.
+        shorten: texts, to the left, may be cut short there; numbers, to the right, never are.
+    """
+
+    heading: str
+    drop: int = 0
+    shorten: Literal["never", "middle", "end"] = "never"
+    is_text: bool = False
+
+    @property
+    def is_left(self) -> bool:
+        """Whether cells begin at its left edge."""
+        return self.is_text or self.shorten != "never"
+
+
+def prepare() -> None:
+    """Have standard streams write what the locale has: other letters are escaped, none fails."""
+    wanted = os.environ.get("PYTHONIOENCODING") or os.environ.get("PYTHONUTF8")
+    # Python writes UTF-8 in the locale C as well, whatever the terminal makes of it.
+    is_ascii = not wanted and locale.getencoding().lower() in _ASCII
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            encoding = "ascii" if is_ascii else None
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def has_colours() -> bool:
+    """Whether colours are wanted where there is a terminal (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width_of(stream: Any) -> int | None:
+    """Return the cells of a terminal's line, None of what is no terminal."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def say(*lines: str, err: bool = False, mark: str = "", **style: Any) -> None:
+    """Print sentences.
+
+    Args:
+        lines: each begins a line; spaces in front also indent what it wraps to.
+        err: on standard error.
+        mark: only this, the beginning of the first line, has the style.
+        **style: as for :func:`click.style`.
+    """
+    stream = sys.stderr if err else sys.stdout
+    width = width_of(stream)
+    for text in lines:
+        for line in wrapped(text, width, stream):
+            if mark and line.startswith(mark):
+                click.echo(click.style(mark, **style) + line.removeprefix(mark), err=err)
+            else:
+                click.echo(line if mark or not style else click.style(line, **style), err=err)
+
+
+def wrapped(text: str, width: int | None, stream: Any) -> list[str]:
+    """Return the lines that a sentence takes."""
+    text = _writable(text, stream)
+    if width is None or cells(text) <= width:
+        return [text]
+    indent = " " * (len(text) - len(text.lstrip(" ")) + 2)
+    words = _BETWEEN_WORDS.split(text)
+    lines = [words[0]]
+    for word in words[1:]:
+        longer = f"{lines[-1]} {word}"
+        if cells(longer) <= width or not lines[-1].strip():
+            lines[-1] = longer
+        else:
+            lines.append(indent + word)
+    return lines
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str] | None]) -> None:
+    """Print a table after an empty line; a row that is None stands for what is left out."""
+    heading, *lines = table_lines(columns, rows, width_of(sys.stdout), sys.stdout)
+    click.echo()
+    click.secho(heading, bold=True)
+    for line in lines:
+        click.echo(line)
+
+
+def table_lines(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str] | None],
+    width: int | None,
+    stream: Any,
+) -> list[str]:
+    """Return a table's lines: the headings, a rule, the rows."""
+    written = [[_writable(cell, stream) for cell in row] if row else None for row in rows]
+    texts = [[column.heading for column in columns], *(row for row in written if row)]
+    needed = [max(cells(row[at]) for row in texts) for at in range(len(columns))]
+    widths = _fitting(columns, needed, width)
+    dots = letters("…", "...", stream)
+    rule = letters("─", "-", stream)
+
+    def line(row: Sequence[str]) -> str:
+        return GAP.join(
+            _padded(row[at], size, columns[at], dots) for at, size in widths.items()
+        ).rstrip()
+
+    return [
+        line(texts[0]),
+        rule * (sum(widths.values()) + len(GAP) * (len(widths) - 1)),
+        *(dots if row is None else line(row) for row in written),
+    ]
+
+
+def _fitting(columns: Sequence[Column], needed: Sequence[int], width: int | None) -> dict[int, int]:
+    """Return the width of each column that is shown, by its place."""
+    widths = dict(enumerate(needed))
+    if width is None:
+        return widths
+    while True:
+        room = width - len(GAP) * (len(widths) - 1)
+        order = [at for at in widths if columns[at].drop]
+        least = _COMFORTABLE_CELLS if order else 1
+        fitted = _shrunk(columns, widths, room, least)
+        if sum(fitted.values()) <= room or not order:
+            return fitted
+        del widths[max(order, key=lambda at: columns[at].drop)]
+
+
+def _shrunk(
+    columns: Sequence[Column], widths: dict[int, int], room: int, least: int
+) -> dict[int, int]:
+    """Take cells from texts that may be shortened, always from the widest."""
+    fitted = dict(widths)
+    while sum(fitted.values()) > room:
+        able = [at for at in fitted if columns[at].shorten != "never" and fitted[at] > least]
+        if not able:
+            break
+        fitted[max(able, key=lambda at: fitted[at])] -= 1
+    return fitted
+
+
+def _padded(text: str, width: int, column: Column, dots: str) -> str:
+    if column.shorten != "never" and cells(text) > width:
+        text = shortened(text, width, dots, at_end=column.shorten == "end")
+    space = " " * (width - cells(text))
+    return text + space if column.is_left else space + text
+
+
+def shortened(text: str, width: int, dots: str, *, at_end: bool = False) -> str:
+    """Return the beginning and the end of a text with dots between, in at most so many cells."""
+    if cells(text) <= width:
+        return text
+    for room in range(width - len(dots), 0, -1):
+        head = _beginning(text, room if at_end else (room + 1) // 2)
+        tail = "" if at_end else _beginning(text[::-1], room // 2)[::-1]
+        while tail and not cells(tail[0]):  # a mark would go on the dots
+            tail = tail[1:]
+        if cells(head + dots + tail) <= width:
+            return head + dots + tail
+    return dots[:width]
+
+
+def _beginning(text: str, width: int) -> str:
+    used = 0
+    for at, letter in enumerate(text):
+        used += cells(letter)
+        if used > width:
+            return text[:at]
+    return text
+
+
+def cells(text: str) -> int:
+    """Return the cells that a text takes; where terminals differ about it, the most.
+
+    They do about what joins: halves of flags, and letters that a selector makes an emoji.
+    """
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return sum(cell_len(letter) + (letter in _JOINING) for letter in text)
+
+
+def bar(part: float, whole: float) -> str:
+    """Return a bar whose length is a share."""
+    return letters("█", "#", sys.stdout) * round(BAR_CELLS * part / (whole or 1))
+
+
+def letters(wanted: str, plain: str, stream: Any) -> str:
+    """Return letters if a stream can write them, else what stands for them."""
+    return wanted if _writable(wanted, stream) == wanted else plain
+
+
+def _writable(text: str, stream: Any) -> str:
+    """Return a text as it will be written: escaped where it is no letter, or none of the stream."""
+    text = shown(text)
+    if text.isascii():
+        return text
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,0 +1,66 @@
+"""Templates of part names: what they give are names of files, or they are refused in a sentence."""
+
+from __future__ import annotations
+
+from string import Formatter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.part_names import DEFAULT_NAME, MAX_NAME_BYTES, PARQUET_SUFFIXES, template_problem
+
+GOOD = [DEFAULT_NAME, "{index}.pq", "a {index:>5}.parq", "{{x}}-{index:x}.parquet", "列{index}.pq"]
+REFUSED = {
+    "x{idx}.parquet": "unknown field {idx}",
+    "{}.parquet": "unknown field {}",
+    "{index.real}.parquet": "unknown field {index.real}",
+    "x.parquet": "every part one name",
+    "{{index}}.parquet": "every part one name",
+    "": "every part one name",
+    "{index!s:.1}.parquet": "several parts one name",
+    "{index:g}.parquet": "several parts one name",
+    "{index:zz}.parquet": "a format that no whole number has",
+    "{index:{width}}.parquet": "a format that no whole number has",
+    "{index:999999999}.parquet": "more than 999 digits",
+    "{index.parquet": "without its other half",
+    "a/{index}.parquet": "slash",
+    "a\\{index}.parquet": "slash",
+    "_{index}.parquet": "begins with _ or .",
+    ".{index}.parquet": "begins with _ or .",
+    "{index}": "ending",
+    "{index}.csv": "ending",
+    "a\n{index}.parquet": "cannot be printed",
+    "{index:c}.parquet": "cannot be printed",
+    "x" * 229 + "{index}.parquet": "241 bytes",
+}
+
+
+@pytest.mark.parametrize("template", GOOD)
+def test_a_template_is_taken(template: str):
+    assert not template_problem(template)
+
+
+@pytest.mark.parametrize(("template", "words"), REFUSED.items())
+def test_a_template_is_refused(template: str, words: str):
+    assert words in template_problem(template)
+
+
+PIECES = ["{index}", "{index:05d}", "{index:x}", "{", "}", "{{", "a", "列", "/", "."]
+pieces = st.sampled_from(PIECES)
+endings = st.sampled_from(["", ".parquet", ".pq"])
+
+
+@given(st.lists(pieces | st.text(max_size=80), max_size=6).map("".join), endings)
+def test_what_is_taken_gives_names_that_differ(stem: str, ending: str):
+    template = stem + ending
+    if template_problem(template):
+        return
+    names = [template.format(index=index) for index in range(2000)]
+    assert len(set(names)) == 2000
+    assert any(field == "index" for _, field, _, _ in Formatter().parse(template))
+    for name in names:
+        assert name.endswith(PARQUET_SUFFIXES)
+        assert name.isprintable()
+        assert "/" not in name
+        assert len(name.encode()) <= MAX_NAME_BYTES
