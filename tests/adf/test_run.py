@@ -273,7 +273,20 @@ def test_a_new_file_starts_a_run_of_its_own(place):
     }
     (ran,) = runner.trigger("new_file", body)
     assert (ran.status, ran.returned["num_done"]) == ("Succeeded", 1)
-    assert verified(container, "out/a b.parquet")
+    assert verified(container, "out/sub/a b.parquet")
+    put(container, "in/other/a b.parquet", parquet(600, 9))
+    body_of_other = body | {"folderPath": f"{container.container_name}/in/other"}
+    assert runner.trigger("new_file", body_of_other)[0].status == "Succeeded"
+    assert verified(container, "out/other/a b.parquet")
+    assert verified(container, "out/sub/a b.parquet")
+    put(container, "in/top.parquet", parquet(500, 9))
+    top = {"folderPath": f"{container.container_name}/in", "fileName": "top.parquet"}
+    assert runner.trigger("new_file", top)[0].status == "Succeeded"
+    assert verified(container, "out/top.parquet")
+    written = container.get_blob_client("out/top.parquet/part-00000.parquet")
+    before = written.get_blob_properties().etag
+    assert runner.trigger("new_file", top)[0].status == "Succeeded"
+    assert written.get_blob_properties().etag == before  # told twice, written once
     put(container, "in/sub/a b.parquet", parquet(900, 5))
     (other,) = runner.trigger("new_file", body)
     assert (other.status, other.returned["done"]) == (
@@ -281,6 +294,6 @@ def test_a_new_file_starts_a_run_of_its_own(place):
         ["a b.parquet: 1 parts, 900 rows"],
     )
     put(container, "in/sub/a b.parquet", parquet(800, 6))
-    given = where(container, folder="in/sub", pattern="a*", skipDone=False)
+    given = where(container, folder="in/sub", pattern="a*", destination="out/sub", skipDone=False)
     kept = runner.run("split_folder", **given)
     assert (kept.status, "source.changed" in kept.message) == ("Failed", True)
