@@ -154,7 +154,7 @@ def test_a_list_is_paged_and_every_row_has_its_own_settings(place):
     put(container, "control/files.csv", out.getvalue().encode())
     ran = runner.run("split_list", fileSystem=system, pageRows=2, targetSize="1MB")
     assert (ran.status, ran.message) == ("Succeeded", "")
-    assert [child.returned["num_files"] for child in ran.children] == [2, 1]
+    assert [page.returned["num_files"] for page in pages_of(ran)] == [2, 1]
     assert [len(names(container, f"o/{number}/part-")) for number in range(3)] == [1, 3, 1]
     part = container.download_blob("o/1/part-00000.parquet").readall()
     assert pq.ParquetFile(io.BytesIO(part)).metadata.row_group(0).column(0).compression == "GZIP"
@@ -168,7 +168,12 @@ def test_a_list_is_paged_and_every_row_has_its_own_settings(place):
     assert (missing.status, "call.no-source" in missing.message) == ("Failed", True)
 
 
-def test_a_list_longer_than_a_lookup_takes_is_read_whole(place):
+def pages_of(ran):
+    return [child for child in ran.children if child.pipeline == "split_list_page"]
+
+
+@pytest.mark.parametrize("page_rows", [5_000, 20_000])
+def test_a_list_longer_than_a_lookup_takes_is_read_whole(place, page_rows):
     """Without tasks: what matters is that no row is lost between the pages."""
     runner, world, container = place
     asked = []
@@ -181,9 +186,10 @@ def test_a_list_longer_than_a_lookup_takes_is_read_whole(place):
     world.do_custom = note
     lines = ["source,destination", *(f"c/in/{number},c/out/{number}" for number in range(5_432))]
     put(container, "control/files.csv", "\n".join(lines).encode())
-    ran = runner.run("split_list", fileSystem=container.container_name)
+    system = container.container_name
+    ran = runner.run("split_list", fileSystem=system, pageRows=page_rows)
     assert ran.status == "Succeeded"
-    assert [child.returned["num_files"] for child in ran.children] == [5_000, 432]
+    assert [page.returned["num_files"] for page in pages_of(ran)] == [5_000, 432]
     assert sorted(asked) == sorted(f"c/in/{number}" for number in range(5_432))
 
 
@@ -225,6 +231,34 @@ def test_a_pool_is_resized_before_and_after_also_when_files_fail(place, monkeypa
     lost = runner.run("split_folder_resized", **given)
     assert (lost.status, "PoolNotFound" in lost.message) == ("Failed", True)
     assert lost.of("Split folder", "Skipped")
+
+
+def test_a_pool_that_gets_no_node_is_told_in_the_services_words(place):
+    runner, world, container = place
+    fake = world.fake
+    fake.set_nodes("nodes", 0)
+    put(container, "in/a.parquet", parquet(700))
+    fake.resize_error = {"code": "AccountCoreQuotaReached", "message": "no cores are left"}
+    given = where(container, numDedicated=3, pollSeconds=1)
+    ran = runner.run("split_folder_resized", **given)
+    assert ran.status == "Failed"
+    grow, shrink = ran.children
+    assert "pool nodes got none of 3 dedicated and 0 Spot nodes" in grow.message
+    assert "AccountCoreQuotaReached" in grow.message
+    assert shrink.status == "Succeeded"
+
+
+@pytest.mark.parametrize("name", ["split_folder", "split_list", "split_one", "split_fanout"])
+def test_a_pool_without_nodes_and_formula_is_refused_at_once(place, name):
+    runner, world, _ = place
+    world.fake.set_nodes("nodes", 0)
+    ran = runner.run(name)
+    assert ran.status == "Failed"
+    assert "pool nodes has no nodes, and no formula" in ran.message
+    firsts = ("List sources", "Page the list", "Merge input", "Submit and wait")
+    assert {step.status for first in firsts for step in ran.of(first)} == {"Skipped"}
+    world.fake.pools["nodes"]["enableAutoScale"] = True
+    assert runner.run("check_pool").status == "Succeeded"
 
 
 def steadily(fake, monkeypatch):
