@@ -297,6 +297,26 @@ def test_a_task_that_may_do_better_is_repeated_and_then_told(place):
     assert "0 of 1 files done; failed: c/a: Custom activity's exit code is" in row.message
 
 
+@pytest.mark.parametrize("name", ["split_folder", "split_one", "split_fanout"])
+def test_an_activity_without_outputs_is_told(place, name):
+    runner, world, container = place
+    put(container, "in/a.parquet", parquet())
+    put(container, "input/a.parquet", parquet())
+    world.do_custom = lambda activity, properties: {}
+    system = container.container_name
+    given = (
+        where(container)
+        if name != "split_one"
+        else {
+            "inputFileSystem": system,
+            "sourceFileSystem": system,
+            "destinationFileSystem": system,
+        }
+    )
+    ran = runner.run(name, **given)
+    assert (ran.status, "left no outputs.json" in ran.message) == ("Failed", True)
+
+
 def test_a_new_file_starts_a_run_of_its_own(place):
     runner, _, container = place
     put(container, "in/sub/a b.parquet", parquet(700))
