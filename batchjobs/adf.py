@@ -26,7 +26,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from batchjobs.spec import FileSplit, TaskSpec, checked_settings
-from engine import BadSetting
+from engine import BadSetting, EvensplitError
 
 ACTIVITY, OUTPUTS = "activity.json", "outputs.json"
 LINKED_SERVICES, DATASETS = "linkedServices.json", "datasets.json"
@@ -97,6 +97,18 @@ class Activity:
         """Return the task of a split."""
         file = FileSplit(self.source, self.destination)
         return TaskSpec((file,), self.settings, self.num_slots)
+
+
+def reports_errors(folder: Path) -> bool:
+    """Whether an activity wants its failures among its outputs; known before its settings are.
+
+    False where Data Factory has left no activity that can be read.
+    """
+    try:
+        given = _read(folder / ACTIVITY)["typeProperties"]["extendedProperties"]["report_errors"]
+        return bool(_typed("report_errors", given, bool))
+    except (OSError, ValueError, KeyError, TypeError, BadSetting):
+        return False
 
 
 def read_activity(folder: Path) -> Activity:
@@ -260,6 +272,11 @@ def _joined(service: Mapping[str, Any], place: str) -> str:
         raise BadSetting("the linked service of the storage account has no URL in plain text")
     container, _, path = place.strip("/").partition("/")
     return f"abfss://{container}@{host}/{path}"
+
+
+def failure_outputs(outcome: str, error: EvensplitError) -> dict[str, Any]:
+    """Return what a pipeline is told of an activity that did not come to its work."""
+    return {"outcome": outcome, "error": error.as_dict(), "parts": []}
 
 
 def split_outputs(activity: Activity, result: Mapping[str, Any]) -> dict[str, Any]:

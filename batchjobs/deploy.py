@@ -109,6 +109,13 @@ class Deployment:
         }
 
     @property
+    def factory_id(self) -> str:
+        """Resource id of the factory."""
+        group_id = f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
+        kind = "Microsoft.DataFactory/factories"
+        return f"{group_id}/providers/{kind}/{self.names['factory']}"
+
+    @property
     def packages_url(self) -> str:
         """Container that nodes fetch packages from."""
         return f"https://{self.names['work']}.blob.core.windows.net/packages"

@@ -43,34 +43,52 @@ class Submission:
 def plan_files(src: Sequence[str], dest: str, settings: Mapping[str, Any]) -> list[PlannedFile]:
     """Return every source file with its destination and what its split will take.
 
-    A damaged source is not refused: its task fails by itself, and the others are done.
+    A destination keeps the path of its file below the source: ``in/d=1/a.parquet`` of ``in`` goes
+    to ``DEST/d=1/a``. A damaged source is not refused: its task fails by itself, and the others
+    are done.
 
     Raises:
         engine.EvensplitError: no source, two of one destination, an impossible setting.
     """
     credential = settings.get("credential", "auto")
-    found = engine.find_sources(src, credential=credential)
-    names = _destinations([item.path for item in found], dest)
+    found = hooks.find_each(src, credential=credential)
+    names = _destinations([(item.path, name) for item, name in found], dest.rstrip("/"))
     files = [
         FileSplit(item.path, name, item.version, item.size_bytes)
-        for item, name in zip(found, names, strict=True)
+        for (item, _), name in zip(found, names, strict=True)
     ]
     # Footers of a store are a round trip each, in which others can be read.
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
         return list(pool.map(lambda file: _planned(file, settings), files))
 
 
-def _destinations(paths: Sequence[str], dest: str) -> Iterator[str]:
-    seen: dict[str, str] = {}
-    for path in paths:
-        name = posixpath.splitext(posixpath.basename(path))[0]
-        if name in seen:
+def _destinations(named: Sequence[tuple[str, str]], dest: str) -> list[str]:
+    """Return the destination of each file, told by its path and its name below the source.
+
+    Raises:
+        BadSetting: two have one, or one lies in another's, where a reader would take parts of both.
+    """
+    names = [posixpath.splitext(name)[0] for _, name in named]
+    of = dict(zip(names, (path for path, _ in named), strict=True))
+    for (path, _), name in zip(named, names, strict=True):
+        if of[name] != path:
             raise BadSetting(
-                f"{seen[name]} and {path} would both go to {dest.rstrip('/')}/{name}; submit them "
-                "in two calls with a --dest each"
+                f"{path} and {of[name]} would both go to {dest}/{name}; submit them in two calls "
+                "with a --dest each"
             )
-        seen[name] = path
-        yield f"{dest.rstrip('/')}/{name}"
+        around = next((up for up in _folders_around(name) if up in of), None)
+        if around is not None:
+            raise BadSetting(
+                f"{path} would go to {dest}/{name}, inside {dest}/{around}, where the parts of "
+                f"{of[around]} go; submit them in two calls with a --dest each"
+            )
+    return [f"{dest}/{name}" for name in names]
+
+
+def _folders_around(name: str) -> Iterator[str]:
+    while "/" in name:
+        name = posixpath.dirname(name)
+        yield name
 
 
 def _planned(file: FileSplit, settings: Mapping[str, Any]) -> PlannedFile:

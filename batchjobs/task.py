@@ -27,6 +27,8 @@ from engine import EvensplitError, OverBudget, SourceChanged, hooks
 from engine.hooks import counted
 
 PROGRESS_SECONDS = 2.0
+# What a destination is refused with that holds parts of other settings, or of an older source.
+_OF_ANOTHER_PLAN = ("call.other-plan", SourceChanged.kind)
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def _split(
     about = {"source": file.source, "destination": file.destination}
     try:
         _check_version(file, settings)
-        done = engine.split(file.source, file.destination, progress=progress, **settings)
+        done = _split_once(file, settings, progress)
     except EvensplitError as error:
         return about | {"error": error.as_dict()}
     except MemoryError:
@@ -193,6 +195,25 @@ def _split(
             "manifest": f"{done.destination}/_evensplit/manifest.json",
         }
     )
+
+
+def _split_once(
+    file: FileSplit, settings: Mapping[str, Any], progress: TaskProgress
+) -> engine.SplitResult:
+    """Split a file; parts that are there already are overwritten only if they are of another plan.
+
+    A trigger tells of a file more than once, and its parts may be read by then.
+    """
+    if not settings.get("overwrite"):
+        return engine.split(file.source, file.destination, progress=progress, **settings)
+    try:
+        kept = {**settings, "overwrite": False}
+        return engine.split(file.source, file.destination, progress=progress, **kept)
+    except EvensplitError as error:
+        if error.kind not in _OF_ANOTHER_PLAN:
+            raise
+        _check_version(file, settings)
+        return engine.split(file.source, file.destination, progress=progress, **settings)
 
 
 def _check_version(file: FileSplit, settings: Mapping[str, Any]) -> None:

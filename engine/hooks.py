@@ -15,7 +15,9 @@ from engine.wording import memory_amount as memory_amount
 from engine.wording import shown as shown
 
 if TYPE_CHECKING:
-    from engine.model import SplitPlan
+    from collections.abc import Sequence
+
+    from engine.model import SourceFile, SplitPlan
     from engine.options import SplitOptions
 
 
@@ -43,6 +45,21 @@ def put_file(url: Place, data: bytes, *, credential: str = "auto") -> bool:
     with using(Access(credential)):
         store, path = open_storage(place_text(url))
         return store.put_if_absent(path, data)
+
+
+def find_each(src: Sequence[Place], *, credential: str = "auto") -> list[tuple[SourceFile, str]]:
+    """Return files that are split each for itself, and the path of each below its source.
+
+    Args:
+        src: files, folders, globs or URLs.
+        credential: as for :func:`engine.make_settings`.
+    """
+    from engine.settings import Access
+    from engine.splitter import find_each as find
+    from engine.storage.access import using
+
+    with using(Access(credential)):
+        return find([place_text(place) for place in src])
 
 
 def run_memory_bytes(plan: SplitPlan, dest: Place, **options: Unpack[SplitOptions]) -> int:

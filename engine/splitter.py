@@ -30,6 +30,7 @@ from engine.model import Measured, Receipt, Run, SourceFile, SplitPlan, SplitRes
 from engine.planning.planner import make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
+    Found,
     Storage,
     buffer_bytes,
     expand_all,
@@ -78,13 +79,31 @@ def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
     return _found(patterns)[0]
 
 
-def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
-    """Describe the files that sources stand for; and what is to be said about them."""
+def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
+    """Describe files that are split each for itself, and their paths below the sources.
+
+    Folders of hive partitions are plain here: the path of a file keeps what they say.
+
+    Raises:
+        NoSource, NotPlainFolder: as :func:`find_sources`.
+    """
+    found = _expanded(patterns)
+    files = (store.stat(path) for store, path in found.files)
+    return list(zip(files, found.names, strict=True))
+
+
+def _expanded(patterns: Sequence[str]) -> Found:
     if not patterns:
         raise BadSetting("no source given")
     found = expand_all(patterns)
     if found.problems:
         raise NotPlainFolder(found.problems[0])
+    return found
+
+
+def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
+    """Describe the files that sources stand for; and what is to be said about them."""
+    found = _expanded(patterns)
     files = tuple(store.stat(path) for store, path in found.files)
     if found.partition_columns:
         # All files have one schema, which is seen to later: one footer says it.

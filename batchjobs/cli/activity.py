@@ -43,16 +43,23 @@ def activity_command(poll_seconds: float) -> None:
     standard output, errors to standard error with the exit code of their group.
     """
     folder = Path(os.environ.get("AZ_BATCH_TASK_WORKING_DIR") or ".")
-    activity = adf.read_activity(folder)
-    os.environ.update(activity.environment)
-    if activity.action == "submit":
-        outputs, error = _submit(activity, poll_seconds)
-    else:
-        outputs, error = _split(activity, folder)
+    reports_errors = adf.reports_errors(folder)
+    error: EvensplitError | None
+    try:
+        activity = adf.read_activity(folder)
+        os.environ.update(activity.environment)
+        if activity.action == "submit":
+            outputs, error = _submit(activity, poll_seconds)
+        else:
+            outputs, error = _split(activity, folder)
+    except EvensplitError as failed:
+        if not reports_errors:
+            raise
+        outputs, error = adf.failure_outputs(_outcome(failed), failed), failed
     adf.write_outputs(folder, outputs)
     if error is None:
         return
-    if activity.report_errors and not is_transient(error.exit_code):
+    if reports_errors and not is_transient(error.exit_code):
         say(f"evensplit: {error.kind}: {error}", err=True)
         return
     raise error

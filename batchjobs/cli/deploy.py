@@ -83,7 +83,8 @@ def deploy_command(
 
     Storage, a Batch account with a pool, a Key Vault, a Data Factory with the pipelines of
     conf/adf, and who may do what. Then the package is uploaded, which nodes install. Run again
-    after any change: what is as it should be stays.
+    after any change: what is as it should be stays. Triggers that are started are stopped
+    meanwhile, and started again.
     """
     if action is None:
         raise click.UsageError("give either --what-if or --apply")
@@ -109,7 +110,10 @@ def deploy_command(
     if action == "what-if":
         _tell_changes(service.what_if(wanted.id, body, parameters), as_json=as_json)
         return
-    outputs = service.apply(wanted.id, body, parameters)
+    with service.triggers(wanted.factory_id).stopped() as stopped:
+        if stopped:
+            click.echo(f"stopped for the deployment: {', '.join(stopped)}", err=True)
+        outputs = service.apply(wanted.id, body, parameters)
     _upload(wanted, files)
     shown = "\n".join(f"{key:18} {value}" for key, value in outputs.items())
     tell({"package": name, **outputs}, f"package {name} is uploaded\n{shown}", as_json=as_json)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.rest import HttpRequest, HttpResponse
 
 from batchjobs.client.credentials import token
+from batchjobs.client.triggers import Triggers
 from batchjobs.errors import ServiceFailed
 from engine import BadSetting, NoPermission
 
@@ -54,8 +56,8 @@ class Deployments:
                 "this needs azure-mgmt-resource-deployments: pip install 'evensplit[manage]'"
             ) from error
         self._group = group
-        client = DeploymentsMgmtClient(token(login, environment), subscription, **options)
-        self._deployments = client.deployments
+        self._client = DeploymentsMgmtClient(token(login, environment), subscription, **options)
+        self._deployments = self._client.deployments
 
     def what_if(
         self, name: str, template: Mapping[str, Any], parameters: Mapping[str, Any]
@@ -91,6 +93,17 @@ class Deployments:
             raise ServiceFailed(f"deployment {name} did not succeed; run the same command again")
         outputs: Mapping[str, Any] = properties.outputs or {}
         return {key: item["value"] for key, item in outputs.items()}
+
+    def triggers(self, factory_id: str) -> Triggers:
+        """Return the triggers of a factory, which need not be there."""
+        return Triggers(factory_id, self._send)
+
+    def _send(self, request: HttpRequest) -> HttpResponse:
+        with _telling():
+            response: HttpResponse = self._client.send_request(request)
+            if response.status_code >= 400 and response.status_code != 404:
+                raise HttpResponseError(response=response)
+        return response
 
 
 def _body(template: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:

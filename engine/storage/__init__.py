@@ -108,12 +108,14 @@ class Found(NamedTuple):
 
     Attributes:
         files: arguments in their order, folders sorted, each file once.
+        names: of each its path below the source, which is the file's own name where that is named.
         notes: what was passed over, or is taken more than once; a sentence each.
         problems: why the sources' files are not all of what they hold, or more than that.
         partition_columns: columns that are in the paths of the files; perhaps in the files as well.
     """
 
     files: tuple[tuple[Storage, str], ...]
+    names: tuple[str, ...]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
     partition_columns: tuple[str, ...]
@@ -148,6 +150,9 @@ def expand_all(patterns: Iterable[str]) -> Found:
             (store, check_name(item.path))
             for store, choice in zip(stores, choices, strict=True)
             for item in choice.taken
+        ),
+        tuple(
+            item.name or item.path.rpartition("/")[2] for choice in choices for item in choice.taken
         ),
         tuple(readable(note) for note in notes),
         tuple(dict.fromkeys(readable(problem) for problem in problems if problem)),

@@ -229,6 +229,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "less": lambda a, b: a < b,
     "min": min,
     "not": lambda value: not value,
+    "replace": lambda text, old, new: text.replace(old, new),
     "skip": lambda items, count: items[count:],
     "split": lambda text, between: text.split(between),
     "startswith": lambda text, begin: text.lower().startswith(begin.lower()),

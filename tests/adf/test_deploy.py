@@ -197,18 +197,41 @@ def test_the_number_of_files_at_once_is_set():
 class FakeArm(BaseHTTPRequestHandler):
     """Azure Resource Manager's deployments on 127.0.0.1: what it is asked is kept."""
 
+    def do_GET(self):
+        triggers = self.server.triggers
+        where = self.path.partition("?")[0]
+        if where.endswith("/triggers"):
+            found = {"value": [_trigger(name, triggers[name]) for name in triggers]}
+            self._answer(200 if triggers else 404, found)
+        else:
+            name = where.rpartition("/")[2]
+            self._answer(200, _trigger(name, triggers[name]))
+
     def do_POST(self):
+        *_, name, verb = self.path.partition("?")[0].split("/")
+        if name in self.server.triggers:
+            stays = (name, verb) == self.server.broken
+            if not stays:
+                self.server.triggers[name] = {"stop": "Stopped", "start": "Started"}[verb]
+            self._answer(500 if stays else 200, {})
+            return
         change = {"resourceId": f"{self.path.partition('?')[0]}/x", "changeType": "Create"}
         self._answer(200, {"status": "Succeeded", "properties": {"changes": [change]}})
 
     def do_PUT(self):
+        if "Started" in self.server.triggers.values():
+            error = {"code": "TriggerEnabledCannotUpdate", "message": "Cannot update enabled."}
+            self._answer(400, {"error": error})
+            return
         outputs = {"factory": {"type": "String", "value": "evens-factory"}}
         self._answer(200, {"properties": {"provisioningState": "Succeeded", "outputs": outputs}})
 
     def _answer(self, status, data):
-        length = int(self.headers["Content-Length"])
-        self.server.asked.append((self.command, self.path, json.loads(self.rfile.read(length))))
-        if self.server.refuse:
+        length = int(self.headers.get("Content-Length") or 0)
+        content = json.loads(self.rfile.read(length) or "null")
+        if content is not None:
+            self.server.asked.append((self.command, self.path, content))
+        if self.server.refuse and content is not None:
             status, data = self.server.refuse
         body = json.dumps(data).encode()
         self.send_response(status)
@@ -221,10 +244,14 @@ class FakeArm(BaseHTTPRequestHandler):
         pass
 
 
+def _trigger(name, state):
+    return {"name": name, "properties": {"runtimeState": state}}
+
+
 @pytest.fixture
 def arm(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeArm)
-    server.asked, server.refuse = [], None
+    server.asked, server.refuse, server.triggers, server.broken = [], None, {}, None
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
@@ -289,6 +316,39 @@ def test_the_command_shows_what_would_change_and_does_it(tmp_path, arm, azurite,
     assert "min(10, nodes)" in put["parameters"]["formula"]["value"]
     assert sas not in json.dumps(put) + done.out
     assert names["work"] in json.dumps(put)
+
+
+@pytest.fixture
+def uploads_nothing(monkeypatch):
+    monkeypatch.setattr(command, "_upload", lambda *_: None)
+
+
+STARTED = {"new_file": "Started", "nightly": "Stopped", "mine": "Started"}
+
+
+def test_started_triggers_are_stopped_while_all_is_deployed_again(tmp_path, arm, uploads_nothing):
+    arm.triggers = dict(STARTED)
+    done = call(tmp_path, "--apply")
+    assert (done.code, done.err) == (0, "stopped for the deployment: new_file, mine\n")
+    assert arm.triggers == STARTED
+
+
+def test_triggers_are_started_again_after_a_deployment_that_fails(tmp_path, arm, uploads_nothing):
+    arm.triggers = dict(STARTED)
+    arm.refuse = (400, {"error": {"code": "InvalidTemplate", "message": "line 7"}})
+    refused = call(tmp_path, "--apply")
+    assert (refused.code, "InvalidTemplate: line 7" in refused.err) == (2, True)
+    assert arm.triggers == STARTED
+
+
+def test_a_trigger_that_does_not_start_again_is_named(tmp_path, arm, uploads_nothing):
+    arm.triggers, arm.broken = dict(STARTED), ("mine", "start")
+    ended = call(tmp_path, "--apply")
+    assert (ended.code, "are stopped still: mine; start them" in ended.err) == (5, True)
+    assert arm.triggers == STARTED | {"mine": "Stopped"}
+    arm.triggers, arm.broken = dict(STARTED), ("mine", "stop")
+    assert call(tmp_path, "--apply").code == 5
+    assert arm.triggers == STARTED
 
 
 def test_nobody_logged_in_is_told(tmp_path, monkeypatch):

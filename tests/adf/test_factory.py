@@ -39,13 +39,13 @@ def test_a_file_is_what_the_model_describes(kind, name):
 def test_the_models_find_what_is_wrong():
     """A check that cannot fail would prove nothing."""
     data = copy.deepcopy(PIPELINES["split_folder"])
-    first = data["properties"]["activities"][0]
+    first, second = data["properties"]["activities"][1:3]
     first["typeProperties"]["fieldsList"] = first["typeProperties"].pop("fieldList")
     first["polcy"] = first.pop("policy")
     del first["typeProperties"]["dataset"]
-    data["properties"]["activities"][1]["type"] = "GetMetaData"
+    second["type"] = "GetMetaData"
     found = " ".join(misfits(models.PipelineResource, data))
-    for wrong in ("fieldsList: unknown", "polcy: unknown", "dataset: missing", "activities[1]"):
+    for wrong in ("fieldsList: unknown", "polcy: unknown", "dataset: missing", "activities[2]"):
         assert wrong in found
 
 

@@ -154,7 +154,7 @@ def test_a_list_is_paged_and_every_row_has_its_own_settings(place):
     put(container, "control/files.csv", out.getvalue().encode())
     ran = runner.run("split_list", fileSystem=system, pageRows=2, targetSize="1MB")
     assert (ran.status, ran.message) == ("Succeeded", "")
-    assert [child.returned["num_files"] for child in ran.children] == [2, 1]
+    assert [page.returned["num_files"] for page in pages_of(ran)] == [2, 1]
     assert [len(names(container, f"o/{number}/part-")) for number in range(3)] == [1, 3, 1]
     part = container.download_blob("o/1/part-00000.parquet").readall()
     assert pq.ParquetFile(io.BytesIO(part)).metadata.row_group(0).column(0).compression == "GZIP"
@@ -168,7 +168,12 @@ def test_a_list_is_paged_and_every_row_has_its_own_settings(place):
     assert (missing.status, "call.no-source" in missing.message) == ("Failed", True)
 
 
-def test_a_list_longer_than_a_lookup_takes_is_read_whole(place):
+def pages_of(ran):
+    return [child for child in ran.children if child.pipeline == "split_list_page"]
+
+
+@pytest.mark.parametrize("page_rows", [5_000, 20_000])
+def test_a_list_longer_than_a_lookup_takes_is_read_whole(place, page_rows):
     """Without tasks: what matters is that no row is lost between the pages."""
     runner, world, container = place
     asked = []
@@ -181,9 +186,10 @@ def test_a_list_longer_than_a_lookup_takes_is_read_whole(place):
     world.do_custom = note
     lines = ["source,destination", *(f"c/in/{number},c/out/{number}" for number in range(5_432))]
     put(container, "control/files.csv", "\n".join(lines).encode())
-    ran = runner.run("split_list", fileSystem=container.container_name)
+    system = container.container_name
+    ran = runner.run("split_list", fileSystem=system, pageRows=page_rows)
     assert ran.status == "Succeeded"
-    assert [child.returned["num_files"] for child in ran.children] == [5_000, 432]
+    assert [page.returned["num_files"] for page in pages_of(ran)] == [5_000, 432]
     assert sorted(asked) == sorted(f"c/in/{number}" for number in range(5_432))
 
 
@@ -227,6 +233,34 @@ def test_a_pool_is_resized_before_and_after_also_when_files_fail(place, monkeypa
     assert lost.of("Split folder", "Skipped")
 
 
+def test_a_pool_that_gets_no_node_is_told_in_the_services_words(place):
+    runner, world, container = place
+    fake = world.fake
+    fake.set_nodes("nodes", 0)
+    put(container, "in/a.parquet", parquet(700))
+    fake.resize_error = {"code": "AccountCoreQuotaReached", "message": "no cores are left"}
+    given = where(container, numDedicated=3, pollSeconds=1)
+    ran = runner.run("split_folder_resized", **given)
+    assert ran.status == "Failed"
+    grow, shrink = ran.children
+    assert "pool nodes got none of 3 dedicated and 0 Spot nodes" in grow.message
+    assert "AccountCoreQuotaReached" in grow.message
+    assert shrink.status == "Succeeded"
+
+
+@pytest.mark.parametrize("name", ["split_folder", "split_list", "split_one", "split_fanout"])
+def test_a_pool_without_nodes_and_formula_is_refused_at_once(place, name):
+    runner, world, _ = place
+    world.fake.set_nodes("nodes", 0)
+    ran = runner.run(name)
+    assert ran.status == "Failed"
+    assert "pool nodes has no nodes, and no formula" in ran.message
+    firsts = ("List sources", "Page the list", "Merge input", "Submit and wait")
+    assert {step.status for first in firsts for step in ran.of(first)} == {"Skipped"}
+    world.fake.pools["nodes"]["enableAutoScale"] = True
+    assert runner.run("check_pool").status == "Succeeded"
+
+
 def steadily(fake, monkeypatch):
     """A pool that takes a look or two to get its nodes."""
     fake.set_nodes("nodes", 0)
@@ -263,6 +297,26 @@ def test_a_task_that_may_do_better_is_repeated_and_then_told(place):
     assert "0 of 1 files done; failed: c/a: Custom activity's exit code is" in row.message
 
 
+@pytest.mark.parametrize("name", ["split_folder", "split_one", "split_fanout"])
+def test_an_activity_without_outputs_is_told(place, name):
+    runner, world, container = place
+    put(container, "in/a.parquet", parquet())
+    put(container, "input/a.parquet", parquet())
+    world.do_custom = lambda activity, properties: {}
+    system = container.container_name
+    given = (
+        where(container)
+        if name != "split_one"
+        else {
+            "inputFileSystem": system,
+            "sourceFileSystem": system,
+            "destinationFileSystem": system,
+        }
+    )
+    ran = runner.run(name, **given)
+    assert (ran.status, "left no outputs.json" in ran.message) == ("Failed", True)
+
+
 def test_a_new_file_starts_a_run_of_its_own(place):
     runner, _, container = place
     put(container, "in/sub/a b.parquet", parquet(700))
@@ -273,7 +327,20 @@ def test_a_new_file_starts_a_run_of_its_own(place):
     }
     (ran,) = runner.trigger("new_file", body)
     assert (ran.status, ran.returned["num_done"]) == ("Succeeded", 1)
-    assert verified(container, "out/a b.parquet")
+    assert verified(container, "out/sub/a b.parquet")
+    put(container, "in/other/a b.parquet", parquet(600, 9))
+    body_of_other = body | {"folderPath": f"{container.container_name}/in/other"}
+    assert runner.trigger("new_file", body_of_other)[0].status == "Succeeded"
+    assert verified(container, "out/other/a b.parquet")
+    assert verified(container, "out/sub/a b.parquet")
+    put(container, "in/top.parquet", parquet(500, 9))
+    top = {"folderPath": f"{container.container_name}/in", "fileName": "top.parquet"}
+    assert runner.trigger("new_file", top)[0].status == "Succeeded"
+    assert verified(container, "out/top.parquet")
+    written = container.get_blob_client("out/top.parquet/part-00000.parquet")
+    before = written.get_blob_properties().etag
+    assert runner.trigger("new_file", top)[0].status == "Succeeded"
+    assert written.get_blob_properties().etag == before  # told twice, written once
     put(container, "in/sub/a b.parquet", parquet(900, 5))
     (other,) = runner.trigger("new_file", body)
     assert (other.status, other.returned["done"]) == (
@@ -281,6 +348,6 @@ def test_a_new_file_starts_a_run_of_its_own(place):
         ["a b.parquet: 1 parts, 900 rows"],
     )
     put(container, "in/sub/a b.parquet", parquet(800, 6))
-    given = where(container, folder="in/sub", pattern="a*", skipDone=False)
+    given = where(container, folder="in/sub", pattern="a*", destination="out/sub", skipDone=False)
     kept = runner.run("split_folder", **given)
     assert (kept.status, "source.changed" in kept.message) == ("Failed", True)

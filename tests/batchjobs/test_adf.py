@@ -204,3 +204,24 @@ def test_outputs_stay_small_whatever_a_split_gave(tmp_path):
     told = json.loads((tmp_path / "outputs.json").read_text())
     assert told["num_parts"] == 100_000
     assert 10 < len(told["parts"]) < 100
+
+
+WRONG = {
+    "setting": ({"parts": "abc"}, "call.setting"),
+    "destination": ({"destination": ""}, "call.setting"),
+    "source": ({"source": "/none"}, "call.no-source"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("wants", [False, True])
+def test_a_wrong_setting_is_an_output_where_errors_are(tmp_path, work, name, wants):
+    changed, kind = WRONG[name]
+    given = {"source": str(tmp_path / "a.parquet"), "destination": str(tmp_path / "out")}
+    lay(work, given | changed | {"report_errors": wants})
+    ended = run("batch", "activity")
+    assert (ended.code, kind in ended.err) == (0 if wants else 2, True)
+    assert "Traceback" not in ended.err
+    if wants:
+        told = json.loads((work / adf.OUTPUTS).read_text())
+        assert (told["outcome"], told["error"]["kind"]) == ("permanent", kind)

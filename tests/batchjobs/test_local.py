@@ -168,6 +168,29 @@ def test_two_sources_of_one_destination_are_refused(sources, tmp_path):
     assert (ended.code, "would both go to" in ended.err) == (2, True)
 
 
+def test_destinations_keep_the_path_below_the_source(tmp_path):
+    for folder in ("in/d=1", "in/d=2", "in/e"):
+        write_source(tmp_path / folder / "part-0.parquet", 100)
+    dest = tmp_path / "out"
+
+    def destinations(*sources):
+        words = ("batch", "submit", "--local", *sources, "--dest", dest, "--dry-run", "--json")
+        tasks = json.loads(run(*words).out)["tasks"]
+        every = [file["destination"] for task in tasks for file in task["files"]]
+        return sorted(name.removeprefix(f"{dest}/") for name in every)
+
+    below = ["d=1/part-0", "d=2/part-0", "e/part-0"]
+    assert destinations(tmp_path / "in") == below
+    assert destinations(tmp_path / "in/*/*.parquet") == below
+    assert destinations(tmp_path / "in/e/part-0.parquet") == ["part-0"]
+
+
+def test_a_destination_inside_another_is_refused(sources, tmp_path):
+    write_source(sources / "a/d.parquet", 100)
+    ended = run("batch", "submit", "--local", sources, "--dest", tmp_path / "out")
+    assert (ended.code, f"inside {tmp_path}/out/a, where" in ended.err) == (2, True)
+
+
 def test_no_file_and_no_job_are_told(tmp_path):
     words = ("batch", "submit", "--local", tmp_path / "none", "--dest", tmp_path / "out")
     assert "call.no-source" in run(*words).err
