@@ -15,6 +15,7 @@ from batchjobs import pool as pools
 from batchjobs.cli.group import batch, json_option, tell
 from engine import NoPermission, hooks
 from engine.cli.options import SIZE, Choice
+from engine.cli.terminal import say
 
 if TYPE_CHECKING:
     from batchjobs.client.deployments import Change, Deployments
@@ -112,7 +113,7 @@ def deploy_command(
         return
     with service.triggers(wanted.factory_id).stopped() as stopped:
         if stopped:
-            click.echo(f"stopped for the deployment: {', '.join(stopped)}", err=True)
+            say(f"stopped for the deployment: {', '.join(stopped)}", err=True)
         outputs = service.apply(wanted.id, body, parameters)
     _upload(wanted, files)
     shown = "\n".join(f"{key:18} {value}" for key, value in outputs.items())
