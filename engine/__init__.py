@@ -16,6 +16,7 @@ Results are frozen dataclasses (:mod:`engine.model`); every error that is raised
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -77,6 +78,9 @@ __all__ = [
     "verify",
 ]
 
+
+# What the package says of its work goes to this logger; who wants to hear it adds a handler.
+logging.getLogger("evensplit").addHandler(logging.NullHandler())
 
 # What is imported only once somebody asks: it costs more than errors and settings.
 _LAZY = {
@@ -253,6 +257,7 @@ def verify(
     credential: str = "auto",
     progress: Callable[[int], None] | None = None,
     repair: bool = False,
+    allow_other_files: bool = False,
 ) -> Verification:
     """Prove that the parts in a folder equal the source: schema, metadata, every value, in order.
 
@@ -263,8 +268,10 @@ def verify(
         credential: as for :func:`make_settings`.
         progress: is called with the number of values compared since the last call.
         repair: write parts anew that are missing or differ, each once, and prove all again.
+        allow_other_files: the folder may hold files that are no part of the split.
 
     Raises:
+        engine.errors.OtherFiles: it holds such files, and readers of the folder would take them.
         engine.errors.Different: they do not; the message names column, row and part.
     """
     from engine.errors import Different
@@ -279,7 +286,13 @@ def verify(
         place = place_text(dest)
         while True:
             try:
-                proof = verify_split(place, memory_bytes=budget, workers=workers, progress=progress)
+                proof = verify_split(
+                    place,
+                    memory_bytes=budget,
+                    workers=workers,
+                    progress=progress,
+                    allow_other_files=allow_other_files,
+                )
             except Different as error:
                 if not repair or error.part is None or error.part in repaired:
                     raise

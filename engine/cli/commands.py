@@ -167,6 +167,11 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
 @click.option(
     "--repair", is_flag=True, help="Write parts anew that are missing or differ; prove all again."
 )
+@click.option(
+    "--allow-other-files",
+    is_flag=True,
+    help="DEST may hold files that are no part of the split.",
+)
 @_credential
 @_json
 def verify(
@@ -174,6 +179,7 @@ def verify(
     workers: int | None,
     memory: str | None,
     repair: bool,
+    allow_other_files: bool,
     credential: str,
     as_json: bool,
 ) -> None:
@@ -181,7 +187,8 @@ def verify(
 
     Schema, metadata and every value of every column are compared in order, in bounded memory. The
     first difference is an error (exit code 6) that names column, row and part; with --repair such
-    a part is written anew from the source.
+    a part is written anew from the source. A file in DEST that is no part is an error as well:
+    readers of the folder would take it.
     """
     from engine.cli import show
 
@@ -193,6 +200,7 @@ def verify(
             credential=credential,
             progress=progress,
             repair=repair,
+            allow_other_files=allow_other_files,
         )
     if as_json:
         click.echo(json.dumps(result.as_dict()))
