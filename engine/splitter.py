@@ -5,6 +5,7 @@ The verbs of the façade live here; each takes the command line's names and retu
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from engine import memory
 from engine.errors import (
     BadSetting,
     DestinationInSource,
+    NoDiskSpace,
     NotPlainFolder,
     OverBudget,
     OverTarget,
@@ -40,12 +42,15 @@ from engine.storage.access import current
 from engine.storage.base import redacted
 from engine.storage.folders import partitions_refusal
 from engine.version import __version__
+from engine.wording import amount
 from engine.work import PartTask, is_intact
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from engine.formats.parquet.profiler.keys import KeySkew
+
+log = logging.getLogger("evensplit")
 
 # Below this, starting worker processes costs more than they save.
 _REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
@@ -233,6 +238,7 @@ def _carry_out(
     """Write the parts that are not there yet, and the manifest."""
     meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
     with meter or nullcontext(), ledger.lock():
+        _check_room(plan, folder)
         receipts = ledger.claim(
             plan,
             overwrite=settings.overwrite,
@@ -431,6 +437,28 @@ def _check_part_sizes(plan: SplitPlan, store: Storage) -> None:
             f"{largest.name} would have {largest.predicted_bytes} bytes, and the destination's "
             f"store takes parts up to {most} bytes; choose a smaller --target-size or more --parts"
         )
+
+
+def _check_room(plan: SplitPlan, folder: str) -> None:
+    """Raise NoDiskSpace if the parts certainly do not fit.
+
+    What lies in the folder counts as free: it is committed already, or it will be replaced. Sizes
+    of what is re-encoded may be estimates, and count half.
+    """
+    store, folder = open_storage(folder)
+    room = store.room(folder)
+    if room is None:
+        return
+    least_bytes = sum(part.predicted_bytes - part.reencoded_bytes // 2 for part in plan.parts)
+    least_bytes -= sum(entry.size_bytes for entry in store.files(folder))
+    if least_bytes <= room.num_bytes:
+        return
+    needed, left = amount(least_bytes), amount(room.num_bytes)
+    told = f"the parts need {needed} more in {folder}, and {left} are left there"
+    if room.is_exact:
+        missing = amount(least_bytes - room.num_bytes)
+        raise NoDiskSpace(f"{told}; free {missing}, or name a folder on another disk")
+    log.warning("%s; its file system may compress or share them, so they are tried", told)
 
 
 def _check_apart(

@@ -112,7 +112,9 @@ class Ledger:
         """Claim the destination for a plan; return the receipts of parts that already stand.
 
         An earlier revision of the plan is replaced, and its parts with it; with ``overwrite``
-        another plan, and a split that is complete.
+        another plan, and a split that is complete. Another plan that came to nothing, as its first
+        part could not be written, is replaced without being asked where a lock tells that no run
+        is at it.
 
         Args:
             plan: to be carried out.
@@ -136,7 +138,7 @@ class Ledger:
                     f"another run has planned the split in {redacted(self._folder)} again; run "
                     "the same command again"
                 )
-            if not is_same and not overwrite:
+            if not is_same and not overwrite and not self._came_to_nothing(found):
                 raise self._conflict(found, plan)
             is_complete = self._get("manifest.json") is not None
             if not is_same or revision < plan.revision or (overwrite and is_complete):
@@ -190,6 +192,17 @@ class Ledger:
             f"{where} holds the parts of another plan ({_describe(found)}); repeat that call to "
             "resume it, or replace it with --overwrite"
         )
+
+    def _came_to_nothing(self, found: dict[str, Any]) -> bool:
+        """Whether no part of a plan is committed, and no run is at work on one: we hold the lock.
+
+        A worker of a cluster may have outlived its run: it asks :meth:`check_claim`.
+        """
+        if not self._store.has_locks:
+            return False
+        names = {part["name"] for part in found["parts"]}
+        there = {entry.name for entry in self._store.files(self._folder)}
+        return not (names & there or self._store.files(self._path("receipts")))
 
     def _replace(self, found: dict[str, Any], plan: SplitPlan, text: bytes) -> None:
         """Remove another plan's split and claim the folder anew; safe to die in at any step."""

@@ -34,6 +34,7 @@ from engine.model import Buffer, SourceFile
 from engine.storage.base import (
     COPY_STEP_BYTES,
     Entry,
+    Room,
     Source,
     check_inside,
     check_name,
@@ -53,6 +54,8 @@ _SYNC_FILE_RANGE_WRITE = 2
 _NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 _LOCK_NAME = ".lock"
 _GAP_BYTES = 64 << 10
+# Others compress, share blocks, or tell of another machine's disk: what fits is not known there.
+_PLAIN_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "tmpfs", "vfat", "exfat"}
 _SPARSE_GAP_BYTES = 4 << 10  # a page of the kernel's, which is read anyway
 
 
@@ -279,6 +282,7 @@ class LocalStorage:
     """Local files; see :class:`engine.storage.base.Storage`."""
 
     largest_part_bytes: int | None = None
+    has_locks = True
 
     def absolute(self, path: str) -> str:
         """Return the absolute path, with ``~`` expanded and links kept.
@@ -411,6 +415,13 @@ class LocalStorage:
             if fnmatch.fnmatch(entry.name, ".*.????????.tmp"):
                 self.remove(os.path.join(folder, entry.name))
 
+    def room(self, folder: str) -> Room:
+        """Return what the file system has left for this user; quotas may leave less."""
+        with os_errors(folder):
+            found = os.statvfs(folder)
+        blocks = found.f_bavail if os.geteuid() else found.f_bfree
+        return Room(blocks * found.f_frsize, _kind_of_file_system(folder) in _PLAIN_FILE_SYSTEMS)
+
     @contextmanager
     def lock(self, folder: str) -> Iterator[None]:
         """Hold an advisory lock, which the kernel drops when the process ends in any way."""
@@ -427,6 +438,16 @@ class LocalStorage:
             yield
         finally:
             os.close(descriptor)
+
+
+def _kind_of_file_system(folder: str) -> str:
+    """Return its name as the kernel lists it, empty if it does not."""
+    import psutil
+
+    real = os.path.realpath(folder) + "/"
+    mounts = {item.mountpoint: item.fstype for item in psutil.disk_partitions(all=True)}
+    around = (place for place in mounts if real.startswith(place.rstrip("/") + "/"))
+    return mounts.get(max(around, key=len, default=""), "")
 
 
 def _walk(root: str) -> Listing:
