@@ -19,7 +19,7 @@ group                         exit code  what the caller does next
 Other packages add leaves (:mod:`batchjobs.errors`), and register them by making them; groups and
 exit codes are all in this table.
 
-130 is the shell's own code for an interruption (Ctrl-C); a run interrupted so is resumable.
+130 and 143 are a shell's own codes for Ctrl-C and SIGTERM; a run that was stopped is resumable.
 """
 
 from __future__ import annotations

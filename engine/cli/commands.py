@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import click
 
 import engine
+from engine import endings
 from engine.cli.options import click_option, split_options
 from engine.errors import DestinationInUse
 from engine.options import OPTIONS
@@ -255,7 +258,9 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
         raise DestinationInUse(f"{place} is not empty; name a new folder")
     place.mkdir(parents=True, exist_ok=True)
     sample, parts = str(place / "sample.parquet"), str(place / "parts")
-    try:
+    with endings.unwound(), ExitStack() as stack:
+        if not keep:
+            stack.callback(shutil.rmtree, place, ignore_errors=True)
         show.step(f"1. Make a skewed sample of about {size}: {sample}")
         with show.making(parse_size(size)) as progress:
             make_sample(sample, target_bytes=parse_size(size), progress=progress)
@@ -268,14 +273,20 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
             commands.append(("report", parts, "--output", str(place / "report.html")))
         for number, command in enumerate(commands, 2):
             show.step(f"{number}. {shlex.join(('evensplit', *command))}")
-            # Processes of their own, so that the figures are those that a user would see.
-            done = subprocess.run([sys.executable, "-m", "engine.cli", *command], check=False)
-            if done.returncode:
-                context.exit(done.returncode)
-    finally:
-        if not keep:
-            shutil.rmtree(place, ignore_errors=True)
+            code = _run(command)
+            if code:
+                context.exit(code)
     show.demo_end(str(place), keep=keep)
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run a command in a process of its own, whose figures are those that a user would see."""
+    with subprocess.Popen([sys.executable, "-m", "engine.cli", *words]) as process:
+        try:
+            return process.wait()
+        except SystemExit:  # we are told to stop
+            process.terminate()
+            raise
 
 
 ALL: tuple[click.Command, ...] = (profile, plan, split, verify, report, demo)

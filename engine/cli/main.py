@@ -13,12 +13,15 @@ import sys
 import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
+from signal import SIGINT
 from typing import TYPE_CHECKING, cast
 
 import click
 
+from engine import endings
 from engine.cli import commands
 from engine.cli.config import load_config
+from engine.cli.stopping import exit_code, watch_signals
 from engine.errors import BadSetting, CallError, EvensplitError, InternalError, OverBudget
 from engine.version import __version__
 from engine.wording import shown
@@ -26,7 +29,6 @@ from engine.wording import shown
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
-INTERRUPTED = 130
 _GC_THRESHOLD = 2_000_000
 
 HELP = """Split Parquet files that are too large into equal parts: every row, in order, same schema.
@@ -92,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     # Dask leaves futures behind when it closes, and asyncio would tell of each on standard error.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    if arguments is None:  # what workers log of an error comes here too, and is told once
+    if arguments is None:  # a process of its own
+        watch_signals()
+        # What workers log of an error comes here too, and is told once.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # read when Dask is imported
     try:
         code = cli.main(args=words, prog_name="evensplit", standalone_mode=False)
@@ -104,9 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(CallError.exit_code)
     except click.ClickException as error:
         sys.exit(_tell(BadSetting(_one_line(error.format_message())), as_json=as_json))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted; run the same command again to go on", err=True)
-        _leave(INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort):  # where signals are not watched
+        sys.exit(exit_code(SIGINT))
     except BrokenPipeError:
         # The reader of our output has left; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -115,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         full = OverBudget("out of memory; lower --memory or --workers")
         sys.exit(_tell(full, as_json=as_json))
     except Exception as error:  # noqa: BLE001 - what nobody foresaw has an exit code
+        endings.stay_if_ending()
         traceback.print_exc()
         defect = InternalError(_one_line(f"{type(error).__name__}: {error}; please report this"))
         sys.exit(_tell(defect, as_json=as_json))
@@ -125,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _tell(error: EvensplitError, *, as_json: bool) -> int:
+    endings.stay_if_ending()
     if as_json:
         click.echo(json.dumps({"error": error.as_dict()}))
     click.echo(shown(f"evensplit: {error.kind}: {error}"), err=True)
@@ -133,10 +138,3 @@ def _tell(error: EvensplitError, *, as_json: bool) -> int:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _leave(code: int) -> None:
-    """End at once: threads of an interrupted run may be in the middle of a part."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

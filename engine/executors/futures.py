@@ -13,9 +13,11 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from engine import memory
+from engine import endings, memory
 from engine.errors import OverTarget, RetryError, WorkersLost
 from engine.executors import cluster
 from engine.executors.clients import client_for
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02
 _WATCH_SECONDS = 1.0
+_CANCEL_SECONDS = 0.3
 
 
 def write_as_futures(
@@ -85,6 +88,23 @@ class _Run:
         self._admit()
 
     def finish(self) -> None:
+        is_cluster = self._resources.kind == "cluster"
+        with endings.put_right(self._cancel) if is_cluster else nullcontext():
+            self._finish()
+
+    def _cancel(self) -> None:
+        """Have a cluster begin nothing else: what its workers are at, they cannot publish.
+
+        This process is about to end: a scheduler that does not answer is not waited for.
+        """
+        from distributed import Future
+
+        futures: list[Future[Receipt]] = [Future(key, self._client) for key in self._in_flight]
+        asking = Thread(target=self._client.cancel, args=(futures,), daemon=True)
+        asking.start()
+        asking.join(_CANCEL_SECONDS)
+
+    def _finish(self) -> None:
         try:
             while self._in_flight or self._waiting:
                 future = self._next()

@@ -71,7 +71,7 @@ def local_scheduler(num_threads: int) -> Iterator[Callable[..., Any]]:
         # What users have set for graphs of their own (dask.config, callbacks) is not for these.
         ours = {"chunksize": 1, "rerun_exceptions_locally": False, "callbacks": ()}
         yield partial(get_async, submit, num_threads, **ours)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         seconds = INTERRUPTED_SECONDS
         raise
     finally:

@@ -14,11 +14,12 @@ a receipt without its part (or with a part of another size) does not count.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
+from engine import endings
 from engine.errors import (
     DestinationInUse,
     InternalError,
@@ -72,9 +73,16 @@ class Ledger:
         self._store = store
         self._folder = folder
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the destination against other runs on this machine."""
-        return self._store.lock(self._path())
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the destination against other runs on this machine.
+
+        If the process ends suddenly, what its workers left under temporary names goes.
+        """
+        with self._store.lock(self._path()), ExitStack() as stack:
+            if self._store.has_locks:
+                stack.enter_context(endings.put_right(self.remove_leftovers))
+            yield
 
     def is_claimed(self) -> bool:
         """Return whether the folder holds a plan."""
@@ -143,7 +151,7 @@ class Ledger:
             is_complete = self._get("manifest.json") is not None
             if not is_same or revision < plan.revision or (overwrite and is_complete):
                 self._replace(found, plan, text)
-        self._remove_leftovers()
+        self.remove_leftovers()
         return [receipt for receipt in self.receipts(plan) if is_intact(receipt)]
 
     def forget(self, name: str) -> None:
@@ -270,7 +278,7 @@ class Ledger:
                     f"{sizes.get(receipt.name, 'no')} bytes, {receipt.size_bytes} were written; "
                     "see that nobody else writes there, and run the same command again"
                 )
-        self._remove_leftovers()  # of workers that died, while others did their parts
+        self.remove_leftovers()  # of workers that died, while others did their parts
         text = record(manifest.as_dict())
         if self._get("manifest.json") != text:
             self._store.put(self._path("manifest.json"), text)
@@ -330,7 +338,8 @@ class Ledger:
             return None
         return found if found.plan_id == plan.plan_id else None
 
-    def _remove_leftovers(self) -> None:
+    def remove_leftovers(self) -> None:
+        """Remove temporary files of runs and workers that died."""
         for folder in (self._folder, self._path(), self._path("receipts")):
             self._store.remove_leftovers(folder)
 

@@ -18,8 +18,10 @@ import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engine import endings
 from engine.errors import (
     BadStructure,
     EvensplitError,
@@ -172,7 +174,8 @@ class LocalSink:
         with os_errors(path):
             os.makedirs(folder, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._descriptor = os.open(self._temporary, flags, 0o666)
+            with endings.remembered(partial(os.unlink, self._temporary)) as self._ending:
+                self._descriptor = os.open(self._temporary, flags, 0o666)
         self._is_open = True
 
     def write(self, data: Buffer) -> None:
@@ -263,6 +266,7 @@ class LocalSink:
             os.close(self._descriptor)
             self._descriptor = -1
             os.rename(self._temporary, self._path)
+            endings.forget(self._ending)
             self._is_open = False
             if self._durable:
                 _sync_folder(os.path.dirname(self._path))
@@ -276,6 +280,7 @@ class LocalSink:
             self._is_open = False
             with suppress(FileNotFoundError), os_errors(self._path):
                 os.unlink(self._temporary)
+            endings.forget(self._ending)
 
 
 class LocalStorage:
@@ -363,8 +368,10 @@ class LocalStorage:
         temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         with os_errors(path):
             os.makedirs(folder, exist_ok=True)
+            with endings.remembered(partial(os.unlink, temporary)) as ending:
+                file = open(temporary, "xb")  # noqa: SIM115 - closed below, where it is written
             try:
-                with open(temporary, "xb") as file:
+                with file:
                     file.write(data)
                     file.flush()
                     if durable:
@@ -379,6 +386,7 @@ class LocalStorage:
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(temporary)
+                endings.forget(ending)
             if durable:
                 _sync_folder(folder)
         return True
