@@ -11,12 +11,12 @@ Five verbs, with the names of the command line's options:
 
 Files, folders and URLs are given as text, files and folders also as :class:`pathlib.Path`.
 Results are frozen dataclasses (:mod:`engine.model`); every error that is raised on purpose is an
-:class:`engine.errors.EvensplitError`. Modules below the façade may change between versions.
+:class:`engine.errors.EvensplitError`. What happens is logged under the name ``evensplit``
+(:mod:`engine.events`). Modules below the façade may change between versions.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -78,9 +78,6 @@ __all__ = [
     "verify",
 ]
 
-
-# What the package says of its work goes to this logger; who wants to hear it adds a handler.
-logging.getLogger("evensplit").addHandler(logging.NullHandler())
 
 # What is imported only once somebody asks: it costs more than errors and settings.
 _LAZY = {

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from engine import memory
+from engine import events, memory
 from engine.errors import (
     BadSetting,
     DestinationInSource,
@@ -42,15 +42,13 @@ from engine.storage.access import current
 from engine.storage.base import redacted
 from engine.storage.folders import partitions_refusal
 from engine.version import __version__
-from engine.wording import amount
+from engine.wording import amount, counted
 from engine.work import PartTask, is_intact
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from engine.formats.parquet.profiler.keys import KeySkew
-
-log = logging.getLogger("evensplit")
 
 # Below this, starting worker processes costs more than they save.
 _REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
@@ -68,6 +66,9 @@ class Progress:
 
     def dashboard(self, link: str) -> None:
         """Dask has a dashboard at this address."""
+
+    def growing(self, num_bytes: int) -> None:
+        """Of parts that are not committed yet so much is written: every second, in a thread."""
 
     def committed(self, receipt: Receipt) -> None:
         """A part is committed."""
@@ -191,7 +192,9 @@ def split_files(
                 )
             except OverTarget as error:
                 plan = _plan_again(plan, files, settings, error, budget)
-                progress.planned_again(str(error).partition(";")[0])
+                reason = str(error).partition(";")[0]
+                events.say("split.planned-again", f"{reason}: planned again, with more room")
+                progress.planned_again(reason)
             if ahead is not None:  # ended, so that no memory is counted twice
                 ahead.close()
                 ahead = None
@@ -245,10 +248,13 @@ def _carry_out(
             is_intact=partial(is_intact, folder, format_of(plan.sources)),
         )
         num_resumed = len(receipts)
+        _say_planned(plan, folder, num_resumed)
         progress.planned(plan, num_resumed)
 
         def on_receipt(receipt: Receipt) -> None:
             receipts.append(receipt)
+            about = {"part": receipt.name, "size_bytes": receipt.size_bytes}
+            events.say("split.part", f"{receipt.name} is committed", logging.DEBUG, **about)
             progress.committed(receipt)
 
         tasks = _tasks(plan, receipts, ledger.claim_file(), folder, settings)
@@ -257,6 +263,7 @@ def _carry_out(
             resources,
             on_receipt=on_receipt,
             on_dashboard=progress.dashboard,
+            on_growth=progress.growing,
             ahead=ahead,
         )
         manifest = ledger.finish(plan, receipts, __version__)
@@ -265,7 +272,23 @@ def _carry_out(
         if tasks:
             took = (len(tasks), elapsed, resources.run_bytes, peak_bytes)
             ledger.note_run(Run(plan.plan_id, *took))
+        about = {"num_parts": len(receipts), "size_bytes": manifest.size_bytes}
+        text = f"{redacted(folder)} is complete: {counted(len(receipts), 'part')}"
+        events.say("split.complete", text, elapsed_seconds=round(elapsed, 3), **about)
     return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes)
+
+
+def _say_planned(plan: SplitPlan, folder: str, num_resumed: int) -> None:
+    number = counted(len(plan.parts), "part")
+    events.say(
+        "split.planned",
+        f"{redacted(folder)} gets {number}; committed already: {num_resumed}",
+        destination=redacted(folder),
+        plan_id=plan.plan_id,
+        num_parts=len(plan.parts),
+        num_parts_committed=num_resumed,
+        predicted_bytes=plan.predicted_bytes,
+    )
 
 
 def repair_part(
@@ -458,7 +481,8 @@ def _check_room(plan: SplitPlan, folder: str) -> None:
     if room.is_exact:
         missing = amount(least_bytes - room.num_bytes)
         raise NoDiskSpace(f"{told}; free {missing}, or name a folder on another disk")
-    log.warning("%s; its file system may compress or share them, so they are tried", told)
+    text = f"{told}; its file system may compress or share them, so they are tried"
+    events.say("split.space", text, logging.WARNING)
 
 
 def _check_apart(

@@ -11,6 +11,7 @@ import shlex
 import time
 from collections.abc import Callable
 
+from engine import events
 from engine.errors import Different, NoSource, OtherFiles
 from engine.formats import format_of, load_format
 from engine.ledger.manifest import Ledger
@@ -69,6 +70,9 @@ def verify_split(
     manifest = Ledger(store, folder).manifest()
     if not allow_other_files:
         _check_alone(store, folder, manifest)
+    place = redacted(folder)
+    number = counted(len(manifest.parts), "part")
+    events.say("verify.begun", f"comparing {number} in {place} with the source")
     for source in manifest.sources:
         source_store, path = open_storage(source.path)
         source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
@@ -84,6 +88,8 @@ def verify_split(
         )
     except Different as error:
         raise _blamed(error, manifest, destination) from error
+    about = {"num_values": compared.num_values, "num_rows": manifest.num_rows}
+    events.say("verify.complete", f"{number} in {place} equal the source", **about)
     return Verification(
         destination=folder,
         num_parts=len(manifest.parts),

@@ -18,6 +18,7 @@ import click
 
 import engine
 from engine import endings
+from engine.cli.log import log_options
 from engine.cli.options import click_option, split_options
 from engine.errors import DestinationInUse
 from engine.options import OPTIONS
@@ -50,6 +51,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
 )
 @_credential
 @_json
+@log_options
 def profile(
     src: tuple[str, ...],
     key: str | None,
@@ -83,6 +85,7 @@ def profile(
 @click.argument("src", nargs=-1, required=True)
 @split_options("plan")
 @_json
+@log_options
 def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Show the parts that split would write; nothing is written.
 
@@ -122,6 +125,7 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 @click.option("--resume", is_flag=True, help="Finish what an earlier run began (always done).")
 @click.option("--verify", is_flag=True, help="Prove the parts equal to SRC as well.")
 @_json
+@log_options
 def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settings: Any) -> None:
     """Split SRC into equal parts in the folder DEST.
 
@@ -136,9 +140,10 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
     """  # noqa: D301 - click wants the backspace itself
     if resume and settings["overwrite"]:
         raise click.UsageError("--resume and --overwrite exclude each other")
-    from engine.cli import show
+    from engine.cli import progress, show
 
-    result = engine.split(src, dest, progress=show.progress(quiet=as_json), **settings)
+    with progress.splitting(is_quiet=as_json) as told:
+        result = engine.split(src, dest, progress=told, **settings)
     if as_json:
         data = result.manifest.as_dict() | {
             "destination": result.destination,
@@ -177,6 +182,7 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
 )
 @_credential
 @_json
+@log_options
 def verify(
     dest: str,
     workers: int | None,
@@ -194,8 +200,9 @@ def verify(
     readers of the folder would take it.
     """
     from engine.cli import show
+    from engine.cli.progress import verifying
 
-    with show.verifying(dest, quiet=as_json) as progress:
+    with verifying(is_quiet=as_json) as progress:
         result = engine.verify(
             dest,
             workers=workers,
@@ -225,6 +232,7 @@ def verify(
 @click.option(
     "--verify", is_flag=True, help="Compare all values of a finished split, and tell the outcome."
 )
+@log_options
 def report(place: str, output: str, verify: bool, **settings: Any) -> None:
     """Write one HTML page with pictures: how a file is laid out, what a split does or did.
 
@@ -242,6 +250,7 @@ def report(place: str, output: str, verify: bool, **settings: Any) -> None:
 @click.option("--size", metavar="SIZE", default="300MB", show_default=True, help="Of the sample.")
 @click.option("--target-size", metavar="SIZE", default="30MB", show_default=True)
 @click.pass_context
+@log_options
 def demo(context: click.Context, folder: str | None, size: str, target_size: str) -> None:
     """Make a skewed sample, show its layout, split it, and verify the parts.
 
@@ -249,6 +258,7 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
     left out.
     """
     from engine.cli import show
+    from engine.cli.progress import making
     from engine.demo import make_sample
     from engine.settings import parse_size
 
@@ -262,7 +272,7 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
         if not keep:
             stack.callback(shutil.rmtree, place, ignore_errors=True)
         show.step(f"1. Make a skewed sample of about {size}: {sample}")
-        with show.making(parse_size(size)) as progress:
+        with making(parse_size(size)) as progress:
             make_sample(sample, target_bytes=parse_size(size), progress=progress)
         commands = [
             ("profile", sample),

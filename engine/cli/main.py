@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from engine import endings
-from engine.cli import commands
+from engine import endings, events
+from engine.cli import commands, log, stopping
 from engine.cli.config import load_config
-from engine.cli.stopping import exit_code, watch_signals
 from engine.errors import BadSetting, CallError, EvensplitError, InternalError, OverBudget
 from engine.version import __version__
-from engine.wording import shown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -87,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run, and end the process with the exit code that the errors' register gives."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    log.begin(words, os.environ)
+    stopping.say_as(lambda text: log.line_of("stopping", text, logging.WARNING))
     # Footers become many small objects without cycles; collecting these again and again would
     # cost a quarter of the time that reading them takes.
     gc.set_threshold(_GC_THRESHOLD)
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Dask leaves futures behind when it closes, and asyncio would tell of each on standard error.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if arguments is None:  # a process of its own
-        watch_signals()
+        stopping.watch_signals()
         # What workers log of an error comes here too, and is told once.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # read when Dask is imported
     try:
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         sys.exit(_tell(BadSetting(_one_line(error.format_message())), as_json=as_json))
     except (KeyboardInterrupt, click.Abort):  # where signals are not watched
-        sys.exit(exit_code(SIGINT))
+        sys.exit(stopping.exit_code(SIGINT))
     except BrokenPipeError:
         # The reader of our output has left; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -119,20 +119,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_tell(full, as_json=as_json))
     except Exception as error:  # noqa: BLE001 - what nobody foresaw has an exit code
         endings.stay_if_ending()
-        traceback.print_exc()
+        fields = {"traceback": traceback.format_exc()}
+        if not log.is_json():
+            traceback.print_exc()
         defect = InternalError(_one_line(f"{type(error).__name__}: {error}; please report this"))
-        sys.exit(_tell(defect, as_json=as_json))
+        sys.exit(_tell(defect, as_json=as_json, **fields))
     else:
         if arguments is None:  # what is left goes with the process: no need to look for cycles
             gc.freeze()
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _tell(error: EvensplitError, *, as_json: bool) -> int:
+def _tell(error: EvensplitError, *, as_json: bool, **fields: str) -> int:
     endings.stay_if_ending()
     if as_json:
         click.echo(json.dumps({"error": error.as_dict()}))
-    click.echo(shown(f"evensplit: {error.kind}: {error}"), err=True)
+    text = str(error) if log.is_json() else f"evensplit: {error.kind}: {error}"
+    about = {"kind": error.kind, "exit_code": error.exit_code, **fields}
+    events.say("error", text, logging.ERROR, **about)
     return error.exit_code
 
 

@@ -11,6 +11,8 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from types import FrameType
 from typing import NoReturn
@@ -22,6 +24,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOK_SECONDS = 0.05
 
 _is_said = Event()
+_before: list[Callable[[], None]] = []
+_line_of: list[Callable[[str], str]] = []
 
 
 def watch_signals() -> None:
@@ -42,6 +46,21 @@ def exit_code(number: int) -> int:
     return 128 + number
 
 
+@contextmanager
+def said_after(action: Callable[[], None]) -> Iterator[None]:
+    """Have ``action`` done, if the process is told to stop in here, before that is said."""
+    _before.append(action)
+    try:
+        yield
+    finally:
+        _before.remove(action)
+
+
+def say_as(line_of: Callable[[str], str]) -> None:
+    """Have it said by the line that a function makes of the sentence; nothing if that is empty."""
+    _line_of[:] = [line_of]
+
+
 def _unwind(number: int, _frame: FrameType | None) -> None:
     """Run in the main thread, when it comes to it."""
     if endings.is_unwound():
@@ -53,7 +72,13 @@ def _watch(heard: int) -> NoReturn:
     number = 0
     while number not in _SIGNALS:
         number = os.read(heard, 1)[0]
-    os.write(2, f"{STOPPING}\n".encode())
+    for action in _before:
+        with suppress(Exception):
+            action()
+    line = _line_of[0](STOPPING) if _line_of else STOPPING
+    if line:
+        with suppress(OSError):
+            os.write(2, f"{line}\n".encode())
     _is_said.set()
     while endings.is_unwound() and not select.select([heard], [], [], _LOOK_SECONDS)[0]:
         pass
