@@ -7,7 +7,7 @@ import sys
 import engine
 
 if __name__ == "__main__":
-    from engine.cli.main import main
+    from engine.cli.start import main
 
     main()
 else:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -36,12 +36,12 @@ from batchjobs.service import (
     is_transient,
 )
 from batchjobs.spec import JobSpec, TaskSpec
-from engine import EvensplitError
+from engine import EvensplitError, hooks
 
 PREFIX = "local"
 POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5.0
-_COMMAND = (sys.executable, "-c", "from engine.cli.main import main; main()", "batch", "task")
+_COMMAND = (sys.executable, "-c", "from engine.cli.start import main; main()", "batch", "task")
 
 
 def default_root() -> Path:
@@ -157,14 +157,12 @@ class LocalService:
         """
         with self._only_runner(job_id, num_tries=20):
             runner = _Runner(self, job_id, self._task_folders(job_id), num_slots)
-            try:
+            with hooks.unwound(), closing(runner):
                 while self._state(job_id)["state"] == "active":
                     if not runner.step():
                         self._end_if_done(job_id)
                     on_look()
                     time.sleep(POLL_SECONDS)
-            finally:
-                runner.stop()
 
     def spec(self, job_id: str) -> dict[str, Any]:
         """Return the fields of a job's spec."""
@@ -242,7 +240,7 @@ class _Runner:
             free -= need
         return bool(self._running or self._waiting)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End all processes; what they were at work on waits again."""
         for item in self._running:
             item.process.terminate()

@@ -11,7 +11,8 @@ Five verbs, with the names of the command line's options:
 
 Files, folders and URLs are given as text, files and folders also as :class:`pathlib.Path`.
 Results are frozen dataclasses (:mod:`engine.model`); every error that is raised on purpose is an
-:class:`engine.errors.EvensplitError`. Modules below the façade may change between versions.
+:class:`engine.errors.EvensplitError`. What happens is logged under the name ``evensplit``
+(:mod:`engine.events`). Modules below the façade may change between versions.
 """
 
 from __future__ import annotations
@@ -253,6 +254,7 @@ def verify(
     credential: str = "auto",
     progress: Callable[[int], None] | None = None,
     repair: bool = False,
+    allow_other_files: bool = False,
 ) -> Verification:
     """Prove that the parts in a folder equal the source: schema, metadata, every value, in order.
 
@@ -263,8 +265,10 @@ def verify(
         credential: as for :func:`make_settings`.
         progress: is called with the number of values compared since the last call.
         repair: write parts anew that are missing or differ, each once, and prove all again.
+        allow_other_files: the folder may hold files that are no part of the split.
 
     Raises:
+        engine.errors.OtherFiles: it holds such files, and readers of the folder would take them.
         engine.errors.Different: they do not; the message names column, row and part.
     """
     from engine.errors import Different
@@ -279,7 +283,13 @@ def verify(
         place = place_text(dest)
         while True:
             try:
-                proof = verify_split(place, memory_bytes=budget, workers=workers, progress=progress)
+                proof = verify_split(
+                    place,
+                    memory_bytes=budget,
+                    workers=workers,
+                    progress=progress,
+                    allow_other_files=allow_other_files,
+                )
             except Different as error:
                 if not repair or error.part is None or error.part in repaired:
                     raise

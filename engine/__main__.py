@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from engine.cli.main import main
+from engine.cli.start import main
 
 main()

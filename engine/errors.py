@@ -11,7 +11,7 @@ group                         exit code  what the caller does next
 :class:`SourceError`          3          fix or replace the source file
 :class:`SpaceError`           4          free memory or disk space, then run again
 :class:`RetryError`           5          run the same command again: it resumes
-:class:`VerifyError`          6          do not use the parts: they differ from the source
+:class:`VerifyError`          6          do not use the folder: it is not the source alone
 ``JobError`` of batchjobs      7          look at the tasks that failed, one by one
 :class:`InternalError`        70         report a defect of evensplit
 ============================  =========  ==================================================
@@ -19,7 +19,7 @@ group                         exit code  what the caller does next
 Other packages add leaves (:mod:`batchjobs.errors`), and register them by making them; groups and
 exit codes are all in this table.
 
-130 is the shell's own code for an interruption (Ctrl-C); a run interrupted so is resumable.
+130 and 143 are a shell's own codes for Ctrl-C and SIGTERM; a run that was stopped is resumable.
 """
 
 from __future__ import annotations
@@ -214,6 +214,12 @@ class Different(VerifyError):
 
     kind = "verify.different"
     part: str | None = None
+
+
+class OtherFiles(VerifyError):
+    """The folder of the parts holds files that are no part, and that readers would take."""
+
+    kind = "verify.other-files"
 
 
 class InternalError(EvensplitError):

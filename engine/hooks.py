@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
+from engine.endings import unwound as unwound
 from engine.errors import EvensplitError, register
 from engine.places import Place, place_text
 from engine.wording import amount as amount

@@ -5,6 +5,7 @@ The verbs of the façade live here; each takes the command line's names and retu
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from engine import memory
+from engine import events, memory
 from engine.errors import (
     BadSetting,
     DestinationInSource,
+    NoDiskSpace,
     NotPlainFolder,
     OverBudget,
     OverTarget,
@@ -41,6 +43,7 @@ from engine.storage.access import current
 from engine.storage.base import redacted
 from engine.storage.folders import partitions_refusal
 from engine.version import __version__
+from engine.wording import amount, counted
 from engine.work import PartTask, is_intact
 
 if TYPE_CHECKING:
@@ -64,6 +67,9 @@ class Progress:
 
     def dashboard(self, link: str) -> None:
         """Dask has a dashboard at this address."""
+
+    def growing(self, num_bytes: int) -> None:
+        """Of parts that are not committed yet so much is written: every second, in a thread."""
 
     def committed(self, receipt: Receipt) -> None:
         """A part is committed."""
@@ -205,7 +211,9 @@ def split_files(
                 )
             except OverTarget as error:
                 plan = _plan_again(plan, files, settings, error, budget)
-                progress.planned_again(str(error).partition(";")[0])
+                reason = str(error).partition(";")[0]
+                events.say("split.planned-again", f"{reason}: planned again, with more room")
+                progress.planned_again(reason)
             if ahead is not None:  # ended, so that no memory is counted twice
                 ahead.close()
                 ahead = None
@@ -252,16 +260,20 @@ def _carry_out(
     """Write the parts that are not there yet, and the manifest."""
     meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
     with meter or nullcontext(), ledger.lock():
+        _check_room(plan, folder)
         receipts = ledger.claim(
             plan,
             overwrite=settings.overwrite,
             is_intact=partial(is_intact, folder, format_of(plan.sources)),
         )
         num_resumed = len(receipts)
+        _say_planned(plan, folder, num_resumed)
         progress.planned(plan, num_resumed)
 
         def on_receipt(receipt: Receipt) -> None:
             receipts.append(receipt)
+            about = {"part": receipt.name, "size_bytes": receipt.size_bytes}
+            events.say("split.part", f"{receipt.name} is committed", logging.DEBUG, **about)
             progress.committed(receipt)
 
         tasks = _tasks(plan, receipts, ledger.claim_file(), folder, settings)
@@ -270,6 +282,7 @@ def _carry_out(
             resources,
             on_receipt=on_receipt,
             on_dashboard=progress.dashboard,
+            on_growth=progress.growing,
             ahead=ahead,
         )
         manifest = ledger.finish(plan, receipts, __version__)
@@ -278,7 +291,23 @@ def _carry_out(
         if tasks:
             took = (len(tasks), elapsed, resources.run_bytes, peak_bytes)
             ledger.note_run(Run(plan.plan_id, *took))
+        about = {"num_parts": len(receipts), "size_bytes": manifest.size_bytes}
+        text = f"{redacted(folder)} is complete: {counted(len(receipts), 'part')}"
+        events.say("split.complete", text, elapsed_seconds=round(elapsed, 3), **about)
     return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes)
+
+
+def _say_planned(plan: SplitPlan, folder: str, num_resumed: int) -> None:
+    number = counted(len(plan.parts), "part")
+    events.say(
+        "split.planned",
+        f"{redacted(folder)} gets {number}; committed already: {num_resumed}",
+        destination=redacted(folder),
+        plan_id=plan.plan_id,
+        num_parts=len(plan.parts),
+        num_parts_committed=num_resumed,
+        predicted_bytes=plan.predicted_bytes,
+    )
 
 
 def repair_part(
@@ -450,6 +479,29 @@ def _check_part_sizes(plan: SplitPlan, store: Storage) -> None:
             f"{largest.name} would have {largest.predicted_bytes} bytes, and the destination's "
             f"store takes parts up to {most} bytes; choose a smaller --target-size or more --parts"
         )
+
+
+def _check_room(plan: SplitPlan, folder: str) -> None:
+    """Raise NoDiskSpace if the parts certainly do not fit.
+
+    What lies in the folder counts as free: it is committed already, or it will be replaced. Sizes
+    of what is re-encoded may be estimates, and count half.
+    """
+    store, folder = open_storage(folder)
+    room = store.room(folder)
+    if room is None:
+        return
+    least_bytes = sum(part.predicted_bytes - part.reencoded_bytes // 2 for part in plan.parts)
+    least_bytes -= sum(entry.size_bytes for entry in store.files(folder))
+    if least_bytes <= room.num_bytes:
+        return
+    needed, left = amount(least_bytes), amount(room.num_bytes)
+    told = f"the parts need {needed} more in {folder}, and {left} are left there"
+    if room.is_exact:
+        missing = amount(least_bytes - room.num_bytes)
+        raise NoDiskSpace(f"{told}; free {missing}, or name a folder on another disk")
+    text = f"{told}; its file system may compress or share them, so they are tried"
+    events.say("split.space", text, logging.WARNING)
 
 
 def _check_apart(

@@ -11,13 +11,18 @@ import shlex
 import time
 from collections.abc import Callable
 
-from engine.errors import Different, NoSource
+from engine import events
+from engine.errors import Different, NoSource, OtherFiles
 from engine.formats import format_of, load_format
 from engine.ledger.manifest import Ledger
 from engine.memory import budget
 from engine.model import Manifest, Receipt, SourceFile, Verification
 from engine.storage import Storage, open_storage
-from engine.storage.base import redacted
+from engine.storage.base import readable, redacted
+from engine.storage.folders import is_read
+from engine.wording import counted
+
+_MAX_NAMED = 3
 
 
 def verify_memory_bytes(
@@ -48,11 +53,13 @@ def verify_split(
     memory_bytes: int | None,
     workers: int | None,
     progress: Callable[[int], None] | None,
+    allow_other_files: bool = False,
 ) -> Verification:
     """Prove that a finished split equals its source; see :func:`engine.verify`.
 
     Raises:
         NotASplit: the folder holds no finished split.
+        OtherFiles: it holds more than the split, unless ``allow_other_files``.
         Different: a part is missing, has another size, or differs from the source; ``part`` names
             it, and the message says how to mend it.
         SourceChanged: the source is no longer what was split.
@@ -61,6 +68,11 @@ def verify_split(
     started = time.monotonic()
     store, folder = open_storage(destination)
     manifest = Ledger(store, folder).manifest()
+    if not allow_other_files:
+        _check_alone(store, folder, manifest)
+    place = redacted(folder)
+    number = counted(len(manifest.parts), "part")
+    events.say("verify.begun", f"comparing {number} in {place} with the source")
     for source in manifest.sources:
         source_store, path = open_storage(source.path)
         source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
@@ -76,6 +88,8 @@ def verify_split(
         )
     except Different as error:
         raise _blamed(error, manifest, destination) from error
+    about = {"num_values": compared.num_values, "num_rows": manifest.num_rows}
+    events.say("verify.complete", f"{number} in {place} equal the source", **about)
     return Verification(
         destination=folder,
         num_parts=len(manifest.parts),
@@ -84,6 +98,20 @@ def verify_split(
         num_values=compared.num_values,
         elapsed_seconds=time.monotonic() - started,
     )
+
+
+def _check_alone(store: Storage, folder: str, manifest: Manifest) -> None:
+    """Raise OtherFiles if a reader of the folder would read what is no part of the split."""
+    names = {receipt.name for receipt in manifest.parts}
+    listed = sorted(item.name for item in store.expand(folder).entries)
+    others = [readable(name) for name in listed if is_read(name) and name not in names]
+    if others:
+        shown = ", ".join(others[:_MAX_NAMED]) + (", ..." if len(others) > _MAX_NAMED else "")
+        raise OtherFiles(
+            f"{redacted(folder)} holds {counted(len(others), 'file')} beside the split's "
+            f"{counted(len(names), 'part')}, which readers of the folder would take as well "
+            f"({shown}): move what is not wanted away, or verify with --allow-other-files"
+        )
 
 
 def _blamed(error: Different, manifest: Manifest, destination: str) -> Different:

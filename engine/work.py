@@ -29,6 +29,8 @@ from engine.storage.base import redacted
 from engine.version import __version__
 from engine.wording import counted
 
+_sinks: dict[tuple[str, int], PartSink] = {}  # of parts that this process is writing
+
 
 @dataclass(frozen=True)
 class PartTask:
@@ -68,6 +70,15 @@ class PartTask:
         return "splice" if self.part.is_spliced else "page-cut"
 
 
+def in_the_making(destination: str) -> dict[int, int]:
+    """Return the bytes of each part, by its index, that this process is writing to a folder."""
+    return {
+        index: sink.size_bytes
+        for (place, index), sink in list(_sinks.items())
+        if place == destination
+    }
+
+
 def write_part(task: PartTask) -> Receipt:
     """Write, check, commit, and acknowledge one part.
 
@@ -90,6 +101,8 @@ def _write_part(task: PartTask) -> Receipt:
     store, folder = open_storage(task.destination)
     path = store.join(folder, task.part.name)
     sink = store.create(path, durable=task.durable)
+    place = (task.destination, task.part.index)
+    _sinks[place] = sink
     try:
         written = load_format(task.format).write(
             task.part,
@@ -102,6 +115,7 @@ def _write_part(task: PartTask) -> Receipt:
         Ledger(store, folder).check_claim(task.claim)
         sink.commit()
     finally:
+        _sinks.pop(place, None)
         sink.abort()
     return _acknowledge(task, store, folder, written, sink)
 

@@ -1,5 +1,5 @@
 """``python -m engine.cli``: the command line where no script is installed, as the demo calls it."""
 
-from engine.cli.main import main
+from engine.cli.start import main
 
 main()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ import click
 from click.core import ParameterSource
 
 import engine
+from engine import endings
 from engine.cli.group import completing
+from engine.cli.log import log_options
 from engine.cli.options import SIZE, click_option, split_options
 from engine.errors import DestinationInUse
 from engine.options import OPTIONS
@@ -53,6 +56,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
 )
 @_credential
 @_json
+@log_options
 @click.pass_context
 def profile(
     context: click.Context,
@@ -90,6 +94,7 @@ def profile(
 @_sources
 @split_options("plan")
 @_json
+@log_options
 def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Show the parts that split would write; nothing is written.
 
@@ -130,6 +135,7 @@ def _show_plan(src: Sequence[str], settings: dict[str, Any], *, as_json: bool) -
 @click.option("--verify", is_flag=True, help="Prove the parts equal to SRC as well.")
 @click.option("--dry-run", is_flag=True, help="Show what plan shows; write nothing.")
 @_json
+@log_options
 def split(
     places: tuple[str, ...], as_json: bool, resume: bool, dry_run: bool, **settings: Any
 ) -> None:
@@ -153,9 +159,10 @@ def split(
         settings.pop("verify")
         _show_plan(src, settings, as_json=as_json)
         return
-    from engine.cli import show
+    from engine.cli import progress, show
 
-    result = engine.split(src, dest, progress=show.progress(quiet=as_json), **settings)
+    with progress.splitting(is_quiet=as_json) as told:
+        result = engine.split(src, dest, progress=told, **settings)
     if as_json:
         data = result.manifest.as_dict() | {
             "destination": result.destination,
@@ -185,13 +192,20 @@ def split(
 @click.option(
     "--repair", is_flag=True, help="Write parts anew that are missing or differ; prove all again."
 )
+@click.option(
+    "--allow-other-files",
+    is_flag=True,
+    help="DEST may hold files that are no part of the split.",
+)
 @_credential
 @_json
+@log_options
 def verify(
     dest: str,
     workers: int | None,
     memory: str | None,
     repair: bool,
+    allow_other_files: bool,
     credential: str,
     as_json: bool,
 ) -> None:
@@ -199,11 +213,13 @@ def verify(
 
     Schema, metadata and every value of every column are compared in order, in bounded memory. The
     first difference is an error (exit code 6) that names column, row and part; with --repair such
-    a part is written anew from the source.
+    a part is written anew from the source. A file in DEST that is no part is an error as well:
+    readers of the folder would take it.
     """
     from engine.cli import show
+    from engine.cli.progress import verifying
 
-    with show.verifying(dest, quiet=as_json) as progress:
+    with verifying(is_quiet=as_json) as progress:
         result = engine.verify(
             dest,
             workers=workers,
@@ -211,6 +227,7 @@ def verify(
             credential=credential,
             progress=progress,
             repair=repair,
+            allow_other_files=allow_other_files,
         )
     if as_json:
         click.echo(json.dumps(result.as_dict()))
@@ -233,6 +250,7 @@ def verify(
 @click.option(
     "--verify", is_flag=True, help="Compare all values of a finished split, and tell the outcome."
 )
+@log_options
 def report(place: str, output: str, verify: bool, **settings: Any) -> None:
     """Write one HTML page with pictures: how a file is laid out, what a split does or did.
 
@@ -250,6 +268,7 @@ def report(place: str, output: str, verify: bool, **settings: Any) -> None:
 @click.option("--size", type=SIZE, default="300MB", show_default=True, help="Of the sample.")
 @click.option("--target-size", type=SIZE, default="30MB", show_default=True, help="Of a part.")
 @click.pass_context
+@log_options
 def demo(context: click.Context, folder: str | None, size: str, target_size: str) -> None:
     """Make a skewed sample, show its layout, split it, and verify the parts.
 
@@ -257,6 +276,7 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
     left out.
     """
     from engine.cli import show
+    from engine.cli.progress import making
     from engine.demo import make_sample
     from engine.settings import parse_size
 
@@ -266,9 +286,11 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
         raise DestinationInUse(f"{place} is not empty; name a new folder")
     place.mkdir(parents=True, exist_ok=True)
     sample, parts = str(place / "sample.parquet"), str(place / "parts")
-    try:
+    with endings.unwound(), ExitStack() as stack:
+        if not keep:
+            stack.callback(shutil.rmtree, place, ignore_errors=True)
         show.step(f"1. Make a skewed sample of about {size}: {sample}")
-        with show.making(parse_size(size)) as progress:
+        with making(parse_size(size)) as progress:
             make_sample(sample, target_bytes=parse_size(size), progress=progress)
         commands = [
             ("profile", sample),
@@ -279,14 +301,20 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
             commands.append(("report", parts, "--output", str(place / "report.html")))
         for number, command in enumerate(commands, 2):
             show.step(f"{number}. {shlex.join(('evensplit', *command))}")
-            # Processes of their own, so that the figures are those that a user would see.
-            done = subprocess.run([sys.executable, "-m", "engine.cli", *command], check=False)
-            if done.returncode:
-                context.exit(done.returncode)
-    finally:
-        if not keep:
-            shutil.rmtree(place, ignore_errors=True)
+            code = _run(command)
+            if code:
+                context.exit(code)
     show.demo_end(str(place), keep=keep)
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run a command in a process of its own, whose figures are those that a user would see."""
+    with subprocess.Popen([sys.executable, "-m", "engine.cli", *words]) as process:
+        try:
+            return process.wait()
+        except SystemExit:  # we are told to stop
+            process.terminate()
+            raise
 
 
 ALL: tuple[click.Command, ...] = (profile, plan, split, verify, report, demo)

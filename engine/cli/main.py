@@ -12,11 +12,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from signal import SIGINT
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from engine.cli import commands, terminal
+from engine import endings, events
+from engine.cli import commands, log, stopping, terminal
 from engine.cli.config import load_config
 from engine.cli.group import Group, completing
 from engine.cli.usage import usage_message
@@ -26,7 +28,6 @@ from engine.version import __version__
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
-INTERRUPTED = 130
 _GC_THRESHOLD = 2_000_000
 
 HELP = """Split Parquet files that are too large into equal parts: every row, in order, same schema.
@@ -106,13 +107,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run, and end the process with the exit code that the errors' register gives."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    log.begin(words, os.environ)
+    stopping.say_as(lambda text: log.line_of("stopping", text, logging.WARNING))
     # Footers become many small objects without cycles; collecting these again and again would
     # cost a quarter of the time that reading them takes.
     gc.set_threshold(_GC_THRESHOLD)
     terminal.prepare()
     # Dask leaves futures behind when it closes, and asyncio would tell of each on standard error.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    if arguments is None:  # what workers log of an error comes here too, and is told once
+    if arguments is None:  # a process of its own
+        stopping.watch_signals()
+        # What workers log of an error comes here too, and is told once.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # read when Dask is imported
     try:
         code = cli.main(
@@ -129,9 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(CallError.exit_code)
     except click.ClickException as error:
         sys.exit(_tell(BadSetting(usage_message(error)), as_json=as_json))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted; run the same command again to go on", err=True)
-        _leave(INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort):  # where signals are not watched
+        sys.exit(stopping.exit_code(SIGINT))
     except BrokenPipeError:
         # The reader of our output has left; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -140,28 +144,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         full = OverBudget("out of memory; lower --memory or --workers")
         sys.exit(_tell(full, as_json=as_json))
     except Exception as error:  # noqa: BLE001 - what nobody foresaw has an exit code
-        traceback.print_exc()
+        endings.stay_if_ending()
+        fields = {"traceback": traceback.format_exc()}
+        if not log.is_json():
+            traceback.print_exc()
         defect = InternalError(_one_line(f"{type(error).__name__}: {error}; please report this"))
-        sys.exit(_tell(defect, as_json=as_json))
+        sys.exit(_tell(defect, as_json=as_json, **fields))
     else:
         if arguments is None:  # what is left goes with the process: no need to look for cycles
             gc.freeze()
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _tell(error: EvensplitError, *, as_json: bool) -> int:
+def _tell(error: EvensplitError, *, as_json: bool, **fields: str) -> int:
+    endings.stay_if_ending()
     if as_json:
         click.echo(json.dumps({"error": error.as_dict()}))
-    terminal.say(f"evensplit: {error.kind}: {error}", err=True)
+    text = str(error) if log.is_json() else f"evensplit: {error.kind}: {error}"
+    about = {"kind": error.kind, "exit_code": error.exit_code, **fields}
+    events.say("error", text, logging.ERROR, **about)
     return error.exit_code
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _leave(code: int) -> None:
-    """End at once: threads of an interrupted run may be in the middle of a part."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

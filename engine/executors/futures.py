@@ -13,14 +13,17 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from engine import memory
+from engine import endings, memory
 from engine.errors import OverTarget, RetryError, WorkersLost
 from engine.executors import cluster
 from engine.executors.clients import client_for
+from engine.executors.growth import Heard, telling, write_and_tell
 from engine.executors.local import LocalProcesses
-from engine.executors.resources import MAX_TRIES, RESOURCE, Resources
+from engine.executors.resources import MAX_TRIES, RESOURCE, Resources, say_tried_again
 from engine.model import Receipt
 from engine.storage.base import redacted
 from engine.work import PartTask, write_part
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02
 _WATCH_SECONDS = 1.0
+_CANCEL_SECONDS = 0.3
 
 
 def write_as_futures(
@@ -37,6 +41,7 @@ def write_as_futures(
     resources: Resources,
     on_receipt: Callable[[Receipt], None],
     on_dashboard: Callable[[str], None] = lambda link: None,
+    on_growth: Callable[[int], None] = lambda num_bytes: None,
     ahead: LocalProcesses | None = None,
 ) -> None:
     """Write all parts; what is told and raised is as :func:`engine.executors.run_parts` says."""
@@ -46,7 +51,7 @@ def write_as_futures(
             link = client.dashboard_link
             if link and cluster.is_there(link):
                 on_dashboard(link)
-        _Run(client, tasks, resources, on_receipt).finish()
+        _Run(client, tasks, resources, on_receipt).finish(on_growth)
 
 
 class _Run:
@@ -71,6 +76,7 @@ class _Run:
         self._on_receipt = on_receipt
         # Two runs on one cluster may have parts of one name.
         self._token = secrets.token_hex(6)
+        self._topic = f"evensplit-{self._token}"
         self._in_flight: dict[str, tuple[PartTask, int]] = {}
         self._last_worker_seen = self._last_look = time.monotonic()
         self._waiting = deque(tasks)
@@ -82,9 +88,32 @@ class _Run:
         if resources.kind == "cluster":
             self._num_wanted = self._wanted_by(cluster.workers(client))
         self._completed = as_completed([])
-        self._admit()
 
-    def finish(self) -> None:
+    def finish(self, on_growth: Callable[[int], None]) -> None:
+        with ExitStack() as stack:
+            if self._resources.kind == "cluster":
+                stack.enter_context(endings.put_right(self._cancel))
+            heard = stack.enter_context(Heard(self._client, self._topic))
+            stack.enter_context(telling(lambda: heard.bytes_of(self._tasks()), on_growth))
+            self._admit()
+            self._finish()
+
+    def _tasks(self) -> list[PartTask]:
+        return [task for task, _ in list(self._in_flight.values())]
+
+    def _cancel(self) -> None:
+        """Have a cluster begin nothing else: what its workers are at, they cannot publish.
+
+        This process is about to end: a scheduler that does not answer is not waited for.
+        """
+        from distributed import Future
+
+        futures: list[Future[Receipt]] = [Future(key, self._client) for key in self._in_flight]
+        asking = Thread(target=self._client.cancel, args=(futures,), daemon=True)
+        asking.start()
+        asking.join(_CANCEL_SECONDS)
+
+    def _finish(self) -> None:
         try:
             while self._in_flight or self._waiting:
                 future = self._next()
@@ -97,9 +126,10 @@ class _Run:
                     continue
                 except WorkersLost:
                     raise
-                except RetryError:
+                except RetryError as error:
                     if tries == MAX_TRIES:
                         raise
+                    say_tried_again(task, error)
                     self._completed.add(self._submit(task, tries + 1))
                     continue
                 except OverTarget as error:
@@ -199,4 +229,6 @@ class _Run:
             "destination": redacted(task.destination),
         }
         with annotate(evensplit=notes):
-            return self._client.submit(write_part, task, key=key, pure=False, resources=needed)
+            return self._client.submit(
+                write_and_tell, write_part, task, self._topic, key=key, pure=False, resources=needed
+            )

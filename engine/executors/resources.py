@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from engine import events
+from engine.errors import EvensplitError
+from engine.work import PartTask
 
 if TYPE_CHECKING:
     from distributed import Client
 
 RESOURCE = "evensplit_memory_bytes"
 MAX_TRIES = 3
+
+
+def say_tried_again(task: PartTask, error: EvensplitError) -> None:
+    """Log that a part is written once more."""
+    text = f"{task.part.name} is tried again: {error}"
+    events.say("split.tried-again", text, logging.WARNING, part=task.part.name, kind=error.kind)
 
 
 @dataclass(frozen=True)

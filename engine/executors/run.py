@@ -26,11 +26,14 @@ def run_parts(
     *,
     on_receipt: Callable[[Receipt], None],
     on_dashboard: Callable[[str], None] = lambda link: None,
+    on_growth: Callable[[int], None] = lambda num_bytes: None,
     ahead: LocalProcesses | None = None,
 ) -> None:
     """Write all parts; call ``on_receipt`` for each, in this thread, as it is committed.
 
-    ``ahead`` are processes that were started before; they are ended if others are wanted.
+    ``on_growth`` is told every second, in another thread, how many bytes are written of the parts
+    that are not committed yet. ``ahead`` are processes that were started before; they are ended if
+    others are wanted.
 
     Raises:
         ClusterMismatch: a worker has another version of evensplit, or does not see the files.
@@ -45,9 +48,9 @@ def run_parts(
         ahead.close()
         ahead = None
     if resources.kind == "threads":
-        write_in_threads(tasks, resources, on_receipt)
+        write_in_threads(tasks, resources, on_receipt, on_growth)
     else:
         # What it imports takes longer than a small split.
         from engine.executors.futures import write_as_futures
 
-        write_as_futures(tasks, resources, on_receipt, on_dashboard, ahead)
+        write_as_futures(tasks, resources, on_receipt, on_dashboard, on_growth, ahead)

@@ -18,14 +18,18 @@ from typing import Any
 
 from engine import memory
 from engine.errors import OverTarget, RetryError
+from engine.executors.growth import telling
 from engine.executors.interrupts import INTERRUPTED_SECONDS, interrupts_held
-from engine.executors.resources import MAX_TRIES, Resources
+from engine.executors.resources import MAX_TRIES, Resources, say_tried_again
 from engine.model import Receipt
-from engine.work import PartTask, write_part
+from engine.work import PartTask, in_the_making, write_part
 
 
 def write_in_threads(
-    tasks: Sequence[PartTask], resources: Resources, on_receipt: Callable[[Receipt], None]
+    tasks: Sequence[PartTask],
+    resources: Resources,
+    on_receipt: Callable[[Receipt], None],
+    on_growth: Callable[[int], None],
 ) -> None:
     """Write all parts; what is told and raised is as :func:`engine.executors.run_parts` says."""
     over: list[OverTarget] = []
@@ -36,10 +40,14 @@ def write_in_threads(
         elif result is not None:
             on_receipt(result)
 
+    def measure() -> int:
+        return sum(in_the_making(tasks[0].destination).values())
+
     # One more than are written at once, so that none waits while a receipt is told.
     with (
         local_scheduler(resources.num_workers + 1) as get,
         closing(_Parts(tasks, resources)) as parts,
+        telling(measure, on_growth),
     ):
         turns = dict.fromkeys(range(len(tasks)), (parts.write_next,))
         get(turns, list(turns), callbacks=[(None, None, None, on_end, None)])
@@ -71,7 +79,7 @@ def local_scheduler(num_threads: int) -> Iterator[Callable[..., Any]]:
         # What users have set for graphs of their own (dask.config, callbacks) is not for these.
         ours = {"chunksize": 1, "rerun_exceptions_locally": False, "callbacks": ()}
         yield partial(get_async, submit, num_threads, **ours)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         seconds = INTERRUPTED_SECONDS
         raise
     finally:
@@ -153,9 +161,10 @@ class _Parts:
         for _ in range(MAX_TRIES - 1):
             try:
                 return write_part(task)
-            except RetryError:
+            except RetryError as error:
                 if self._is_closed:
                     raise
+                say_tried_again(task, error)
         return write_part(task)
 
     def _begin_no_other(self) -> None:

@@ -14,11 +14,12 @@ a receipt without its part (or with a part of another size) does not count.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
+from engine import endings
 from engine.errors import (
     DestinationInUse,
     InternalError,
@@ -73,9 +74,16 @@ class Ledger:
         self._store = store
         self._folder = folder
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the destination against other runs on this machine."""
-        return self._store.lock(self._path())
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the destination against other runs on this machine.
+
+        If the process ends suddenly, what its workers left under temporary names goes.
+        """
+        with self._store.lock(self._path()), ExitStack() as stack:
+            if self._store.has_locks:
+                stack.enter_context(endings.put_right(self.remove_leftovers))
+            yield
 
     def is_claimed(self) -> bool:
         """Return whether the folder holds a plan."""
@@ -113,7 +121,9 @@ class Ledger:
         """Claim the destination for a plan; return the receipts of parts that already stand.
 
         An earlier revision of the plan is replaced, and its parts with it; with ``overwrite``
-        another plan, and a split that is complete.
+        another plan, and a split that is complete. Another plan that came to nothing, as its first
+        part could not be written, is replaced without being asked where a lock tells that no run
+        is at it.
 
         Args:
             plan: to be carried out.
@@ -137,12 +147,12 @@ class Ledger:
                     f"another run has planned the split in {redacted(self._folder)} again; run "
                     "the same command again"
                 )
-            if not is_same and not overwrite:
+            if not is_same and not overwrite and not self._came_to_nothing(found):
                 raise self._conflict(found, plan)
             is_complete = self._get("manifest.json") is not None
             if not is_same or revision < plan.revision or (overwrite and is_complete):
                 self._replace(found, plan, text)
-        self._remove_leftovers()
+        self.remove_leftovers()
         return [receipt for receipt in self.receipts(plan) if is_intact(receipt)]
 
     def forget(self, name: str) -> None:
@@ -191,6 +201,17 @@ class Ledger:
             f"{where} holds the parts of another plan ({_describe(found)}); repeat that call to "
             "resume it, or replace it with --overwrite"
         )
+
+    def _came_to_nothing(self, found: dict[str, Any]) -> bool:
+        """Whether no part of a plan is committed, and no run is at work on one: we hold the lock.
+
+        A worker of a cluster may have outlived its run: it asks :meth:`check_claim`.
+        """
+        if not self._store.has_locks:
+            return False
+        names = {part["name"] for part in found["parts"]}
+        there = {entry.name for entry in self._store.files(self._folder)}
+        return not (names & there or self._store.files(self._path("receipts")))
 
     def _replace(self, found: dict[str, Any], plan: SplitPlan, text: bytes) -> None:
         """Remove another plan's split and claim the folder anew; safe to die in at any step."""
@@ -258,7 +279,7 @@ class Ledger:
                     f"{sizes.get(receipt.name, 'no')} bytes, {receipt.size_bytes} were written; "
                     "see that nobody else writes there, and run the same command again"
                 )
-        self._remove_leftovers()  # of workers that died, while others did their parts
+        self.remove_leftovers()  # of workers that died, while others did their parts
         text = record(manifest.as_dict())
         if self._get("manifest.json") != text:
             self._store.put(self._path("manifest.json"), text)
@@ -318,7 +339,8 @@ class Ledger:
             return None
         return found if found.plan_id == plan.plan_id else None
 
-    def _remove_leftovers(self) -> None:
+    def remove_leftovers(self) -> None:
+        """Remove temporary files of runs and workers that died."""
         for folder in (self._folder, self._path(), self._path("receipts")):
             self._store.remove_leftovers(folder)
 

@@ -41,6 +41,13 @@ class Entry(NamedTuple):
     size_bytes: int
 
 
+class Room(NamedTuple):
+    """Bytes that a file system has left; ``is_exact``: a byte written takes a byte of them."""
+
+    num_bytes: int
+    is_exact: bool
+
+
 class Source(Protocol):
     """A source file, opened and pinned to the version that was described.
 
@@ -107,9 +114,11 @@ class Storage(Protocol):
 
     Attributes:
         largest_part_bytes: a larger part cannot be stored here; None for no limit.
+        has_locks: :meth:`lock` keeps other runs out.
     """
 
     largest_part_bytes: int | None
+    has_locks: bool
 
     def stat(self, path: str) -> SourceFile:
         """Describe a file: size and version. Raises NoSource if there is none."""
@@ -146,6 +155,9 @@ class Storage(Protocol):
 
     def lock(self, folder: str) -> AbstractContextManager[None]:
         """Hold the folder against other runs on this machine; Locked if one is at work."""
+
+    def room(self, folder: str) -> Room | None:
+        """Return what is left for files in a folder that exists; None where nobody can tell."""
 
     def join(self, folder: str, *names: str) -> str:
         """Return the path of something inside a folder."""

@@ -172,6 +172,11 @@ def hidden_folder(name: str) -> str | None:
     return None
 
 
+def is_read(name: str) -> bool:
+    """Whether readers of a folder take a file of this name in it: all but what is hidden."""
+    return hidden_folder(name) is None and not name.rpartition("/")[2].startswith(("_", "."))
+
+
 def table_kind(folders: Iterable[str], metadata_files: Iterable[str] = ()) -> str | None:
     """Return what table a folder holds, by the names of folders and files of ``metadata`` in it."""
     for name in folders:

@@ -18,8 +18,10 @@ import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engine import endings
 from engine.errors import (
     BadStructure,
     EvensplitError,
@@ -34,6 +36,7 @@ from engine.model import Buffer, SourceFile
 from engine.storage.base import (
     COPY_STEP_BYTES,
     Entry,
+    Room,
     Source,
     check_inside,
     check_name,
@@ -53,6 +56,8 @@ _SYNC_FILE_RANGE_WRITE = 2
 _NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 _LOCK_NAME = ".lock"
 _GAP_BYTES = 64 << 10
+# Others compress, share blocks, or tell of another machine's disk: what fits is not known there.
+_PLAIN_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "tmpfs", "vfat", "exfat"}
 _SPARSE_GAP_BYTES = 4 << 10  # a page of the kernel's, which is read anyway
 
 
@@ -170,7 +175,8 @@ class LocalSink:
         with os_errors(path):
             os.makedirs(folder, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._descriptor = os.open(self._temporary, flags, 0o666)
+            with endings.remembered(partial(os.unlink, self._temporary)) as self._ending:
+                self._descriptor = os.open(self._temporary, flags, 0o666)
         self._is_open = True
 
     def write(self, data: Buffer) -> None:
@@ -261,6 +267,7 @@ class LocalSink:
             os.close(self._descriptor)
             self._descriptor = -1
             os.rename(self._temporary, self._path)
+            endings.forget(self._ending)
             self._is_open = False
             if self._durable:
                 _sync_folder(os.path.dirname(self._path))
@@ -274,12 +281,14 @@ class LocalSink:
             self._is_open = False
             with suppress(FileNotFoundError), os_errors(self._path):
                 os.unlink(self._temporary)
+            endings.forget(self._ending)
 
 
 class LocalStorage:
     """Local files; see :class:`engine.storage.base.Storage`."""
 
     largest_part_bytes: int | None = None
+    has_locks = True
 
     def absolute(self, path: str) -> str:
         """Return the absolute path, with ``~`` expanded and links kept.
@@ -360,8 +369,10 @@ class LocalStorage:
         temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         with os_errors(path):
             os.makedirs(folder, exist_ok=True)
+            with endings.remembered(partial(os.unlink, temporary)) as ending:
+                file = open(temporary, "xb")  # noqa: SIM115 - closed below, where it is written
             try:
-                with open(temporary, "xb") as file:
+                with file:
                     file.write(data)
                     file.flush()
                     if durable:
@@ -376,6 +387,7 @@ class LocalStorage:
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(temporary)
+                endings.forget(ending)
             if durable:
                 _sync_folder(folder)
         return True
@@ -412,6 +424,13 @@ class LocalStorage:
             if fnmatch.fnmatch(entry.name, ".*.????????.tmp"):
                 self.remove(os.path.join(folder, entry.name))
 
+    def room(self, folder: str) -> Room:
+        """Return what the file system has left for this user; quotas may leave less."""
+        with os_errors(folder):
+            found = os.statvfs(folder)
+        blocks = found.f_bavail if os.geteuid() else found.f_bfree
+        return Room(blocks * found.f_frsize, _kind_of_file_system(folder) in _PLAIN_FILE_SYSTEMS)
+
     @contextmanager
     def lock(self, folder: str) -> Iterator[None]:
         """Hold an advisory lock, which the kernel drops when the process ends in any way."""
@@ -428,6 +447,16 @@ class LocalStorage:
             yield
         finally:
             os.close(descriptor)
+
+
+def _kind_of_file_system(folder: str) -> str:
+    """Return its name as the kernel lists it, empty if it does not."""
+    import psutil
+
+    real = os.path.realpath(folder) + "/"
+    mounts = {item.mountpoint: item.fstype for item in psutil.disk_partitions(all=True)}
+    around = (place for place in mounts if real.startswith(place.rstrip("/") + "/"))
+    return mounts.get(max(around, key=len, default=""), "")
 
 
 def _walk(root: str) -> Listing:

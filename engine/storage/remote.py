@@ -33,6 +33,7 @@ from engine.storage.base import (
     PASSING_GAP_BYTES,
     Entry,
     RangeFile,
+    Room,
     Source,
     check_inside,
     glob_root,
@@ -170,6 +171,7 @@ class FsspecStorage:
     """One fsspec file system; see :class:`engine.storage.base.Storage`."""
 
     largest_part_bytes: int | None = None
+    has_locks = False
 
     def __init__(self, fs: Any, protocol: str) -> None:
         self.fs = fs
@@ -299,6 +301,10 @@ class FsspecStorage:
 
     def remove_leftovers(self, folder: str) -> None:
         """Leave them: without a lock, a temporary file may be another run's work in progress."""
+
+    def room(self, folder: str) -> Room | None:
+        """Return that nobody can tell."""
+        return None
 
     def lock(self, folder: str) -> AbstractContextManager[None]:
         """No lock: two runs of one plan write the same bytes, and commit each part atomically."""

@@ -101,7 +101,7 @@ def start(
 
     ``prefix`` is what the command begins with.
     """
-    program = f"{first}\nfrom engine.cli.main import main; main()"
+    program = f"{first}\nfrom engine.cli.start import main; main()"
     return subprocess.Popen(
         [*prefix, sys.executable, "-c", program, *map(str, words)],
         stdout=subprocess.PIPE,

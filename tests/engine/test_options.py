@@ -70,7 +70,7 @@ def test_every_door_has_the_option(option: Option):
 
 def test_no_door_has_others():
     assert set(SplitOptions.__annotations__) == set(OPTIONS)
-    own = {"as_json", "dry_run", "resume", "verify", "help"}
+    own = {"as_json", "dry_run", "resume", "verify", "help", "log_format", "quiet", "verbose"}
     assert set(params(commands.split)) - own == {option.name for option in options_of("split")}
 
 

@@ -26,7 +26,7 @@ from engine.storage.azure.requests import with_retries
 from engine.storage.azure.sink import AzureSink
 from engine.storage.azure.source import AzureSource, described
 from engine.storage.azure.urls import canonical, parse
-from engine.storage.base import Entry, glob_root, redacted
+from engine.storage.base import Entry, Room, glob_root, redacted
 from engine.storage.folders import Listed, Listing
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class AzureStorage:
     """One account, opened with one credential."""
 
     largest_part_bytes: int | None = LARGEST_PART_BYTES
+    has_locks = False
 
     def __init__(self, found: Login, access: Access) -> None:
         self._login = found
@@ -157,6 +158,10 @@ class AzureStorage:
 
     def remove_leftovers(self, folder: str) -> None:
         """Nothing to do: blocks that were never committed are the service's to drop."""
+
+    def room(self, folder: str) -> Room | None:
+        """Return that nobody can tell."""
+        return None
 
     def lock(self, folder: str) -> AbstractContextManager[None]:
         """No lock: two runs of one plan write the same bytes, and commit each part atomically."""

@@ -16,11 +16,12 @@ from distributed import Client, LocalCluster
 
 from engine import memory
 from engine.errors import OverTarget, StorageFailed
-from engine.executors import Resources, futures, run_parts, threads
+from engine.executors import Resources, futures, growth, run_parts, threads
 from engine.executors import run as runner
 from engine.executors.resources import MAX_TRIES, RESOURCE
 from engine.model import Receipt
-from engine.work import PartTask
+from engine.storage.local import LocalSink
+from engine.work import PartTask, in_the_making
 from tests.engine.executors.clusters import NUM_PARTS, Cluster
 from tests.engine.executors.tasks import tasks_of
 from tests.engine.running import parts_contents
@@ -87,6 +88,32 @@ def test_an_error_of_a_part_comes_through_and_no_part_is_published(
     with pytest.raises(OverTarget, match="part-000"):
         run_parts(tasks, resources, on_receipt=lambda receipt: None)
     assert parts_contents(tmp_path / "parts") == {}
+
+
+@kinds_here
+def test_bytes_are_told_while_a_part_is_written(
+    kind: str, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """No part is committed before it was told that some bytes are there, but no more than that."""
+    monkeypatch.setattr(growth, "TELL_SECONDS", 0.01)
+    tasks = tasks_of(source, tmp_path / "parts")
+    most_bytes = sum(task.part.predicted_bytes for task in tasks) + NUM_PARTS * 1000
+    commit, is_told, told = LocalSink.commit, threading.Event(), []
+
+    def commit_once_told(sink: LocalSink) -> None:
+        assert is_told.wait(60)
+        commit(sink)
+
+    def on_growth(num_bytes: int) -> None:
+        told.append(num_bytes)
+        if num_bytes:
+            is_told.set()
+
+    monkeypatch.setattr(LocalSink, "commit", commit_once_told)
+    with here(kind, 2, MIB << 10) as resources:
+        run_parts(tasks, resources, on_receipt=lambda receipt: None, on_growth=on_growth)
+    assert 0 < max(told) <= most_bytes
+    assert in_the_making(tasks[0].destination) == {}
 
 
 class Late:
