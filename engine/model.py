@@ -149,6 +149,24 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """From the bytes of the sources to those of the parts; what is saved is negative.
+
+    Attributes:
+        source_bytes: the sources as they are, as one part.
+        remade_bytes: pages made anew, with another codec or dictionary.
+        repeated_bytes: dictionaries and row group metadata, in every part or row group that is cut
+            from another.
+        metadata_bytes: schema and metadata of every part but the first.
+    """
+
+    source_bytes: int
+    remade_bytes: int
+    repeated_bytes: int
+    metadata_bytes: int
+
+
+@dataclass(frozen=True)
 class SplitPlan:
     """What a split will do, complete: execution obeys it and adds nothing.
 
@@ -158,6 +176,7 @@ class SplitPlan:
     ``revision`` counts the plans before this one, of the same id: each had a part that came out
     over the target. ``failed`` has the first such part of each; this plan starts from their sizes.
     ``growth`` says by how much the parts are larger than the sources, and why; empty if by little.
+    ``growth_bytes``: the same in numbers; None if nobody asked for the bytes of the sources.
     ``advice``: another setting that would do as well with less work; empty if there is none.
     ``source_notes``: what of the sources' folders was passed over, or is taken more than once; a
     sentence each.
@@ -175,6 +194,7 @@ class SplitPlan:
     growth: str = ""
     source_notes: tuple[str, ...] = ()
     advice: str = ""
+    growth_bytes: Growth | None = None
 
     def __repr__(self) -> str:
         """Return a line: a plan may have thousands of parts."""
