@@ -7,9 +7,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from tests.engine.running import REPOSITORY
+from tests.notebooks.kernels import at_home_in, run_notebook, said
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 DRAWN = "application/vnd.bokehjs_exec.v0+json"
@@ -22,18 +22,13 @@ def test_there_are_notebooks() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    notebook = nbformat.read(path, as_version=4)
-    where = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=120, resources=where).execute()
+    at_home_in(tmp_path, monkeypatch)
+    notebook = run_notebook(nbformat.read(path, as_version=4), tmp_path)
     shown = 0
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        said = [item for item in cell.outputs if item.output_type == "stream"]
-        assert [item.text for item in said if item.name == "stderr"] == []
+        assert said(cell.outputs, "stderr") == ""
         if "show(" in cell.source:
             shown += 1
             assert any(DRAWN in item.get("data", {}) for item in cell.outputs), cell.source
