@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Unpack
 
 from engine.errors import EvensplitError, register
 from engine.places import Place, place_text
+from engine.system import num_cores as num_cores
+from engine.system import try_lock as try_lock
 from engine.wording import shown as shown
 
 if TYPE_CHECKING:

@@ -337,7 +337,7 @@ def slots_figure(
     plot = plot_of(
         "Loaders side by side", takeaway, f"time, in {unit} that one loader has loaded", "", scheme,
         y_range=FactorRange(factors=labels[::-1][num_slots:] + labels[::-1][:num_slots]),
-        height=110 + 2 * num_slots * 14,
+        height=110 + 2 * max(num_slots, 5) * 14,  # the labels of both sides have room
     )  # fmt: skip
     every = [(label, turn) for label, found in turns.items() for turn in found]
     sizes = {"before": before, "after": after}
@@ -430,7 +430,7 @@ def growth_figure(plan: SplitPlan, scheme: Scheme = LIGHT) -> figure:
     factor, unit = unit_of(max(total, growth.source_bytes))
     plot = plot_of(
         "From the source to the parts", takeaway, unit, "", scheme,
-        y_range=FactorRange(factors=["parts", "source"]), height=160,
+        y_range=FactorRange(factors=["parts", "source"]), height=220,
     )  # fmt: skip
     series = dict(zip(pieces, (0, 4, 2, 3), strict=True))
     rows = [("source", "source", 0, growth.source_bytes, scheme.other)]
