@@ -76,7 +76,8 @@ def _shortened(rows: Sequence[Sequence[str | Bar]]) -> list[Sequence[str | Bar] 
 
 def _row(row: Sequence[str | Bar] | int, sides: Sequence[str]) -> str:
     if isinstance(row, int):
-        return f'<tr><td colspan="{len(sides)}" style="padding:2px 10px">… {row:,} more …</td></tr>'
+        style = _CELL.format(side="left")
+        return f'<tr><td colspan="{len(sides)}" style="{style}">… {row:,} more …</td></tr>'
     cells = (
         f'<td style="{_CELL.format(side=side)}">'
         f"{_bar(cell) if isinstance(cell, Bar) else _text(cell)}</td>"

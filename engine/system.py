@@ -43,7 +43,7 @@ def check(name: str | None = None) -> None:
     if (name or sys.platform) in ("win32", "cygwin"):
         raise UnsupportedSystem(
             "evensplit runs on Linux and macOS; on Windows install and run it inside WSL "
-            "(wsl --install), or in a container (conf/docker/Dockerfile)"
+            "(wsl --install), or in a container (the Dockerfile of its repository)"
         )
 
 
