@@ -18,8 +18,9 @@ from tests.engine.running import end, run, start, write_source
 TARGET = "400kB"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For one module: while it is there, a loop of asyncio runs in this thread."""
     with running() as found:
         yield found
 
