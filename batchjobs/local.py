@@ -8,7 +8,6 @@ Batch it runs a task again only after an error that may pass.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -316,11 +315,7 @@ def _is_alive(process: dict[str, float]) -> bool:
 
 
 def _taken(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return hooks.try_lock(lock.fileno())
 
 
 def _fresh() -> dict[str, Any]:

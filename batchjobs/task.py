@@ -13,7 +13,6 @@ The exit code is that of the error's group. :func:`is_transient` tells which of 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ def measure_slot(slots_per_node: int, num_slots: int) -> Slot:
     """Return this node's share for a task that takes so many of its slots."""
     import psutil
 
-    cores = len(os.sched_getaffinity(0))
+    cores = hooks.num_cores()
     share = min(1.0, num_slots / slots_per_node)
     memory_bytes = int(psutil.virtual_memory().total * share * NODE_MEMORY_MARGIN)
     return Slot(memory_bytes, max(1, int(cores * share)))

@@ -18,6 +18,7 @@ Results are frozen dataclasses (:mod:`engine.model`); every error that is raised
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack
@@ -219,9 +220,11 @@ def split(
         src: a file, folder, glob or URL, or several that share one schema: their rows, in order,
             are one source.
         dest: folder or URL prefix of the parts; new, empty, or begun by the same plan.
-        progress: is told what happens while it does.
+        progress: is told what happens while it does; a notebook shows it if left out, and nothing
+            with ``engine.Progress()``.
         verify: prove the parts equal to the source as well, as :func:`verify` does.
-        client: of a running Dask cluster that shares the storage; it stays open.
+        client: of a running Dask cluster that shares the storage; it stays open. Of a script, a
+            notebook or another thread; in a task of Dask, ``distributed.get_client()``.
         **options: as for :func:`make_settings`.
 
     Raises:
@@ -230,10 +233,17 @@ def split(
     from engine.splitter import split_files
     from engine.storage.access import using
 
-    if client is not None:
-        options["scheduler"] = client.scheduler_info(n_workers=0)["address"]
-    made = make_settings(**options)
-    with using(made.access):
+    with ExitStack() as stack:
+        if client is not None:
+            from engine.executors.lent import lent
+
+            options["scheduler"] = stack.enter_context(lent(client))
+        if progress is None:
+            from engine.notebook import splitting
+
+            progress = stack.enter_context(splitting())
+        made = make_settings(**options)
+        stack.enter_context(using(made.access))
         place = place_text(dest)
         result = split_files(patterns_of(src), place, made, progress, client)
         if not verify:
@@ -263,7 +273,8 @@ def verify(
         workers: columns compared at once.
         memory: budget for this machine.
         credential: as for :func:`make_settings`.
-        progress: is called with the number of values compared since the last call.
+        progress: is called with the number of values compared since the last call; a notebook
+            shows it if left out.
         repair: write parts anew that are missing or differ, each once, and prove all again.
         allow_other_files: the folder may hold files that are no part of the split.
 
@@ -279,7 +290,12 @@ def verify(
 
     budget = None if memory is None else parse_size(memory)
     repaired: dict[str, None] = {}
-    with using(Access(credential)):
+    with ExitStack() as stack:
+        stack.enter_context(using(Access(credential)))
+        if progress is None:
+            from engine.notebook import verifying
+
+            progress = stack.enter_context(verifying())
         place = place_text(dest)
         while True:
             try:

@@ -104,6 +104,12 @@ class ClusterMismatch(CallError):
     kind = "call.cluster"
 
 
+class UnsupportedSystem(CallError):
+    """This operating system is not one that evensplit runs on."""
+
+    kind = "call.system"
+
+
 class SourceError(EvensplitError):
     """The source is not a file that can be split without loss."""
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Unpack
 from engine.endings import unwound as unwound
 from engine.errors import EvensplitError, register
 from engine.places import Place, place_text
+from engine.system import num_cores as num_cores
+from engine.system import try_lock as try_lock
 from engine.wording import amount as amount
 from engine.wording import counted as counted
 from engine.wording import memory_amount as memory_amount

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from engine import system
+
 KIB, MIB = 1 << 10, 1 << 20
 
 # -- formulas ----------------------------------------------------------------------------------
@@ -513,9 +515,7 @@ def own_peak_bytes() -> int:
     for line in _lines(Path("/proc/self/status")):
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * KIB
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
+    return system.peak_resident_bytes()
 
 
 def family_bytes() -> int:

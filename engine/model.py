@@ -7,11 +7,12 @@ files as they lie on disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
-from engine.wording import amount, counted
+from engine.markup import Bar, Grid, card
+from engine.wording import amount, counted, percent
 
 Verb = Literal["splice", "page-cut", "re-encode"]
 Buffer = Any  # bytes in a row, with a length: bytes, memory views, Arrow's buffers
@@ -149,6 +150,24 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """From the bytes of the sources to those of the parts; what is saved is negative.
+
+    Attributes:
+        source_bytes: the sources as they are, as one part.
+        remade_bytes: pages made anew, with another codec or dictionary.
+        repeated_bytes: dictionaries and row group metadata, in every part or row group that is cut
+            from another.
+        metadata_bytes: schema and metadata of every part but the first.
+    """
+
+    source_bytes: int
+    remade_bytes: int
+    repeated_bytes: int
+    metadata_bytes: int
+
+
+@dataclass(frozen=True)
 class SplitPlan:
     """What a split will do, complete: execution obeys it and adds nothing.
 
@@ -158,6 +177,7 @@ class SplitPlan:
     ``revision`` counts the plans before this one, of the same id: each had a part that came out
     over the target. ``failed`` has the first such part of each; this plan starts from their sizes.
     ``growth`` says by how much the parts are larger than the sources, and why; empty if by little.
+    ``growth_bytes``: the same in numbers; None if nobody asked for the bytes of the sources.
     ``advice``: another setting that would do as well with less work; empty if there is none.
     ``source_notes``: what of the sources' folders was passed over, or is taken more than once; a
     sentence each.
@@ -175,11 +195,25 @@ class SplitPlan:
     growth: str = ""
     source_notes: tuple[str, ...] = ()
     advice: str = ""
+    growth_bytes: Growth | None = None
 
     def __repr__(self) -> str:
         """Return a line: a plan may have thousands of parts."""
         parts = f"{counted(len(self.parts), 'part')} of {counted(self.num_rows, 'row')}"
         return f"SplitPlan({self.plan_id}: {parts}, about {amount(self.predicted_bytes)})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the parts, for a notebook."""
+        title = (
+            f"Plan: {counted(len(self.parts), 'part')} of {counted(self.num_rows, 'row')}, about "
+            f"{amount(self.predicted_bytes)}"
+        )
+        encoded = sum(part.reencoded_bytes for part in self.parts)
+        about = (
+            f"{_of(self.sources)}; parts differ by {self.spread:.2%}; "
+            f"{percent(1 - encoded / (self.predicted_bytes or 1))} of the bytes are copied"
+        )
+        return card(title, (about, *_notes(self)), _table(self.parts))
 
     @property
     def predicted_bytes(self) -> int:
@@ -243,6 +277,10 @@ class Manifest:
         parts = f"{counted(len(self.parts), 'part')} of {counted(self.num_rows, 'row')}"
         return f"Manifest({self.plan_id}: {parts}, {amount(self.size_bytes)})"
 
+    def _repr_html_(self) -> str:
+        """Return a table of the parts, for a notebook."""
+        return _written(self, ())
+
     @property
     def size_bytes(self) -> int:
         """Size of all parts together."""
@@ -289,6 +327,16 @@ class SplitResult:
     peak_memory_bytes: int = 0
     verification: Verification | None = None
 
+    def _repr_html_(self) -> str:
+        """Return a table of the parts, for a notebook."""
+        took = f"{self.destination}: in {self.elapsed_seconds:.1f} s"
+        if self.num_resumed:
+            took += f", {self.num_resumed:,} of the parts were there already"
+        if self.peak_memory_bytes:
+            took += f"; peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB"
+        proof = (self.verification.sentence,) if self.verification else ()
+        return _written(self.manifest, (took, *proof))
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -305,6 +353,21 @@ class Verification:
     elapsed_seconds: float
     repaired: tuple[str, ...] = ()
 
+    @property
+    def sentence(self) -> str:
+        """What was proved, in words."""
+        return (
+            f"Equal: {counted(self.num_parts, 'part')} hold{'s' if self.num_parts == 1 else ''} "
+            f"all {counted(self.num_rows, 'row')} of the source in order; "
+            f"{self.num_values:,} values of {counted(self.num_columns, 'column')}, schema and "
+            f"metadata compared in {self.elapsed_seconds:.1f} s"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what was proved, for a notebook."""
+        anew = [f"{name} was missing or different, and is written anew" for name in self.repaired]
+        return card(f"Verified: {self.destination}", (self.sentence, *anew))
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
@@ -315,3 +378,49 @@ def spread(sizes: list[int]) -> float:
     if len(sizes) < 2 or not sum(sizes):
         return 0.0
     return (max(sizes) - min(sizes)) * len(sizes) / sum(sizes)
+
+
+def _of(sources: tuple[SourceFile, ...]) -> str:
+    size = amount(sum(source.size_bytes for source in sources))
+    if len(sources) == 1:
+        return f"{sources[0].path}: {size}"
+    return f"{counted(len(sources), 'file')}, first {sources[0].path}: {size}"
+
+
+def _notes(what: SplitPlan | Manifest) -> list[str]:
+    """Return what is to be said about parts beside their numbers."""
+    lost = [f"not kept: {item}" for item in what.lost]
+    return [*what.source_notes, *lost, *filter(None, (what.growth, what.advice))]
+
+
+def _written(manifest: Manifest, about: tuple[str, ...]) -> str:
+    title = (
+        f"Split: {counted(len(manifest.parts), 'part')} of {counted(manifest.num_rows, 'row')}, "
+        f"{amount(manifest.size_bytes)}"
+    )
+    notes = sorted({note for part in manifest.parts for note in part.store_notes})
+    spread_text = f"{_of(manifest.sources)}; parts differ by {manifest.spread:.2%}"
+    about = (spread_text, *about, *notes, *_notes(manifest))
+    return card(title, about, _table(manifest.parts))
+
+
+def _table(parts: Sequence[PartPlan | Receipt]) -> Grid:
+    sizes = [
+        part.predicted_bytes if isinstance(part, PartPlan) else part.size_bytes for part in parts
+    ]
+    most = max(sizes, default=0) or 1
+    rows = [
+        (
+            part.name,
+            f"{part.num_rows:,}",
+            amount(size),
+            Bar(
+                (size - part.reencoded_bytes) / most,
+                f"{amount(part.reencoded_bytes)} re-encoded, the rest copied",
+                part.reencoded_bytes / most,
+            ),
+            amount(part.reencoded_bytes),
+        )
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+    return Grid(("<part", "rows", "bytes", "<copied, re-encoded", "re-encoded"), rows)

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from engine import events, memory
+from engine import events, memory, system
 from engine.errors import (
     BadSetting,
     DestinationInSource,
@@ -455,9 +455,7 @@ def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> t
 
 
 def _default_workers(*, threads: bool) -> int:
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = system.num_cores()
     # Copying waits for the disk now and then; a thread more keeps the cores busy.
     return cores + 1 if threads else cores
 

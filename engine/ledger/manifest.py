@@ -31,6 +31,7 @@ from engine.errors import (
     StorageFailed,
 )
 from engine.model import (
+    Growth,
     Manifest,
     Measured,
     PartPlan,
@@ -406,7 +407,16 @@ def _plan(data: dict[str, Any]) -> SplitPlan:
     )
     sources = tuple(_source(source) for source in data["sources"])
     texts = {name: tuple(data.get(name, ())) for name in ("lost", "source_notes")}
-    return _made(SplitPlan, data, sources=sources, parts=parts, failed=_failed(data), **texts)
+    growth = data.get("growth_bytes")
+    return _made(
+        SplitPlan,
+        data,
+        sources=sources,
+        parts=parts,
+        failed=_failed(data),
+        growth_bytes=growth and _made(Growth, growth),
+        **texts,
+    )
 
 
 def _receipt(data: dict[str, Any]) -> Receipt:

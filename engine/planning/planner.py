@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 
 from engine.errors import BadSetting, TargetTooSmall
-from engine.model import Measured, PartPlan, SourceFile, SplitPlan, spread
+from engine.model import Growth, Measured, PartPlan, SourceFile, SplitPlan, spread
 from engine.planning.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.planning.even_runs import even_runs, fewest_runs
 from engine.planning.layout import Layout
@@ -71,6 +71,7 @@ def make_plan(
         )
     parts = _parts(ruler, settings)
     parts = [replace(part, memory_bytes=memory_of(part)) for part in parts]
+    growth = _growth(parts, layout, source_bytes)
     return SplitPlan(
         plan_id=plan_id(layout.files, settings, version),
         sources=layout.files,
@@ -81,7 +82,8 @@ def make_plan(
         planning_memory_bytes=layout.held_bytes,
         revision=len(failed),
         failed=failed,
-        growth=_growth_in_words(parts, layout, source_bytes),
+        growth=_growth_in_words(growth),
+        growth_bytes=growth,
         advice=_advice(parts, layout, settings),
     )
 
@@ -465,24 +467,31 @@ def _advice(parts: Sequence[PartPlan], layout: Layout, settings: Settings) -> st
     )
 
 
-def _growth_in_words(parts: Sequence[PartPlan], layout: Layout, source_bytes: int) -> str:
-    """Say by how much the parts are larger than the sources, and why; nothing if it is little."""
-    total = sum(part.predicted_bytes for part in parts)
-    more = total - source_bytes
-    if not source_bytes or more <= _WORTH_SAYING * source_bytes:
-        return ""
+def _growth(parts: Sequence[PartPlan], layout: Layout, source_bytes: int) -> Growth | None:
+    """Return from what the parts' bytes come; None if those of the sources are not known."""
+    if not source_bytes:
+        return None
+    more = sum(part.predicted_bytes for part in parts) - source_bytes
     metadata = (len(parts) - 1) * layout.part_bytes
     remade = layout.num_bytes + layout.part_bytes - source_bytes
+    return Growth(source_bytes, remade, more - remade - metadata, metadata)
+
+
+def _growth_in_words(growth: Growth | None) -> str:
+    """Say by how much the parts are larger than the sources, and why; nothing if it is little."""
+    if growth is None:
+        return ""
+    more = growth.remade_bytes + growth.repeated_bytes + growth.metadata_bytes
+    if more <= _WORTH_SAYING * growth.source_bytes:
+        return ""
     causes = {
-        "are pages made anew": remade,
+        "are pages made anew": growth.remade_bytes,
         "are dictionaries and row group metadata, repeated in every part or row group that is cut "
-        "from another; larger parts and row groups repeat less": more - remade - metadata,
-        "are the schema and metadata that every part has": metadata,
+        "from another; larger parts and row groups repeat less": growth.repeated_bytes,
+        "are the schema and metadata that every part has": growth.metadata_bytes,
     }
     found = [
         f"{amount(size)} {words}" for words, size in causes.items() if size > more * _WORTH_SAYING
     ]
-    return (
-        f"the parts take {times(total / source_bytes)} times the bytes of the source: "
-        + "; ".join(found)
-    )
+    ratio = times((growth.source_bytes + more) / growth.source_bytes)
+    return f"the parts take {ratio} times the bytes of the source: " + "; ".join(found)

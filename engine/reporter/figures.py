@@ -2,7 +2,8 @@
 
 Each has a title that says what is shown, a takeaway below it with the figure, axes with units, and
 hover. Colours are those of a :class:`engine.reporter.scheme.Scheme`. Notebooks and report draw the
-same figures.
+same figures. They are as wide as their surroundings, down to 300 pixels: what is written in them is
+short, and a takeaway that does not fit is for the page to set (:mod:`engine.reporter.spoken`).
 
 Not covered: what is behind the data (profile and plan), and the page around the figures
 (:mod:`engine.reporter.page`).
@@ -12,24 +13,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from heapq import nlargest
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from bokeh.models import (
-    ColumnDataSource,
-    DataRange1d,
-    FactorRange,
-    HoverTool,
-    LinearAxis,
-    NumeralTickFormatter,
-    Range1d,
-)
+from bokeh.models import FactorRange, Range1d
 from bokeh.models.annotations.geometry import Span
-from bokeh.models.annotations.labels import Title
 from bokeh.plotting import figure
 
 from engine.formats.parquet.profiler.skew import lorenz, skew_of
+from engine.reporter.plots import (
+    bars_of,
+    count_in_whole_numbers,
+    places_of,
+    plot_of,
+    put_hover,
+    put_legend,
+    source_of,
+    unit_of,
+)
 from engine.reporter.scheme import LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
 from engine.wording import amount, count, counted, percent, times
@@ -39,12 +42,10 @@ if TYPE_CHECKING:
     from engine.formats.parquet.profiler.keys import KeySkew
     from engine.model import PartPlan, SplitPlan
 
-HEIGHT = 300
 
 _MAX_BARS = 240
 _MAX_COLUMNS = 24
-_ROW_HEIGHT = 22
-_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "bytes"))
+_ROW_UNITS = ((10**6, "million "), (10**3, "thousand "), (1, ""))
 
 
 def files_figure(profile: Profile, scheme: Scheme = LIGHT) -> figure:
@@ -56,10 +57,11 @@ def files_figure(profile: Profile, scheme: Scheme = LIGHT) -> figure:
         f"the largest of {skew.count:,} has {amount(skew.largest)}, {percent(skew.top_share)} of "
         f"all bytes; Gini {skew.gini:.2f}"
     )
-    factor, unit = _unit(skew.largest)
-    plot = _plot("Files by size", takeaway, "file, largest first", unit, scheme)
+    factor, unit = unit_of(skew.largest)
+    plot = plot_of("Files by size", takeaway, "file, largest first", unit, scheme)
+    count_in_whole_numbers(plot.xaxis)
     bars = _binned([file.size_bytes for file in files])
-    source = _source(
+    source = source_of(
         x=[(start + stop - 1) / 2 for start, stop, _ in bars],
         width=[(stop - start) * 0.9 for start, stop, _ in bars],
         top=[size / (stop - start) / factor for start, stop, size in bars],
@@ -68,7 +70,7 @@ def files_figure(profile: Profile, scheme: Scheme = LIGHT) -> figure:
         rows=[f"{sum(file.num_rows for file in files[a:b]):,}" for a, b, _ in bars],
     )
     bar = plot.vbar(x="x", top="top", width="width", source=source, color=scheme.series[0])
-    _hover(plot, [bar], file="@name", bytes="@size", rows="@rows")
+    put_hover(plot, [bar], file="@name", bytes="@size", rows="@rows")
     return plot
 
 
@@ -78,7 +80,7 @@ def lorenz_figure(sizes: Sequence[int], what: str, scheme: Scheme = LIGHT) -> fi
     gini = skew.gini if skew else 0.0
     shares, held = lorenz(sizes)
     half = float(np.interp(0.5, shares, held))
-    plot = _plot(
+    plot = plot_of(
         f"Lorenz curve of {what}",
         f"the smaller half has {percent(half)} of the bytes; Gini {gini:.2f} (0: all equal)",
         f"% of {what}, smallest first",
@@ -86,7 +88,7 @@ def lorenz_figure(sizes: Sequence[int], what: str, scheme: Scheme = LIGHT) -> fi
         scheme,
     )
     plot.line([0, 100], [0, 100], color=scheme.muted, line_dash="dashed")
-    source = _source(
+    source = source_of(
         x=[100 * share for share in shares],
         y=[100 * share for share in held],
         text=[f"{share * 100:.1f} %" for share in held],
@@ -94,7 +96,7 @@ def lorenz_figure(sizes: Sequence[int], what: str, scheme: Scheme = LIGHT) -> fi
     )
     plot.varea("x", 0, "y", source=source, fill_color=scheme.series[0], fill_alpha=0.15)
     line = plot.line("x", "y", source=source, color=scheme.series[0], line_width=2)
-    _hover(plot, [line], **{what: "smallest @part", "bytes": "@text"})
+    put_hover(plot, [line], **{what: "smallest @part", "bytes": "@text"})
     plot.hover.mode = "vline"
     return plot
 
@@ -111,10 +113,10 @@ def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
             f"the bytes{ratio if skew.count > 1 else ''}"
         )
     bars = _binned(sizes)
-    factor, unit = _unit(max((size / (stop - start) for start, stop, size in bars), default=0))
-    plot = _plot("Row groups by column", takeaway, "row group, in the file's order", unit, scheme)
-    chosen = sorted(file.columns, key=lambda column: -column.compressed_bytes)
-    chosen = chosen[: len(scheme.series)]
+    factor, unit = unit_of(max((size / (b - a) for a, b, size in bars), default=0))
+    plot = plot_of("Row groups by column", takeaway, "row group, in the file's order", unit, scheme)
+    count_in_whole_numbers(plot.xaxis)
+    chosen = nlargest(len(scheme.series), file.columns, lambda column: column.compressed_bytes)
     position = {column.spelling: at for at, column in enumerate(file.columns)}
     table = file.chunks.compressed_bytes
     stacks: dict[str, list[float]] = {}
@@ -133,7 +135,7 @@ def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
             for at, (start, stop, size) in enumerate(bars)
         ]
     keys = [f"c{at}" for at in range(len(names))]  # column names may hold anything
-    source = _source(
+    source = source_of(
         x=[(start + stop - 1) / 2 for start, stop, _ in bars],
         width=[(stop - start) * 0.9 for start, stop, _ in bars],
         group=[_span(start, stop) for start, stop, _ in bars],
@@ -151,13 +153,13 @@ def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
         line_color=scheme.surface, line_width=0.5,
     )  # fmt: skip
     for at, renderer in enumerate(drawn):
-        _hover(
+        put_hover(
             plot,
             [renderer],
             **{"row group": "@group", "rows": "@rows", "bytes": "@size"},
             column=f"@n{at}: @t{at}",
         )
-    _legend(plot, scheme)
+    put_legend(plot, scheme)
     return plot
 
 
@@ -186,11 +188,12 @@ def columns_figure(profile: Profile | Sequence[FileProfile], scheme: Scheme = LI
     if rest:
         labels.append(f"{len(rest)} other columns")
         values.append(sum(size for _, size in rest))
-    factor, unit = _unit(max(values, default=0))
-    plot = _bars("Columns by bytes", takeaway, unit, labels, scheme)
+    factor, unit = unit_of(max(values, default=0))
+    plot = bars_of("Columns by bytes", takeaway, unit, labels, scheme)
     known = [about.get(label) for label in labels]
-    source = _source(
-        y=labels,
+    source = source_of(
+        y=places_of(labels),
+        name=labels,
         right=[size / factor for size in values],
         size=[amount(size) for size in values],
         share=[percent(size / total) for size in values],
@@ -203,10 +206,10 @@ def columns_figure(profile: Profile | Sequence[FileProfile], scheme: Scheme = LI
         ],
     )
     bar = plot.hbar(y="y", right="right", height=0.8, source=source, color=scheme.series[0])
-    _hover(
+    put_hover(
         plot,
         [bar],
-        column="@y",
+        column="@name",
         bytes="@size (@share)",
         type="@kind",
         **{"compression ratio": "@ratio", "stored as": "@stored"},
@@ -226,12 +229,13 @@ def rows_figure(file: FileProfile, cuts: Sequence[int] = (), scheme: Scheme = LI
         )
         if cuts:
             takeaway += f"; {counted(len(cuts), 'cut')} at equal bytes"
-    scale, letter = (10**6, "million ") if file.num_rows >= 10**7 else (1, "")
-    plot = _plot(
-        "Bytes a row along the file", takeaway, f"{letter}rows from the start",
+    scale, unit = next(item for item in _ROW_UNITS if file.num_rows >= 10 * item[0] or not item[1])
+    plot = plot_of(
+        "Bytes a row along the file", takeaway, f"{unit}rows from the start",
         "bytes a row", scheme,
     )  # fmt: skip
-    source = _source(
+    count_in_whole_numbers(plot.xaxis)
+    source = source_of(
         left=[piece.first_row / scale for piece in pieces],
         right=[(piece.first_row + piece.num_rows) / scale for piece in pieces],
         top=rates,
@@ -248,7 +252,7 @@ def rows_figure(file: FileProfile, cuts: Sequence[int] = (), scheme: Scheme = LI
                 location=row / scale, dimension="height", line_color=scheme.ink, line_dash="dotted"
             )
         )
-    _hover(plot, [area], rows="@rows", **{"bytes a row": "@rate"})
+    put_hover(plot, [area], rows="@rows", **{"bytes a row": "@rate"})
     return plot
 
 
@@ -262,19 +266,20 @@ def pages_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
             f"{amount(skew.largest)} the largest: a cut rewrites one a column"
         )
     labels = [_power(item.least_bytes) for item in file.page_sizes]
-    plot = _plot(
-        "Data pages by size", takeaway, "page size, compressed (each bar: up to twice as large)",
+    plot = plot_of(
+        "Data pages by size", takeaway, "page size (each bar: up to twice as large)",
         "pages", scheme, x_range=FactorRange(factors=labels),
     )  # fmt: skip
-    source = _source(
+    source = source_of(
         x=labels,
         top=[item.num_pages for item in file.page_sizes],
         pages=[f"{item.num_pages:,}" for item in file.page_sizes],
         size=[amount(item.sum_bytes) for item in file.page_sizes],
     )
     bar = plot.vbar(x="x", top="top", width=0.9, source=source, color=scheme.series[0])
-    _hover(plot, [bar], **{"from": "@x", "pages": "@pages", "bytes together": "@size"})
-    plot.xaxis.major_label_orientation = 0.6
+    put_hover(plot, [bar], **{"from": "@x", "pages": "@pages", "bytes together": "@size"})
+    plot.xaxis.major_label_orientation = 1.1
+    count_in_whole_numbers(plot.yaxis)
     return plot
 
 
@@ -289,8 +294,8 @@ def before_after_figure(
             f"from {one.count:,} of at most {amount(one.largest)} to {two.count:,} of "
             f"{amount(two.smallest)} to {amount(two.largest)}"
         )
-    factor, unit = _unit(max(sum(before.values()), sum(after.values())))
-    plot = _plot(
+    factor, unit = unit_of(max(sum(before.values()), sum(after.values())))
+    plot = plot_of(
         "Before and after the split", takeaway, f"{unit}, files end to end", "", scheme,
         y_range=FactorRange(factors=["after", "before"]), height=180,
     )  # fmt: skip
@@ -300,7 +305,7 @@ def before_after_figure(
         for name, size in sizes.items():
             rows.append((label, name, start / factor, (start + size) / factor, amount(size)))
             start += size
-    source = _source(
+    source = source_of(
         y=[row[0] for row in rows],
         name=[row[1].rpartition("/")[2] for row in rows],
         left=[row[2] for row in rows],
@@ -312,7 +317,7 @@ def before_after_figure(
         y="y", left="left", right="right", height=0.7, source=source, color="color",
         line_color=scheme.surface, line_width=1.5,
     )  # fmt: skip
-    _hover(plot, [bar], file="@name", bytes="@size")
+    put_hover(plot, [bar], when="@y", file="@name", bytes="@size")
     plot.ygrid.grid_line_color = None
     return plot
 
@@ -323,24 +328,26 @@ def slots_figure(
     """Parallel loaders at work on the files before a split, and on the parts after it."""
     turns = {"before": schedule(before, num_slots), "after": schedule(after, num_slots)}
     spans = {label: makespan(found) for label, found in turns.items()}
-    factor, unit = _unit(max(spans.values()))
+    factor, unit = unit_of(max(spans.values()))
     takeaway = (
         f"the last of {num_slots} loaders is done {times(spans['before'] / (spans['after'] or 1))} "
         f"times sooner: after {amount(spans['after'])} instead of {amount(spans['before'])}"
     )
     labels = [(name, str(slot + 1)) for name in ("after", "before") for slot in range(num_slots)]
-    plot = _plot(
+    plot = plot_of(
         "Loaders side by side", takeaway, f"time, in {unit} that one loader has loaded", "", scheme,
         y_range=FactorRange(factors=labels[::-1][num_slots:] + labels[::-1][:num_slots]),
-        height=110 + 2 * num_slots * 14,
+        height=110 + 2 * max(num_slots, 5) * 14,  # the labels of both sides have room
     )  # fmt: skip
     every = [(label, turn) for label, found in turns.items() for turn in found]
     sizes = {"before": before, "after": after}
-    source = _source(
+    source = source_of(
         y=[(label, str(turn.slot + 1)) for label, turn in every],
         left=[turn.start_bytes / factor for _, turn in every],
         right=[turn.stop_bytes / factor for _, turn in every],
         size=[amount(sizes[label][turn.item]) for label, turn in every],
+        when=[label for label, _ in every],
+        loader=[str(turn.slot + 1) for _, turn in every],
         item=[f"{turn.item + 1:,} of {len(sizes[label]):,}" for label, turn in every],
         color=[scheme.series[0 if label == "before" else 1] for label, _ in every],
     )
@@ -348,7 +355,7 @@ def slots_figure(
         y="y", left="left", right="right", height=0.8, source=source, color="color",
         line_color=scheme.surface, line_width=1,
     )  # fmt: skip
-    _hover(plot, [bar], file="@item", bytes="@size")
+    put_hover(plot, [bar], when="@when", loader="@loader", file="@item", bytes="@size")
     plot.ygrid.grid_line_color = None
     return plot
 
@@ -363,15 +370,16 @@ def parts_figure(
         f"{amount(encoded)} re-encoded; parts differ by {plan.spread:.2%}"
     )
     target = plan.settings.get("target_bytes")
-    factor, unit = _unit(max((part.predicted_bytes for part in plan.parts), default=0))
-    plot = _plot("Parts of the plan", takeaway, "part", unit, scheme)
+    factor, unit = unit_of(max((part.predicted_bytes for part in plan.parts), default=0))
+    plot = plot_of("Parts of the plan", takeaway, "part", unit, scheme)
+    count_in_whole_numbers(plot.xaxis)
     bars = _binned([part.predicted_bytes for part in plan.parts])
     groups = [plan.parts[start:stop] for start, stop, _ in bars]
     copied = [
         sum(part.predicted_bytes - part.reencoded_bytes for part in group) for group in groups
     ]
     anew = [sum(part.reencoded_bytes for part in group) for group in groups]
-    source = _source(
+    source = source_of(
         x=[(start + stop - 1) / 2 for start, stop, _ in bars],
         width=[(stop - start) * 0.9 for start, stop, _ in bars],
         copied=[n / len(group) / factor for n, group in zip(copied, groups, strict=True)],
@@ -391,7 +399,7 @@ def parts_figure(
     if target:
         largest = max(target, *(part.predicted_bytes for part in plan.parts))
         _draw_target(plot, target / factor, largest / factor, unit, scheme)
-    _hover(
+    put_hover(
         plot,
         drawn,
         part="@name",
@@ -401,7 +409,51 @@ def parts_figure(
         copied="@copied_text",
         **{"re-encoded": "@anew_text"},
     )
-    _legend(plot, scheme)
+    put_legend(plot, scheme)
+    return plot
+
+
+def growth_figure(plan: SplitPlan, scheme: Scheme = LIGHT) -> figure:
+    """The bytes of the sources, and of the parts by where they come from."""
+    growth = plan.growth_bytes
+    assert growth is not None  # who has a plan of sources knows their bytes
+    total = plan.predicted_bytes
+    encoded = sum(part.reencoded_bytes for part in plan.parts)
+    repeated, metadata = max(0, growth.repeated_bytes), max(0, growth.metadata_bytes)
+    rest = {"re-encoded": encoded, "repeated dictionaries": repeated, "metadata": metadata}
+    pieces = {"copied": max(0, total - sum(rest.values())), **rest}
+    ratio = total / (growth.source_bytes or 1)
+    takeaway = (
+        f"{amount(growth.source_bytes)} become {amount(total)}: {ratio:.2f} times as much; "
+        f"{amount(repeated)} are repeated, {amount(metadata)} are metadata"
+    )
+    factor, unit = unit_of(max(total, growth.source_bytes))
+    plot = plot_of(
+        "From the source to the parts", takeaway, unit, "", scheme,
+        y_range=FactorRange(factors=["parts", "source"]), height=220,
+    )  # fmt: skip
+    series = dict(zip(pieces, (0, 4, 2, 3), strict=True))
+    rows = [("source", "source", 0, growth.source_bytes, scheme.other)]
+    start = 0
+    for what, size in pieces.items():
+        rows.append(("parts", what, start, start + size, scheme.series[series[what]]))
+        start += size
+    for label in ("source", *pieces):
+        drawn = [row for row in rows if row[1] == label]
+        source = source_of(
+            y=[row[0] for row in drawn],
+            what=[row[1] for row in drawn],
+            left=[row[2] / factor for row in drawn],
+            right=[row[3] / factor for row in drawn],
+            size=[amount(row[3] - row[2]) for row in drawn],
+        )
+        bar = plot.hbar(
+            y="y", left="left", right="right", height=0.7, source=source, color=drawn[0][4],
+            legend_label=label,
+        )  # fmt: skip
+        put_hover(plot, [bar], what="@what", bytes="@size")
+    put_legend(plot, scheme)
+    plot.ygrid.grid_line_color = None
     return plot
 
 
@@ -417,19 +469,20 @@ def _draw_target(plot: figure, target: float, largest: float, unit: str, scheme:
         Span(location=target, dimension="width", line_color=scheme.ink, line_dash="dashed")
     )
     plot.y_range = Range1d(start=0, end=1.08 * largest)
-    plot.yaxis.axis_label = f"{unit} (dashed: the target, a hard cap)"
+    plot.yaxis.axis_label = f"{unit} (dashed: the target)"
 
 
 def memory_figure(values: Mapping[str, int], takeaway: str, scheme: Scheme = LIGHT) -> figure:
     """Memory projected, measured and allowed: bytes by what they are."""
-    plot = _bars("Memory of the run", takeaway, "MiB", list(values), scheme)
-    source = _source(
-        y=list(values),
+    plot = bars_of("Memory of the run", takeaway, "MiB", list(values), scheme)
+    source = source_of(
+        y=places_of(values),
+        name=list(values),
         right=[size / 2**20 for size in values.values()],
         size=[f"{size / 2**20:,.0f} MiB" for size in values.values()],
     )
     bar = plot.hbar(y="y", right="right", height=0.7, source=source, color=scheme.series[0])
-    _hover(plot, [bar], what="@y", memory="@size")
+    put_hover(plot, [bar], what="@name", memory="@size")
     return plot
 
 
@@ -442,17 +495,17 @@ def keys_figure(keys: KeySkew, scheme: Scheme = LIGHT) -> figure:
             f"{top[0].value} has {percent(top[0].share)} of {count(keys.num_rows)} rows; "
             f"{'' if keys.is_exact else 'about '}{count(keys.num_distinct)} distinct values"
         )
-    labels = [f"{at + 1}. {item.value[:40]}" for at, item in enumerate(top)]
-    plot = _bars(f"Heaviest values of {keys.column}", takeaway, "% of rows", labels, scheme)
-    source = _source(
-        y=labels,
+    labels = [item.value for item in top]
+    plot = bars_of(f"Heaviest values of {keys.column}", takeaway, "% of rows", labels, scheme)
+    source = source_of(
+        y=places_of(labels),
         right=[100 * item.share for item in top],
         share=[percent(item.share) for item in top],
         rows=[f"{item.num_rows:,}" for item in top],
         value=[item.value for item in top],
     )
     bar = plot.hbar(y="y", right="right", height=0.8, source=source, color=scheme.series[0])
-    _hover(plot, [bar], value="@value", rows="@rows (@share)")
+    put_hover(plot, [bar], value="@value", rows="@rows (@share)")
     return plot
 
 
@@ -465,92 +518,19 @@ def partitions_figure(keys: KeySkew, scheme: Scheme = LIGHT) -> figure:
             f"hashed into {skew.count}, the largest has {times(skew.largest / skew.mean)} times "
             f"the mean, {percent(skew.top_share)} of the rows"
         )
-    plot = _plot(
+    plot = plot_of(
         f"Hash partitions by {keys.column}", takeaway, "partition, largest first", "rows", scheme
     )
+    count_in_whole_numbers(plot.axis)
     rows = sorted(keys.partitions, reverse=True)
-    source = _source(x=list(range(len(rows))), top=rows, rows=[f"{n:,}" for n in rows])
+    source = source_of(x=list(range(len(rows))), top=rows, rows=[f"{n:,}" for n in rows])
     bar = plot.vbar(x="x", top="top", width=0.9, source=source, color=scheme.series[0])
     if skew:
         plot.add_layout(
             Span(location=skew.mean, dimension="width", line_color=scheme.ink, line_dash="dashed")
         )
-    _hover(plot, [bar], rows="@rows")
+    put_hover(plot, [bar], partition="@x", rows="@rows")
     return plot
-
-
-# -- what all share --------------------------------------------------------------------------------
-
-
-def _plot(title: str, takeaway: str, x: str, y: str, scheme: Scheme, **options: Any) -> figure:
-    # Bars begin at nothing.
-    axis_of_bytes = "x_range" if isinstance(options.get("y_range"), FactorRange) else "y_range"
-    every: dict[str, Any] = {"height": HEIGHT, axis_of_bytes: DataRange1d(start=0)} | options
-    plot = figure(
-        sizing_mode="stretch_width", toolbar_location="right",
-        tools="pan,xwheel_zoom,box_zoom,reset",
-        x_axis_label=x, y_axis_label=y, background_fill_color=scheme.surface,
-        border_fill_color=scheme.surface, outline_line_color=None, min_width=320, **every,
-    )  # fmt: skip
-    # What is added above comes above what was added before.
-    for line in (
-        Title(text=takeaway, text_font_size="13px", text_color=scheme.muted),
-        Title(text=title, text_font_size="16px", text_color=scheme.ink),
-    ):
-        line.text_font_style = "normal" if line.text == takeaway else "bold"
-        plot.add_layout(line, "above")
-    for axis in plot.axis:
-        axis.axis_label_text_color = axis.major_label_text_color = scheme.muted
-        axis.axis_label_text_font_style = "normal"
-        axis.axis_label_text_font_size = axis.major_label_text_font_size = "12px"
-        axis.axis_line_color = axis.major_tick_line_color = scheme.grid
-        axis.minor_tick_line_color = None
-        axis.major_tick_in = 0
-        if hasattr(axis, "group_text_color"):
-            axis.group_text_color = scheme.muted
-    plot.grid.grid_line_color = scheme.grid
-    plot.xgrid.grid_line_color = None
-    for axis in plot.axis:
-        if isinstance(axis, LinearAxis):
-            axis.update(formatter=NumeralTickFormatter(format="0,0.[00]"))
-    if plot.toolbar:
-        plot.toolbar.logo = None
-        plot.toolbar.autohide = True
-    return plot
-
-
-def _bars(title: str, takeaway: str, unit: str, labels: Sequence[str], scheme: Scheme) -> figure:
-    """Return a plot for horizontal bars, the first on top."""
-    plot = _plot(
-        title, takeaway, unit, "", scheme, y_range=FactorRange(factors=list(labels)[::-1]),
-        height=110 + _ROW_HEIGHT * max(1, len(labels)),
-    )  # fmt: skip
-    plot.xgrid.grid_line_color = scheme.grid
-    plot.ygrid.grid_line_color = None
-    return plot
-
-
-def _legend(plot: figure, scheme: Scheme) -> None:
-    legend = plot.legend[0]
-    plot.add_layout(legend, "right")
-    legend.label_text_color = scheme.ink
-    legend.label_text_font_size = "12px"
-    legend.background_fill_color = scheme.surface
-    legend.border_line_color = None
-    legend.click_policy = "mute"
-
-
-def _hover(plot: figure, renderers: Sequence[Any], **lines: str) -> None:
-    tips = list(lines.items())
-    plot.add_tools(HoverTool(renderers=list(renderers), tooltips=tips, visible=False))
-
-
-def _source(**columns: Any) -> ColumnDataSource:
-    return ColumnDataSource(columns)
-
-
-def _unit(largest: float) -> tuple[int, str]:
-    return next((factor, name) for factor, name in _UNITS if largest >= factor or factor == 1)
 
 
 def _binned(sizes: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -16,7 +16,8 @@ from engine.formats.parquet.profiler import FileProfile, Profile, profile_files
 from engine.ledger.manifest import Ledger
 from engine.model import Receipt, Run, SplitPlan, Verification
 from engine.reporter import figures
-from engine.reporter.page import Section, Table, render
+from engine.reporter.page import Section, render
+from engine.reporter.spoken import Table
 from engine.settings import Settings
 from engine.splitter import choose_resources, plan_split
 from engine.storage import open_storage
@@ -137,13 +138,13 @@ def _plan(profile: Profile, plan: SplitPlan, settings: Settings) -> list[Section
     before = {file.path: file.size_bytes for file in profile}
     after = {part.name: part.predicted_bytes for part in plan.parts}
     budget = memory.budget(settings.memory_bytes)
-    values = {"the most demanding part, projected": plan.memory_bytes}
+    values = {"one part, projected": plan.memory_bytes}
     try:
-        values["the whole run, projected"] = choose_resources(plan, settings).run_bytes
-        fits = f"the run takes at most {values['the whole run, projected'] >> 20:,} MiB"
+        values["the run, projected"] = choose_resources(plan, settings).run_bytes
+        fits = f"the run takes at most {values['the run, projected'] / 2**20:,.0f} MiB"
     except EvensplitError:
         fits = "it does not fit"
-    takeaway = f"{fits}; the budget is {budget.bytes >> 20:,} MiB ({budget.source})"
+    takeaway = f"{fits}; the budget is {budget.bytes / 2**20:,.0f} MiB ({budget.source})"
     return [
         Section(
             "What a split would do",
@@ -154,6 +155,7 @@ def _plan(profile: Profile, plan: SplitPlan, settings: Settings) -> list[Section
                 figures.before_after_figure(before, after),
                 figures.slots_figure([*before.values()], [*after.values()], _LOADERS),
                 figures.parts_figure(plan),
+                *_growth(plan),
                 figures.memory_figure(values, takeaway),
             ),
             (_part_table(plan, ()),),
@@ -196,6 +198,11 @@ def _part_table(plan: SplitPlan, receipts: Sequence[Receipt]) -> Table:
     return Table(f"All {len(plan.parts):,} parts", headings, tuple(rows))
 
 
+def _growth(plan: SplitPlan) -> list[Any]:
+    """Return the figure of the plan's growth; plans of older versions do not have the numbers."""
+    return [figures.growth_figure(plan)] if plan.growth_bytes else []
+
+
 def _cuts(plan: SplitPlan) -> tuple[int, ...]:
     return tuple(accumulate(part.num_rows for part in plan.parts))[:-1]
 
@@ -213,7 +220,7 @@ def _of_split(place: str, ledger: Ledger, *, verify: bool) -> str:
         drawn.append(figures.before_after_figure(before, after))
         drawn.append(figures.slots_figure([*before.values()], [*after.values()], _LOADERS))
     sizes = {receipt.index: receipt.size_bytes for receipt in receipts}
-    drawn.append(figures.parts_figure(plan, sizes))
+    drawn += [figures.parts_figure(plan, sizes), *_growth(plan)]
     run = ledger.run(plan)
     if run is not None:
         drawn.append(_memory(plan, run))
@@ -256,12 +263,12 @@ def _source_layout(plan: SplitPlan) -> list[Section]:
 
 
 def _memory(plan: SplitPlan, run: Run) -> Any:
-    values = {"the most demanding part, projected": plan.memory_bytes}
+    values = {"one part, projected": plan.memory_bytes}
     if run.projected_memory_bytes:
-        values["the whole run, projected"] = run.projected_memory_bytes
+        values["the run, projected"] = run.projected_memory_bytes
     takeaway = f"{counted(run.num_parts, 'part')} in {run.elapsed_seconds:.1f} s"
     if run.peak_memory_bytes:
-        values["the whole run, measured peak"] = run.peak_memory_bytes
+        values["the run, peak"] = run.peak_memory_bytes
         takeaway += f"; peak {run.peak_memory_bytes >> 20:,} MiB"
         if run.projected_memory_bytes:
             share = run.peak_memory_bytes / run.projected_memory_bytes

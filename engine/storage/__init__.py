@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
+from engine import system
 from engine.errors import BadSetting, NoSource
 from engine.storage import folders
 from engine.storage.base import (
@@ -46,7 +47,9 @@ def open_storage(url: str) -> tuple[Storage, str]:
 
     Raises:
         BadSetting: the URL's scheme is unknown, its driver is not installed, or it holds a secret.
+        UnsupportedSystem: this is Windows.
     """
+    system.check()
     if "\0" in url:
         raise BadSetting(f"{redacted(url)!r} holds a NUL, which no path can")
     scheme, colon, _ = url.partition("://")

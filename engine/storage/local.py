@@ -7,21 +7,19 @@ started while the part still grows, so that the final sync finds little left to 
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import fnmatch
 import glob
 import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine import endings
+from engine import endings, system
 from engine.errors import (
     BadStructure,
     EvensplitError,
@@ -52,25 +50,12 @@ if TYPE_CHECKING:
 WRITE_BACK_STEP_BYTES = 8 << 20
 _GATHERED_BYTES = 1 << 20  # of small pieces, written by one call
 _MAX_GATHERED = 512  # half of what the kernel takes at once
-_SYNC_FILE_RANGE_WRITE = 2
 _NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 _LOCK_NAME = ".lock"
 _GAP_BYTES = 64 << 10
 # Others compress, share blocks, or tell of another machine's disk: what fits is not known there.
 _PLAIN_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "tmpfs", "vfat", "exfat"}
 _SPARSE_GAP_BYTES = 4 << 10  # a page of the kernel's, which is read anyway
-
-
-def _load_sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    try:
-        call = ctypes.CDLL(None, use_errno=True).sync_file_range
-    except (OSError, AttributeError):
-        return None
-    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return call
-
-
-_sync_file_range = _load_sync_file_range()
 
 
 @contextmanager
@@ -214,7 +199,7 @@ class LocalSink:
 
     def _kernel_copy(self, source: LocalSource, offset: int, end: int) -> int:
         """Copy as far as the kernel can; return where it stopped."""
-        if not hasattr(os, "copy_file_range"):  # a Python built against an old C library
+        if not hasattr(os, "copy_file_range"):  # macOS, or an old C library
             return offset
         while offset < end:
             step = min(COPY_STEP_BYTES, end - offset)
@@ -233,10 +218,10 @@ class LocalSink:
 
     def _start_write_back(self) -> None:
         todo = self.size_bytes - self._written_back
-        if not self._durable or todo < WRITE_BACK_STEP_BYTES or _sync_file_range is None:
+        if not self._durable or todo < WRITE_BACK_STEP_BYTES or system.start_write_back is None:
             return
         # A hint: a failure here shows again, and is handled, at the final fsync.
-        _sync_file_range(self._descriptor, self._written_back, todo, _SYNC_FILE_RANGE_WRITE)
+        system.start_write_back(self._descriptor, self._written_back, todo)
         self._written_back = self.size_bytes
 
     def read_back(self, offsets: Sequence[int], length: int) -> list[bytes] | None:
@@ -263,7 +248,7 @@ class LocalSink:
         self._write_gathered()
         with os_errors(self._path):
             if self._durable:
-                os.fsync(self._descriptor)
+                system.sync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
             os.rename(self._temporary, self._path)
@@ -376,7 +361,7 @@ class LocalStorage:
                     file.write(data)
                     file.flush()
                     if durable:
-                        os.fsync(file.fileno())
+                        system.sync(file.fileno())
                 if not exclusive:
                     os.rename(temporary, path)
                 else:
@@ -438,12 +423,10 @@ class LocalStorage:
             os.makedirs(folder, exist_ok=True)
             descriptor = os.open(os.path.join(folder, _LOCK_NAME), os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not system.try_lock(descriptor):
                 raise Locked(
                     f"another run is at work in {os.path.dirname(folder)}; wait for it to end"
-                ) from error
+                )
             yield
         finally:
             os.close(descriptor)
@@ -522,6 +505,6 @@ def _version(found: os.stat_result) -> str:
 def _sync_folder(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        system.sync(descriptor)
     finally:
         os.close(descriptor)

@@ -16,6 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 HOME = Path(sys.prefix) / "chromium"
+AXE = HOME / "node_modules/axe-core/axe.min.js"
 SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
 
 
@@ -55,6 +56,25 @@ class Seen:
         wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
         return np.argwhere((self.pixels(place) == wanted).all(axis=2))
 
+    def has_run(self) -> bool:
+        """Whether the page has called ``ran()``, which no page of ours does."""
+        return bool(self.page.evaluate("window.hasRun"))
+
+    def faults(self) -> list[str]:
+        """What axe finds that keeps people out: serious and critical, with their places."""
+        self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = self.page.evaluate("axe.run().then((result) => result.violations)")
+        return [
+            f"{item['impact']}: {item['id']}: {node['target']}"
+            for item in found
+            for node in item["nodes"]
+            if item["impact"] in ("serious", "critical")
+        ]
+
+    def is_too_wide(self) -> bool:
+        """Whether the page must be scrolled sideways."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
     def keep(self, name: str) -> None:
         """Keep a picture of the whole page as an artefact of the test."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -62,9 +82,11 @@ class Seen:
 
 
 @contextmanager
-def opened(browser: Browser, path: Path, scheme: Literal["light", "dark"]) -> Iterator[Seen]:
+def opened(
+    browser: Browser, path: Path, scheme: Literal["light", "dark"], width: int = 1200
+) -> Iterator[Seen]:
     """Open a local page without a network."""
-    size: Any = {"width": 1200, "height": 900}
+    size: Any = {"width": width, "height": 900}
     context = browser.new_context(color_scheme=scheme, viewport=size, offline=True)
     try:
         seen = Seen(context.new_page())
@@ -76,6 +98,7 @@ def opened(browser: Browser, path: Path, scheme: Literal["light", "dark"]) -> It
         )
         seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
         seen.page.on("request", lambda request: seen.requests.append(request.url))
+        seen.page.add_init_script("window.ran = () => { window.hasRun = true; };")
         seen.page.goto(path.as_uri())
         yield seen
     finally:

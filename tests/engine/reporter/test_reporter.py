@@ -6,12 +6,10 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,56 +25,15 @@ from engine.reporter.scheme import DARK, LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
 from engine.settings import Settings
 from engine.splitter import plan_split
-from tests.browser import opened, running
-from tests.engine.running import end, run, start, write_source
+from tests.browser import opened
+from tests.engine.running import run, write_source
 
 Side = Literal["light", "dark"]
-TARGET = "400kB"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A skewed folder, a file with one large row group, and its split; a page of each."""
-    home = tmp_path_factory.mktemp("report")
-    rng = np.random.default_rng(5)
-    num_rows = 60_000
-    width = 4 + (np.arange(num_rows) // 3000) ** 2 // 8
-    text = [rng.bytes(size).hex() for size in width]
-    table = pa.table(
-        {"id": np.arange(num_rows), "<b>odd & wide</b>": text, "x": rng.random(num_rows)}
-    )
-    options: dict[str, Any] = {"use_dictionary": False, "data_page_size": 8 << 10}
-    with pq.ParquetWriter(
-        home / "s.parquet", table.schema, write_page_index=True, **options
-    ) as out:
-        for at, stop in ((0, 500), (500, 50_000), (50_000, 59_000), (59_000, 60_000)):
-            out.write_table(table.slice(at, stop - at), row_group_size=stop - at)
-    for number in range(12):
-        write_source(home / f"in/{number}.parquet", 50 * 2**number)
-    # In a process of its own: memory is measured.
-    assert (
-        end(start("split", home / "s.parquet", home / "parts", "--target-size", TARGET)).code == 0
-    )
-    for source, words in (
-        ("s.parquet", ("--target-size", TARGET)),
-        ("in", ("--target-size", TARGET)),
-        ("parts", ("--verify",)),
-    ):
-        ended = run("report", home / source, "--output", home / f"{source}.html", *words)
-        assert ended.code == 0, ended.err
-        assert ended.out == f"{home / source}.html\n"
-    return home
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["light", "dark"])
-@pytest.mark.parametrize(("name", "num_figures"), [("s.parquet", 9), ("in", 10), ("parts", 15)])
+@pytest.mark.parametrize(("name", "num_figures"), [("s.parquet", 10), ("in", 11), ("parts", 16)])
 def test_a_page_in_a_browser(
     browser: Browser, place: Path, name: str, num_figures: int, side: Side
 ) -> None:
@@ -86,7 +43,7 @@ def test_a_page_in_a_browser(
         seen.page.wait_for_selector(f"body[data-drawn={side}]")
         seen.page.wait_for_timeout(300)  # the last figure may still be painting
         seen.keep(f"{name}-{side}")
-        found = seen.page.locator(".figure")
+        found = seen.page.locator(".drawn")
         assert found.count() == num_figures
         for at in range(num_figures):
             figure = found.nth(at)
@@ -117,7 +74,7 @@ def test_a_page_turns_dark_when_its_reader_does(browser: Browser, place: Path) -
         seen.page.emulate_media(color_scheme="dark")
         seen.page.wait_for_selector("body[data-drawn=dark]")
         seen.page.wait_for_timeout(300)
-        first = seen.page.locator(".figure").first
+        first = seen.page.locator(".drawn").first
         assert len(seen.places_of(first, DARK.surface)) > 10_000
         assert len(seen.places_of(first, LIGHT.surface)) < 100  # where letters are smoothed
         assert seen.complaints == []
@@ -189,6 +146,7 @@ def every_figure(place: Path, scheme: Scheme) -> dict[str, Any]:
         "before and after": figures.before_after_figure({"s": file.size_bytes}, sizes, scheme),
         "slots": figures.slots_figure([file.size_bytes], [*sizes.values()], 4, scheme),
         "parts": figures.parts_figure(plan, None, scheme),
+        "growth": figures.growth_figure(plan, scheme),
         "memory": figures.memory_figure({"projected": 2**20}, "fits", scheme),
         "keys": figures.keys_figure(keys, scheme),
         "partitions": figures.partitions_figure(keys, scheme),

@@ -731,7 +731,7 @@ def test_durable_parts_start_write_back_early(
     local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[int, ...]] = []
-    monkeypatch.setattr("engine.storage.local._sync_file_range", lambda *a: calls.append(a))
+    monkeypatch.setattr("engine.system.start_write_back", lambda *a: calls.append(a))
     monkeypatch.setattr("engine.storage.local.WRITE_BACK_STEP_BYTES", 1000)
     monkeypatch.setattr("engine.storage.local._GATHERED_BYTES", 500)
     sink = local.store.create(local.path("part.parquet"), durable=True)

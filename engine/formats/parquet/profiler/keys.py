@@ -29,8 +29,10 @@ from engine.formats.parquet.bytes.column_names import resolve
 from engine.formats.parquet.bytes.footer import MAGIC, Leaf, seal
 from engine.formats.parquet.bytes.schema_tree import path_of
 from engine.formats.parquet.opened import OpenFile
+from engine.markup import Bar, Grid, card
 from engine.model import SourceFile
 from engine.storage.base import naming, redacted
+from engine.wording import counted, percent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +74,35 @@ class KeySkew:
     partitions: tuple[int, ...]
     missed_rows: int
     is_exact: bool
+
+    def __repr__(self) -> str:
+        """Return a line: there may be many values and partitions."""
+        about = "" if self.is_exact else "about "
+        rows = counted(self.num_rows, "row")
+        return f"KeySkew({self.column!r}: {about}{self.num_distinct:,} distinct values of {rows})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the heaviest values, for a notebook."""
+        rows = [
+            (
+                item.value,
+                f"{item.num_rows:,}",
+                Bar(item.share, percent(item.share)),
+                percent(item.share),
+            )
+            for item in self.heaviest
+        ]
+        distinct = f"{'' if self.is_exact else 'about '}{self.num_distinct:,} distinct values"
+        largest = max(self.partitions, default=0)
+        return card(
+            f"Key {self.column}",
+            (
+                f"{counted(self.num_rows, 'row')}, {distinct}",
+                f"hashed into {len(self.partitions):,} partitions, the largest has "
+                f"{percent(largest / (self.num_rows or 1))} of the rows",
+            ),
+            Grid(("<value", "rows", "<of all rows", "share"), rows),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

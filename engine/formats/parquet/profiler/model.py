@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from engine.formats.parquet.bytes.chunk_table import ChunkTable
 from engine.formats.parquet.bytes.column_names import spelled
+from engine.markup import Bar, Grid, card
+from engine.wording import amount, counted, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,6 +163,48 @@ class FileProfile:
     chunks: ChunkTable = field(repr=False, compare=False)
     findings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return a line: a file may have thousands of row groups and columns."""
+        return f"FileProfile({self.path!r}: {self._sizes})"
+
+    @property
+    def _sizes(self) -> str:
+        return (
+            f"{amount(self.size_bytes)}, {counted(self.num_rows, 'row')}, "
+            f"{counted(self.num_columns, 'column')}, {counted(self.num_row_groups, 'row group')}"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return tables of row groups and columns, for a notebook."""
+        most = max((group.compressed_bytes for group in self.row_groups), default=0) or 1
+        groups = [
+            (
+                f"{group.index:,}",
+                f"{group.num_rows:,}",
+                amount(group.compressed_bytes),
+                Bar(group.compressed_bytes / most, amount(group.compressed_bytes)),
+            )
+            for group in self.row_groups
+        ]
+        ordered = sorted(self.columns, key=lambda column: -column.compressed_bytes)
+        columns = [
+            (
+                column.spelling,
+                column.physical_type,
+                amount(column.compressed_bytes),
+                Bar(column.share, percent(column.share)),
+                percent(column.share),
+                f"{column.compression_ratio:.1f}",
+            )
+            for column in ordered
+        ]
+        return card(
+            self.path,
+            (self._sizes, *self.findings),
+            Grid(("row group", "rows", "bytes", "<of the largest"), groups),
+            Grid(("<column", "<type", "bytes", "<of the file", "share", "ratio"), columns),
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; chunks, of which there may be very many, are left out."""
         return {
@@ -180,6 +224,36 @@ class Profile(Sequence[FileProfile]):
     files: tuple[FileProfile, ...]
     skew: Skew | None
     findings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return a line: there may be thousands of files."""
+        return f"Profile({self._sizes})"
+
+    @property
+    def _sizes(self) -> str:
+        return (
+            f"{counted(len(self.files), 'file')}, {amount(self.size_bytes)}, "
+            f"{counted(self.num_rows, 'row')}"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the files, for a notebook; of one file, what is in it."""
+        if len(self.files) == 1:
+            return self.files[0]._repr_html_()
+        ordered = sorted(self.files, key=lambda file: -file.size_bytes)
+        most = max((file.size_bytes for file in ordered), default=0) or 1
+        files = [
+            (
+                file.path,
+                amount(file.size_bytes),
+                Bar(file.size_bytes / most, amount(file.size_bytes)),
+                f"{file.num_rows:,}",
+                f"{file.num_row_groups:,}",
+            )
+            for file in ordered
+        ]
+        table = Grid(("<file", "bytes", "<of the largest", "rows", "row groups"), files)
+        return card(self._sizes, self.findings, table)
 
     @property
     def num_rows(self) -> int:
