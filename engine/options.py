@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+from engine import store_options
 from engine.errors import BadSetting
 from engine.formats.parquet.bytes.column_names import split_names
 from engine.settings import (
@@ -59,6 +60,7 @@ class SplitOptions(TypedDict, total=False):
     fsync: bool
     overwrite: bool
     credential: str
+    storage_options: Mapping[str, Any] | Sequence[str] | str | None
     transfer: str
 
 
@@ -77,7 +79,7 @@ class Option:
     """
 
     name: str
-    kind: Literal["size", "count", "number", "text", "switch", "names", "row-group-size"]
+    kind: Literal["size", "count", "number", "text", "switch", "names", "row-group-size", "pairs"]
     help: str
     commands: tuple[Command, ...] = _SHAPES
     default: Any = None
@@ -86,8 +88,9 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """Its name on the command line."""
-        return "--" + self.name.replace("_", "-")
+        """Its name on the command line; pairs are given one by one."""
+        name = self.name.removesuffix("s") if self.kind == "pairs" else self.name
+        return "--" + name.replace("_", "-")
 
     @property
     def variable(self) -> str:
@@ -116,6 +119,8 @@ class Option:
         if self.kind in ("count", "number", "switch"):
             return bool(parsed) if self.kind == "switch" else int(parsed)
         if self.choices:
+            return str(parsed)
+        if self.kind == "pairs":
             return str(parsed)
         return str(value) if self.kind in ("size", "row-group-size") else self._text(value)
 
@@ -175,6 +180,9 @@ class Option:
             raise BadSetting(f"{self.flag} is {value!r}; give names, or text with commas between")
         return tuple(value)
 
+    def _pairs(self, value: Any) -> str:
+        return store_options.parse(value)
+
 
 _PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
     "size": Option._size,
@@ -184,6 +192,7 @@ _PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
     "switch": Option._switch,
     "names": Option._names,
     "row-group-size": Option._row_group_size,
+    "pairs": Option._pairs,
 }
 
 _ROWS = (
@@ -254,6 +263,15 @@ _ROWS = (
         "for the account, else the identity. Never a secret itself.",
         default=CREDENTIALS[0],
         metavar="NAME",
+    ),
+    Option(
+        "storage_options",
+        "pairs",
+        "For s3://, gs://, http://, sftp:// and the like: options of fsspec's file system, as "
+        "anon=true, endpoint_url=URL, profile=NAME, or a JSON object; may be repeated. What may be "
+        "secret is named, not given: secret=env:NAME is the environment's variable NAME.",
+        default="",
+        metavar="KEY=VALUE",
     ),
     Option(
         "workers",
@@ -344,5 +362,14 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         scheduler=found["scheduler"],
         durable=found["fsync"],
         overwrite=found["overwrite"],
-        access=Access(found["credential"], found["transfer"]),
+        access=Access(found["credential"], found["transfer"], found["storage_options"]),
     )
+
+
+def access_from(credential: str, storage_options: Any) -> Access:
+    """Return how stores are reached, for who needs nothing else of a split's settings.
+
+    Raises:
+        BadSetting: as :func:`settings_from`.
+    """
+    return Access(credential, storage_options=store_options.parse(storage_options))

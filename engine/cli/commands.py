@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from engine.errors import DestinationInUse
 from engine.options import OPTIONS
 
 _credential = click_option(OPTIONS["credential"])
+_storage_options = click_option(OPTIONS["storage_options"])
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -46,6 +48,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
     help="With --key: count on a running Dask cluster that shares the storage.",
 )
 @_credential
+@_storage_options
 @_json
 def profile(
     src: tuple[str, ...],
@@ -53,18 +56,18 @@ def profile(
     partitions: int,
     scheduler: str | None,
     credential: str,
+    storage_options: Sequence[str] | None,
     as_json: bool,
 ) -> None:
     """Show layout and skew of Parquet files, from their footers and page indexes alone.
 
     SRC is a file, a folder, a glob or a URL; several are allowed.
     """
-    found = engine.profile(src, credential=credential)
+    access: dict[str, Any] = {"credential": credential, "storage_options": storage_options}
+    found = engine.profile(src, **access)
     keys = None
     if key is not None:
-        keys = engine.profile_key(
-            src, key, partitions=partitions, scheduler=scheduler, credential=credential
-        )
+        keys = engine.profile_key(src, key, partitions=partitions, scheduler=scheduler, **access)
     if as_json:
         told = found.as_dict() | ({} if keys is None else {"key": keys.as_dict()})
         click.echo(json.dumps(told))
@@ -168,6 +171,7 @@ def split(src: tuple[str, ...], dest: str, as_json: bool, resume: bool, **settin
     "--repair", is_flag=True, help="Write parts anew that are missing or differ; prove all again."
 )
 @_credential
+@_storage_options
 @_json
 def verify(
     dest: str,
@@ -175,6 +179,7 @@ def verify(
     memory: str | None,
     repair: bool,
     credential: str,
+    storage_options: Sequence[str] | None,
     as_json: bool,
 ) -> None:
     """Prove that the parts in DEST equal their source.
@@ -191,6 +196,7 @@ def verify(
             workers=workers,
             memory=memory,
             credential=credential,
+            storage_options=storage_options,
             progress=progress,
             repair=repair,
         )

@@ -1,7 +1,7 @@
 """Settings from a TOML file, as click's default map: below options and environment.
 
 ``[split]`` and the like name commands; keys are the options' names with underscores. Keys at the
-top apply to every command.
+top, and tables that are an option's value (``[storage_options]``), apply to every command.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import BadSetting
+from engine.options import OPTIONS
 
+TABLES = {option.name for option in OPTIONS.values() if option.kind == "pairs"}
 DEFAULT_PATHS = (Path("evensplit.toml"), Path("conf/evensplit.toml"))
 
 
@@ -41,7 +43,9 @@ def default_map(data: dict[str, Any], where: str) -> dict[str, Any]:
     from engine.cli.commands import ALL
 
     known = {command.name or "": {p.name for p in command.params} for command in ALL}
-    shared = {key: item for key, item in data.items() if not isinstance(item, dict)}
+    shared = {
+        key: item for key, item in data.items() if not isinstance(item, dict) or key in TABLES
+    }
     for key in shared:
         if not any(key in names for names in known.values()):
             raise BadSetting(f"{where}: unknown setting {key}")
@@ -51,8 +55,12 @@ def default_map(data: dict[str, Any], where: str) -> dict[str, Any]:
         for key in section:
             if key not in names:
                 raise BadSetting(f"{where}: unknown setting {key} in [{name}]")
-        out[name] = {key: item for key, item in shared.items() if key in names} | section
+        found = {key: item for key, item in shared.items() if key in names} | section
+        out[name] = {  # one value of an option that may be given several times
+            key: [item] if key in TABLES and not isinstance(item, list) else item
+            for key, item in found.items()
+        }
     for name, item in data.items():
-        if isinstance(item, dict) and name not in known:
+        if isinstance(item, dict) and name not in known.keys() | TABLES:
             raise BadSetting(f"{where}: unknown section [{name}]")
     return out

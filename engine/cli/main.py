@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, cast
 
@@ -137,6 +138,10 @@ def _one_line(text: str) -> str:
 
 def _leave(code: int) -> None:
     """End at once: threads of an interrupted run may be in the middle of a part."""
+    from engine.storage import cancel_uploads
+
+    with suppress(KeyboardInterrupt):
+        cancel_uploads()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

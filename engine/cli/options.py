@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -10,6 +11,20 @@ import click
 from engine.options import Command, Option, options_of
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Whole(click.ParamType):  # type: ignore[type-arg] # generic from click 8.2 on
+    """Text that is taken as it is; a table of a file becomes JSON."""
+
+    name = "text"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Return the variable's whole text: JSON holds blanks."""
+        return [rv] if rv else []
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return text."""
+        return value if isinstance(value, str) else json.dumps(value)
 
 
 def click_option(option: Option, *, text: str = "", has_default: bool = True) -> Callable[[F], F]:
@@ -29,6 +44,9 @@ def click_option(option: Option, *, text: str = "", has_default: bool = True) ->
     else:
         facts["metavar"] = option.metavar
         facts["type"] = int if option.kind in ("count", "number") else str
+    if option.kind == "pairs":  # one of them a time, in the environment and in files all at once
+        facts |= {"multiple": True, "type": _Whole(), "callback": lambda *given: given[2] or None}
+        has_default = False
     facts["default"] = option.default if has_default else None
     facts["show_default"] = has_default and option.default not in (None, False)
     return click.option(name, option.name, **facts)
