@@ -73,7 +73,7 @@ _ROWS: tuple[tuple[str, type[EvensplitError], str], ...] = (
     (
         "PermissionError AccessDenied Forbidden AllAccessDisabled AccountProblem 403",
         NoPermission,
-        "access is denied; see that the credentials in use may read, write and list there",
+        "access is denied; see that the credentials are right, and may read, write and list there",
     ),
     ("FileExpired PreconditionFailed 412", SourceChanged, "it changed while it was in use"),
     (
@@ -82,6 +82,12 @@ _ROWS: tuple[tuple[str, type[EvensplitError], str], ...] = (
         "NonHttpUrlClientError",
         BadSetting,
         "the URL, or a storage option, cannot be: check bucket, host and region",
+    ),
+    (
+        "500 502 503 504 429 SlowDown ServiceUnavailable InternalError TimeoutError "
+        "ReadTimeoutError ServerDisconnectedError",
+        StorageFailed,
+        "the store failed, or is busy; run the same command again",
     ),
     ("FileNotFoundError NoSuchKey 404", NoSource, "no such file"),
 )
