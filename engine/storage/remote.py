@@ -57,7 +57,7 @@ _VERSION_KEYS = (
     *("generation", "etag", "ETag", "content_md5", "Content-MD5"),
     *("last_modified", "LastModified", "Last-Modified", "mtime", "created"),
 )
-PROCESS_BYTES = 96 << 20  # drivers' modules and clients; blocks on their way, and what is read
+PROCESS_BYTES = 128 << 20  # clients: 40; and three threads with a block each to read, keep and send
 _CACHE = "simplecache"
 _CREATING = threading.Lock()
 _OPENING = threading.Lock()

@@ -133,7 +133,12 @@ def test_a_source_that_is_replaced_while_it_is_split(s3: S3, source: Path, tmp_p
     assert s3.uploads(bucket) == []
 
 
-def test_ctrl_c_in_the_middle_leaves_no_upload(s3: S3, large: Path):
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [(), ("--codec", "snappy", "--workers", "2")])
+@pytest.mark.parametrize("worth", [1 << 40, 1], ids=["threads", "processes"])
+def test_ctrl_c_in_the_middle_leaves_no_upload(
+    s3: S3, large: Path, worth: int, words: tuple[str, ...]
+):
     bucket = s3.new_bucket()
     s3.client.upload_file(str(large), bucket, "l.parquet")
     begun, go_on = threading.Event(), threading.Event()
@@ -144,9 +149,13 @@ def test_ctrl_c_in_the_middle_leaves_no_upload(s3: S3, large: Path):
             go_on.wait(60)
 
     s3.recorder.before = hold
-    words = ["split", f"s3://{bucket}/l.parquet", f"s3://{bucket}/out", "--target-size", "20MB"]
+    program = (
+        f"import engine.splitter as s; s._REENCODED_BYTES_WORTH_PROCESSES = {worth}; "
+        "from engine.cli.main import main; main()"
+    )
+    places = (f"s3://{bucket}/l.parquet", f"s3://{bucket}/out")
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine", *words],
+        [sys.executable, "-c", program, "split", *places, "--target-size", "20MB", *words],
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
         text=True,
