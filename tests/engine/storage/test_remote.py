@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from engine.errors import BadSetting, EvensplitError, SourceChanged, StorageFailed
+from engine.executors.ending import dask_teardown
 from engine.settings import Access
-from engine.storage import buffer_bytes, check_destination, open_storage, remote_sinks
+from engine.storage import (
+    buffer_bytes,
+    cancel_uploads,
+    check_destination,
+    open_storage,
+    remote_sinks,
+)
 from engine.storage.access import using
 from engine.storage.remote_sinks import BLOCK_BYTES
 from tests.stores import S3, Asked, Google, Http, Sftp
@@ -97,14 +105,17 @@ def test_a_failed_upload_is_told_and_cancelled(
     assert store.files(folder) == []
 
 
-def test_uploads_end_with_the_process(s3: S3, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("end", [cancel_uploads, lambda: dask_teardown(None)])
+def test_uploads_end_with_the_process(
+    s3: S3, end: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(remote_sinks, "_is_ending", False)
     bucket = s3.new_bucket()
     store, folder = open_storage(f"s3://{bucket}/parts")
     sinks = [store.create(f"{folder}/{n}.parquet", durable=True) for n in range(3)]
     for sink in sinks[:2]:
         sink.write(bytes(LARGE))
-    remote_sinks.cancel_uploads()
+    end()
     assert s3.uploads(bucket) == []
     with pytest.raises(StorageFailed):
         store.create(f"{folder}/4.parquet", durable=True)
@@ -277,19 +288,13 @@ def test_an_sftp_server_is_asked_one_thing_at_a_time(sftp: Sftp):
     store, path = open_storage(f"{sftp.url}/threads/a.parquet")
     store.put(path, CONTENT)
     source = store.open(store.stat(path))
-    wrong: list[int] = []
 
-    def read() -> None:
-        wrong.extend(
-            at for at in range(0, 30_000, 97) if source.read(at, 9) != CONTENT[at : at + 9]
-        )
+    def num_right(_: int) -> int:
+        places = range(0, 30_000, 97)
+        return sum(source.read(at, 9) == CONTENT[at : at + 9] for at in places)
 
-    threads = [threading.Thread(target=read) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(num_right, range(4))) == {len(range(0, 30_000, 97))}
 
 
 def test_stores_take_memory():
