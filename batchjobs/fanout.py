@@ -19,7 +19,7 @@ from batchjobs.errors import PoolTooSmall
 from batchjobs.pack import PlannedFile, pack
 from batchjobs.pool import TASK_DISK_BYTES, Need, could_hold
 from batchjobs.service import JobEnded, Service
-from batchjobs.spec import FileSplit, JobSpec, TaskSpec
+from batchjobs.spec import FileSplit, JobSpec, TaskSpec, access_of
 from engine import BadSetting, SourceError, hooks
 
 # What the expected times assume; a node reads and writes, or the store copies, at about this rate.
@@ -50,8 +50,7 @@ def plan_files(src: Sequence[str], dest: str, settings: Mapping[str, Any]) -> li
     Raises:
         engine.EvensplitError: no source, two of one destination, an impossible setting.
     """
-    credential = settings.get("credential", "auto")
-    found = hooks.find_each(src, credential=credential)
+    found = hooks.find_each(src, **access_of(settings))
     names = _destinations([(item.path, name) for item, name in found], dest.rstrip("/"))
     files = [
         FileSplit(item.path, name, item.version, item.size_bytes)

@@ -42,6 +42,11 @@ def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def access_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a split's settings that say how stores are reached."""
+    return {name: settings[name] for name in ("credential", "storage_options") if name in settings}
+
+
 @dataclass(frozen=True)
 class FileSplit:
     """One source file and where its parts go.

@@ -21,7 +21,7 @@ from typing import Any
 
 import engine
 from batchjobs.service import NODE_MEMORY_MARGIN, PROGRESS, RESULT, is_transient
-from batchjobs.spec import FileSplit, TaskSpec
+from batchjobs.spec import FileSplit, TaskSpec, access_of
 from engine import EvensplitError, OverBudget, SourceChanged, hooks
 from engine.hooks import counted
 
@@ -218,7 +218,7 @@ def _split_once(
 def _check_version(file: FileSplit, settings: Mapping[str, Any]) -> None:
     if not file.version:
         return
-    (found,) = engine.find_sources(file.source, credential=settings.get("credential", "auto"))
+    (found,) = engine.find_sources(file.source, **access_of(settings))
     if found.version != file.version:
         raise SourceChanged(
             f"{file.source} is not the file that was submitted; submit it again as it is now"

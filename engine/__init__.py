@@ -17,7 +17,7 @@ Results are frozen dataclasses (:mod:`engine.model`); every error that is raised
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib import import_module
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from engine.options import SplitOptions
     from engine.settings import Settings
     from engine.splitter import Progress
+
+StorageOptions = Mapping[str, Any] | Sequence[str] | str | None
 
 __all__ = [
     "BadSetting",
@@ -111,18 +113,20 @@ def parse_size(text: str | int) -> int:
     return parse(text)
 
 
-def find_sources(src: Sources, *, credential: str = "auto") -> tuple[SourceFile, ...]:
+def find_sources(
+    src: Sources, *, credential: str = "auto", storage_options: StorageOptions = None
+) -> tuple[SourceFile, ...]:
     """Return path, size and version of the files that sources stand for; none is opened.
 
     Args:
         src: a file, folder, glob or URL, or several.
-        credential: as for :func:`make_settings`.
+        credential, storage_options: as for :func:`make_settings`.
     """
-    from engine.settings import Access
+    from engine.options import access_from
     from engine.splitter import find_sources as find
     from engine.storage.access import using
 
-    with using(Access(credential)):
+    with using(access_from(credential, storage_options)):
         return find(patterns_of(src))
 
 
@@ -138,23 +142,25 @@ def make_settings(**options: Unpack[SplitOptions]) -> Settings:
     return settings_from(options)
 
 
-def profile(src: Sources, *, credential: str = "auto") -> Profile:
+def profile(
+    src: Sources, *, credential: str = "auto", storage_options: StorageOptions = None
+) -> Profile:
     """Return layout and skew of source files, from footers and page indexes alone.
 
     The profile is a sequence of its files; ``profile.frame("columns")`` gives pandas tables.
 
     Args:
         src: a file, folder, glob or URL, or several.
-        credential: as for :func:`make_settings`.
+        credential, storage_options: as for :func:`make_settings`.
 
     Raises:
         engine.errors.EvensplitError: a source is missing or is not Parquet.
     """
     from engine.formats.parquet.profiler import profile_files
-    from engine.settings import Access
+    from engine.options import access_from
     from engine.storage.access import using
 
-    with using(Access(credential)):
+    with using(access_from(credential, storage_options)):
         return profile_files(patterns_of(src))
 
 
@@ -166,6 +172,7 @@ def profile_key(
     workers: int | None = None,
     scheduler: str | None = None,
     credential: str = "auto",
+    storage_options: StorageOptions = None,
 ) -> KeySkew:
     """Return how rows spread over the values of a column; the column is decoded, in bounded memory.
 
@@ -176,17 +183,16 @@ def profile_key(
         partitions: of the hash partition that is tried.
         workers: row groups at once; one a core if left out.
         scheduler: address of a running Dask scheduler.
-        credential: as for :func:`make_settings`.
+        credential, storage_options: as for :func:`make_settings`.
 
     Raises:
         engine.errors.BadSetting: there is no such column, or it holds lists.
     """
-    from engine.settings import Access
+    from engine.options import access_from
     from engine.splitter import profile_key_of
     from engine.storage.access import using
 
-    access = Access(credential)
-    with using(access):
+    with using(access_from(credential, storage_options)):
         return profile_key_of(patterns_of(src), column, partitions, workers, scheduler)
 
 
@@ -262,6 +268,7 @@ def verify(
     workers: int | None = None,
     memory: str | int | None = None,
     credential: str = "auto",
+    storage_options: StorageOptions = None,
     progress: Callable[[int], None] | None = None,
     repair: bool = False,
     allow_other_files: bool = False,
@@ -272,7 +279,7 @@ def verify(
         dest: folder of a finished split.
         workers: columns compared at once.
         memory: budget for this machine.
-        credential: as for :func:`make_settings`.
+        credential, storage_options: as for :func:`make_settings`.
         progress: is called with the number of values compared since the last call; a notebook
             shows it if left out.
         repair: write parts anew that are missing or differ, each once, and prove all again.
@@ -283,7 +290,8 @@ def verify(
         engine.errors.Different: they do not; the message names column, row and part.
     """
     from engine.errors import Different
-    from engine.settings import Access, parse_size
+    from engine.options import access_from
+    from engine.settings import parse_size
     from engine.splitter import repair_part
     from engine.storage.access import using
     from engine.verification import verify_split
@@ -291,7 +299,7 @@ def verify(
     budget = None if memory is None else parse_size(memory)
     repaired: dict[str, None] = {}
     with ExitStack() as stack:
-        stack.enter_context(using(Access(credential)))
+        stack.enter_context(using(access_from(credential, storage_options)))
         if progress is None:
             from engine.notebook import verifying
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-PUT_RIGHT_SECONDS = 1.0  # at most: what hangs must not keep the process
-_CHILD_SECONDS = 0.2
+PUT_RIGHT_SECONDS = 1.5  # at most: what hangs must not keep the process
+_CHILD_SECONDS = {"terminate": 0.5, "kill": 0.2}  # to cancel its uploads, then to go
 
 _actions: dict[object, Callable[[], None]] = {}
 _changing = threading.RLock()
@@ -94,9 +94,9 @@ def _put_all_right() -> None:
 def _end_children() -> None:
     import psutil
 
-    for _ in range(2):  # one may be starting another, or be started again by Dask
+    for verb in ("terminate", "kill", "kill"):  # Dask may start one again
         children = psutil.Process().children(recursive=True)
         for child in children:
             with suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(children, _CHILD_SECONDS)  # longer only where one waits for the disk
+                getattr(child, verb)()
+        psutil.wait_procs(children, _CHILD_SECONDS[verb])  # longer only where one is at work

@@ -20,6 +20,7 @@ from engine.wording import shown as shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engine import StorageOptions
     from engine.model import SourceFile, SplitPlan
     from engine.options import SplitOptions
 
@@ -50,18 +51,20 @@ def put_file(url: Place, data: bytes, *, credential: str = "auto") -> bool:
         return store.put_if_absent(path, data)
 
 
-def find_each(src: Sequence[Place], *, credential: str = "auto") -> list[tuple[SourceFile, str]]:
+def find_each(
+    src: Sequence[Place], *, credential: str = "auto", storage_options: StorageOptions = None
+) -> list[tuple[SourceFile, str]]:
     """Return files that are split each for itself, and the path of each below its source.
 
     Args:
         src: files, folders, globs or URLs.
-        credential: as for :func:`engine.make_settings`.
+        credential, storage_options: as for :func:`engine.make_settings`.
     """
-    from engine.settings import Access
+    from engine.options import access_from
     from engine.splitter import find_each as find
     from engine.storage.access import using
 
-    with using(Access(credential)):
+    with using(access_from(credential, storage_options)):
         return find([place_text(place) for place in src])
 
 

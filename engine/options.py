@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+from engine import store_options
 from engine.errors import BadSetting
 from engine.formats.parquet.bytes.column_names import split_names
 from engine.part_names import DEFAULT_NAME, template_problem
@@ -30,7 +31,9 @@ from engine.settings import (
 from engine.wording import choice_hint
 
 Command = Literal["plan", "split", "report", "batch"]
-Kind = Literal["size", "count", "number", "text", "template", "switch", "names", "row-group-size"]
+Kind = Literal[
+    "size", "count", "number", "text", "template", "switch", "names", "row-group-size", "pairs"
+]
 _SHAPES: tuple[Command, ...] = ("plan", "split", "report", "batch")
 _RUNS: tuple[Command, ...] = ("split",)
 _RUNS_ANYWHERE: tuple[Command, ...] = ("split", "batch")
@@ -60,6 +63,7 @@ class SplitOptions(TypedDict, total=False):
     fsync: bool
     overwrite: bool
     credential: str
+    storage_options: Mapping[str, Any] | Sequence[str] | str | None
     transfer: str
 
 
@@ -87,8 +91,9 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """Its name on the command line."""
-        return "--" + self.name.replace("_", "-")
+        """Its name on the command line; pairs are given one by one."""
+        name = self.name.removesuffix("s") if self.kind == "pairs" else self.name
+        return "--" + name.replace("_", "-")
 
     @property
     def variable(self) -> str:
@@ -117,6 +122,8 @@ class Option:
         if self.kind in ("count", "number", "switch"):
             return bool(parsed) if self.kind == "switch" else int(parsed)
         if self.choices:
+            return str(parsed)
+        if self.kind == "pairs":
             return str(parsed)
         return str(value) if self.kind in ("size", "row-group-size") else self._text(value)
 
@@ -182,6 +189,9 @@ class Option:
             raise BadSetting(f"{self.flag} is {value!r}; give names, or text with commas between")
         return tuple(value)
 
+    def _pairs(self, value: Any) -> str:
+        return store_options.parse(value)
+
 
 _PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
     "size": Option._size,
@@ -192,6 +202,7 @@ _PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
     "switch": Option._switch,
     "names": Option._names,
     "row-group-size": Option._row_group_size,
+    "pairs": Option._pairs,
 }
 
 _ROWS = (
@@ -267,6 +278,15 @@ _ROWS = (
         "auto: the environment's secret for the account, else the identity. Never a secret itself.",
         default=CREDENTIALS[0],
         metavar="NAME",
+    ),
+    Option(
+        "storage_options",
+        "pairs",
+        "For s3://, gs://, http://, sftp:// and the like: options of fsspec's file system, as "
+        "anon=true, endpoint_url=URL, profile=NAME, or a JSON object; may be repeated. What may be "
+        "secret is named, not given: secret=env:NAME is the environment's variable NAME.",
+        default="",
+        metavar="KEY=VALUE",
     ),
     Option(
         "workers",
@@ -355,5 +375,14 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         scheduler=found["scheduler"],
         durable=found["fsync"],
         overwrite=found["overwrite"],
-        access=Access(found["credential"], found["transfer"]),
+        access=Access(found["credential"], found["transfer"], found["storage_options"]),
     )
+
+
+def access_from(credential: str, storage_options: Any) -> Access:
+    """Return how stores are reached, for who needs nothing else of a split's settings.
+
+    Raises:
+        BadSetting: as :func:`settings_from`.
+    """
+    return Access(credential, storage_options=store_options.parse(storage_options))

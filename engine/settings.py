@@ -59,10 +59,13 @@ class Access:
             other; ``keyvault:https://VAULT/secrets/NAME`` reads the secret from a Key Vault.
         transfer: ``server`` has the store copy source ranges itself, ``client`` passes them
             through this machine, ``auto`` does the first wherever the store lets it.
+        storage_options: of fsspec's file systems, as :func:`engine.store_options.parse` returns
+            them: what may be secret is named, not held.
     """
 
     credential: str = "auto"
     transfer: str = "auto"
+    storage_options: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, without repeating it: it may be a secret, given by mistake."""

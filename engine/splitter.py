@@ -35,6 +35,7 @@ from engine.storage import (
     Found,
     Storage,
     buffer_bytes,
+    check_destination,
     expand_all,
     open_storage,
     supports_server_side_copy,
@@ -186,6 +187,7 @@ def split_files(
     progress = progress or Progress()
     started = time.monotonic()
     memory.forget_own_peak()
+    check_destination(destination)
     store, folder = open_storage(destination)
     files, notes = _found(patterns)
     files = _chosen(files, settings)

@@ -29,6 +29,7 @@ _credential = click_option(OPTIONS["credential"])
 _sources = click.argument(
     "src", nargs=-1, required=True, metavar="SRC...", shell_complete=completing("file")
 )
+_storage_options = click_option(OPTIONS["storage_options"])
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -55,6 +56,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
     help="With --key: count on a running Dask cluster that shares the storage.",
 )
 @_credential
+@_storage_options
 @_json
 @log_options
 @click.pass_context
@@ -65,6 +67,7 @@ def profile(
     partitions: int,
     scheduler: str | None,
     credential: str,
+    storage_options: Sequence[str] | None,
     as_json: bool,
 ) -> None:
     """Show layout and skew of Parquet files, from their footers and page indexes alone.
@@ -73,12 +76,11 @@ def profile(
     """
     if key is None and context.get_parameter_source("partitions") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--partitions goes with --key")
-    found = engine.profile(src, credential=credential)
+    access: dict[str, Any] = {"credential": credential, "storage_options": storage_options}
+    found = engine.profile(src, **access)
     keys = None
     if key is not None:
-        keys = engine.profile_key(
-            src, key, partitions=partitions, scheduler=scheduler, credential=credential
-        )
+        keys = engine.profile_key(src, key, partitions=partitions, scheduler=scheduler, **access)
     if as_json:
         told = found.as_dict() | ({} if keys is None else {"key": keys.as_dict()})
         click.echo(json.dumps(told))
@@ -198,6 +200,7 @@ def split(
     help="DEST may hold files that are no part of the split.",
 )
 @_credential
+@_storage_options
 @_json
 @log_options
 def verify(
@@ -207,6 +210,7 @@ def verify(
     repair: bool,
     allow_other_files: bool,
     credential: str,
+    storage_options: Sequence[str] | None,
     as_json: bool,
 ) -> None:
     """Prove that the parts in DEST equal their source.
@@ -225,6 +229,7 @@ def verify(
             workers=workers,
             memory=memory,
             credential=credential,
+            storage_options=storage_options,
             progress=progress,
             repair=repair,
             allow_other_files=allow_other_files,

@@ -1,7 +1,7 @@
 """Settings from a TOML file, as click's default map: below options and environment.
 
 ``[split]`` and the like name commands; keys are the options' names with underscores. Keys at the
-top apply to every command.
+top, and tables that are an option's value (``[storage_options]``), apply to every command.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 import click
 
 from engine.errors import BadSetting
+from engine.options import OPTIONS
 from engine.wording import choice_hint
 
+TABLES = {option.name for option in OPTIONS.values() if option.kind == "pairs"}
 DEFAULT_PATHS = (Path("evensplit.toml"), Path("conf/evensplit.toml"))
 
 
@@ -51,7 +53,9 @@ def default_map(data: dict[str, Any], where: str) -> dict[str, Any]:
     from engine.cli.commands import ALL
 
     known = {command.name or "": _settings_of(command) for command in ALL}
-    shared = {key: item for key, item in data.items() if not isinstance(item, dict)}
+    shared = {
+        key: item for key, item in data.items() if not isinstance(item, dict) or key in TABLES
+    }
     for key in shared:
         if not any(key in names for names in known.values()):
             every = {name for names in known.values() for name in names}
@@ -63,8 +67,13 @@ def default_map(data: dict[str, Any], where: str) -> dict[str, Any]:
             if key not in names:
                 hint = choice_hint(key, sorted(names))
                 raise BadSetting(f"{where}: unknown setting {key} in [{name}]; {hint}")
-        out[name] = {key: item for key, item in shared.items() if key in names} | section
+        found = {key: item for key, item in shared.items() if key in names} | section
+        out[name] = {  # one value of an option that may be given several times
+            key: [item] if key in TABLES and not isinstance(item, list) else item
+            for key, item in found.items()
+        }
     for name, item in data.items():
-        if isinstance(item, dict) and name not in known:
-            raise BadSetting(f"{where}: unknown section [{name}]; {choice_hint(name, known)}")
+        if isinstance(item, dict) and name not in known.keys() | TABLES:
+            hint = choice_hint(name, known)
+            raise BadSetting(f"{where}: unknown section [{name}]; {hint}")
     return out

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -41,6 +42,20 @@ class Checked(click.ParamType[Any]):
         return value
 
 
+class Whole(click.ParamType[str]):
+    """Text that is taken as it is; a table of a file becomes JSON."""
+
+    name = "text"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Return the variable's whole text: JSON holds blanks."""
+        return [rv] if rv else []
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return text."""
+        return value if isinstance(value, str) else json.dumps(value)
+
+
 SIZE = Checked("size", parse_size)
 
 
@@ -61,6 +76,9 @@ def click_option(option: Option, *, text: str = "", has_default: bool = True) ->
     else:
         facts["metavar"] = option.metavar
         facts["type"] = Checked(option.kind, option.parse)
+    if option.kind == "pairs":  # one of them a time, in the environment and in files all at once
+        facts |= {"multiple": True, "type": Whole(), "callback": lambda *given: given[2] or None}
+        has_default = False
     facts["default"] = option.default if has_default else None
     facts["show_default"] = has_default and option.default not in (None, False)
     return click.option(name, option.name, **facts)

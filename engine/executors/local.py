@@ -105,7 +105,7 @@ def _local_cluster(num_workers: int, memory_bytes: int, preload: Sequence[str]) 
         # that belongs to the rest of this process.
         "memory_limit": None,
         "silence_logs": logging.CRITICAL,
-        "preload": list(preload),
+        "preload": ["engine.executors.ending", *preload],
     }
     worker = {"cls": Nanny, "options": options}
     return SpecCluster(

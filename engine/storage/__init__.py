@@ -8,6 +8,9 @@ a path from :func:`open_storage`.
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +36,8 @@ __all__ = [
     "Source",
     "Storage",
     "buffer_bytes",
+    "cancel_uploads",
+    "check_destination",
     "expand_all",
     "open_storage",
     "supports_server_side_copy",
@@ -40,6 +45,11 @@ __all__ = [
 
 T = TypeVar("T")
 _REQUESTS = 16  # at once
+_READ_ONLY = ("http", "https")
+_SCHEMES = frozenset(
+    "s3 s3a gs gcs http https sftp ssh ftp abfs abfss az memory file".split(),
+)
+_SLASH_LOST = re.compile(r"(\w+):/(?!/)")
 
 
 def open_storage(url: str) -> tuple[Storage, str]:
@@ -66,6 +76,9 @@ def open_storage(url: str) -> tuple[Storage, str]:
 
     if not url:
         raise BadSetting("an empty path; name a file, a folder or a URL")
+    lost = _SLASH_LOST.match(url)
+    if lost and lost[1].lower() in _SCHEMES and not os.path.exists(url):
+        raise BadSetting(f"{redacted(url)!r} looks like a URL with one slash too few: {lost[1]}://")
     path = urllib.parse.unquote(urllib.parse.urlsplit(url).path) if colon else url
     store = LocalStorage()
     return store, store.absolute(path)
@@ -76,13 +89,42 @@ def supports_server_side_copy(url: str) -> bool:
     return _is_azure(url)
 
 
+def check_destination(url: str) -> None:
+    """Refuse a destination that cannot be written, before any work.
+
+    Raises:
+        BadSetting: it is chained, or of a protocol that only reads.
+    """
+    scheme, colon, _ = url.partition("://")
+    if not colon or _is_azure(url):
+        return
+    if "::" in scheme or scheme in _READ_ONLY:
+        raise BadSetting(
+            f"{redacted(url)} can only be read; name a folder, or a URL of a store that takes parts"
+        )
+
+
+def cancel_uploads() -> None:
+    """Cancel what this process is uploading: it is about to end, in the middle of parts."""
+    sinks = sys.modules.get("engine.storage.remote_sinks")
+    if sinks is not None:
+        sinks.cancel_uploads()
+
+
 def buffer_bytes(urls: Iterable[str]) -> int:
     """Return what a process keeps in memory for requests to the stores of some URLs."""
-    if not any(map(_is_azure, urls)):
-        return 0
-    from engine.storage.azure import PROCESS_BYTES
+    remote = [url for url in urls if "://" in url]
+    azure = [url for url in remote if _is_azure(url)]
+    total = 0
+    if azure:
+        from engine.storage.azure import PROCESS_BYTES
 
-    return PROCESS_BYTES
+        total += PROCESS_BYTES
+    if len(remote) > len(azure):
+        from engine.storage.remote import PROCESS_BYTES as REMOTE_BYTES
+
+        total += REMOTE_BYTES
+    return total
 
 
 def _is_azure(url: str) -> bool:
@@ -96,7 +138,10 @@ def _is_azure(url: str) -> bool:
 
 def _check_no_secret(url: str) -> None:
     """Refuse a URL that holds a query or a password: plans and manifests keep the URL."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url.rpartition("::")[2])
+    except ValueError:
+        raise BadSetting(f"{redacted(url)} is no URL: look at its host") from None
     password = ":" in parts.netloc.rpartition("@")[0]
     query = parts.query and (parts.scheme in ("http", "https") or "=" in parts.query)
     if password or query or "=" in parts.fragment:
@@ -104,6 +149,8 @@ def _check_no_secret(url: str) -> None:
             f"{redacted(url)} came with a {'password' if password else 'query (SAS)'}, which the "
             "plan would keep on disk; leave it out and give credentials by environment or identity"
         )
+    if not parts.netloc and parts.scheme not in ("memory", "file", "local"):
+        raise BadSetting(f"{redacted(url)} names no bucket and no host")
 
 
 class Found(NamedTuple):

@@ -167,11 +167,15 @@ def redacted(url: str) -> str:
     """Return a URL without what may be secret: query, fragment, user and password."""
     if "://" not in url:
         return url
-    parts = urllib.parse.urlsplit(url)
+    caches, chained, url = url.rpartition("::")
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:  # of brackets in a host that close nothing
+        return f"{caches}{chained}{url.partition('://')[0]}://..."
     user, _, host = parts.netloc.rpartition("@")
     if user and ":" not in user and parts.scheme not in ("http", "https", "ftp"):
         host = parts.netloc  # abfs://container@account: a name, no secret
-    return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return f"{caches}{chained}{parts.scheme}://{host}{parts.path}"
 
 
 def check_name(path: str) -> str:

@@ -1,40 +1,39 @@
-"""Any fsspec file system: object stores, memory, FTP, ... one request a range, parts streamed.
+"""Any fsspec file system: object stores, SFTP, HTTP, memory, ...; a range is one request.
 
-Reads ask for exact ranges (no read-ahead cache, which fetches up to ten times the bytes). A part
-is streamed to a hidden temporary name and moved to its final one at commit, because a file that
-fsspec is still writing may be published, truncated, by any error. Reads are checked against the
-file's size and version before and after; pinning each request to an ETag needs the store's own
-client, as :mod:`engine.storage.azure` has it.
+Reads ask for exact ranges (no read-ahead cache, which fetches up to ten times the bytes), of the
+version that was described where the driver can say so: S3 by ETag, Google by generation, HTTP by a
+strong ETag. Elsewhere size and time are compared when a source is opened and before a part is
+published. How parts are written is in :mod:`engine.storage.remote_sinks`, what drivers raise in
+:mod:`engine.storage.remote_errors`.
+
+``simplecache::`` may stand before a URL, to read from servers that give whole files only. Other
+chains are refused: caches that outlive a process do not always see that a file changed.
 """
 
 from __future__ import annotations
 
-import secrets
+import difflib
+import json
+import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fsspec
 from fsspec.core import url_to_fs
 
-from engine.errors import (
-    BadSetting,
-    BadStructure,
-    EvensplitError,
-    NoPermission,
-    NoSource,
-    SourceChanged,
-    StorageFailed,
-)
-from engine.model import Buffer, SourceFile
+from engine.errors import BadSetting, BadStructure, NoSource, SourceChanged
+from engine.model import SourceFile
+from engine.storage.access import current
 from engine.storage.base import (
     GAP_BYTES,
     PASSING_GAP_BYTES,
     Entry,
+    PartSink,
     RangeFile,
     Room,
-    Source,
     check_inside,
     glob_root,
     read_coalesced,
@@ -42,28 +41,60 @@ from engine.storage.base import (
     redacted,
 )
 from engine.storage.folders import Listed, Listing
-from engine.storage.local import translated
+from engine.storage.remote_errors import store_errors
+from engine.storage.remote_sinks import (
+    BLOCK_BYTES,
+    MAX_BLOCKS,
+    RenameSink,
+    UploadSink,
+    temporary_name,
+)
+from engine.store_options import resolved
 
 if TYPE_CHECKING:
     from engine.model import Range
 
-_VERSION_KEYS = ("etag", "ETag", "content_md5", "last_modified", "LastModified", "mtime", "created")
+_VERSION_KEYS = (
+    *("generation", "etag", "ETag", "content_md5", "Content-MD5"),
+    *("last_modified", "LastModified", "Last-Modified", "mtime", "created"),
+)
+PROCESS_BYTES = 128 << 20  # clients: 40; and three threads with a block each to read, keep and send
+_CACHE = "simplecache"
 _CREATING = threading.Lock()
+_OPENING = threading.Lock()
+_file_systems: dict[str, tuple[Any, threading.RLock]] = {}
+
+Read = Callable[[int, int], bytes]
 
 
-@contextmanager
-def store_errors(path: str) -> Iterator[None]:
-    """Turn errors of drivers into errors of the tree; their messages may hold secrets."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise NoSource(f"{redacted(path)}: no such file") from error
-    except PermissionError as error:
-        raise NoPermission(f"no permission for {redacted(path)}") from error
-    except OSError as error:
-        if error.errno:
-            raise translated(error, redacted(path)) from error
-        raise StorageFailed(f"{redacted(path)}: {type(error).__name__}; try again") from error
+class Driver(NamedTuple):
+    """What differs between file systems, besides what their drivers hide.
+
+    Attributes:
+        extra: of ours, that installs the driver.
+        uploads: an object store: parts are uploads, and there are no folders to make.
+        pinned: how a range is read of one version only, by name; None where that cannot be.
+    """
+
+    extra: str = ""
+    uploads: bool = False
+    pinned: str | None = None
+
+
+_S3 = Driver("s3", uploads=True, pinned="etag")
+_GOOGLE = Driver("gcs", uploads=True, pinned="generation")
+_HTTP = Driver(pinned="header")
+_SFTP = Driver("sftp")
+_DRIVERS = {
+    "s3": _S3,
+    "s3a": _S3,
+    "gs": _GOOGLE,
+    "gcs": _GOOGLE,
+    "http": _HTTP,
+    "https": _HTTP,
+    "sftp": _SFTP,
+    "ssh": _SFTP,
+}
 
 
 class RemoteSource:
@@ -74,16 +105,24 @@ class RemoteSource:
     def __init__(self, store: FsspecStorage, file: SourceFile) -> None:
         self.file = file
         self._store = store
-        self.check_unchanged()
+        if not store.compares_when_opened:
+            self.check_unchanged()
+        with store.calling(file.path):
+            self._fetch = store.reader(file)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes in one request; BadStructure if the file has fewer."""
         check_inside(offset, length, self.file.size_bytes)
         if length == 0:
             return b""
-        with store_errors(self.file.path):
-            data = self._store.fs.cat_file(self.file.path, start=offset, end=offset + length)
+        try:
+            with self._store.calling(self.file.path):
+                data = self._fetch(offset, offset + length)
+        except (SourceChanged, NoSource):
+            self.check_unchanged()
+            raise
         if len(data) != length:
+            self.check_unchanged()
             raise BadStructure(f"{length} bytes wanted at {offset}, {len(data)} came")
         return bytes(data)
 
@@ -106,100 +145,81 @@ class RemoteSource:
         """Ask the store for the file's size and version again."""
         found = self._store.stat(self.file.path)
         if found != self.file:
-            raise SourceChanged(
-                f"{redacted(self.file.path)} changed since it was planned; split again, with "
-                "--overwrite for the same destination"
-            )
+            raise _changed(self.file)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-class RemoteSink:
-    """A growing part; see :class:`engine.storage.base.PartSink`."""
-
-    def __init__(self, store: FsspecStorage, path: str) -> None:
-        self.size_bytes = 0
-        self.notes: tuple[str, ...] = ()
-        self._store = store
-        self._path = path
-        folder, _, name = path.rpartition("/")
-        self._temporary = f"{folder}/.{name}.{secrets.token_hex(4)}.tmp"
-        with store_errors(path):
-            store.fs.makedirs(folder, exist_ok=True)
-            self._file = store.fs.open(self._temporary, "wb")
-        self._is_open = True
-
-    def write(self, data: Buffer) -> None:
-        """Append bytes."""
-        with store_errors(self._path):
-            self._file.write(bytes(data))
-        self.size_bytes += len(data)
-
-    def copy(self, source: Source, offset: int, length: int) -> None:
-        """Append bytes of a source, a few MiB at a time."""
-        for data in source.chunks(offset, length):
-            self.write(data)
-
-    def read_back(self, offsets: Sequence[int], length: int) -> None:
-        """Return None: what was written is on its way."""
-
-    def commit(self) -> None:
-        """Close the temporary file, compare its size, and move it."""
-        with store_errors(self._path):
-            self._file.close()
-            stored = self._store.fs.info(self._temporary)["size"]
-            if stored != self.size_bytes:
-                raise StorageFailed(
-                    f"{redacted(self._path)}: {self.size_bytes} bytes written, {stored} stored"
-                )
-            self._store.fs.mv(self._temporary, self._path)
-        self._is_open = False
-
-    def abort(self) -> None:
-        """Remove the temporary file."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        # Closing uploads what is buffered; if that fails too, the first failure is the one to tell.
-        with suppress(EvensplitError), store_errors(self._path):
-            self._file.close()
-        self._store.remove(self._temporary)
-
-
 class FsspecStorage:
     """One fsspec file system; see :class:`engine.storage.base.Storage`."""
 
-    largest_part_bytes: int | None = None
     has_locks = False
 
-    def __init__(self, fs: Any, protocol: str) -> None:
-        self.fs = fs
-        self._protocol = protocol
+    def __init__(self, fs: Any, turn: threading.RLock, protocol: str) -> None:
+        """``turn`` is one for all stores that share a file system."""
+        self._cache = fs if getattr(fs, "fs", None) is not None else None
+        self.fs = fs if self._cache is None else fs.fs
+        self._driver = _DRIVERS.get(protocol, Driver())
+        # A driver that is not made for many threads is asked one thing at a time.
+        is_shared = self._cache is None and getattr(fs, "async_impl", False)
+        self._turn: Any = nullcontext() if is_shared else turn
+        self.compares_when_opened = self._driver.pinned == "etag" and self._cache is None
+        self.largest_part_bytes = MAX_BLOCKS * BLOCK_BYTES if self._driver.uploads else None
 
     @classmethod
     def from_url(cls, url: str) -> tuple[FsspecStorage, str]:
         """Return the store of a URL and the path in it, as a URL too.
 
         Raises:
-            BadSetting: unknown scheme or missing driver.
+            BadSetting: unknown scheme, missing driver, or storage options that it does not take.
+            NoPermission: a server does not let in who asks, where it is asked at once (SFTP).
         """
-        protocol = url.partition("://")[0]
-        if protocol not in fsspec.available_protocols():
-            raise BadSetting(
-                f"there is no storage {protocol}://; name a path, or a URL that fsspec knows"
-            )
-        try:
-            fs, _ = url_to_fs(url, use_listings_cache=False)
-        except ImportError as error:
-            raise BadSetting(
-                f"{protocol}:// needs a package that is not installed: {error}"
-            ) from error
-        except ValueError as error:
-            raise BadSetting(
-                f"{redacted(url)} cannot be opened: check the URL and account"
-            ) from error
-        return cls(fs, protocol), url.rstrip("/")
+        caches, _, last = url.rpartition("::")
+        protocol = last.partition("://")[0]
+        _check_protocols(url, [*filter(None, caches.split("::")), protocol])
+        given = resolved(current().storage_options, os.environ)
+        kwargs = _kwargs(protocol, caches, given)
+        # In a process that was forked, loops and connections are not to be used.
+        key = json.dumps([os.getpid(), _place(url), kwargs], sort_keys=True, default=str)
+        with _OPENING, store_errors(url):
+            if key not in _file_systems:
+                _file_systems[key] = (_opened(url, protocol, kwargs), threading.RLock())
+            return cls(*_file_systems[key], protocol), url.rstrip("/")
+
+    @contextmanager
+    def calling(self, path: str) -> Iterator[None]:
+        """Around whatever asks the driver: errors become ours."""
+        with self._turn, store_errors(path):
+            yield
+
+    def inside(self, path: str) -> str:
+        """Return a path as the driver writes it."""
+        return str(self.fs._strip_protocol(path.rpartition("::")[2]))
+
+    def make_folder(self, path: str) -> None:
+        """Make the folder of a file, where there are folders: a bucket is none."""
+        if not self._driver.uploads:
+            self.fs.makedirs(self.inside(path).rpartition("/")[0], exist_ok=True)
+
+    def reader(self, file: SourceFile) -> Read:
+        """Return what reads a file from one byte up to another, of its version where that can be.
+
+        Drivers' files know how to ask for one version; none of their caches is used.
+        """
+        path, version = self.inside(file.path), file.version.partition(":")[2]
+        if self._cache is not None:
+            return partial(_from_cache, self._cache, path)
+        if self._driver.pinned == "etag":
+            opened = self.fs.open(path, "rb", cache_type="none")
+            if opened.details.get("ETag") != version:
+                raise _changed(file)
+            read: Read = opened._fetch_range
+            return read
+        if self._driver.pinned == "header":
+            return _http_reader(self.fs, path, file)
+        pinned = {"generation": version} if self._driver.pinned == "generation" else {}
+        return lambda start, end: bytes(self.fs.cat_file(path, start=start, end=end, **pinned))
 
     def join(self, folder: str, *names: str) -> str:
         """Join path components."""
@@ -207,95 +227,119 @@ class FsspecStorage:
 
     def stat(self, path: str) -> SourceFile:
         """Describe a file."""
-        with store_errors(path):
-            info = self.fs.info(path)
+        info = self._info(path)
         if info.get("type") != "file":
             raise NoSource(f"{redacted(path)} is not a file")
+        if info.get("size") is None:
+            raise BadSetting(
+                f"{redacted(path)}: the server does not say how large it is; download it first, "
+                "and split the copy"
+            )
         key = next((key for key in _VERSION_KEYS if info.get(key) is not None), None)
         return SourceFile(path, info["size"], f"{key}:{info[key]}" if key else "unknown")
 
+    def _info(self, path: str) -> dict[str, Any]:
+        with self.calling(path):
+            return dict(self.fs.info(self.inside(path)))
+
     def expand(self, pattern: str) -> Listing:
         """List a file, folder (with subfolders) or glob."""
-        with store_errors(pattern):
-            if self.fs.isfile(pattern):
-                return Listing(pattern, "file", (Listed(pattern, "", 0, pattern),))
-            kind: Literal["folder", "glob"] = "folder" if self.fs.isdir(pattern) else "glob"
-            root = pattern if kind == "folder" else glob_root(pattern)
-            list_all = self.fs.find if kind == "folder" else self.fs.glob
-            found = list_all(pattern, detail=True)
+        try:
+            kind = self._info(pattern)["type"]
+        except NoSource:
+            if not any(letter in pattern for letter in "*?["):
+                return Listing(pattern, "glob", ())
+            kind = "glob"
+        if kind == "file":
+            return Listing(pattern, "file", (Listed(pattern, "", 0, pattern),))
+        is_glob = kind == "glob"
+        root = glob_root(pattern) if is_glob else pattern
+        with self.calling(pattern):
+            list_all = self.fs.glob if is_glob else self.fs.find
+            found = list_all(self.inside(pattern), detail=True)
         # The URL's own beginning is kept: a driver's would leave out the account.
-        length = len(self.fs._strip_protocol(root).rstrip("/"))
+        length = len(self.inside(root).rstrip("/"))
         root = root.rstrip("/")
         files = ((path[length:], info) for path, info in found.items() if info["type"] == "file")
         entries = tuple(
             Listed(root + tail, tail.lstrip("/"), info["size"] or 0, root + tail)
             for tail, info in files
+            if tail.strip("/") and not tail.endswith("/")  # an object that stands for a folder
         )
-        return Listing(root, kind, entries)
+        return Listing(root, "glob" if is_glob else "folder", entries)
 
     def open(self, file: SourceFile) -> RemoteSource:
         """Open a described file."""
         return RemoteSource(self, file)
 
-    def create(self, path: str, *, durable: bool) -> RemoteSink:
+    def create(self, path: str, *, durable: bool) -> PartSink:
         """Begin a part; what a store has acknowledged is taken as durable."""
-        return RemoteSink(self, path)
+        return UploadSink(self, path) if self._driver.uploads else RenameSink(self, path)
 
     def get(self, path: str) -> bytes | None:
         """Return a small file's content."""
         try:
-            with store_errors(path):
-                return bytes(self.fs.cat_file(path))
+            with self.calling(path):
+                # For S3 in one request, without asking for the size before.
+                whole = {"max_concurrency": 1} if self._driver is _S3 else {}
+                return bytes(self.fs.cat_file(self.inside(path), **whole))
         except NoSource:
             return None
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        """Create a small file, by the driver's own exclusive mode.
+        """Create a small file: by the store's own condition, else a rename that replaces nothing.
 
         One at a time in this process: ``memory://`` looks first and creates then.
         """
-        with _CREATING, store_errors(path):
-            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        inside = self.inside(path)
+        with _CREATING, self.calling(path):
+            self.make_folder(path)
+            if self._driver is _SFTP:
+                return _renamed_if_absent(self.fs, inside, data)
             try:
-                self.fs.pipe_file(path, data, mode="create")
+                self.fs.pipe_file(inside, data, mode="create")
             except FileExistsError:
                 return False
         return True
 
     def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
         """Create or replace a small file."""
-        with store_errors(path):
-            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self.fs.pipe_file(path, data)
+        inside = self.inside(path)
+        with self.calling(path):
+            self.make_folder(path)
+            if self._driver.uploads:
+                self.fs.pipe_file(inside, data)
+                return
+            temporary = temporary_name(inside)
+            self.fs.pipe_file(temporary, data)
+            self.fs.mv(temporary, inside)
 
     def files(self, folder: str) -> list[Entry]:
         """Return the files directly inside a folder."""
         return sorted(
-            Entry(item["name"].rstrip("/").rpartition("/")[2], item["size"])
+            Entry(_last(item), item["size"])
             for item in self._items(folder)
-            if item["type"] == "file"
+            if item["type"] == "file" and not item["name"].endswith("/")
         )
 
     def folders(self, folder: str) -> list[str]:
         """Return the names of the folders directly inside a folder."""
-        return sorted(
-            item["name"].rstrip("/").rpartition("/")[2]
-            for item in self._items(folder)
-            if item["type"] == "directory"
-        )
+        return sorted(_last(item) for item in self._items(folder) if item["type"] == "directory")
 
     def _items(self, folder: str) -> list[dict[str, Any]]:
+        inside = self.inside(folder)
         try:
-            with store_errors(folder):
-                return list(self.fs.ls(folder, detail=True))
+            with self.calling(folder):
+                found = self.fs.ls(inside, detail=True)
         except NoSource:
             return []
+        return [item for item in found if item["name"].strip("/") != inside.strip("/")]
 
     def remove(self, path: str) -> None:
         """Remove a file."""
         try:
-            with store_errors(path):
-                self.fs.rm_file(path)
+            with self.calling(path):
+                self.fs.rm_file(self.inside(path))
         except NoSource:
             return
 
@@ -309,3 +353,121 @@ class FsspecStorage:
     def lock(self, folder: str) -> AbstractContextManager[None]:
         """No lock: two runs of one plan write the same bytes, and commit each part atomically."""
         return nullcontext()
+
+
+def _changed(file: SourceFile) -> SourceChanged:
+    return SourceChanged(
+        f"{redacted(file.path)} changed since it was planned; plan again, with --overwrite for the "
+        "same destination"
+    )
+
+
+def _check_protocols(url: str, protocols: list[str]) -> None:
+    known = fsspec.available_protocols()
+    for protocol in (link.partition("://")[0] for link in protocols):
+        if protocol not in known:
+            near = difflib.get_close_matches(protocol.lower(), known, 1)
+            hint = f"; did you mean {near[0]}://?" if near else ""
+            raise BadSetting(f"unknown kind of URL: {protocol}://{hint}")
+    if protocols[:-1] not in ([], [_CACHE]) or protocols[-1] == _CACHE:
+        raise BadSetting(
+            f"{redacted(url)} is a chain of other file systems than evensplit takes: in front of a "
+            f"URL goes only {_CACHE}::"
+        )
+
+
+def _kwargs(protocol: str, caches: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what a driver and the caches before it are made with.
+
+    An option that is named as a protocol holds those for it alone.
+    """
+    known = set(fsspec.available_protocols())
+    apart = {name: value for name, value in given.items() if name in known}
+    if not all(isinstance(value, dict) for value in apart.values()):
+        raise BadSetting("a storage option that is named as a protocol holds an object of options")
+    common = {name: value for name, value in given.items() if name not in known}
+    own = common | apart.get(protocol, {})
+    if _DRIVERS.get(protocol) is not _SFTP:  # which hands everything on to paramiko
+        own["use_listings_cache"] = False
+    kwargs = {protocol: own}
+    if caches:
+        kwargs[_CACHE] = apart.get(_CACHE, {})
+        if "cache_storage" in kwargs[_CACHE]:
+            raise BadSetting(
+                f"{_CACHE}:: never looks whether a file changed, so it keeps none from run to run: "
+                "leave cache_storage out"
+            )
+    return kwargs
+
+
+def _place(url: str) -> str:
+    """Return what of a URL a driver keeps: chain, scheme and host; a bucket is in the path."""
+    head, _, rest = url.rpartition("://")
+    is_store = _DRIVERS.get(head.rpartition("::")[2], Driver()).uploads
+    return head if is_store or head == "memory" else f"{head}://{rest.partition('/')[0]}"
+
+
+def _opened(url: str, protocol: str, kwargs: dict[str, Any]) -> Any:
+    extra = _DRIVERS.get(protocol, Driver()).extra
+    try:
+        kwargs = {name: dict(options) for name, options in kwargs.items()}
+        if _DRIVERS.get(protocol) is _GOOGLE and len(kwargs) == 1:
+            # Not its experimental side, which shows objects of zonal buckets while they grow.
+            os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+            from gcsfs.core import GCSFileSystem
+
+            return GCSFileSystem(skip_instance_cache=True, **kwargs[protocol])
+        return url_to_fs(url, skip_instance_cache=True, **kwargs)[0]
+    except ImportError as error:
+        needed = f"pip install 'evensplit[{extra}]'" if extra else f"it is {error.name or error}"
+        raise BadSetting(
+            f"{protocol}:// needs a package that is not installed: {needed}"
+        ) from error
+    except ValueError as error:
+        raise BadSetting(
+            f"{redacted(url)} cannot be opened: check the URL and the storage options"
+        ) from error
+
+
+def _http_reader(fs: Any, path: str, file: SourceFile) -> Read:
+    """Return a reader of ranges that a server is to refuse where the file is another now."""
+    kind, _, etag = file.version.partition(":")
+    headers = {**fs.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
+    if kind == "ETag" and not etag.startswith("W/"):
+        headers["If-Match"] = etag
+    fetch = fs.open(path, "rb", cache_type="none", size=file.size_bytes, headers=headers)
+
+    def read(start: int, end: int) -> bytes:
+        try:
+            return bytes(fetch._fetch_range(start, end))
+        except ValueError as error:
+            raise BadSetting(
+                f"{redacted(path)}: the server gives whole files only, and no ranges of them; "
+                "write simplecache:: in front of the URL, which downloads it first"
+            ) from error
+
+    return read
+
+
+def _from_cache(fs: Any, path: str, start: int, end: int) -> bytes:
+    with fs.open(path, "rb") as file:
+        file.seek(start)
+        return bytes(file.read(end - start))
+
+
+def _renamed_if_absent(fs: Any, inside: str, data: bytes) -> bool:
+    """Create a file by SFTP's own rename, which replaces nothing."""
+    temporary = temporary_name(inside)
+    fs.pipe_file(temporary, data)
+    try:
+        fs.ftp.rename(temporary, inside)
+    except OSError:
+        fs.rm_file(temporary)
+        if not fs.exists(inside):
+            raise
+        return False
+    return True
+
+
+def _last(item: dict[str, Any]) -> str:
+    return str(item["name"]).rstrip("/").rpartition("/")[2]

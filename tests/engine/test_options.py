@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,7 @@ import engine
 from batchjobs.cli.group import batch
 from batchjobs.spec import checked_settings
 from engine.cli import commands
+from engine.cli.config import load_config
 from engine.errors import BadSetting
 from engine.options import OPTIONS, Option, SplitOptions, option_named, options_of, settings_from
 
@@ -33,6 +35,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "switch": [(True, True), ("false", False)],
     "names": [("a,b", ("a", "b")), (["a", "b"], ("a", "b"))],
     "row-group-size": [("1MB", (10**6, None)), ("10 rows", (None, 10))],
+    "pairs": [("anon=true", '{"anon": true}'), ('{"port": 1}', '{"port": 1}')],
 }
 BAD: dict[str, list[Any]] = {
     "size": ["0", "-1MB", "much", [], 1.5j, float("inf")],
@@ -43,6 +46,7 @@ BAD: dict[str, list[Any]] = {
     "switch": ["maybe", 7],
     "names": [3, [1]],
     "row-group-size": ["x rows", "0"],
+    "pairs": [3, "anon", {"password": 1}, "secret=x"],
 }
 every_option = pytest.mark.parametrize("option", OPTIONS.values(), ids=list(OPTIONS))
 
@@ -97,8 +101,32 @@ def test_a_wrong_value_is_told_by_the_option_s_name(option: Option):
     for value in ["zebra"] if option.choices else BAD[option.kind]:
         with pytest.raises(BadSetting) as raised:
             option.parse(value)
-        assert option.flag in str(raised.value)
+        told = option.flag if option.kind != "pairs" else "storage.option"
+        assert re.search(told, str(raised.value))
         assert "\n" not in str(raised.value)
+
+
+def test_a_table_of_a_toml_file_is_an_option(tmp_path: Path):
+    for text in (
+        "[storage_options]\nanon = true\nport = 1\n",
+        'storage_options = "anon=true"\n[split.storage_options]\nport = 1\nanon = true\n',
+        """[split]\nstorage_options = '{"anon": true, "port": 1}'\n""",
+    ):
+        path = tmp_path / "e.toml"
+        path.write_text(text)
+        given = load_config(str(path))["split"]
+        with commands.split.make_context("split", ["a", "b"], default_map=given) as context:
+            found = settings_from({"storage_options": context.params["storage_options"]})
+        assert found.access.storage_options == '{"anon": true, "port": 1}'
+
+
+def test_options_of_stores_come_one_by_one_or_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    words = ["--storage-option", "anon=true", "--storage-option", "port=1", "a", "b"]
+    with commands.split.make_context("split", words) as context:
+        assert context.params["storage_options"] == ("anon=true", "port=1")
+    monkeypatch.setenv("EVENSPLIT_STORAGE_OPTIONS", '{"anon": true, "port": 1}')
+    with commands.split.make_context("split", ["a", "b"]) as context:
+        assert context.params["storage_options"] == ('{"anon": true, "port": 1}',)
 
 
 @given(st.text() | st.integers() | st.booleans() | st.floats() | st.lists(st.text()))

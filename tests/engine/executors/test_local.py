@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from distributed import Client
 
 import engine
 from engine import splitter
@@ -138,3 +139,12 @@ def test_a_change_of_codec_starts_its_processes_while_it_plans(
     with pytest.raises(TargetTooSmall):
         engine.split(str(source), str(tmp_path / "none"), target_size=100, **wish)
     assert not my_workers()
+
+
+def test_a_worker_that_is_ended_cancels_its_uploads():
+    def teardowns(dask_worker: Any) -> list[str]:
+        return [item.name for item in dask_worker.preloads if hasattr(item.module, "dask_teardown")]
+
+    with LocalProcesses(1, 512 * MIB) as processes, Client(processes.cluster()) as client:
+        (found,) = client.run(teardowns).values()
+    assert found == ["engine.executors.ending"]

@@ -4,8 +4,30 @@ import pytest
 
 from tests.azurite import Azurite
 from tests.azurite.fixtures import azurite, no_identity
+from tests.stores.fixtures import (
+    google,
+    google_server,
+    http,
+    plain_http,
+    s3,
+    s3_server,
+    sftp,
+    sftp_server,
+)
 
-__all__ = ["azurite", "blobs", "no_identity"]
+__all__ = [
+    "azurite",
+    "blobs",
+    "google",
+    "google_server",
+    "http",
+    "no_identity",
+    "plain_http",
+    "s3",
+    "s3_server",
+    "sftp",
+    "sftp_server",
+]
 
 
 @pytest.fixture

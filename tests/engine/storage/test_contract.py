@@ -34,6 +34,7 @@ from engine.storage import Entry, Storage, expand_all, open_storage
 from engine.storage.base import coalesced, redacted
 from engine.storage.folders import choose
 from engine.storage.local import LocalSink, LocalSource, LocalStorage
+from tests.stores import Sftp
 
 CONTENT = bytes(range(256)) * 512  # 128 KiB
 
@@ -57,14 +58,33 @@ class Place:
     def names(self) -> list[str]:
         return [entry.name for entry in self.store.files(self.folder)]
 
+    def make_older(self, path: str) -> None:
+        """Let time pass, where versions are seconds."""
+
+
+class SftpPlace(Place):
+    def __init__(self, server: Sftp) -> None:
+        self._root = server.root
+        super().__init__(f"{server.url}/{uuid.uuid4().hex}/store")
+
+    def make_older(self, path: str) -> None:
+        local = self._root / path.split("/", 3)[3]
+        os.utime(local, (1e9, 1e9))
+
 
 def taken(store: Storage, pattern: str) -> list[str]:
     """Return what is taken of a pattern by the names alone."""
     return [item.path for item in choose(store.expand(pattern)).taken]
 
 
-@pytest.fixture(params=["local", "memory", "azure"])
+@pytest.fixture(params=["local", "memory", "azure", "s3", "google", "sftp"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "s3":
+        return Place(f"s3://{request.getfixturevalue('s3').new_bucket()}/store")
+    if request.param == "google":
+        return Place(f"gs://{request.getfixturevalue('google').new_bucket()}/store")
+    if request.param == "sftp":
+        return SftpPlace(request.getfixturevalue("sftp"))
     if request.param == "memory":
         return Place(f"memory://contract-{uuid.uuid4().hex}")
     if request.param == "azure":
@@ -161,6 +181,7 @@ def test_stat_of_nothing_and_of_a_folder(place: Place) -> None:
 
 def test_a_changed_source_is_refused(place: Place) -> None:
     path = place.write("a.parquet")
+    place.make_older(path)
     described = place.store.stat(path)
     source = place.store.open(described)
     source.check_unchanged()
