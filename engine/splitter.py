@@ -330,10 +330,11 @@ def repair_part(
     store, folder = open_storage(destination)
     ledger = Ledger(store, folder)
     plan = ledger.plan()
-    columns = plan.settings["columns"]
-    shaping = dict(plan.settings) | {"columns": None if columns is None else tuple(columns)}
-    settings = Settings(
-        **shaping, memory_bytes=memory_bytes, num_workers=num_workers, access=current()
+    settings = replace(
+        ledger.settings(Settings),
+        memory_bytes=memory_bytes,
+        num_workers=num_workers,
+        access=current(),
     )
     ledger.forget(name)
     budget = memory.budget(memory_bytes)
@@ -356,6 +357,8 @@ def _tasks(
     return [
         PartTask(
             part=part,
+            plan_id=plan.plan_id,
+            revision=plan.revision,
             claim=claim,
             num_parts=len(plan.parts),
             sources=plan.sources,

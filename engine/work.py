@@ -38,6 +38,7 @@ class PartTask:
 
     Attributes:
         part: the plan of the part.
+        plan_id, revision: the plan.
         claim: the plan's file; a part is published only while that plan holds the destination.
         num_parts: of the whole plan.
         sources: the files that the part's slices index.
@@ -51,6 +52,8 @@ class PartTask:
     """
 
     part: PartPlan
+    plan_id: str
+    revision: int
     claim: SourceFile
     num_parts: int
     sources: tuple[SourceFile, ...]
@@ -178,6 +181,7 @@ def _acknowledge(
         footer_sha256=hashlib.sha256(written.tail).hexdigest(),
         store_notes=sink.notes,
     )
-    text = record(receipt.as_dict())
+    of_plan = {"plan_id": task.plan_id, "revision": task.revision}
+    text = record({**of_plan, **receipt.as_dict()})
     store.put(receipt_path(store, folder, part.index), text, durable=task.durable)
     return receipt

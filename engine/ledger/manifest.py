@@ -4,8 +4,9 @@
 the key of a resume. One receipt follows each committed part. ``manifest.json`` comes last: where it
 is, the split is complete. Readers skip folders whose names begin with an underscore.
 
-Each of these says the version of its format. What this version does not know of a record is passed
-over; a record of a newer format is refused.
+Each of these says the version of its format, and a receipt of which plan it is. What this version
+does not know of a record is passed over; a record of a newer format, or with values of other types,
+is refused.
 
 Dying is safe between any two steps: a part without a receipt is written again with the same bytes,
 a receipt without its part (or with a part of another size) does not count.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from engine import endings
@@ -30,32 +31,21 @@ from engine.errors import (
     SourceChanged,
     StorageFailed,
 )
-from engine.model import (
-    Growth,
-    Manifest,
-    Measured,
-    PartPlan,
-    Receipt,
-    RowGroupSlice,
-    Run,
-    SourceFile,
-    SplitPlan,
-)
+from engine.ledger.typed import made
+from engine.model import Manifest, Measured, Receipt, Run, SourceFile, SplitPlan
 from engine.storage import Storage
 from engine.storage.base import redacted
 from engine.storage.folders import SPLIT_FOLDER
 from engine.wording import counted
 
-T = TypeVar("T")
+R = TypeVar("R", SplitPlan, Manifest)
+S = TypeVar("S")
 
 FOLDER = SPLIT_FOLDER
 FORMAT_VERSION = 1
 _VERSION_KEY = "format_version"
 _IGNORED = {".DS_Store"}
-_KEYS = {
-    "plan.json": {"plan_id", "sources", "settings", "parts"},
-    "manifest.json": {"plan_id", "version", "sources", "settings", "num_rows", "parts", "lost"},
-}
+_SEPARATORS = {"/", "\\", "\0"}
 
 
 def record(data: Mapping[str, Any]) -> bytes:
@@ -93,10 +83,10 @@ class Ledger:
     def failed(self, plan_id: str) -> tuple[Measured, ...]:
         """Return the parts that failed before the plan that holds the folder; none of another's."""
         try:
-            found = self._load("plan.json")
+            found = self.plan()
         except NotASplit:
             return ()
-        return _failed(found) if found["plan_id"] == plan_id else ()
+        return found.failed if found.plan_id == plan_id else ()
 
     def check_free(self) -> None:
         """Raise DestinationInUse if the folder holds anything while it holds no plan of ours."""
@@ -140,10 +130,9 @@ class Ledger:
         self.check_free()
         text = record(plan.as_dict())
         if not self._store.put_if_absent(self._path("plan.json"), text):
-            found = self._load("plan.json")
-            is_same = found["plan_id"] == plan.plan_id
-            revision = found.get("revision", 0)
-            if is_same and revision > plan.revision:
+            found = self.plan()
+            is_same = found.plan_id == plan.plan_id
+            if is_same and found.revision > plan.revision:
                 raise Locked(
                     f"another run has planned the split in {redacted(self._folder)} again; run "
                     "the same command again"
@@ -151,7 +140,7 @@ class Ledger:
             if not is_same and not overwrite and not self._came_to_nothing(found):
                 raise self._conflict(found, plan)
             is_complete = self._get("manifest.json") is not None
-            if not is_same or revision < plan.revision or (overwrite and is_complete):
+            if not is_same or found.revision < plan.revision or (overwrite and is_complete):
                 self._replace(found, plan, text)
         self.remove_leftovers()
         return [receipt for receipt in self.receipts(plan) if is_intact(receipt)]
@@ -185,15 +174,14 @@ class Ledger:
                 f"{redacted(self._folder)} does not hold the plan of this split, or not any more"
             )
 
-    def _conflict(self, found: dict[str, Any], plan: SplitPlan) -> OtherPlan | SourceChanged:
-        before = [_source(source) for source in found["sources"]]
+    def _conflict(self, found: SplitPlan, plan: SplitPlan) -> OtherPlan | SourceChanged:
         changed = [
             now.path
-            for was, now in zip(before, plan.sources, strict=False)
+            for was, now in zip(found.sources, plan.sources, strict=False)
             if was.path == now.path and was != now
         ]
         where = redacted(self._folder)
-        if changed and found["settings"] == plan.settings:
+        if changed and found.settings == plan.settings:
             return SourceChanged(
                 f"{redacted(changed[0])} changed since the split in {where} was begun; name a new "
                 "folder, or replace those parts with --overwrite"
@@ -203,20 +191,20 @@ class Ledger:
             "resume it, or replace it with --overwrite"
         )
 
-    def _came_to_nothing(self, found: dict[str, Any]) -> bool:
+    def _came_to_nothing(self, found: SplitPlan) -> bool:
         """Whether no part of a plan is committed, and no run is at work on one: we hold the lock.
 
         A worker of a cluster may have outlived its run: it asks :meth:`check_claim`.
         """
         if not self._store.has_locks:
             return False
-        names = {part["name"] for part in found["parts"]}
+        names = {part.name for part in found.parts}
         there = {entry.name for entry in self._store.files(self._folder)}
         return not (names & there or self._store.files(self._path("receipts")))
 
-    def _replace(self, found: dict[str, Any], plan: SplitPlan, text: bytes) -> None:
+    def _replace(self, found: SplitPlan, plan: SplitPlan, text: bytes) -> None:
         """Remove another plan's split and claim the folder anew; safe to die in at any step."""
-        old = {part["name"] for part in found["parts"]}
+        old = {part.name for part in found.parts}
         there = {entry.name for entry in self._store.files(self._folder)}
         for part in plan.parts:
             if part.name in there - old:
@@ -236,7 +224,7 @@ class Ledger:
         sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
         found = []
         for part in plan.parts:
-            receipt = self._receipt(part.index) if part.name in sizes else None
+            receipt = self._receipt(plan, part.index) if part.name in sizes else None
             if receipt is not None and (
                 (receipt.index, receipt.name) == (part.index, part.name)
                 and (receipt.first_row, receipt.num_rows) == (part.first_row, part.num_rows)
@@ -245,13 +233,19 @@ class Ledger:
                 found.append(receipt)
         return found
 
-    def _receipt(self, index: int) -> Receipt | None:
+    def _receipt(self, plan: SplitPlan, index: int) -> Receipt | None:
+        """Return a receipt of a plan; None also if it cannot be read: the part is written again.
+
+        After a power cut a receipt of the plan before may be there still.
+        """
         try:
-            return _receipt(
-                json.loads(self._store.get(receipt_path(self._store, self._folder, index)) or b"")
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # none that can be read: the part is written again
+            data = _decoded(self._store.get(receipt_path(self._store, self._folder, index)))
+            known = data.get(_VERSION_KEY, 1) <= FORMAT_VERSION
+            of_plan = data.get("plan_id", plan.plan_id), data.get("revision", plan.revision)
+            is_ours = known and of_plan == (plan.plan_id, plan.revision)
+            return made(Receipt, data) if is_ours else None
+        except (ValueError, TypeError):
+            return None
 
     def finish(self, plan: SplitPlan, receipts: Iterable[Receipt], version: str) -> Manifest:
         """Write the manifest, which completes the split."""
@@ -302,19 +296,7 @@ class Ledger:
                     else "no split of evensplit"
                 )
             )
-        data = self._load("manifest.json")
-        return Manifest(
-            plan_id=data["plan_id"],
-            version=data["version"],
-            sources=tuple(_source(source) for source in data["sources"]),
-            settings=data["settings"],
-            num_rows=data["num_rows"],
-            parts=tuple(_receipt(part) for part in data["parts"]),
-            lost=tuple(data["lost"]),
-            growth=data.get("growth", ""),
-            advice=data.get("advice", ""),
-            source_notes=tuple(data.get("source_notes", ())),
-        )
+        return self._load(Manifest, "manifest.json")
 
     def plan(self) -> SplitPlan:
         """Return the plan that the destination was claimed for.
@@ -322,10 +304,17 @@ class Ledger:
         Raises:
             NotASplit: there is none, or it is damaged.
         """
-        data = self._load("plan.json")
+        return self._load(SplitPlan, "plan.json")
+
+    def settings(self, kind: type[S]) -> S:
+        """Return the settings of the plan, as the dataclass that has them.
+
+        Raises:
+            NotASplit: there is no plan, or it is damaged.
+        """
         try:
-            return _plan(data)
-        except (KeyError, TypeError) as error:
+            return made(kind, self.plan().settings)
+        except ValueError as error:
             raise self._damaged("plan.json") from error
 
     def note_run(self, run: Run) -> None:
@@ -335,8 +324,8 @@ class Ledger:
     def run(self, plan: SplitPlan) -> Run | None:
         """Return what the last run of a plan took, if that was kept."""
         try:
-            found = Run(**json.loads(self._get("run.json") or b"{}"))
-        except (ValueError, TypeError):
+            found = made(Run, _decoded(self._get("run.json")))
+        except ValueError:
             return None
         return found if found.plan_id == plan.plan_id else None
 
@@ -351,80 +340,49 @@ class Ledger:
     def _get(self, *names: str) -> bytes | None:
         return self._store.get(self._path(*names))
 
-    def _load(self, *names: str) -> dict[str, Any]:
-        data = self._get(*names)
+    def _load(self, kind: type[R], name: str) -> R:
         try:
-            content = json.loads(data or b"")
-            if not _KEYS[names[-1]] <= content.keys():
-                raise ValueError("keys are missing")
-            version = content.get(_VERSION_KEY, 1)
-            if not isinstance(version, int):
+            data = _decoded(self._get(name))
+            version = data.get(_VERSION_KEY, 1)
+            if type(version) is not int:
                 raise ValueError("the version is no number")
-        except (ValueError, AttributeError) as error:
-            raise self._damaged(*names) from error
-        if version > FORMAT_VERSION:
-            raise NotASplit(
-                f"{redacted(self._path(*names))} was written by a newer evensplit (format "
-                f"{version}, this one knows {FORMAT_VERSION}); install that version"
-            )
-        return dict(content)
+            if version > FORMAT_VERSION:
+                raise NotASplit(
+                    f"{redacted(self._path(name))} was written by a newer evensplit (format "
+                    f"{version}, this one knows {FORMAT_VERSION}); install that version"
+                )
+            found = made(kind, data)
+            if not (found.sources and found.parts):
+                raise ValueError("it names no source, or no part")
+            if not all(_is_plain(part.name) for part in found.parts):
+                raise ValueError("a part's name leads out of the folder")
+        except ValueError as error:
+            raise self._damaged(name) from error
+        return found
 
-    def _damaged(self, *names: str) -> NotASplit:
+    def _damaged(self, name: str) -> NotASplit:
         return NotASplit(
-            f"{redacted(self._path(*names))} is damaged; remove {redacted(self._folder)} "
+            f"{redacted(self._path(name))} is damaged; remove {redacted(self._folder)} "
             "and split again"
         )
 
 
-def _made(kind: Callable[..., T], data: Mapping[str, Any], **own: Any) -> T:
-    """Return a dataclass of what a record says, without what nobody here knows."""
-    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: item for name, item in data.items() if name in known} | own)
+def _decoded(text: bytes | None) -> dict[str, Any]:
+    """Return the object of a record; raises ValueError."""
+    try:
+        data = json.loads(text or b"")
+    except RecursionError as error:
+        raise ValueError("it is nested without end") from error
+    if not isinstance(data, dict):
+        raise ValueError("it is no object")
+    return data
 
 
-def _source(data: dict[str, Any]) -> SourceFile:
-    columns = data.get("columns")
-    return _made(SourceFile, data, columns=None if columns is None else tuple(columns))
+def _is_plain(name: str) -> bool:
+    """Whether a name lies in the folder itself: a record may be forged."""
+    return bool(name) and name not in (".", "..") and not _SEPARATORS.intersection(name)
 
 
-def _failed(data: dict[str, Any]) -> tuple[Measured, ...]:
-    return tuple(_made(Measured, part) for part in data.get("failed", ()))
-
-
-def _slice(data: dict[str, Any]) -> RowGroupSlice:
-    return _made(RowGroupSlice, data, trimmed=tuple(data.get("trimmed", ())))
-
-
-def _plan(data: dict[str, Any]) -> SplitPlan:
-    parts = tuple(
-        _made(
-            PartPlan,
-            part,
-            slices=tuple(_slice(piece) for piece in part["slices"]),
-            reasons=tuple(part["reasons"]),
-        )
-        for part in data["parts"]
-    )
-    sources = tuple(_source(source) for source in data["sources"])
-    texts = {name: tuple(data.get(name, ())) for name in ("lost", "source_notes")}
-    growth = data.get("growth_bytes")
-    return _made(
-        SplitPlan,
-        data,
-        sources=sources,
-        parts=parts,
-        failed=_failed(data),
-        growth_bytes=growth and _made(Growth, growth),
-        **texts,
-    )
-
-
-def _receipt(data: dict[str, Any]) -> Receipt:
-    if data.get(_VERSION_KEY, 1) > FORMAT_VERSION:
-        raise ValueError("a newer evensplit's")
-    return _made(Receipt, data, store_notes=tuple(data["store_notes"]))
-
-
-def _describe(plan: dict[str, Any]) -> str:
-    sources = ", ".join(redacted(source["path"]) for source in plan["sources"][:3])
-    return f"{counted(len(plan['parts']), 'part')} of {sources}"
+def _describe(plan: SplitPlan) -> str:
+    sources = ", ".join(redacted(source.path) for source in plan.sources[:3])
+    return f"{counted(len(plan.parts), 'part')} of {sources}"

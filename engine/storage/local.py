@@ -249,19 +249,23 @@ class LocalSink:
         with os_errors(self._path):
             if self._durable:
                 system.sync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self._close()
             os.rename(self._temporary, self._path)
             endings.forget(self._ending)
             self._is_open = False
             if self._durable:
                 _sync_folder(os.path.dirname(self._path))
 
+    def _close(self) -> None:
+        """Close once, whatever comes of it: the number may be another thread's file by then."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
     def abort(self) -> None:
         """Remove the temporary file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        with suppress(OSError):
+            self._close()
         if self._is_open:
             self._is_open = False
             with suppress(FileNotFoundError), os_errors(self._path):
@@ -332,10 +336,17 @@ class LocalStorage:
         return LocalSink(path, durable=durable)
 
     def get(self, path: str) -> bytes | None:
-        """Return a small file's content."""
+        """Return a small file's content; None also for what is no file, a pipe say."""
         try:
-            with open(path, "rb") as file:
-                return file.read()
+            # Without waiting: a pipe would wait for somebody who writes.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return None
+                with open(descriptor, "rb", closefd=False) as file:
+                    return file.read()
+            finally:
+                os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import engine
-from engine.errors import NotASplit
+from engine.errors import DestinationInUse, EvensplitError, NotASplit
 
 RECORDS = ("plan.json", "manifest.json", "receipts/00000.json")
 
@@ -87,3 +89,89 @@ def test_a_version_that_is_none_is_damage(dest: Path):
     change(dest, "plan.json", lambda data: data.update(format_version="x"))
     with pytest.raises(NotASplit, match="is damaged"):
         again(dest)
+
+
+OTHERS = (None, True, 7, 7.5, "x", [], {}, [[]], [None], {"a": []}, -1)
+
+
+def _places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place of a record."""
+    found = [path] if path else []
+    items = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, item in items:
+        inner = _places(item, (*path, key)) if isinstance(item, dict | list) else [(*path, key)]
+        found += inner
+    return found
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_values_of_other_types_are_damage_and_nothing_else(dest: Path, name: str):
+    """A manifest or plan is refused, a receipt does not count; or the value is one that may be."""
+    path = dest / "_evensplit" / name
+    good = path.read_text()
+    chance = random.Random(name)
+    if name.startswith("receipts"):
+        (dest / "_evensplit/manifest.json").unlink()
+    call = engine.verify if name == "manifest.json" else again
+    places = _places(json.loads(good))
+    for place in chance.sample(places, min(16, len(places))):
+        data = json.loads(good)
+        at = data
+        for key in place[:-1]:
+            at = at[key]
+        at[place[-1]] = chance.choice([other for other in OTHERS if other != at[place[-1]]])
+        path.write_text(json.dumps(data))
+        try:
+            call(dest)
+            engine.verify(dest, repair=True)
+        except EvensplitError as error:
+            assert error.exit_code != 70, (place, at[place[-1]], error)  # noqa: PT017
+        path.write_text(good)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "7", '"x"', "[]", "null", ""])
+@pytest.mark.parametrize("name", RECORDS)
+def test_what_is_no_record_is_damage(dest: Path, name: str, text: str):
+    (dest / "_evensplit" / name).write_text(text)
+    if name.startswith("receipts"):
+        (dest / "_evensplit/manifest.json").unlink()
+        assert again(dest).num_resumed == 2
+        return
+    with pytest.raises(NotASplit, match="is damaged"):
+        (engine.verify if name == "manifest.json" else again)(dest)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_pipe_in_the_place_of_a_record_is_not_waited_for(dest: Path, name: str):
+    (dest / "_evensplit" / name).unlink()
+    os.mkfifo(dest / "_evensplit" / name)
+    if name == "plan.json":
+        with pytest.raises(DestinationInUse, match="was not made by evensplit"):
+            again(dest)
+    else:
+        assert again(dest).manifest.num_rows == 1_000
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/hosts", "a/b", "..", "", "a\\b", "a\0b"])
+def test_a_name_that_leads_out_of_the_folder_is_damage(dest: Path, name: str):
+    def forge(data: dict[str, Any]) -> None:
+        data["parts"][1]["name"] = name
+
+    for record, call in (("manifest.json", engine.verify), ("plan.json", again)):
+        change(dest, record, forge)
+        with pytest.raises(NotASplit, match="is damaged"):
+            call(dest)
+
+
+@pytest.mark.parametrize("other", [{"plan_id": "another"}, {"revision": 1}])
+def test_a_receipt_of_another_plan_does_not_count(dest: Path, other: dict[str, Any]):
+    (dest / "_evensplit" / "manifest.json").unlink()
+    change(dest, RECORDS[2], lambda data: data.update(other))
+    assert again(dest).num_resumed == 2
+    assert engine.verify(dest).num_rows == 1_000
+
+
+def test_a_receipt_of_an_older_version_counts(dest: Path):
+    (dest / "_evensplit" / "manifest.json").unlink()
+    change(dest, RECORDS[2], lambda data: (data.pop("plan_id"), data.pop("revision")))
+    assert again(dest).num_resumed == 3
