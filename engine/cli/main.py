@@ -115,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     terminal.prepare()
     # Dask leaves futures behind when it closes, and asyncio would tell of each on standard error.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    # Azure's identity tells of each login that it tried in some lines; ours is one.
+    logging.getLogger("azure").addHandler(logging.NullHandler())
     if arguments is None:  # a process of its own
         stopping.watch_signals()
         # What workers log of an error comes here too, and is told once.

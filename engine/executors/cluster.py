@@ -41,7 +41,7 @@ def remote(resources: Resources) -> Iterator[Client]:
         client = Client(resources.scheduler, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterMismatch(
-            f"no Dask scheduler answers at {resources.scheduler}; check the address, or leave "
+            f"no Dask scheduler answers at {resources.place}; check the address, or leave "
             "--scheduler out to work on this machine"
         ) from error
     with client:
@@ -55,7 +55,7 @@ def wait_for_worker(client: Client, resources: Resources) -> None:
         client.wait_for_workers(1, timeout=WORKER_WAIT_SECONDS)
     except TimeoutError as error:
         raise WorkersLost(
-            f"the scheduler at {resources.scheduler} has had no worker for "
+            f"the scheduler at {resources.place} has had no worker for "
             f"{WORKER_WAIT_SECONDS} seconds; start some, then run the same command again"
         ) from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from engine import events
 from engine.errors import EvensplitError
+from engine.storage.base import redacted
 from engine.work import PartTask
 
 if TYPE_CHECKING:
@@ -46,3 +47,8 @@ class Resources:
     limit_bytes: int | None = None
     preload: tuple[str, ...] = ()
     client: Client | None = None
+
+    @property
+    def place(self) -> str:
+        """The scheduler's address, without what may be secret."""
+        return redacted(self.scheduler or "")

@@ -20,6 +20,7 @@ from engine.errors import BadSetting
 from engine.settings import Access
 from engine.storage.azure.requests import with_retries
 from engine.storage.azure.urls import DEFAULT_SUFFIX, BlobUrl, blob_endpoint
+from engine.storage.base import redacted
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -149,6 +150,11 @@ def _from_connection_string(text: str, where: str) -> _Given:
     if not pairs.keys() & {"AccountName", "BlobEndpoint"}:
         raise BadSetting(f"{where} is no connection string: it names no account")
     endpoint = pairs.get("BlobEndpoint", "").rstrip("/") or None
+    if endpoint and (redacted(endpoint) != endpoint):
+        raise BadSetting(
+            f"{where}: its BlobEndpoint has a query, a user or a password, which may be secret; "
+            "give a SAS as SharedAccessSignature"
+        )
     account = pairs.get("AccountName") or _account_of(endpoint or "")
     key, sas = pairs.get("AccountKey"), pairs.get("SharedAccessSignature")
     secret = Secret("account key", key) if key else _sas(sas) if sas else None

@@ -517,12 +517,14 @@ def test_a_scheduler_that_is_not_there_is_told(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        for wrong in (address, "nonsense", "tcp://", "foo://1.2.3.4:5"):
+        secret = address.replace("//", "//user:word@")
+        for wrong in (address, secret, "nonsense", "tcp://", "foo://1.2.3.4:5"):
             ended = run("split", source, tmp_path / "parts", "--scheduler", wrong)
             assert ended.code == 2, ended.err
             *_, line = ended.err.splitlines()
             assert line.startswith("evensplit: call.cluster: no Dask scheduler answers at")
-    assert asked == [3] * 4  # once each, and no longer than that
+            assert "word" not in ended.err
+    assert asked == [3] * 5  # once each, and no longer than that
     assert parts_contents(tmp_path / "parts") == {}
 
 

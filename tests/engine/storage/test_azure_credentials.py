@@ -117,6 +117,18 @@ def test_a_secret_given_as_an_option_is_refused_and_not_repeated(text: str) -> N
     assert "AZURE_STORAGE_CONNECTION_STRING" in ended.err
 
 
+@pytest.mark.parametrize("tail", [f"/?{PLANTED_SAS}", f"?{PLANTED_SAS}", "@user:word/"])
+def test_a_secret_in_an_endpoint_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, tail: str
+) -> None:
+    endpoint = f"https://{HOST}{tail}" if tail[0] != "@" else f"https://user:word@{HOST}/"
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=a;BlobEndpoint={endpoint}")
+    ended = run("profile", f"abfss://data@{HOST}/a.parquet")
+    assert (ended.code, "BlobEndpoint has a query" in ended.err) == (2, True)
+    assert PLANTED_SAS not in ended.out + ended.err
+    assert "word@" not in ended.out + ended.err
+
+
 def test_a_sas_suffices(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
     container = azurite.new_container()
     permission = ContainerSasPermissions(read=True, write=True, create=True, list=True, delete=True)
