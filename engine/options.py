@@ -17,6 +17,7 @@ from typing import Any, Literal, TypedDict
 
 from engine import store_options
 from engine.errors import BadSetting
+from engine.formats import BY_ENDING
 from engine.formats.parquet.bytes.column_names import split_names
 from engine.part_names import DEFAULT_NAME, template_problem
 from engine.settings import (
@@ -166,7 +167,7 @@ class Option:
 
     def _template(self, value: Any) -> str:
         text = self._text(value)
-        if problem := template_problem(text):
+        if problem := template_problem(text, BY_ENDING):
             raise BadSetting(f"{self.flag} {text!r} {problem}")
         return text
 

@@ -6,6 +6,7 @@ file systems and stores take, and that readers of a folder do not pass over.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from string import Formatter
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
@@ -17,10 +18,11 @@ _MAX_WIDTH_DIGITS = 3
 _NUMBERS = sorted({0, *(10**power + more for power in range(7) for more in (0, 1))})
 
 
-def template_problem(template: str) -> str:
+def template_problem(template: str, endings: Iterable[str] = ()) -> str:
     """Return what is wrong with a template of part names, and what to write; empty if nothing is.
 
-    What it gives are names of files, of which no two are one.
+    What it gives are names of files, of which no two are one. ``endings``: of formats beside
+    Parquet.
     """
     try:
         fields = [(name, spec or "") for _, name, spec, _ in Formatter().parse(template)]
@@ -41,17 +43,18 @@ def template_problem(template: str) -> str:
         return f"has a format that no whole number has; write {DEFAULT_NAME}"
     if len(names) < len(_NUMBERS):
         return f"gives several parts one name; write {DEFAULT_NAME}"
-    return next(filter(None, map(_problem_of_name, names)), "")
+    known = (*PARQUET_SUFFIXES, *endings)
+    return next(filter(None, (_problem_of_name(name, known) for name in names)), "")
 
 
-def _problem_of_name(name: str) -> str:
+def _problem_of_name(name: str, endings: tuple[str, ...]) -> str:
     if "/" in name or "\\" in name:
         return "holds a slash; parts lie in DEST itself, so leave folders to DEST"
     if not name.isprintable():
         return "holds a character that cannot be printed; take letters, digits, - and _"
     if name.startswith(("_", ".")):
         return "begins with _ or ., and readers ignore such files; begin with a letter"
-    if not name.endswith(PARQUET_SUFFIXES):
+    if not name.endswith(endings):
         return "lacks the ending by which readers know such files; end it in .parquet"
     if len(name.encode()) > MAX_NAME_BYTES:
         return f"gives names over {MAX_NAME_BYTES} bytes, which file systems refuse; shorten it"

@@ -96,7 +96,7 @@ def test_a_job_runs_and_ends_and_takes_no_more_tasks(world, spec):
     assert "replace the source" in failed.advice
     assert isinstance(report.error(), TasksFailed)
     assert json.loads(service.read_file(job.id, tasks[0].id, "wd/result.json"))["num_rows"] == 500
-    assert b"1 parts" in service.read_file(job.id, tasks[0].id, "stdout.txt")
+    assert b"1 part" in service.read_file(job.id, tasks[0].id, "stdout.txt")
     assert service.read_file(job.id, tasks[0].id, "nothing.txt") is None
     with pytest.raises(JobEnded):
         service.add_tasks(job, [replace(tasks[0], num_slots=2)])

@@ -206,7 +206,7 @@ def test_wishes_that_cannot_be_are_refused(table, tmp_path: Path):
     pq.write_table(table, source)
     for wish, words in (
         ({"columns": ["nothing"]}, "no column 'nothing'"),
-        ({"codec": "lzo"}, "choose one of"),
+        ({"codec": "lzo"}, "did you mean lz4"),
         ({"codec": "zstd", "codec_level": 99}, "levels are for"),
         ({"codec_level": 3}, "levels are for"),
         ({"row_group_size": "many"}, "no size"),
