@@ -9,13 +9,14 @@ stores show to nobody anyway, like blocks that were not committed.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 PUT_RIGHT_SECONDS = 1.5  # at most: what hangs must not keep the process
-_CHILD_SECONDS = {"terminate": 0.5, "kill": 0.2}  # to cancel its uploads, then to go
+_CANCEL_SECONDS, _GO_SECONDS = 0.5, 0.3  # for worker processes, told to end and killed
 
 _actions: dict[object, Callable[[], None]] = {}
 _changing = threading.RLock()
@@ -94,9 +95,27 @@ def _put_all_right() -> None:
 def _end_children() -> None:
     import psutil
 
-    for verb in ("terminate", "kill", "kill"):  # Dask may start one again
-        children = psutil.Process().children(recursive=True)
-        for child in children:
+    _start_none()
+    ending: set[psutil.Process] = set()  # also those whose parent is gone already
+    # Twice the last: what was about to be started as this began is there by then.
+    for verb, seconds in (("terminate", _CANCEL_SECONDS), *[("kill", _GO_SECONDS)] * 2):
+        ending.update(psutil.Process().children(recursive=True))
+        for child in ending:
             with suppress(psutil.NoSuchProcess):
                 getattr(child, verb)()
-        psutil.wait_procs(children, _CHILD_SECONDS[verb])  # longer only where one is at work
+        ending = set(psutil.wait_procs(ending, seconds)[1])
+
+
+def _start_none() -> None:
+    """Let multiprocessing start no process: Dask would start its workers again.
+
+    One that begins while its parent ends may wait for it for ever: where the process that tracks
+    resources is gone, it is handed an end of its own pipe instead.
+    """
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.spawnv_passfds = _refuse
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise OSError("the process is about to end")

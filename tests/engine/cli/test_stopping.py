@@ -181,6 +181,26 @@ def test_what_hangs_as_it_is_put_right_is_not_waited_for_and_the_rest_is_put_rig
     assert not (tmp_path / "x").exists()
 
 
+def test_processes_that_are_started_again_when_they_end_do_not_outlive_it():
+    """As Dask starts its workers again: they would hold the output, which then has no end."""
+    process = script(
+        "import multiprocessing\n"
+        "start = multiprocessing.get_context('spawn').Process\n"
+        "def always():\n"
+        "    while True:\n"
+        "        one = start(target=time.sleep, args=(1000,))\n"
+        "        one.start()\n"
+        "        one.join()\n"
+        "for _ in range(3):\n"
+        "    threading.Thread(target=always, daemon=True).start()\n"
+        "time.sleep(0.5)\n"
+        "print('begun', flush=True)\n"
+        "threading.Event().wait()\n"
+    )
+    process.send_signal(signal.SIGTERM)
+    assert end(process).code == 143
+
+
 def test_a_signal_that_was_ignored_stays_so():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
