@@ -30,6 +30,7 @@ Inside a list or map a boolean is kept as the byte that stood on the wire.
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, NamedTuple
 
 from engine.errors import BadStructure
@@ -43,12 +44,16 @@ _FIXED_WIDTH = {DOUBLE: 8, UUID: 16}
 _USUAL_BYTES, _USUAL_ITEMS = 32, 4  # more of them, and to compile what matches takes longer
 
 
-def _usual_fields() -> re.Pattern[bytes]:
+# Python up to 3.11.4 matches these wrongly (https://github.com/python/cpython/issues/106052).
+_POSSESSIVE = b"*+" if sys.version_info >= (3, 11, 5) else b"*"
+
+
+def _usual_fields(many: bytes = _POSSESSIVE) -> re.Pattern[bytes]:
     """Return what matches fields that are passed over at once, as many as follow each other.
 
     These are numbers, booleans, short binaries, short lists of them, and structures of all these:
     nearly all that is in footers. Every byte decides alone what follows, so there is one way only
-    to match, and nothing to go back for (``*+``).
+    to match, and nothing to go back for: ``many`` may be ``*+``, which is quicker than ``*``.
     """
 
     def head(*kinds: int) -> bytes:  # of a field some steps behind the one before
@@ -61,20 +66,20 @@ def _usual_fields() -> re.Pattern[bytes]:
         ]
         return b"|".join(b"[%b]" % re.escape(heads) + item * size for size, heads in each)
 
-    number = rb"[\x80-\xff]*+[\x00-\x7f]"
+    number = rb"[\x80-\xff]%b[\x00-\x7f]" % many
     sizes = range(_USUAL_BYTES + 1)
     binary = b"(?:%b)" % b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in sizes)
     numbers = b"%b%b|%b" % (head(I16, I32, I64), number, head(TRUE, FALSE))
     simple = b"%b|%b%b" % (numbers, head(BINARY), binary)
-    counts = rb"(?:%b)*+\x00" % numbers  # a structure of such
+    counts = rb"(?:%b)%b\x00" % (numbers, many)  # a structure of such
     lists = b"%b(?:%b|\x18%b|%b)" % (
         head(LIST),
         listed(number, I32, I64),
         binary,
         listed(counts, STRUCT),
     )
-    nested = rb"%b(?:%b|%b)*+\x00" % (head(STRUCT), simple, lists)
-    return re.compile(b"(?:%b|%b|%b)*+" % (simple, lists, nested), re.DOTALL)
+    nested = rb"%b(?:%b|%b)%b\x00" % (head(STRUCT), simple, lists, many)
+    return re.compile(b"(?:%b|%b|%b)%b" % (simple, lists, nested, many), re.DOTALL)
 
 
 _pass_usual_fields = _usual_fields().match
