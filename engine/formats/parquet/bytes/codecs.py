@@ -38,13 +38,17 @@ _GZIP = zlib.MAX_WBITS | 16
 _LZ4_FRAME_MAGIC = b"\x04\x22\x4d\x18"
 # The most bytes that one compressed byte can stand for. Arrow takes the memory that a header claims
 # before it looks at the data. GZIP: a match of 258 bytes by two bits; LZ4: a length byte of 255;
-# ZSTD: a block of 128 KiB by four bytes (RFC 8878, 3.1.1.2). BROTLI has no bound of use.
+# ZSTD: a block of 128 KiB by four bytes (RFC 8878, 3.1.1.2). BROTLI has no bound of use: what
+# is large is decompressed twice, the first time to nowhere.
 _MAX_EXPANSION: dict[int, int] = {
     Codec.GZIP: 1032,
     Codec.LZ4: 255,
     Codec.LZ4_RAW: 255,
     Codec.ZSTD: 1 << 15,
 }
+
+
+_BELIEVED_BYTES = 16 << 20
 
 
 def decompress(codec: int, data: Buffer, uncompressed_bytes: int) -> bytes:
@@ -144,14 +148,27 @@ def _decompress(codec: Codec, data: Buffer, uncompressed_bytes: int) -> bytes:
     if codec is Codec.LZ4:
         return _hadoop_lz4(data, uncompressed_bytes)
     if codec is Codec.BROTLI:
-        with pa.CompressedInputStream(pa.BufferReader(data), "brotli") as stream:
-            whole: bytes = stream.read(uncompressed_bytes + 1)
-        return whole
+        return _brotli(data, uncompressed_bytes)
     if codec is Codec.LZ4_RAW:
         return _lz4_block(data, uncompressed_bytes)
     if codec is Codec.SNAPPY:
         _check_snappy(data, uncompressed_bytes)
     return _arrow(_ARROW_NAMES[codec], data, uncompressed_bytes)
+
+
+def _brotli(data: Buffer, size: int) -> bytes:
+    """Return what data holds, at most one byte over ``size``; a large size is proved first."""
+    most = size + 1
+    if size > _BELIEVED_BYTES:
+        with pa.CompressedInputStream(pa.BufferReader(data), "brotli") as stream:
+            most = 0
+            while most <= size and (piece := stream.read(_BELIEVED_BYTES)):
+                most += len(piece)
+        if most != size:
+            raise BadPage(f"a page is not the {size} bytes that its header says")
+    with pa.CompressedInputStream(pa.BufferReader(data), "brotli") as stream:
+        whole: bytes = stream.read(most)
+    return whole
 
 
 def _arrow(name: str, data: Buffer, size: int) -> bytes:
