@@ -24,7 +24,8 @@ def usage_message(error: click.ClickException) -> str:
     see = f"; see {context.command_path} --help" if context else ""
     match error:
         case click.NoSuchOption():
-            return f"there is no option {error.option_name}" + (_near(error.possibilities) or see)
+            hint = _owners(error.option_name, context) or _near(error.possibilities) or see
+            return f"there is no option {error.option_name}{hint}"
         case click.NoSuchCommand():
             return f"there is no command {error.command_name}" + (_near(error.possibilities) or see)
         case click.MissingParameter(param=click.Parameter() as param):
@@ -38,6 +39,19 @@ def usage_message(error: click.ClickException) -> str:
 
 def _near(possibilities: list[str] | None) -> str:
     return f"; did you mean {possibilities[0]}?" if possibilities else ""
+
+
+def _owners(option: str, context: click.Context | None) -> str:
+    """Return which commands beside the one called have an option."""
+    group = context.parent.command if context and context.parent else None
+    if not isinstance(group, click.Group):
+        return ""
+    owners = [
+        name
+        for name, command in group.commands.items()
+        if any(option in [*param.opts, *param.secondary_opts] for param in command.params)
+    ]
+    return f" here; it is one of {', '.join(sorted(owners))}" if owners else ""
 
 
 def _name(param: click.Parameter) -> str:
