@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from engine import events
 from engine.cli import log, stopping
 from engine.cli.tables import summary
 from engine.cli.terminal import say
+from engine.executors.interrupts import every
 from engine.model import Receipt, SplitPlan
 from engine.splitter import Progress
 from engine.wording import amount as size
@@ -48,23 +48,6 @@ def _shown_as(*, is_quiet: bool) -> str | None:
     if sys.stderr.isatty():
         return "bar"
     return None if is_quiet else "lines"
-
-
-@contextmanager
-def _every_few_seconds(tell: Callable[[], None]) -> Iterator[None]:
-    is_over = Event()
-
-    def run() -> None:
-        while not is_over.wait(LOG_LINE_SECONDS):
-            tell()
-
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 class _Split(Progress):
@@ -126,7 +109,7 @@ class _Lines(_Split):
     """A line, or an event, every few seconds."""
 
     def __enter__(self) -> _Lines:
-        self._stack.enter_context(_every_few_seconds(self._tell))
+        self._stack.enter_context(every(LOG_LINE_SECONDS, self._tell))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -238,7 +221,7 @@ def _counting(
     if shown_as is None:
         yield advance
     elif shown_as == "lines":
-        with _every_few_seconds(tell):
+        with every(LOG_LINE_SECONDS, tell):
             yield advance
     else:
         from rich import progress as rich

@@ -6,12 +6,11 @@ written nothing. Dask's workers send theirs as events, to whom has the parts wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from threading import Event, Thread
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from engine.executors.interrupts import interrupts_held
+from engine.executors.interrupts import every
 from engine.model import Receipt
 from engine.work import PartTask, in_the_making
 
@@ -21,23 +20,11 @@ if TYPE_CHECKING:
 TELL_SECONDS = 1.0
 
 
-@contextmanager
-def telling(measure: Callable[[], int], tell: Callable[[int], None]) -> Iterator[None]:
-    """Tell every second, from a thread of its own, what is measured: bytes of unfinished parts."""
-    is_over = Event()
-
-    def run() -> None:
-        while not is_over.wait(TELL_SECONDS):
-            tell(measure())
-
-    thread = Thread(target=run, daemon=True)
-    with interrupts_held():
-        thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
+def telling(
+    measure: Callable[[], int], tell: Callable[[int], None]
+) -> AbstractContextManager[None]:
+    """Tell every second what is measured: bytes of unfinished parts."""
+    return every(TELL_SECONDS, lambda: tell(measure()))
 
 
 def write_and_tell(write: Callable[[PartTask], Receipt], task: PartTask, topic: str) -> Receipt:
