@@ -85,14 +85,15 @@ def stay_if_ending() -> None:
 
 
 def _put_all_right() -> None:
-    _end_children()
+    end_children()
     _changing.acquire()  # for good: nothing else is begun
     for action in reversed(list(_actions.values())):
         with suppress(Exception):
             action()
 
 
-def _end_children() -> None:
+def end_children() -> None:
+    """End every process that this one started, and those that they started; start no other."""
     import psutil
 
     _start_none()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import yaml
 from engine.version import __version__
 
 ROOT = Path(__file__).parents[1]
+PROGRAMS = Path(sys.executable).parent  # of this environment, which need not be on the path
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RECIPE = yaml.safe_load((ROOT / "conf/conda/recipe.yaml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -59,7 +61,8 @@ def test_conda_says_name_version_license_and_command_of_the_project():
     )
 
 
-def test_the_tests_of_the_conda_package_pass_here(tmp_path: Path):
+def test_the_tests_of_the_conda_package_pass_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(PROGRAMS), prepend=os.pathsep)
     modules, scripts = RECIPE["tests"]
     for name in modules["python"]["imports"]:
         import_module(name)
@@ -88,7 +91,9 @@ def test_the_image_is_made_of_what_is_there_and_sent():
 @pytest.mark.parametrize("name", ["Dockerfile", "conf/batch/Dockerfile"])
 def test_recipes_of_images_are_sound(name: str):
     """By hadolint, which also sees to the shell inside."""
-    ended = subprocess.run(["hadolint", ROOT / name], check=False, capture_output=True, text=True)
+    ended = subprocess.run(
+        [PROGRAMS / "hadolint", ROOT / name], check=False, capture_output=True, text=True
+    )
     assert (ended.stdout, ended.returncode) == ("", 0)
 
 

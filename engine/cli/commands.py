@@ -314,12 +314,11 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
 
 def _run(words: Sequence[str]) -> int:
     """Run a command in a process of its own, whose figures are those that a user would see."""
-    with subprocess.Popen([sys.executable, "-m", "engine.cli", *words]) as process:
-        try:
-            return process.wait()
-        except SystemExit:  # we are told to stop
-            process.terminate()
-            raise
+    try:
+        return subprocess.Popen([sys.executable, "-m", "engine.cli", *words]).wait()
+    except SystemExit:  # we are told to stop, maybe as it is being started
+        endings.end_children()
+        raise
 
 
 ALL: tuple[click.Command, ...] = (profile, plan, split, verify, report, demo)
