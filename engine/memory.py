@@ -31,8 +31,8 @@ KIB, MIB = 1 << 10, 1 << 20
 _PROCESS_BYTES = {
     (False, "threads"): 57 * MIB,  # interpreter, engine.work, numpy, Dask: 47
     (True, "threads"): 112 * MIB,  # and pyarrow, after its first work: 100
-    (False, "distributed"): 76 * MIB,  # 62
-    (True, "distributed"): 151 * MIB,  # and pandas, after its first work: 148
+    (False, "distributed"): 84 * MIB,  # 69, of which 7 are for keys
+    (True, "distributed"): 160 * MIB,  # and pandas, after its first work: 155
 }
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
 FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80

@@ -1,15 +1,24 @@
-"""Worker processes of this machine alone."""
+"""Worker processes of this machine alone, which leave nothing behind.
+
+They talk by TLS with a key of this run, which only memory holds: whoever else is on the machine may
+reach the loopback interface, and a scheduler runs what it is told to. What Dask keeps on disk is in
+a new folder that only this user may enter, not in the one that all users share.
+"""
 
 from __future__ import annotations
 
+import gc
 import logging
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine import memory
+from engine import endings, memory
 from engine.executors.interrupts import interrupts_held
 from engine.executors.resources import RESOURCE, Resources
 
@@ -50,6 +59,7 @@ class LocalProcesses:
         # Its start unblocks the signals of whichever thread needs it first.
         resource_tracker.ensure_running()
         self._stack.enter_context(_script_not_run_again())
+        self._scratch = self._stack.enter_context(_scratch_folder())
         starter = self._stack.enter_context(ThreadPoolExecutor(1))
         with interrupts_held():
             self._starting = starter.submit(self._start)
@@ -61,11 +71,15 @@ class LocalProcesses:
         import distributed  # noqa: F401 (its defaults come with it, and must be there before)
 
         with dask.config.set(_OF_OUR_WORKERS):
-            return _local_cluster(self.num_workers, self._memory_bytes, self._preload)
+            return _local_cluster(
+                self.num_workers, self._memory_bytes, self._preload, self._scratch
+            )
 
     def _end(self) -> None:
         if self._starting.exception() is None:
             self._starting.result().close()
+        del self._starting
+        _forget_servers()
 
     def cluster(self) -> SpecCluster:
         """Return the scheduler and workers, once they are there."""
@@ -83,19 +97,24 @@ class LocalProcesses:
         self.close()
 
 
-def _local_cluster(num_workers: int, memory_bytes: int, preload: Sequence[str]) -> SpecCluster:
+def _local_cluster(
+    num_workers: int, memory_bytes: int, preload: Sequence[str], scratch: str
+) -> SpecCluster:
     """Start a scheduler and worker processes of this machine alone.
 
     Dask's ``LocalCluster`` always opens web servers at addresses of its own choice; here all of
     them are on the loopback interface, and the pages of the dashboard are not loaded.
     """
-    from distributed import Nanny, Scheduler, SpecCluster
+    from distributed import Nanny, Scheduler, Security, SpecCluster
 
+    security = Security.temporary()
     place = {
-        "protocol": "tcp",
+        "protocol": "tls",
+        "security": security,
         "host": "127.0.0.1",
         "dashboard": False,
         "dashboard_address": "127.0.0.1:0",
+        "local_directory": scratch,
     }
     options = {
         **place,
@@ -111,8 +130,36 @@ def _local_cluster(num_workers: int, memory_bytes: int, preload: Sequence[str]) 
     return SpecCluster(
         workers=dict.fromkeys(range(num_workers), worker),
         scheduler={"cls": Scheduler, "options": {**place, "port": 0}},
+        security=security,
         silence_logs=logging.CRITICAL,
     )
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[str]:
+    """Give a new folder of this user's alone, and remove it with what is in it."""
+    folder = tempfile.mkdtemp(prefix="evensplit-")
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    with endings.put_right(remove):
+        try:
+            yield folder
+        finally:
+            remove()
+
+
+def _forget_servers() -> None:
+    """Have Dask's closed servers freed, which it keeps as long as the process lives.
+
+    ``distributed.core`` remembers of each handler whether it takes a comm, and with a handler,
+    which is a method, its scheduler and all that this knew.
+    """
+    from distributed import core
+
+    remembered: Any = getattr(core, "_expects_comm", None)
+    if remembered is not None:
+        remembered.cache_clear()
+    # Now: Dask's hook for collections complains of one that is under way as it is put in place.
+    gc.collect()
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import resource
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,10 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from distributed import Client
+from distributed import Client, Security, SpecCluster
+from distributed.comm import Comm
+from distributed.core import Server
+from distributed.utils import silence_logging_cmgr
 
 import engine
 from engine import splitter
@@ -139,6 +145,47 @@ def test_a_change_of_codec_starts_its_processes_while_it_plans(
     with pytest.raises(TargetTooSmall):
         engine.split(str(source), str(tmp_path / "none"), target_size=100, **wish)
     assert not my_workers()
+
+
+def test_nothing_of_dask_stays_when_processes_have_ended():
+    paths = list(sys.path)
+    with client_for(Resources("processes", 1, 512 * MIB)):
+        pass
+    gc.collect()
+    servers = [it for it in gc.get_objects() if isinstance(it, (Server, Comm, SpecCluster))]
+    assert servers == []
+    assert sys.path == paths
+
+
+@pytest.mark.parametrize("other", [None, Security.temporary()], ids=["plain", "another-key"])
+def test_who_has_not_the_key_of_a_run_is_not_let_in(other: Security | None):
+    with LocalProcesses(1, 512 * MIB) as processes:
+        _, _, place = processes.cluster().scheduler_address.partition("://")
+        address = f"{'tcp' if other is None else 'tls'}://{place}"
+        with (
+            silence_logging_cmgr(logging.CRITICAL),
+            pytest.raises(OSError, match=r"TLS|Connection|Timed out"),
+        ):
+            Client(address, timeout=3, security=other)
+
+
+def test_the_folder_of_scratch_files_that_users_share_is_not_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Where another user may have put a link to a file of ours, to have Dask empty it."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    temporary = tmp_path / "tmp"
+    shared = temporary / "dask-scratch-space"
+    shared.mkdir(parents=True)
+    (shared / "global.lock").symlink_to(victim)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with client_for(Resources("processes", 1, 512 * MIB)):
+        (private,) = set(temporary.iterdir()) - {shared}
+        assert private.stat().st_mode & 0o77 == 0
+    assert victim.read_text() == "precious"
+    assert list(temporary.iterdir()) == [shared]
 
 
 def test_a_worker_that_is_ended_cancels_its_uploads():
