@@ -8,6 +8,7 @@
 | synced to the disk | ``fsync`` | ``F_FULLFSYNC``, as ``fsync`` stops at the drive's cache |
 | lock that ends with its process | ``flock`` | ``flock`` |
 | limits of control groups | ``/proc``, ``/sys`` (:mod:`engine.memory`) | there are none |
+| starts of the machine | ``boot_id`` | not told apart |
 | peak memory | ``VmHWM``, begun anew a split | ``ru_maxrss`` of the whole life, in bytes |
 | shared memory counted once | ``smaps_rollup`` | resident size instead |
 
@@ -22,6 +23,8 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 from engine.errors import UnsupportedSystem
 
@@ -74,6 +77,15 @@ def sync(descriptor: int) -> None:
         else:
             return
     os.fsync(descriptor)
+
+
+@cache
+def boot_id() -> str:
+    """Return what tells this start of the machine from every other; empty where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def peak_resident_bytes() -> int:

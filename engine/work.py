@@ -11,6 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+from engine import system
 from engine.errors import (
     ClusterMismatch,
     InternalError,
@@ -182,6 +183,7 @@ def _acknowledge(
         store_notes=sink.notes,
     )
     of_plan = {"plan_id": task.plan_id, "revision": task.revision}
-    text = record({**of_plan, **receipt.as_dict()})
+    boot = {} if task.durable or not store.has_locks else {"boot_id": system.boot_id()}
+    text = record({**of_plan, **boot, **receipt.as_dict()})
     store.put(receipt_path(store, folder, part.index), text, durable=task.durable)
     return receipt

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from engine import endings
+from engine import endings, system
 from engine.errors import (
     DestinationInUse,
     InternalError,
@@ -236,13 +236,15 @@ class Ledger:
     def _receipt(self, plan: SplitPlan, index: int) -> Receipt | None:
         """Return a receipt of a plan; None also if it cannot be read: the part is written again.
 
-        After a power cut a receipt of the plan before may be there still.
+        After a power cut a receipt of the plan before may be there still. And of a part that was
+        not synced nothing but its ends may be: it counts until the machine starts again.
         """
         try:
             data = _decoded(self._store.get(receipt_path(self._store, self._folder, index)))
             known = data.get(_VERSION_KEY, 1) <= FORMAT_VERSION
             of_plan = data.get("plan_id", plan.plan_id), data.get("revision", plan.revision)
             is_ours = known and of_plan == (plan.plan_id, plan.revision)
+            is_ours &= data.get("boot_id", system.boot_id()) == system.boot_id()
             return made(Receipt, data) if is_ours else None
         except (ValueError, TypeError):
             return None

@@ -158,7 +158,7 @@ class LocalSink:
         folder, name = os.path.split(path)
         self._temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         with os_errors(path):
-            os.makedirs(folder, exist_ok=True)
+            _make_folder(folder)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with endings.remembered(partial(os.unlink, self._temporary)) as self._ending:
                 self._descriptor = os.open(self._temporary, flags, 0o666)
@@ -364,7 +364,7 @@ class LocalStorage:
         folder, name = os.path.split(path)
         temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         with os_errors(path):
-            os.makedirs(folder, exist_ok=True)
+            _make_folder(folder)
             with endings.remembered(partial(os.unlink, temporary)) as ending:
                 file = open(temporary, "xb")  # noqa: SIM115 - closed below, where it is written
             try:
@@ -431,7 +431,7 @@ class LocalStorage:
     def lock(self, folder: str) -> Iterator[None]:
         """Hold an advisory lock, which the kernel drops when the process ends in any way."""
         with os_errors(folder):
-            os.makedirs(folder, exist_ok=True)
+            _make_folder(folder)
             descriptor = os.open(os.path.join(folder, _LOCK_NAME), os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not system.try_lock(descriptor):
@@ -511,6 +511,17 @@ def _listed(path: str, name: str, real: str | None = None) -> Listed:
 
 def _version(found: os.stat_result) -> str:
     return f"mtime-ns:{found.st_mtime_ns}"
+
+
+def _make_folder(folder: str) -> None:
+    """Make a folder and those above it; each is on the disk before anything is put into it."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    _make_folder(above)
+    with suppress(FileExistsError):  # by another, who may not have synced it yet
+        os.mkdir(folder)
+    _sync_folder(above)
 
 
 def _sync_folder(folder: str) -> None:
