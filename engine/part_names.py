@@ -7,6 +7,7 @@ file systems and stores take, and that readers of a folder do not pass over.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from string import Formatter
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
@@ -45,6 +46,24 @@ def template_problem(template: str, endings: Iterable[str] = ()) -> str:
         return f"gives several parts one name; write {DEFAULT_NAME}"
     known = (*PARQUET_SUFFIXES, *endings)
     return next(filter(None, (_problem_of_name(name, known) for name in names)), "")
+
+
+def is_named_by(template: str, name: str) -> bool:
+    """Whether a name is one that a template gives to some number."""
+    head = ""
+    for text, field, _, _ in Formatter().parse(template):
+        head += text
+        if field is not None:
+            break
+    if not name.startswith(head):
+        return False
+    for stop in range(len(head) + 1, len(name) + 1):
+        shown = name[len(head) : stop].strip().replace(",", "").replace("_", "")
+        for base in (10, 16, 8, 2):
+            with suppress(ValueError):
+                if template.format(index=int(shown, base)) == name:
+                    return True
+    return False
 
 
 def _problem_of_name(name: str, endings: tuple[str, ...]) -> str:

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from engine import system
 from engine.errors import (
     ClusterMismatch,
+    Conflict,
     InternalError,
     NoSource,
+    OtherPlan,
     OverTarget,
     SourceChanged,
     SourceError,
@@ -30,6 +35,7 @@ from engine.storage.base import redacted
 from engine.version import __version__
 from engine.wording import counted
 
+_TRIES = 3
 _sinks: dict[tuple[str, int], PartSink] = {}  # of parts that this process is writing
 
 
@@ -102,7 +108,17 @@ def write_part(task: PartTask) -> Receipt:
 
 
 def _write_part(task: PartTask) -> Receipt:
+    """Write a part, once more where another run has written or removed one of its name."""
+    for _ in range(_TRIES - 1):
+        with suppress(Conflict):
+            return _write_once(task)
+    return _write_once(task)
+
+
+def _write_once(task: PartTask) -> Receipt:
     store, folder = open_storage(task.destination)
+    ledger = Ledger(store, folder)
+    look = partial(ledger.check_claim, task.claim, task.plan_id, task.revision)
     path = store.join(folder, task.part.name)
     sink = store.create(path, durable=task.durable)
     place = (task.destination, task.part.index)
@@ -116,12 +132,35 @@ def _write_part(task: PartTask) -> Receipt:
             provenance=_provenance(task),
         )
         _check(task, written, sink.size_bytes)
-        Ledger(store, folder).check_claim(task.claim)
-        sink.commit()
+        receipt = _receipt(task, written, sink)
+        sink.seal()
+        look()
+        version = _commit(task, receipt, sink, look)
+        try:
+            look()  # it may have been lost between that look and the commit
+        except OtherPlan:
+            if version is not None:
+                store.remove(path, version)
+            raise
+        receipt = replace(receipt, store_notes=sink.notes)
     finally:
         _sinks.pop(place, None)
         sink.abort()
-    return _acknowledge(task, store, folder, written, sink)
+    _acknowledge(task, store, folder, receipt)
+    return receipt
+
+
+def _commit(
+    task: PartTask, receipt: Receipt, sink: PartSink, look: Callable[[], None]
+) -> str | None:
+    """Publish a part and return its version; None if a run of the same plan was first."""
+    try:
+        return sink.commit()
+    except Conflict:
+        look()
+        if not is_intact(task.destination, task.format, receipt):
+            raise
+        return None
 
 
 def _provenance(task: PartTask) -> dict[str, str]:
@@ -158,6 +197,9 @@ def is_intact(destination: str, format_name: str, receipt: Receipt) -> bool:
         part = store.open(store.stat(store.join(folder, receipt.name)))
     except (NoSource, SourceChanged):
         return False
+    if part.file.size_bytes != receipt.size_bytes:
+        part.close()
+        return False
     try:
         tail = load_format(format_name).read_tail(part)
     except SourceError:
@@ -167,11 +209,9 @@ def is_intact(destination: str, format_name: str, receipt: Receipt) -> bool:
     return hashlib.sha256(tail).hexdigest() == receipt.footer_sha256
 
 
-def _acknowledge(
-    task: PartTask, store: Storage, folder: str, written: WrittenPart, sink: PartSink
-) -> Receipt:
+def _receipt(task: PartTask, written: WrittenPart, sink: PartSink) -> Receipt:
     part = task.part
-    receipt = Receipt(
+    return Receipt(
         index=part.index,
         name=part.name,
         num_rows=part.num_rows,
@@ -180,10 +220,11 @@ def _acknowledge(
         spliced_bytes=written.spliced_bytes,
         reencoded_bytes=written.reencoded_bytes,
         footer_sha256=hashlib.sha256(written.tail).hexdigest(),
-        store_notes=sink.notes,
     )
+
+
+def _acknowledge(task: PartTask, store: Storage, folder: str, receipt: Receipt) -> None:
     of_plan = {"plan_id": task.plan_id, "revision": task.revision}
     boot = {} if task.durable or not store.has_locks else {"boot_id": system.boot_id()}
     text = record({**of_plan, **boot, **receipt.as_dict()})
-    store.put(receipt_path(store, folder, part.index), text, durable=task.durable)
-    return receipt
+    store.put(receipt_path(store, folder, task.part.index), text, durable=task.durable)

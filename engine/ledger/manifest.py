@@ -10,18 +10,24 @@ is refused.
 
 Dying is safe between any two steps: a part without a receipt is written again with the same bytes,
 a receipt without its part (or with a part of another size) does not count.
+
+A run may be paused at any step, and go on when another has replaced its plan. So a plan is replaced
+before anything of the old one goes, what goes is what was listed while the claim was seen, and
+``plan.json`` names the files of replaced plans until the split is finished: while it does, whatever
+else lies there, the split is not. What is left to chance in which store: docs/decisions/0021.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 from engine import endings, system
 from engine.errors import (
+    Conflict,
     DestinationInUse,
     InternalError,
     Locked,
@@ -33,6 +39,7 @@ from engine.errors import (
 )
 from engine.ledger.typed import made
 from engine.model import Manifest, Measured, Receipt, Run, SourceFile, SplitPlan
+from engine.part_names import DEFAULT_NAME, is_named_by
 from engine.storage import Storage
 from engine.storage.base import redacted
 from engine.storage.folders import SPLIT_FOLDER
@@ -44,6 +51,8 @@ S = TypeVar("S")
 FOLDER = SPLIT_FOLDER
 FORMAT_VERSION = 1
 _VERSION_KEY = "format_version"
+_REPLACES = "replaces"  # of plan.json: names of parts, until the split is finished
+_UNFINISHED = "an unfinished split; run the same split again to finish it"
 _IGNORED = {".DS_Store"}
 _SEPARATORS = {"/", "\\", "\0"}
 
@@ -64,6 +73,7 @@ class Ledger:
     def __init__(self, store: Storage, folder: str) -> None:
         self._store = store
         self._folder = folder
+        self._held: SourceFile | None = None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -123,13 +133,13 @@ class Ledger:
 
         Raises:
             DestinationInUse: the folder holds files that are not ours.
-            Locked: it holds a later revision, which another run has come to meanwhile.
+            Locked: it holds a later revision, or a plan that another run has put there meanwhile.
             OtherPlan: it holds another plan, and ``overwrite`` is not given.
             SourceChanged: it holds this very plan for an earlier version of the source.
         """
         self.check_free()
-        text = record(plan.as_dict())
-        if not self._store.put_if_absent(self._path("plan.json"), text):
+        if not self._store.put_if_absent(self._path("plan.json"), record(plan.as_dict())):
+            version = self._store.stat(self._path("plan.json")).version  # before it is read
             found = self.plan()
             is_same = found.plan_id == plan.plan_id
             if is_same and found.revision > plan.revision:
@@ -141,7 +151,9 @@ class Ledger:
                 raise self._conflict(found, plan)
             is_complete = self._get("manifest.json") is not None
             if not is_same or found.revision < plan.revision or (overwrite and is_complete):
-                self._replace(found, plan, text)
+                self._replace(found, version, plan)
+        self._hold(plan)
+        self._remove_strangers(plan)
         self.remove_leftovers()
         return [receipt for receipt in self.receipts(plan) if is_intact(receipt)]
 
@@ -156,23 +168,31 @@ class Ledger:
                 self._store.remove(receipt_path(self._store, self._folder, part.index))
 
     def claim_file(self) -> SourceFile:
-        """Describe the plan's file as it is now, for :meth:`check_claim`."""
-        return self._store.stat(self._path("plan.json"))
+        """Describe the plan's file as it was when :meth:`claim` saw its own plan in it."""
+        if self._held is None:
+            raise InternalError("the destination was not claimed")
+        return self._held
 
-    def check_claim(self, claim: SourceFile) -> None:
-        """Raise OtherPlan unless the destination still belongs to the plan that claimed it.
+    def check_claim(self, claim: SourceFile, plan_id: str, revision: int) -> None:
+        """Raise OtherPlan unless the destination still belongs to a plan.
 
-        Who writes a part asks before publishing it: its run may have been killed, and another plan
-        may have taken the destination since. Looking at the file is cheap, however long the plan.
+        Who writes a part asks before publishing it, and after: its run may have been killed or
+        paused, and another plan may have taken the destination since. Looking at the file is cheap,
+        however long the plan; one that was written anew is read.
         """
-        try:
-            found = self.claim_file()
-        except NoSource:
-            found = None
-        if found != claim:
-            raise OtherPlan(
-                f"{redacted(self._folder)} does not hold the plan of this split, or not any more"
-            )
+        with suppress(NoSource, NotASplit):
+            if self._store.stat(self._path("plan.json")) == claim:
+                return
+            found = self.plan()
+            if (found.plan_id, found.revision) == (plan_id, revision):
+                return
+        raise OtherPlan(
+            f"{redacted(self._folder)} does not hold the plan of this split, or not any more: "
+            "another run has replaced it"
+        )
+
+    def _check_held(self, plan: SplitPlan) -> None:
+        self.check_claim(self.claim_file(), plan.plan_id, plan.revision)
 
     def _conflict(self, found: SplitPlan, plan: SplitPlan) -> OtherPlan | SourceChanged:
         changed = [
@@ -202,9 +222,9 @@ class Ledger:
         there = {entry.name for entry in self._store.files(self._folder)}
         return not (names & there or self._store.files(self._path("receipts")))
 
-    def _replace(self, found: SplitPlan, plan: SplitPlan, text: bytes) -> None:
-        """Remove another plan's split and claim the folder anew; safe to die in at any step."""
-        old = {part.name for part in found.parts}
+    def _replace(self, found: SplitPlan, version: str, plan: SplitPlan) -> None:
+        """Claim the folder anew and remove another plan's split; safe to die in at any step."""
+        old = {part.name for part in found.parts} | self._replaced()
         there = {entry.name for entry in self._store.files(self._folder)}
         for part in plan.parts:
             if part.name in there - old:
@@ -212,12 +232,76 @@ class Ledger:
                     f"{redacted(self._folder)} holds {part.name}, which evensplit did not write "
                     "and this plan would replace; move it away"
                 )
-        self._store.remove(self._path("manifest.json"))
-        for entry in self._store.files(self._path("receipts")):
-            self._store.remove(self._path("receipts", entry.name))
-        for name in sorted(there & old):
-            self._store.remove(self._store.join(self._folder, name))
-        self._store.put(self._path("plan.json"), text)
+        # Listed before the claim: what a run writes after has another version, and stays.
+        gone = [
+            *self._listed(self._path(), {"manifest.json"}),
+            *self._listed(self._path("receipts")),
+            *self._listed(self._folder, old),
+        ]
+        text = record({**plan.as_dict(), _REPLACES: sorted(old)})
+        path = self._path("plan.json")
+        if not self._store.replace(path, text, version) and self._store.get(path) != text:
+            raise self._taken()
+        self._store.fence(self._folder, old)
+        for where, seen in gone:
+            self._store.remove(where, seen)
+
+    def _listed(self, folder: str, names: Collection[str] | None = None) -> list[tuple[str, str]]:
+        """Return paths and versions of the files of a folder, of these names only if any are."""
+        return [
+            (self._store.join(folder, entry.name), entry.version)
+            for entry in self._store.files(folder)
+            if names is None or entry.name in names
+        ]
+
+    def _hold(self, plan: SplitPlan) -> None:
+        """Remember the claim's version; it is read after, as it may be another's by then."""
+        self._held = self._store.stat(self._path("plan.json"))
+        found = self.plan()
+        if (found.plan_id, found.revision) != (plan.plan_id, plan.revision):
+            raise self._taken()
+
+    def _taken(self) -> Locked:
+        return Locked(
+            f"another run has just claimed {redacted(self._folder)}; run the same command again"
+        )
+
+    def _replaced(self) -> set[str]:
+        """Return names of parts of plans that were replaced since the last split was finished."""
+        try:
+            names = _decoded(self._get("plan.json")).get(_REPLACES, [])
+        except ValueError:
+            return set()
+        if not isinstance(names, list) or not all(
+            isinstance(name, str) and _is_plain(name) for name in names
+        ):
+            raise self._damaged("plan.json")
+        return set(names)
+
+    def _remove_strangers(self, plan: SplitPlan) -> None:
+        """Remove what replaced plans left, or wrote since; refuse what else is named like a part.
+
+        Files of other names are not looked at: they are the user's.
+        """
+        own, replaced = {part.name for part in plan.parts}, self._replaced()
+        others = [name for name, *_ in self._store.files(self._folder) if name not in own]
+        template = str(plan.settings.get("name", DEFAULT_NAME))
+        for name in others:
+            if name not in replaced and is_named_by(template, name):
+                raise DestinationInUse(
+                    f"{redacted(self._folder)} holds {name}, which is named like a part and is "
+                    f"none of the {counted(len(own), 'part')} of this split, so that readers "
+                    "would take its rows as well; move it away and run the same command again"
+                )
+        gone = self._listed(self._folder, replaced - own)
+        if replaced:  # a run that died left receipts of the old plan: ours have fewer numbers
+            known = {receipt_path(self._store, self._folder, part.index) for part in plan.parts}
+            kept = self._listed(self._path("receipts"))
+            gone += [(where, seen) for where, seen in kept if where not in known]
+        if gone:
+            self._check_held(plan)
+        for where, seen in gone:
+            self._store.remove(where, seen)
 
     def receipts(self, plan: SplitPlan) -> list[Receipt]:
         """Return the receipts whose parts are there with the size that they had."""
@@ -277,10 +361,38 @@ class Ledger:
                     "see that nobody else writes there, and run the same command again"
                 )
         self.remove_leftovers()  # of workers that died, while others did their parts
-        text = record(manifest.as_dict())
-        if self._get("manifest.json") != text:
-            self._store.put(self._path("manifest.json"), text)
+        self._remove_strangers(plan)
+        if self._replaced():  # from here on nothing is to be told apart any more
+            text = record(plan.as_dict())
+            self._store.replace(self._path("plan.json"), text, self.claim_file().version)
+        self._publish(record(manifest.as_dict()), plan)
         return manifest
+
+    def _publish(self, text: bytes, plan: SplitPlan) -> None:
+        """Write the manifest, and take it back if the claim was lost meanwhile."""
+        path = self._path("manifest.json")
+        seen = [version for _, version in self._listed(self._path(), {"manifest.json"})]
+        self._check_held(plan)
+        if self._store.get(path) == text:
+            return
+        if seen:
+            is_ours = self._store.replace(path, text, seen[0])
+        else:
+            is_ours = self._store.put_if_absent(path, text)
+        stands = text if is_ours else self._store.get(path)
+        if stands is None:  # what is there is no file
+            self._store.put(path, text)
+        elif stands != text:
+            raise Conflict(
+                f"{redacted(path)} was written by somebody else; run the same command again"
+            )
+        version = self._store.stat(path).version
+        try:
+            self._check_held(plan)
+        except OtherPlan:
+            if self._store.get(path) == text:
+                self._store.remove(path, version)
+            raise
 
     def manifest(self) -> Manifest:
         """Return the manifest of a finished split.
@@ -288,17 +400,20 @@ class Ledger:
         Raises:
             NotASplit: there is none; the message says whether a split was begun.
         """
-        if self._get("manifest.json") is None:
+        if self._get("manifest.json") is None or self._replaced():
             begun = self.is_claimed()
             raise NotASplit(
                 f"{redacted(self._folder)} holds "
-                + (
-                    "an unfinished split; run the same split again to finish it"
-                    if begun
-                    else "no split of evensplit"
-                )
+                + (_UNFINISHED if begun else "no split of evensplit")
             )
-        return self._load(Manifest, "manifest.json")
+        found = self._load(Manifest, "manifest.json")
+        try:
+            is_other = self.plan().plan_id != found.plan_id
+        except NotASplit:  # the manifest is enough
+            is_other = False
+        if is_other:
+            raise NotASplit(f"{redacted(self._folder)} holds {_UNFINISHED}")
+        return found
 
     def plan(self) -> SplitPlan:
         """Return the plan that the destination was claimed for.

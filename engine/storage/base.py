@@ -6,7 +6,10 @@ What every implementation promises:
   raises :class:`~engine.errors.SourceChanged` instead of mixing two versions.
 * A :class:`PartSink` shows nothing under its final name before :meth:`PartSink.commit`, and the
   whole part after it; dying anywhere in between leaves at most a hidden temporary file.
+* A part replaces only what stood there when it was begun; else :class:`~engine.errors.Conflict`.
 * :meth:`Storage.put_if_absent` is atomic: of two callers one wins, and knows it.
+* What is replaced or removed by version is left alone if it is another meanwhile. Where that is
+  one step with the change, and where there is a moment between the two, docs/decisions/0021 says.
 * Only errors of :mod:`engine.errors` come out, and none of their messages holds a secret.
 """
 
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import io
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -35,10 +38,11 @@ _MAX_NAMED = 5
 
 
 class Entry(NamedTuple):
-    """One file of a folder."""
+    """One file of a folder; ``version`` is what :meth:`Storage.stat` says of it."""
 
     name: str
     size_bytes: int
+    version: str = ""
 
 
 class Room(NamedTuple):
@@ -102,8 +106,17 @@ class PartSink(Protocol):
         None where that would take a request each, or what was written cannot be read yet.
         """
 
-    def commit(self) -> None:
-        """Publish under the final name, whole and (if asked for) durable."""
+    def seal(self) -> None:
+        """Send what was written, so that little is left for :meth:`commit` to do."""
+
+    def commit(self) -> str | None:
+        """Publish under the final name, whole and (if asked for) durable; return the version.
+
+        None if the same bytes stand there already, and are another's.
+
+        Raises:
+            Conflict: another has written the file since the part was begun.
+        """
 
     def abort(self) -> None:
         """Throw everything away; harmless after commit."""
@@ -141,14 +154,20 @@ class Storage(Protocol):
     def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
         """Create or replace a small file, atomically."""
 
+    def replace(self, path: str, data: bytes, version: str) -> bool:
+        """Replace a small file of a version; False if it is another by now, or there is none."""
+
     def files(self, folder: str) -> list[Entry]:
         """Return the files directly inside a folder; none if it does not exist."""
 
     def folders(self, folder: str) -> list[str]:
         """Return the names of the folders directly inside a folder."""
 
-    def remove(self, path: str) -> None:
-        """Remove a file; it is no error if there is none."""
+    def remove(self, path: str, version: str | None = None) -> None:
+        """Remove a file, of a version only if one is given; it is no error if there is none."""
+
+    def fence(self, folder: str, names: Collection[str]) -> None:
+        """Cancel what other processes are uploading to these files, where the store can."""
 
     def remove_leftovers(self, folder: str) -> None:
         """Remove temporary files of runs that died; only while holding :meth:`lock`."""

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from engine import endings, system
 from engine.errors import (
     BadStructure,
+    Conflict,
     EvensplitError,
     Locked,
     NoDiskSpace,
@@ -152,6 +153,7 @@ class LocalSink:
         self.notes: tuple[str, ...] = ()
         self._path = path
         self._durable = durable
+        self._was = _version_at(path)
         self._written_back = 0
         self._gathered: list[Buffer] = []
         self._gathered_bytes = 0
@@ -243,18 +245,34 @@ class LocalSink:
         finally:
             os.close(descriptor)
 
-    def commit(self) -> None:
-        """Sync, rename, sync the folder."""
+    def seal(self) -> None:
+        """Write what is gathered, and sync."""
         self._write_gathered()
-        with os_errors(self._path):
-            if self._durable:
+        if self._durable:
+            with os_errors(self._path):
                 system.sync(self._descriptor)
+
+    def commit(self) -> str:
+        """Sync, give it its name, sync the folder.
+
+        A rename would replace whatever stands there; a second name is refused where one is.
+        """
+        self.seal()
+        with os_errors(self._path):
             self._close()
-            os.rename(self._temporary, self._path)
+            if self._was is not None and _version_at(self._path) == self._was:
+                os.rename(self._temporary, self._path)
+            else:
+                try:
+                    os.link(self._temporary, self._path)
+                except FileExistsError as error:
+                    raise taken(self._path) from error
+                os.unlink(self._temporary)
             endings.forget(self._ending)
             self._is_open = False
             if self._durable:
                 _sync_folder(os.path.dirname(self._path))
+            return _version(os.stat(self._path))
 
     def _close(self) -> None:
         """Close once, whatever comes of it: the number may be another thread's file by then."""
@@ -388,11 +406,17 @@ class LocalStorage:
                 _sync_folder(folder)
         return True
 
+    def replace(self, path: str, data: bytes, version: str) -> bool:
+        """Compare, and replace: between the two is a moment, but runs hold :meth:`lock`."""
+        if _version_at(path) != version:
+            return False
+        return self._put(path, data, durable=True, exclusive=False)
+
     def files(self, folder: str) -> list[Entry]:
         """Return the files directly inside a folder, hidden ones included."""
         try:
             with os.scandir(folder) as entries:
-                found = [Entry(e.name, e.stat().st_size) for e in entries if e.is_file()]
+                found = [_entry(entry) for entry in entries if entry.is_file()]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -409,10 +433,15 @@ class LocalStorage:
         except OSError as error:
             raise translated(error, folder) from error
 
-    def remove(self, path: str) -> None:
-        """Remove a file."""
+    def remove(self, path: str, version: str | None = None) -> None:
+        """Remove a file; a version is compared the moment before."""
+        if version is not None and _version_at(path) != version:
+            return
         with os_errors(path), suppress(FileNotFoundError):
             os.unlink(path)
+
+    def fence(self, folder: str, names: Collection[str]) -> None:
+        """Nothing to do: :meth:`lock` keeps other runs out."""
 
     def remove_leftovers(self, folder: str) -> None:
         """Remove temporary files of runs that died."""
@@ -507,6 +536,23 @@ def _listed(path: str, name: str, real: str | None = None) -> Listed:
     except OSError:
         size_bytes = 0
     return Listed(path, name, size_bytes, real or os.path.realpath(path))
+
+
+def taken(path: str) -> Conflict:
+    """Return the error of a part whose name another has taken meanwhile."""
+    return Conflict(f"{path} was written by somebody else; run the same command again")
+
+
+def _entry(item: os.DirEntry[str]) -> Entry:
+    found = item.stat()
+    return Entry(item.name, found.st_size, _version(found))
+
+
+def _version_at(path: str) -> str | None:
+    """Return the version of what stands at a path; None for nothing."""
+    with os_errors(path), suppress(FileNotFoundError):
+        return _version(os.stat(path))
+    return None
 
 
 def _version(found: os.stat_result) -> str:

@@ -16,15 +16,23 @@ import difflib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fsspec
 from fsspec.core import url_to_fs
 
-from engine.errors import BadSetting, BadStructure, NoSource, SourceChanged
+from engine.errors import (
+    BadSetting,
+    BadStructure,
+    NoPermission,
+    NoSource,
+    SourceChanged,
+    StorageFailed,
+)
 from engine.model import SourceFile
 from engine.storage.access import current
 from engine.storage.base import (
@@ -47,7 +55,9 @@ from engine.storage.remote_sinks import (
     MAX_BLOCKS,
     RenameSink,
     UploadSink,
+    renamed_if_absent,
     temporary_name,
+    upload_of_generation,
 )
 from engine.store_options import resolved
 
@@ -235,8 +245,7 @@ class FsspecStorage:
                 f"{redacted(path)}: the server does not say how large it is; download it first, "
                 "and split the copy"
             )
-        key = next((key for key in _VERSION_KEYS if info.get(key) is not None), None)
-        return SourceFile(path, info["size"], f"{key}:{info[key]}" if key else "unknown")
+        return SourceFile(path, info["size"], version_of(info))
 
     def _info(self, path: str) -> dict[str, Any]:
         with self.calling(path):
@@ -295,7 +304,9 @@ class FsspecStorage:
         with _CREATING, self.calling(path):
             self.make_folder(path)
             if self._driver is _SFTP:
-                return _renamed_if_absent(self.fs, inside, data)
+                temporary = temporary_name(inside)
+                self.fs.pipe_file(temporary, data)
+                return renamed_if_absent(self.fs, temporary, inside)
             try:
                 self.fs.pipe_file(inside, data, mode="create")
             except FileExistsError:
@@ -314,10 +325,29 @@ class FsspecStorage:
             self.fs.pipe_file(temporary, data)
             self.fs.mv(temporary, inside)
 
+    def replace(self, path: str, data: bytes, version: str) -> bool:
+        """Replace a small file: by the store's own condition, else compared the moment before."""
+        inside, token = self.inside(path), version.partition(":")[2]
+        try:
+            with _CREATING, self.calling(path):
+                if self._driver.pinned == "etag":
+                    bucket, key, _ = self.fs.split_path(inside)
+                    self.fs.call_s3("put_object", Bucket=bucket, Key=key, Body=data, IfMatch=token)
+                    return True
+                if self._driver.pinned == "generation":
+                    upload_of_generation(self.fs, inside, data, token)
+                    return True
+                if self.stat(path).version == version:
+                    self.put(path, data)
+                    return True
+        except (NoSource, SourceChanged):
+            pass
+        return False
+
     def files(self, folder: str) -> list[Entry]:
         """Return the files directly inside a folder."""
         return sorted(
-            Entry(_last(item), item["size"])
+            Entry(_last(item), item["size"], version_of(item))
             for item in self._items(folder)
             if item["type"] == "file" and not item["name"].endswith("/")
         )
@@ -335,13 +365,47 @@ class FsspecStorage:
             return []
         return [item for item in found if item["name"].strip("/") != inside.strip("/")]
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, version: str | None = None) -> None:
         """Remove a file."""
-        try:
-            with self.calling(path):
+        with suppress(NoSource, *([SourceChanged] if version else [])), self.calling(path):
+            if version is None:
                 self.fs.rm_file(self.inside(path))
-        except NoSource:
+            else:
+                self._remove_version(path, version)
+
+    def _remove_version(self, path: str, version: str) -> None:
+        inside, token = self.inside(path), version.partition(":")[2]
+        if self._driver.pinned == "generation":
+            bucket, key, _ = self.fs.split_path(inside)
+            self.fs.call("DELETE", "b/{}/o/{}", bucket, key, ifGenerationMatch=token)
             return
+        if self._driver.pinned == "etag":
+            bucket, key, _ = self.fs.split_path(inside)
+            with suppress(StorageFailed), store_errors(path):  # of stores that do not know it
+                self.fs.call_s3("delete_object", Bucket=bucket, Key=key, IfMatch=token)
+                return
+        if self.stat(path).version == version:
+            self.fs.rm_file(inside)
+
+    def fence(self, folder: str, names: Collection[str]) -> None:
+        """Cancel uploads that others have begun of some files: they cannot be completed then."""
+        if self._driver is not _S3:
+            return
+        bucket, key, _ = self.fs.split_path(self.inside(folder))
+        prefix = f"{key}/" if key else ""
+        where, last = {"Bucket": bucket, "Prefix": prefix}, dict[str, str]()
+        # Who may not list uploads is without this guard, and has the others.
+        with suppress(NoPermission), self.calling(folder):
+            while True:
+                found = self.fs.call_s3("list_multipart_uploads", **where, **last)
+                for upload in found.get("Uploads") or ():
+                    if upload["Key"].removeprefix(prefix) in names:
+                        which = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                        with suppress(NoSource), store_errors(folder):
+                            self.fs.call_s3("abort_multipart_upload", Bucket=bucket, **which)
+                if not found.get("IsTruncated"):
+                    return
+                last = {mark: found[f"Next{mark}"] for mark in ("KeyMarker", "UploadIdMarker")}
 
     def remove_leftovers(self, folder: str) -> None:
         """Leave them: without a lock, a temporary file may be another run's work in progress."""
@@ -353,6 +417,17 @@ class FsspecStorage:
     def lock(self, folder: str) -> AbstractContextManager[None]:
         """No lock: two runs of one plan write the same bytes, and commit each part atomically."""
         return nullcontext()
+
+
+def version_of(info: Mapping[str, Any]) -> str:
+    """Return the version that a driver tells of a file."""
+    key = next((key for key in _VERSION_KEYS if info.get(key) is not None), None)
+    if key is None:
+        return "unknown"
+    value = info[key]
+    if isinstance(value, datetime):  # memory:// says a number in listings, and a time elsewhere
+        value = value.timestamp()
+    return f"{key}:{value}"
 
 
 def _changed(file: SourceFile) -> SourceChanged:
@@ -453,20 +528,6 @@ def _from_cache(fs: Any, path: str, start: int, end: int) -> bytes:
     with fs.open(path, "rb") as file:
         file.seek(start)
         return bytes(file.read(end - start))
-
-
-def _renamed_if_absent(fs: Any, inside: str, data: bytes) -> bool:
-    """Create a file by SFTP's own rename, which replaces nothing."""
-    temporary = temporary_name(inside)
-    fs.pipe_file(temporary, data)
-    try:
-        fs.ftp.rename(temporary, inside)
-    except OSError:
-        fs.rm_file(temporary)
-        if not fs.exists(inside):
-            raise
-        return False
-    return True
 
 
 def _last(item: dict[str, Any]) -> str:

@@ -75,7 +75,11 @@ _ROWS: tuple[tuple[str, type[EvensplitError], str], ...] = (
         NoPermission,
         "access is denied; see that the credentials are right, and may read, write and list there",
     ),
-    ("FileExpired PreconditionFailed 412", SourceChanged, "it changed while it was in use"),
+    (
+        "FileExpired FileExistsError PreconditionFailed ConditionalRequestConflict 412",
+        SourceChanged,
+        "it changed while it was in use",
+    ),
     (
         "InvalidBucketName InvalidURL InvalidUrlClientError LocationParseError "
         "ParamValidationError InvalidRegionError InvalidEndpointConfigurationError UnicodeError "

@@ -9,19 +9,24 @@ What a killed process had uploaded stays with the store, invisible; a rule of th
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from engine import endings
-from engine.errors import EvensplitError, NoSource, StorageFailed
+from engine.errors import Conflict, EvensplitError, NoSource, SourceChanged, StorageFailed
 from engine.model import Buffer, SourceFile
 from engine.storage.base import Source, redacted
+from engine.storage.local import taken
 
 BLOCK_BYTES = 8 << 20  # of an upload; S3 takes 10,000 of them
 MAX_BLOCKS = 10_000
+_CONDITION = re.compile(r"&ifGenerationMatch=\d+")  # what begins an upload, and not what ends it
 
 
 class Store(Protocol):
@@ -41,8 +46,8 @@ class Store(Protocol):
     def stat(self, path: str) -> SourceFile:
         """Describe a file."""
 
-    def remove(self, path: str) -> None:
-        """Remove a file."""
+    def remove(self, path: str, version: str | None = None) -> None:
+        """Remove a file, of a version."""
 
 
 class _Sink:
@@ -56,10 +61,11 @@ class _Sink:
         self._lock = threading.Lock()
         self._is_open = True
         self._file: Any = None
+        self._was = self._standing()
 
     def write(self, data: Buffer) -> None:
         """Append bytes."""
-        with self._lock, self._store.calling(self._path):
+        with self._lock, self._asking():
             self._check_open()
             self._send(memoryview(data).cast("B"))
         self.size_bytes += len(data)
@@ -81,6 +87,22 @@ class _Sink:
             # If this fails as well, the first failure is the one to tell.
             with suppress(EvensplitError), self._store.calling(self._path):
                 self._discard()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Around what sends: a condition that does not hold says that another wrote the part."""
+        try:
+            with self._store.calling(self._path):
+                yield
+        except SourceChanged as error:
+            raise taken(redacted(self._path)) from error
+
+    def _standing(self) -> str | None:
+        """Return the version of what stands there."""
+        try:
+            return self._store.stat(self._path).version
+        except NoSource:
+            return None
 
     def _check_open(self) -> None:
         if not self._is_open:
@@ -108,25 +130,33 @@ class UploadSink(_Sink):
         _begin(self)
         try:
             with store.calling(path):
+                # x: only if nothing stands there.
                 self._file = store.fs.open(
-                    store.inside(path), "wb", autocommit=False, block_size=BLOCK_BYTES
+                    store.inside(path), "xb", autocommit=False, block_size=BLOCK_BYTES
                 )
+                if self._was is not None and not _is_s3(self._file):
+                    self._file._initiate_upload = partial(_begin_upload, self._file, self._was)
         except BaseException:
             _open.discard(self)
             raise
 
-    def commit(self) -> None:
-        """Send what is left, and complete the upload; a part of another size is not left there."""
-        with self._lock:
-            with self._store.calling(self._path):
-                self._check_open()
+    def seal(self) -> None:
+        """Send what is left: from here on the store has an upload, which it can be told to drop."""
+        with self._lock, self._asking():
+            self._check_open()
+            if not self._file.forced:  # once
                 self._file.flush(force=True)
                 self._check_size(self._file.tell())
+
+    def commit(self) -> str:
+        """Complete the upload; a part of another size is not left there."""
+        self.seal()
+        with self._lock:
             try:
-                with self._store.calling(self._path):
-                    self._file.commit()
-            except NoSource as error:  # the upload, cancelled by another or committed before
-                raise StorageFailed(
+                with self._asking():
+                    version = _completed(self._file, self._was)
+            except NoSource as error:  # the upload, cancelled or committed; or what it replaces
+                raise Conflict(
                     f"{redacted(self._path)}: the store knows the upload no more; run the same "
                     "command again"
                 ) from error
@@ -136,8 +166,9 @@ class UploadSink(_Sink):
         try:
             self._check_size(self._store.stat(self._path).size_bytes)
         except StorageFailed:
-            self._store.remove(self._path)
+            self._store.remove(self._path, version)
             raise
+        return version
 
     def abort(self) -> None:
         """Cancel the upload."""
@@ -156,6 +187,8 @@ class UploadSink(_Sink):
     def _discard(self) -> None:
         try:
             if self._file is not None:
+                if getattr(self._file, "location", None):
+                    self._file.location = _CONDITION.sub("", self._file.location)
                 self._file.discard()
         finally:
             if self._file is not None:
@@ -174,14 +207,24 @@ class RenameSink(_Sink):
             if hasattr(self._file, "set_pipelined"):
                 self._file.set_pipelined(True)  # SFTP: else each 32 KiB are a round trip
 
-    def commit(self) -> None:
-        """Close the temporary file, compare its size, and move it."""
+    def seal(self) -> None:
+        """Close the temporary file, and compare its size."""
         with self._lock, self._store.calling(self._path):
             self._check_open()
             self._file.close()
             self._check_size(self._store.fs.info(self._temporary)["size"])
-            self._store.fs.mv(self._temporary, self._store.inside(self._path))
+
+    def commit(self) -> str:
+        """Move the temporary file, where the final name is free."""
+        self.seal()
+        if self._was is not None:  # what is in the way goes first: a rename replaces nothing
+            self._store.remove(self._path, self._was)
+        inside = self._store.inside(self._path)
+        with self._lock, self._store.calling(self._path):
+            if not renamed_if_absent(self._store.fs, self._temporary, inside):
+                raise taken(redacted(self._path))
             self._is_open = False
+        return self._store.stat(self._path).version
 
     def _send(self, data: memoryview) -> None:
         self._file.write(bytes(data))
@@ -191,6 +234,68 @@ class RenameSink(_Sink):
             self._file.close()
         finally:
             self._store.fs.rm_file(self._temporary)
+
+
+def _is_s3(file: Any) -> bool:
+    return hasattr(file, "mpu")
+
+
+def _begin_upload(file: Any, version: str) -> None:
+    """Begin an upload to Google that replaces a generation; the driver's own replaces none."""
+    headers, _ = file.gcsfs.call(
+        "POST",
+        f"{file.gcsfs._location}/upload/storage/v1/b/{quote(file.bucket)}/o?name={quote(file.key)}",
+        uploadType="resumable",
+        json={"name": file.key},
+        headers={"X-Upload-Content-Type": file.content_type},
+        ifGenerationMatch=version.partition(":")[2],
+    )
+    where = headers["Location"]
+    file.location = where[0] if isinstance(where, list) else where
+
+
+def _completed(file: Any, was: str | None) -> str:
+    """Complete an upload if ``was`` stands there; return the version that the store gave it."""
+    if not _is_s3(file):
+        file.commit()
+        return f"generation:{file.generation}"
+    done = file.fs.call_s3(
+        "complete_multipart_upload",
+        Bucket=file.bucket,
+        Key=file.key,
+        UploadId=file.mpu["UploadId"],
+        MultipartUpload={"Parts": file.parts},
+        **({"IfNoneMatch": "*"} if was is None else {"IfMatch": was.partition(":")[2]}),
+    )
+    return f"ETag:{done['ETag']}"
+
+
+def upload_of_generation(fs: Any, inside: str, data: bytes, generation: str) -> None:
+    """Replace a small object of Google's; the driver's own way knows no generation but none."""
+    bucket, key, _ = fs.split_path(inside)
+    path = f"{fs._location}/upload/storage/v1/b/{quote(bucket)}/o"
+    fs.call("POST", path, uploadType="media", name=key, ifGenerationMatch=generation, data=data)
+
+
+def renamed_if_absent(fs: Any, temporary: str, inside: str) -> bool:
+    """Give a file its name if that is free; else remove it.
+
+    SFTP's own rename replaces nothing; other drivers' are asked before.
+    """
+    if not hasattr(fs, "ftp"):
+        if fs.exists(inside):
+            fs.rm_file(temporary)
+            return False
+        fs.mv(temporary, inside)
+        return True
+    try:
+        fs.ftp.rename(temporary, inside)
+    except OSError:
+        fs.rm_file(temporary)
+        if not fs.exists(inside):
+            raise
+        return False
+    return True
 
 
 def temporary_name(inside: str) -> str:

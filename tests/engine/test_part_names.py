@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.part_names import DEFAULT_NAME, MAX_NAME_BYTES, PARQUET_SUFFIXES, template_problem
+from engine.part_names import (
+    DEFAULT_NAME,
+    MAX_NAME_BYTES,
+    PARQUET_SUFFIXES,
+    is_named_by,
+    template_problem,
+)
 
 GOOD = [DEFAULT_NAME, "{index}.pq", "a {index:>5}.parq", "{{x}}-{index:x}.parquet", "列{index}.pq"]
 REFUSED = {
@@ -64,3 +70,15 @@ def test_what_is_taken_gives_names_that_differ(stem: str, ending: str):
         assert name.isprintable()
         assert "/" not in name
         assert len(name.encode()) <= MAX_NAME_BYTES
+
+
+@given(
+    st.sampled_from([*GOOD, "{index:_}.pq", "{index:,}-x.pq", "{index:o}{index:b}.pq"]),
+    st.integers(0, 10**7),
+)
+def test_a_name_is_known_by_its_template(template: str, index: int):
+    name = template.format(index=index)
+    assert is_named_by(template, name)
+    for other in (f"x{name}", f"{name}x", name.replace(".p", "..p"), "notes.parquet", ""):
+        assert not is_named_by(template, other)
+    assert is_named_by(DEFAULT_NAME, f"part-{index:06d}.parquet") is (index > 99_999)

@@ -174,6 +174,7 @@ class Mortal:
     STEPS = (
         (LocalStorage, "put"),
         (LocalStorage, "put_if_absent"),
+        (LocalStorage, "replace"),
         (LocalStorage, "remove"),
         (LocalStorage, "remove_leftovers"),
         (LocalStorage, "create"),

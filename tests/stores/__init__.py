@@ -59,12 +59,26 @@ class Recorder:
             "HTTP_X_AMZ_COPY_SOURCE" in environ,
         )
         self.asked.append(asked)
-        status = self.before(asked)
+        status = self.before(asked) or self._unmet(environ)
         if status is None:
             return self._application(environ, start_response)
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         start_response(f"{status} Refused", [("Content-Length", "0")])
         return [b""]
+
+    def _unmet(self, environ: dict[str, Any]) -> int | None:
+        """Return the status where an upload is to replace another version: moto does not look."""
+        wanted = environ.get("HTTP_IF_MATCH")
+        if environ["REQUEST_METHOD"] != "POST" or wanted is None:
+            return None
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import s3_backends
+
+        bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
+        found = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].get_object(bucket, key)
+        if found is None:
+            return 404
+        return None if found.etag == wanted else 412
 
 
 @dataclass(frozen=True)
@@ -137,23 +151,32 @@ def running_google() -> Iterator[Google]:
 
 
 def _complete(emulator: Any) -> None:
-    """Add what the emulator lacks: uploads only if absent, and uploads that are cancelled."""
+    """Add what the emulator lacks: conditions on the generation, and uploads that are cancelled."""
     objects = emulator.objects
 
+    def is_unmet(request: Any, storage: Any, name: str) -> bool:
+        wanted = request.query.get("ifGenerationMatch")
+        try:
+            found = storage.get_file_obj(request.params["bucket_name"], name)["generation"]
+        except objects.NotFound:
+            found = 0
+        return wanted is not None and str(found) != wanted[0]
+
     def insert(request: Any, response: Any, storage: Any) -> None:
-        bucket, name = request.params["bucket_name"], request.query.get("name", [""])[0]
+        name = request.query.get("name", [""])[0]
         if not name and isinstance(request.data, dict):  # the body's first half is metadata
             name = request.data["meta"]["name"]
-        is_begun = "upload_id" in request.query
-        if request.query.get("ifGenerationMatch") == ["0"] and not is_begun:
-            try:
-                storage.get_file_obj(bucket, name)
-            except emulator.objects.NotFound:
-                pass
-            else:
-                response.status = HTTPStatus.PRECONDITION_FAILED
-                return
-        objects.insert(request, response, storage)
+        is_middle = request.get_header("Content-Range", "").endswith("/*")
+        if not is_middle and is_unmet(request, storage, name):
+            response.status = HTTPStatus.PRECONDITION_FAILED
+        else:
+            objects.insert(request, response, storage)
+
+    def delete(request: Any, response: Any, storage: Any) -> None:
+        if is_unmet(request, storage, request.params["object_id"]):
+            response.status = HTTPStatus.PRECONDITION_FAILED
+        else:
+            objects.delete(request, response, storage)
 
     def cancel(request: Any, response: Any, storage: Any) -> None:
         storage.delete_resumable_file_obj(request.query["upload_id"][0])
@@ -162,6 +185,8 @@ def _complete(emulator: Any) -> None:
     for pattern, handlers in emulator.HANDLERS:
         if "upload" in pattern and "POST" in handlers:
             handlers |= {"POST": insert, "DELETE": cancel}
+        elif handlers.get("DELETE") is objects.delete:
+            handlers["DELETE"] = delete
 
 
 @dataclass(frozen=True)

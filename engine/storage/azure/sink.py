@@ -9,6 +9,7 @@ conflict. Blocks that were never committed are invisible, cost storage for a wee
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -29,7 +30,7 @@ from engine.storage.azure.blocks import (
 )
 from engine.storage.azure.request_pool import BLOCK_BYTES, MAX_IN_FLIGHT, request_pool
 from engine.storage.azure.requests import error_code, with_retries
-from engine.storage.azure.source import AzureSource
+from engine.storage.azure.source import AzureSource, version_of
 from engine.storage.base import SPARSE_GAP_BYTES, Source, check_inside, read_coalesced, redacted
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobBlock, BlobClient
 
 CONTENT = "evensplit_content"  # metadata: digest of the blocks
+WRITER = "evensplit_writer"  # metadata: which sink committed them
 COPY_SECONDS = 600  # for the service to answer that it has copied a block
 _LOOK_BACK = 2 * MAX_IN_FLIGHT  # what was submitted earlier has been looked at already
 # The service copies from nowhere, not from this source, or not with this authorization.
@@ -55,6 +57,7 @@ class AzureSink:
         self._path = path
         self._transfer = access.transfer
         self._etag = etag
+        self._token = secrets.token_hex(16)
         self._composer = Composer(self._may_copy)
         self._staged: list[Future[list[BlobBlock]]] = []  # without the bytes themselves
         self._any_copied = False
@@ -84,9 +87,15 @@ class AzureSink:
     def read_back(self, offsets: Sequence[int], length: int) -> None:
         """Return None: blocks that are staged cannot be read."""
 
-    def commit(self) -> None:
-        """Wait for all blocks, then publish them in one request."""
+    def seal(self) -> None:
+        """Send what is gathered, and wait for all blocks."""
         self._stage(self._composer.finish())
+        for future in self._staged:
+            future.result()
+
+    def commit(self) -> str | None:
+        """Wait for all blocks, then publish them in one request."""
+        self.seal()
         blocks = [block for future in self._staged for block in future.result()]
         if len(blocks) > MAX_BLOCKS:
             raise InternalError(f"{redacted(self._path)} would have {len(blocks)} blocks")
@@ -94,11 +103,14 @@ class AzureSink:
         try:
             if self._any_copied:
                 self._check_sizes(blocks)
-            with_retries(self._path, partial(self._commit, blocks, digest))
+            etag = with_retries(self._path, partial(self._commit, blocks, digest))
         except (Conflict, StorageFailed):  # an answer was lost, or another worker was first
-            if self._content() != digest:
+            stands, found = self._standing()
+            if found.get(CONTENT) != digest:
                 raise
+            etag = stands if found.get(WRITER) == self._token else ""
         self._staged.clear()
+        return version_of(etag) if etag else None
 
     def abort(self) -> None:
         """Stage nothing more; what is staged stays invisible."""
@@ -111,21 +123,23 @@ class AzureSink:
                     future.result()
         self._staged.clear()
 
-    def _commit(self, blocks: Sequence[BlobBlock], digest: str) -> None:
+    def _commit(self, blocks: Sequence[BlobBlock], digest: str) -> str:
         from azure.core import MatchConditions
 
         condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         if self._etag is not None:
             condition = {"etag": self._etag, "match_condition": MatchConditions.IfNotModified}
-        self._blob.commit_block_list(list(blocks), metadata={CONTENT: digest}, **condition)
+        about = {CONTENT: digest, WRITER: self._token}
+        answer = self._blob.commit_block_list(list(blocks), metadata=about, **condition)
+        return str(answer["etag"])
 
-    def _content(self) -> str | None:
-        """Return the digest of what stands there now."""
+    def _standing(self) -> tuple[str, dict[str, str]]:
+        """Return the ETag of what stands there now, and what is said about it."""
         try:
             found = with_retries(self._path, self._blob.get_blob_properties)
         except NoSource:
-            return None
-        return (found.metadata or {}).get(CONTENT)
+            return "", {}
+        return found.etag, found.metadata or {}
 
     def _check_sizes(self, blocks: Sequence[BlobBlock]) -> None:
         """Compare what the service holds with what was asked for: it may copy less in silence."""

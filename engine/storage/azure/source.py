@@ -168,7 +168,13 @@ class AzureSource:
 
 def described(path: str, properties: Any) -> SourceFile:
     """Return what the service says of a blob."""
-    return SourceFile(path, int(properties.size), f"etag:{properties.etag}")
+    return SourceFile(path, int(properties.size), version_of(properties.etag))
+
+
+def version_of(etag: str) -> str:
+    """Return the version that an ETag says; listings leave out the quotes, which belong to it."""
+    bare = etag.strip('"')
+    return f'etag:"{bare}"'
 
 
 def _url_path(blob: BlobClient) -> str:

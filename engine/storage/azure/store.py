@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fsspec.utils import glob_translate
@@ -24,7 +24,7 @@ from engine.storage.azure.client import service
 from engine.storage.azure.credentials import Login, login
 from engine.storage.azure.requests import with_retries
 from engine.storage.azure.sink import AzureSink
-from engine.storage.azure.source import AzureSource, described
+from engine.storage.azure.source import AzureSource, described, version_of
 from engine.storage.azure.urls import canonical, parse
 from engine.storage.base import Entry, Room, glob_root, redacted
 from engine.storage.folders import Listed, Listing
@@ -136,10 +136,18 @@ class AzureStorage:
         blob = self._blob(path)
         with_retries(path, lambda: blob.upload_blob(data, validate_content=True, **options))
 
+    def replace(self, path: str, data: bytes, version: str) -> bool:
+        """Replace a small blob of an ETag."""
+        try:
+            self._upload(path, data, overwrite=True, **_only(version))
+        except (Conflict, NoSource):
+            return False
+        return True
+
     def files(self, folder: str) -> list[Entry]:
         """Return the blobs directly inside a folder."""
         return sorted(
-            Entry(_last(item.name), item.size)
+            Entry(_last(item.name), item.size, version_of(item.etag))
             for item in self._walk(folder)
             if not hasattr(item, "prefix")
         )
@@ -148,13 +156,14 @@ class AzureStorage:
         """Return the names of the folders directly inside a folder."""
         return sorted(_last(item.name) for item in self._walk(folder) if hasattr(item, "prefix"))
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, version: str | None = None) -> None:
         """Remove a blob."""
-        blob = self._blob(path)
-        try:
-            with_retries(path, lambda: blob.delete_blob(delete_snapshots="include"))
-        except NoSource:
-            return
+        blob, only = self._blob(path), _only(version)
+        with suppress(NoSource, *([Conflict] if only else [])):
+            with_retries(path, lambda: blob.delete_blob(delete_snapshots="include", **only))
+
+    def fence(self, folder: str, names: Collection[str]) -> None:
+        """Leave them: blocks of others can be dropped only by showing a blob in their place."""
 
     def remove_leftovers(self, folder: str) -> None:
         """Nothing to do: blocks that were never committed are the service's to drop."""
@@ -212,6 +221,16 @@ class AzureStorage:
 
     def _container(self, path: str) -> ContainerClient:
         return self._service.get_container_client(parse(path).container)
+
+
+def _only(version: str | None) -> dict[str, Any]:
+    """Return the condition that a blob is of a version."""
+    from azure.core import MatchConditions
+
+    if version is None:
+        return {}
+    etag = version.partition(":")[2]
+    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
 def _is_folder(item: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import engine
-from engine.errors import Locked, OtherPlan, SourceChanged
+from engine.errors import DestinationInUse, Locked, NotASplit, OtherPlan, SourceChanged
 from engine.storage import open_storage
 from tests.engine.running import leftovers, parts_of, write_source
 
@@ -108,3 +109,77 @@ def test_a_store_without_locks_keeps_every_claim(source: Path):
     with pytest.raises(OtherPlan):
         engine.split(source, dest, parts=2)
     assert engine.split(source, dest, parts=4).manifest.num_rows == NUM_ROWS
+
+
+# -- what lies beside the parts -------------------------------------------------------------------
+
+
+def test_a_file_that_is_named_like_a_part_is_refused_and_kept(tmp_path: Path, source: Path):
+    dest = tmp_path / "parts"
+    engine.split(source, dest, parts=2)
+    (dest / "part-00007.parquet").write_text("mine")
+    for wish in ({"parts": 2}, {"parts": 3, "overwrite": True}):
+        with pytest.raises(DestinationInUse, match=r"part-00007.parquet, which is named like"):
+            engine.split(source, dest, **wish)
+        assert (dest / "part-00007.parquet").read_text() == "mine"
+
+
+class PutWhenPlanned(engine.Progress):
+    """Writes a file, as a run that was paused might, when the folder was looked at already."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def planned(self, plan: Any, num_resumed: int) -> None:
+        self._path.write_text("late")
+
+
+@pytest.mark.parametrize(("name", "stays"), [("part-00003.parquet", False), ("_notes.txt", True)])
+def test_what_comes_late_is_removed_if_a_replaced_plan_names_it(
+    tmp_path: Path, source: Path, name: str, stays: bool
+):
+    dest = tmp_path / "parts"
+    engine.split(source, dest, parts=4)
+    late = PutWhenPlanned(dest / name)
+    engine.split(source, dest, parts=2, overwrite=True, progress=late)
+    assert (dest / name).exists() is stays
+    assert engine.verify(dest).num_rows == NUM_ROWS
+    assert "replaces" not in json.loads((dest / "_evensplit/plan.json").read_text())
+
+
+def test_what_comes_late_and_no_plan_names_leaves_the_split_unfinished(
+    tmp_path: Path, source: Path
+):
+    dest = tmp_path / "parts"
+    late = PutWhenPlanned(dest / "part-00007.parquet")
+    with pytest.raises(DestinationInUse):
+        engine.split(source, dest, parts=2, progress=late)
+    with pytest.raises(NotASplit, match="unfinished"):
+        engine.verify(dest)
+    (dest / "part-00007.parquet").unlink()
+    assert engine.split(source, dest, parts=2).num_resumed == 2
+    assert engine.verify(dest).num_rows == NUM_ROWS
+
+
+def test_a_manifest_of_another_plan_finishes_nothing(tmp_path: Path, source: Path):
+    for parts in (2, 3):
+        engine.split(source, tmp_path / str(parts), parts=parts)
+    manifest = (tmp_path / "3/_evensplit/manifest.json").read_bytes()
+    (tmp_path / "2/_evensplit/manifest.json").write_bytes(manifest)
+    with pytest.raises(NotASplit, match="unfinished"):
+        engine.verify(tmp_path / "2")
+    engine.split(source, tmp_path / "2", parts=2)
+    assert engine.verify(tmp_path / "2").num_parts == 2
+
+
+@pytest.mark.parametrize("names", ["x", [1], ["../x"], {"a": 1}, [None]])
+def test_names_of_replaced_parts_that_are_forged_are_damage(
+    tmp_path: Path, source: Path, names: Any
+):
+    dest = tmp_path / "parts"
+    engine.split(source, dest, parts=2)
+    plan = json.loads((dest / "_evensplit/plan.json").read_text())
+    (dest / "_evensplit/plan.json").write_text(json.dumps({**plan, "replaces": names}))
+    for call in (lambda: engine.split(source, dest, parts=2), lambda: engine.verify(dest)):
+        with pytest.raises(NotASplit, match="is damaged"):
+            call()

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 from engine.errors import (
     BadSetting,
     BadStructure,
+    Conflict,
     Locked,
     NoDiskSpace,
     NoPermission,
@@ -30,11 +32,11 @@ from engine.errors import (
     StorageFailed,
 )
 from engine.model import Range
-from engine.storage import Entry, Storage, expand_all, open_storage
+from engine.storage import Entry, PartSink, Storage, expand_all, open_storage
 from engine.storage.base import coalesced, redacted
 from engine.storage.folders import choose
 from engine.storage.local import LocalSink, LocalSource, LocalStorage
-from tests.stores import Sftp
+from tests.stores import S3, Sftp
 
 CONTENT = bytes(range(256)) * 512  # 128 KiB
 
@@ -221,7 +223,8 @@ def test_a_part_is_written_and_copied_and_published_whole(place: Place) -> None:
     sink.commit()
     sink.abort()
     assert place.store.get(path) == expected
-    assert place.store.files(place.path("new")) == [Entry("part.parquet", len(expected))]
+    version = place.store.stat(path).version
+    assert place.store.files(place.path("new")) == [Entry("part.parquet", len(expected), version)]
     source.close()
 
 
@@ -258,10 +261,55 @@ def test_two_writers_of_one_part_do_not_mix(place: Place) -> None:
         sink.write(b"one half")
     for sink in sinks:
         sink.write(b", other half")
-    for sink in sinks:
-        sink.commit()
+    assert sinks[0].commit() == place.store.stat(place.path("part.parquet")).version
+    with suppress(Conflict):  # or it says that the same stands there, which is another's
+        assert sinks[1].commit() is None
+    sinks[1].abort()
     assert place.store.get(place.path("part.parquet")) == b"one half, other half"
     assert place.names() == ["part.parquet"]
+
+
+@pytest.mark.parametrize("stood", [False, True], ids=["new", "replaced"])
+def test_a_part_replaces_only_what_stood_there_when_it_was_begun(place: Place, stood: bool) -> None:
+    path = place.path("part.parquet")
+    if stood:
+        place.write("part.parquet", data=b"old")
+        place.make_older(path)
+    sinks = [place.store.create(path, durable=False) for _ in range(2)]
+    versions: list[str | None] = []
+
+    def write_and_commit(sink: PartSink, data: bytes) -> None:
+        sink.write(data)
+        sink.seal()
+        versions.append(sink.commit())
+
+    write_and_commit(sinks[0], b"first")
+    with pytest.raises(Conflict):
+        write_and_commit(sinks[1], b"second, which is late")
+    for sink in sinks:
+        sink.abort()
+    assert place.store.get(path) == b"first"
+    assert versions == [place.store.stat(path).version]
+    assert place.names() == ["part.parquet"]
+
+
+def test_a_fence_cancels_the_uploads_of_others_to_these_files_alone(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # moto answers 500 where S3 says NoSuchUpload
+    place = Place(f"s3://{s3.new_bucket()}/store")
+    names = ("a.parquet", "b.parquet", "c.parquet")
+    sinks = [place.store.create(place.path(name), durable=False) for name in names]
+    for sink in sinks:
+        sink.write(CONTENT)
+        sink.seal()
+    place.store.fence(place.folder, {"a.parquet", "b.parquet"})
+    for sink in sinks[:2]:
+        with pytest.raises((Conflict, StorageFailed)):
+            sink.commit()
+        sink.abort()
+    sinks[2].commit()
+    assert place.names() == ["c.parquet"]
 
 
 def test_a_copy_past_the_source_raises_and_publishes_nothing(place: Place) -> None:
@@ -298,7 +346,42 @@ def test_put_and_get(place: Place) -> None:
     place.store.put(path, b"one")
     place.store.put(path, b"two", durable=False)
     assert place.store.get(path) == b"two"
-    assert place.store.files(place.path("_evensplit", "receipts")) == [Entry("0.json", 3)]
+    version = place.store.stat(path).version
+    assert place.store.files(place.path("_evensplit", "receipts")) == [Entry("0.json", 3, version)]
+
+
+def other_version(place: Place, path: str, data: bytes) -> str:
+    """Write a file anew and return the version that it had before."""
+    place.make_older(path)
+    before = place.store.stat(path).version
+    place.store.put(path, data)
+    assert place.store.stat(path).version != before
+    return before
+
+
+def test_a_file_is_replaced_only_if_it_is_of_the_version(place: Place) -> None:
+    path = place.path("plan.json")
+    assert not place.store.replace(path, b"none", "etag:1")
+    assert place.store.get(path) is None
+    place.store.put(path, b"one")
+    before = other_version(place, path, b"two")
+    assert not place.store.replace(path, b"stale", before)
+    assert place.store.get(path) == b"two"
+    assert place.store.replace(path, b"three", place.store.stat(path).version)
+    assert place.store.get(path) == b"three"
+    assert place.names() == ["plan.json"]
+
+
+def test_a_file_is_removed_only_if_it_is_of_the_version(place: Place) -> None:
+    path = place.path("part.parquet")
+    place.store.remove(path, "etag:1")
+    place.store.put(path, b"one")
+    before = other_version(place, path, b"two")
+    place.store.remove(path, before)
+    assert place.store.get(path) == b"two"
+    (entry,) = place.store.files(place.folder)  # as listings say it
+    place.store.remove(path, entry.version)
+    assert place.store.get(path) is None
 
 
 def test_put_if_absent_tells_who_won(place: Place) -> None:
@@ -339,7 +422,10 @@ def test_files_and_folders(place: Place) -> None:
     place.write("b.parquet", data=b"22")
     place.write("a.txt", data=b"1")
     place.write("sub", "c.parquet")
-    assert place.store.files(place.folder) == [Entry("a.txt", 1), Entry("b.parquet", 2)]
+    assert [entry[:2] for entry in place.store.files(place.folder)] == [
+        ("a.txt", 1),
+        ("b.parquet", 2),
+    ]
     assert place.store.folders(place.folder) == ["sub"]
 
 

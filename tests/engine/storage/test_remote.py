@@ -50,7 +50,8 @@ def test_an_s3_part_goes_up_once_and_is_copied_never(s3: S3, asked: list[Asked],
     sink.commit()
     assert sum(it.size_bytes for it in asked if it.method == "PUT") == size_bytes
     assert not any(it.is_copy for it in asked)
-    assert {it.path for it in asked} == {f"/{bucket}/parts/p.parquet"}
+    changed = {it.path for it in asked if it.method not in ("GET", "HEAD")}
+    assert changed == {f"/{bucket}/parts/p.parquet"}
     assert not any(it.method == "DELETE" for it in asked)
     assert s3.uploads(bucket) == []
     found = s3.client.get_object(Bucket=bucket, Key="parts/p.parquet")["Body"].read()
