@@ -148,8 +148,8 @@ def _plan(
         curve_of=measures.curve_of,
         inside_of=measures.inside_of,
         memory_of=measures.memory_of,
+        copied_of=measures.copied_of,
         failed=failed,
-        source_bytes=measures.source_bytes,
     )
     # What looks and samples took is kept by the allocator while parts are written.
     held_bytes = plan.planning_memory_bytes + measures.kept_bytes()

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, cast
 
 from engine.errors import SchemaMismatch
 from engine.memory import Budget
-from engine.model import PartPlan, Recoding, SourceFile
+from engine.model import PartPlan, Recoding, RowGroupSlice, SourceFile
 from engine.planning.layout import Layout
 from engine.planning.ruler import CurveOf, InsideOf
 from engine.settings import Settings
@@ -34,18 +34,19 @@ class Measures:
 
     Attributes:
         layout: the sources, in bytes that they have in the parts.
-        source_bytes: what they would take as one part, as they are.
         curve_of: the inside of a row group, by its position in the layout.
         inside_of: the inside of a page.
         memory_of: projected peak memory of writing a part, in bytes.
+        copied_of: bytes that are copied as they are into a row group of a part that is made of
+            these slices, where it is no whole one of the source.
         kept_bytes: memory that the looks of this plan have taken, once it is made.
     """
 
     layout: Layout
-    source_bytes: int
     curve_of: CurveOf
     inside_of: InsideOf
     memory_of: Callable[[PartPlan], int]
+    copied_of: Callable[[Sequence[RowGroupSlice]], int]
     kept_bytes: Callable[[], int]
 
 

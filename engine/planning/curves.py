@@ -367,12 +367,9 @@ class Curve:
         rows, sums = summed_up(changes)
         return replace(self, rows=rows, sums=sums, columns=tuple(columns))
 
-    def reencoded(self, start_row: int, stop_row: int) -> tuple[int, list[str]]:
-        """Return the expected bytes of pages that a slice must rewrite, and why, in sentences."""
+    def reasons(self, start_row: int, stop_row: int) -> list[str]:
+        """Return why a slice must rewrite pages, in sentences; none if it needs not."""
         pages = self._rewritten(start_row, stop_row)
-        if not pages:
-            return 0, []
-        num_bytes = sum(size for _, _, size in pages) + self.used(start_row, stop_row)
         remade = [column.name for column, page, _ in pages if column.is_remade(page)]
         trimmed = list(dict.fromkeys(remade))
         pages = [each for each in pages if not each[0].is_remade(each[1])]
@@ -404,7 +401,7 @@ class Curve:
                 f"row group {self.row_group}: pages of {counted(others, 'column')} are cut at rows "
                 f"{start_row:,} to {stop_row:,}"
             )
-        return round(num_bytes), sentences
+        return sentences
 
     def _rewritten(self, start_row: int, stop_row: int) -> list[tuple[CutColumn, int, float]]:
         """Return the pages that are cut, each with the expected bytes of what is kept."""

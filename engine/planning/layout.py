@@ -52,6 +52,7 @@ class Layout:
         offsets: bytes of all groups before each, and behind the last the sum.
         part_bytes: what every part spends on magic, schema and metadata.
         num_columns: leaves of the schema.
+        source_bytes: what the sources would take as one part, as they are; 0 if nobody asks.
         held_bytes: memory that the opened sources take while they are planned and split.
         lost: metadata that parts of several sources cannot keep, with the reason.
         uncertain_share: by which anything may turn out larger, where bytes are estimates.
@@ -66,6 +67,7 @@ class Layout:
     lost: tuple[str, ...] = ()
     uncertain_share: float = 0.0
     held_bytes: int = 0
+    source_bytes: int = 0
 
     @cached_property
     def _positions(self) -> dict[tuple[int, int], int]:

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 
 from engine.errors import BadSetting, TargetTooSmall
-from engine.model import Growth, Measured, PartPlan, SourceFile, SplitPlan, spread
+from engine.model import Growth, Measured, PartPlan, RowGroupSlice, SourceFile, SplitPlan, spread
 from engine.planning.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.planning.even_runs import even_runs, fewest_runs
 from engine.planning.layout import Layout
@@ -44,8 +44,8 @@ def make_plan(
     curve_of: CurveOf,
     inside_of: InsideOf = no_insides,
     memory_of: Callable[[PartPlan], int] = lambda part: 0,
+    copied_of: Callable[[Sequence[RowGroupSlice]], int] = lambda pieces: 0,
     failed: tuple[Measured, ...] = (),
-    source_bytes: int = 0,
 ) -> SplitPlan:
     """Decide all parts.
 
@@ -56,8 +56,8 @@ def make_plan(
         curve_of: the inside of a row group, by its position in ``layout.groups``.
         inside_of: the inside of a page; asked for few.
         memory_of: projected peak memory of writing a part.
+        copied_of: bytes that are copied into a row group that is made of some slices.
         failed: parts of earlier revisions of the plan; see :class:`engine.model.SplitPlan`.
-        source_bytes: what the sources would take as one part, as they are; 0 if nobody asks.
 
     Raises:
         TargetTooSmall: a row, or with ``cut="row-group"`` a row group, is over the target.
@@ -70,8 +70,11 @@ def make_plan(
             uncertain_share=max(layout.uncertain_share, _seen_share(ruler, settings, failed)),
         )
     parts = _parts(ruler, settings)
-    parts = [replace(part, memory_bytes=memory_of(part)) for part in parts]
-    growth = _growth(parts, layout, source_bytes)
+    parts = [
+        replace(_with_shares(ruler, part, settings, copied_of), memory_bytes=memory_of(part))
+        for part in parts
+    ]
+    growth = _growth(parts, layout)
     return SplitPlan(
         plan_id=plan_id(layout.files, settings, version),
         sources=layout.files,
@@ -400,26 +403,21 @@ def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -
     """Describe the part of rows ``[start, stop)``."""
     pieces = slices(ruler, settings, start, stop)
     size = ruler.layout.part_bytes
-    reencoded_bytes = 0
     reasons: dict[str, None] = {}
     for at, piece in enumerate(pieces):
         is_joined = piece.joins or (at + 1 < len(pieces) and pieces[at + 1].joins)
         position = ruler.layout.position(piece.file, piece.row_group)
-        num_bytes = ruler.piece_bytes(position, piece.start_row, piece.stop_row)
-        size += num_bytes
+        size += ruler.piece_bytes(position, piece.start_row, piece.stop_row)
         path = ruler.layout.files[piece.file].path
         prefix = f"{path.rpartition('/')[2]}, " if len(ruler.layout.files) > 1 else ""
         if not piece.is_whole:
             curve = ruler.read(position)
             pieces[at] = replace(piece, trimmed=curve.trimmed(piece.start_row))
-            cut_bytes, sentences = curve.reencoded(piece.start_row, piece.stop_row)
-            reencoded_bytes += cut_bytes
+            sentences = curve.reasons(piece.start_row, piece.stop_row)
             reasons |= dict.fromkeys(prefix + sentence for sentence in sentences)
         elif is_joined:
-            reencoded_bytes += num_bytes
             reasons["row groups are merged"] = None
     if not settings.recoding.is_nothing:
-        reencoded_bytes = size - ruler.layout.part_bytes
         reasons = {_recoding_in_words(settings): None} | reasons
     return PartPlan(
         index=index,
@@ -427,12 +425,29 @@ def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -
         first_row=start,
         num_rows=stop - start,
         predicted_bytes=size,
-        spliced_bytes=max(0, size - reencoded_bytes - ruler.layout.part_bytes),
-        reencoded_bytes=reencoded_bytes,
+        spliced_bytes=0,
+        reencoded_bytes=0,
         memory_bytes=0,
         slices=tuple(pieces),
         reasons=tuple(reasons),
     )
+
+
+def _with_shares(
+    ruler: Ruler,
+    part: PartPlan,
+    settings: Settings,
+    copied_of: Callable[[Sequence[RowGroupSlice]], int],
+) -> PartPlan:
+    """Return a part that says how many of its bytes are re-encoded, and how many are copied."""
+    reencoded_bytes = 0
+    for pieces in part.row_groups:
+        is_kept = len(pieces) == 1 and pieces[0].is_whole and settings.recoding.is_nothing
+        if not is_kept:
+            rows_bytes = sum(map(ruler.pages_bytes, pieces))
+            reencoded_bytes += max(0, rows_bytes - copied_of(pieces))
+    spliced_bytes = part.predicted_bytes - reencoded_bytes - ruler.layout.part_bytes
+    return replace(part, spliced_bytes=max(0, spliced_bytes), reencoded_bytes=reencoded_bytes)
 
 
 def _recoding_in_words(settings: Settings) -> str:
@@ -467,8 +482,9 @@ def _advice(parts: Sequence[PartPlan], layout: Layout, settings: Settings) -> st
     )
 
 
-def _growth(parts: Sequence[PartPlan], layout: Layout, source_bytes: int) -> Growth | None:
+def _growth(parts: Sequence[PartPlan], layout: Layout) -> Growth | None:
     """Return from what the parts' bytes come; None if those of the sources are not known."""
+    source_bytes = layout.source_bytes
     if not source_bytes:
         return None
     more = sum(part.predicted_bytes for part in parts) - source_bytes

@@ -23,6 +23,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Protocol
 
+from engine.model import RowGroupSlice
 from engine.planning.curves import EVEN_SHARE, Curve, Inside, rough_curve
 from engine.planning.layout import Layout
 
@@ -207,6 +208,13 @@ class Ruler:
         if stop - start == group.num_rows:
             return group.num_bytes
         return self.curve(position).num_bytes(start, stop)
+
+    def pages_bytes(self, piece: RowGroupSlice) -> int:
+        """Return what the pages of a slice take in a part: no indexes, filters, footer entry."""
+        position = self.layout.position(piece.file, piece.row_group)
+        group = self.layout.groups[position]
+        others = group.extra_bytes + group.index_bytes * piece.num_rows // group.num_rows
+        return self.piece_bytes(position, piece.start_row, piece.stop_row) - others
 
     def sizes(self, cuts: Sequence[int]) -> list[int]:
         """Return the expected file size of every part."""

@@ -106,7 +106,7 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
         footer_bytes=sum(footer.size_bytes for footer in footers),
         num_chunks=min(num_chunks, CACHED_CHUNKS),
     )
-    return replace(made, held_bytes=held_bytes)
+    return replace(made, held_bytes=held_bytes, source_bytes=made.num_bytes + part_bytes)
 
 
 def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from engine import memory
 from engine.errors import OverBudget
 from engine.formats import Measures
+from engine.formats.parquet.carried import copied_bytes
 from engine.formats.parquet.curves import read_curve, rows_by_dictionary
 from engine.formats.parquet.layout import read_layout
 from engine.formats.parquet.opened import OpenChunk, OpenRowGroup, open_file
@@ -19,7 +21,7 @@ from engine.formats.parquet.trimmed import (
     trimmed_columns,
     used_bytes,
 )
-from engine.model import PartPlan, Recoding, SourceFile
+from engine.model import Recoding, SourceFile
 from engine.planning.curves import Curve, Inside
 from engine.planning.layout import Layout
 from engine.settings import Settings
@@ -38,7 +40,6 @@ def measured(
     """Read footers now, and pages where the planner asks; see :class:`engine.formats.Measures`."""
     recoding = settings.recoding
     layout = read_layout(files)
-    source_bytes = layout.num_bytes + layout.part_bytes
     with naming(*(file.path for file in files)):
         sizes = _sizes(layout, recoding, revision)
         layout = sizes.resized(layout)
@@ -81,14 +82,15 @@ def measured(
                 step_bytes=step_bytes,
             )
 
-    def memory_of(part: PartPlan) -> int:
-        return part_memory_bytes(part, [open_file(file) for file in files], recoding)
+    opened = [open_file(file) for file in files]
+    memory_of = partial(part_memory_bytes, files=opened, recoding=recoding)
+    copied_of = partial(copied_bytes, files=opened, recoding=recoding)
 
     def kept_bytes() -> int:
         tries = settings.regroups or not recoding.is_nothing
         return max(looks_bytes) + (memory.TRIED_PAGES_BYTES if tries else 0)
 
-    return Measures(layout, source_bytes, curve_of, inside_of, memory_of, kept_bytes)
+    return Measures(layout, curve_of, inside_of, memory_of, copied_of, kept_bytes)
 
 
 def _sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:

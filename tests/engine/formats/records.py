@@ -80,10 +80,10 @@ def measure(
     layout = make_layout(tuple(files), tuple(groups), HEAD_BYTES + TAIL_BYTES, 0)
     return Measures(
         layout=layout,
-        source_bytes=layout.num_bytes + layout.part_bytes,
         curve_of=lambda position: rough_curve(layout.groups[position]),
         inside_of=no_insides,
         memory_of=lambda part: 1 << 20,
+        copied_of=lambda pieces: sum(piece.num_rows * widths[piece.file] for piece in pieces),
         kept_bytes=lambda: 0,
     )
 

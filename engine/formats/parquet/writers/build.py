@@ -36,15 +36,13 @@ from engine.formats.parquet.bytes.pages import (
     page_version,
 )
 from engine.formats.parquet.bytes.thrift import Struct
+from engine.formats.parquet.carried import PAGE_BYTES, PAGE_ENTRIES, is_large, keeps_codec
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_dictionary import NewDictionary
 from engine.formats.parquet.writers.new_page import NewPage, PageForm, build_page, recoded_page
 from engine.formats.parquet.writers.open_piece import OpenPiece
 from engine.formats.parquet.writers.source_chunk import OpenPage, take
 from engine.model import Recoding
-
-_PAGE_ENTRIES = 20_000
-_PAGE_BYTES = 1 << 20
 
 
 def must_build(pieces: Sequence[Piece], column: int, recoding: Recoding) -> bool:
@@ -184,8 +182,8 @@ class _Build:
         pending = self.pending
         if pending is not None and not page.continues_row:
             other = (pending.encoding, pending.is_dictionary) != (encoding, is_dictionary)
-            full = pending.num_entries + page.kept.num_entries > _PAGE_ENTRIES
-            if other or full or pending.num_bytes + len(page.section) > _PAGE_BYTES:
+            full = pending.num_entries + page.kept.num_entries > PAGE_ENTRIES
+            if other or full or pending.num_bytes + len(page.section) > PAGE_BYTES:
                 self._flush()
                 pending = None
         if pending is None:
@@ -207,9 +205,6 @@ class _Build:
 
     def _carries(self, page: OpenPage, indices: Any | None) -> bool:
         """Whether a page can be taken over with its values as they are encoded."""
-        is_large = (
-            4 * page.kept.num_entries >= _PAGE_ENTRIES or 4 * len(page.section) >= _PAGE_BYTES
-        )
         return (
             page.is_whole
             and indices is None
@@ -217,7 +212,7 @@ class _Build:
             and not page.source.is_chained
             and not page.source.pages.is_miscounted
             and not self.recoding.dictionary
-            and (is_large or self.pending is None)
+            and (self.pending is None or is_large(page.kept.num_entries, len(page.section)))
             and not self._next_continues(page)
         )
 
@@ -230,8 +225,8 @@ class _Build:
         bounds = source.bounds_by_writer(page.number, header)
         if not bounds.is_known:
             bounds = self.model.bounds_of(page.values())
-        is_same_codec = self.codec == source.entry.codec and self.recoding.level is None
-        if is_same_codec and self.recoding.page_version in (None, page_version(header)):
+        is_same_version = self.recoding.page_version in (None, page_version(header))
+        if is_same_version and keeps_codec(source.entry, self.recoding):
             where = source.pages.page(page.number)
             size = header.header_bytes + header.uncompressed_bytes
             copied = NewPage(b"", b"", size, header.encoding, header.type)

@@ -144,7 +144,8 @@ class _Cut:
         self.level = recoding.level
         self.page_version = recoding.page_version
         self.most_decoded_bytes = most_decoded_bytes
-        self.keeps_pages = recoding.is_nothing and not source.pages.is_miscounted
+        is_asked = recoding.codec is not None or recoding.page_version is not None
+        self.keeps_pages = not is_asked and not source.pages.is_miscounted
 
     def make(self) -> NewChunk:
         left, first = self._left_page()

@@ -429,6 +429,10 @@ def _read(pieces: Sequence[Piece], columns: range) -> Any:
     return every.slice(first.start_row, sum(piece.num_rows for piece in pieces))
 
 
+class _Description(bytes):
+    """What Arrow is told of some columns of row groups: a file's beginning and end."""
+
+
 class _Table:
     """The rows of a row group, read by one thread for all."""
 
@@ -451,7 +455,13 @@ def _read_groups(opened: Sequence[OpenRowGroup], columns: range) -> Any:
     # A dictionary at byte 0 would count as none; before the first chunk is the magic at least.
     start = min(place.offset for place in places) - len(MAGIC)
     end = max(place.end for place in places)
-    tiny = flat_columns_footer(leaves, groups, start)
+
+    def described() -> _Description:
+        return _Description(flat_columns_footer(leaves, groups, start))
+
+    # Of a row group that is cut, every part asks for the same.
+    one = opened[0] if len(opened) == 1 else None
+    tiny = described() if one is None else one.kept(_Description, described, columns)
     handle = pa.BufferReader(file.source.read(start, end - start))
     metadata = pq.read_metadata(pa.BufferReader(tiny))
     repeated = [
@@ -478,6 +488,8 @@ def _decoded(table: Any, repeated: Sequence[int]) -> Any:
     Raises:
         BadStructure: they would take more room than small rows may.
     """
+    if not repeated:
+        return table
     columns, fields = table.columns, list(table.schema)  # which say what has no nulls
     num_bytes = 0
     for number in repeated:
