@@ -4,6 +4,9 @@ The formulas are pure and are promises: tests measure that real work stays below
 is the only part that looks at the machine, through files under a root that tests can replace.
 Sizes are bytes. Page cache is not counted as used: the kernel drops it before it kills anybody.
 
+A verb says by :func:`keeping_to` that its budget holds; whatever is about to read something large,
+or to make much of what it has read, asks :func:`ask` first.
+
 Not covered: limits that a cluster's scheduler sets on its own workers (Dask's ``--memory-limit``,
 a batch node's task slots); whoever starts those passes them as the user's limit.
 """
@@ -13,13 +16,15 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
 from engine import system
+from engine.errors import OverBudget
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -42,6 +47,7 @@ _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the 
 _DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
 _COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compressed
 _BYTES_PER_CUT_VALUE = 40
+_COPIES_PER_RECOMPRESSED_PAGE = 2.5  # plain, compressed, and room that the codec asks for
 _COPIES_PER_SEEN_PAGE = 4  # as read, plain, its values, decoded; stretches take little
 _BYTES_PER_SEEN_VALUE = 60  # levels, where rows and values begin, and what is before each
 _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
@@ -55,9 +61,11 @@ _SMALL_PER_CHUNK_BYTES = 12 * KIB  # what Arrow has of a column while it reads o
 _PROFILE_PROCESS_BYTES = 46 * MIB  # interpreter, engine.formats.parquet.profiler, numpy: 38
 _COPIES_PER_PROFILED_FOOTER = 3
 _COPIES_PER_PROFILED_INDEX = 6
-_PROFILED_PER_CHUNK_BYTES = 600  # a line of the table, and the bytes of its statistics
+TABLED_BYTES = 600  # of a column chunk: a line of a table, and the bytes of its statistics
 _PROFILED_PER_COLUMN_BYTES = 12 * KIB
 _BYTES_PER_INDEXED_PAGE = 600  # place, counts and bounds as Python objects
+SCHEMA_COLUMN_BYTES = 3 * KIB  # an element of the schema, as a column, and its first chunk: 2.7
+LISTED_BYTES = 72  # an element of a list that is not looked into yet, and its place in it
 _SPLIT_PER_FOOTER_BYTE = 3  # a footer, and its row groups split into undecoded columns: 2.85
 
 VERIFY_BATCH_BYTES = 4 * MIB
@@ -106,6 +114,11 @@ def splice_bytes(
     )
 
 
+def footer_bytes(num_bytes: int) -> int:
+    """Return what reading one footer takes, the schema's columns not included."""
+    return _SPLIT_PER_FOOTER_BYTE * num_bytes
+
+
 def footers_bytes(*, footer_bytes: int, num_chunks: int) -> int:
     """Return what the footers of all sources take while parts are planned and written.
 
@@ -149,6 +162,16 @@ def page_bytes(
     decoded_bytes = round(value_bytes * num_values)
     found = _COPIES_PER_CUT_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_CUT_VALUE * num_values
     return found * (4 if is_built else 1)
+
+
+def recompressed_bytes(*, page_bytes: int, stored_bytes: int) -> int:
+    """Return what giving one page another codec takes above the process.
+
+    Args:
+        page_bytes: the page before compression.
+        stored_bytes: as it lies in the source.
+    """
+    return stored_bytes + round(_COPIES_PER_RECOMPRESSED_PAGE * page_bytes)
 
 
 def look_bytes(*, page_bytes: int, num_values: int, value_bytes: float = 0.0) -> int:
@@ -205,7 +228,7 @@ def profile_bytes(*, footer_bytes: int, num_chunks: int, num_columns: int, index
     return (
         _PROFILE_PROCESS_BYTES
         + _COPIES_PER_PROFILED_FOOTER * footer_bytes
-        + _PROFILED_PER_CHUNK_BYTES * num_chunks
+        + TABLED_BYTES * num_chunks
         + _PROFILED_PER_COLUMN_BYTES * num_columns
         + _COPIES_PER_PROFILED_INDEX * index_bytes
     )
@@ -349,6 +372,55 @@ def _text(size_bytes: int) -> str:
     if size_bytes >= 10 << 30:
         return f"{size_bytes / (1 << 30):.0f} GiB"
     return f"{size_bytes / MIB:.0f} MiB"
+
+
+_kept_to: ContextVar[Budget | None] = ContextVar("kept_to", default=None)
+_ASKED_BYTES = 16 * MIB  # less is never much beside a process
+
+
+@contextmanager
+def keeping_to(limit_bytes: int | None) -> Iterator[Budget]:
+    """Hold what is asked for meanwhile to the memory that there is now.
+
+    Inside another one that one's budget holds on: what the process has taken since is its own.
+    Worker processes and Dask's threads have none: what they read, the plan has asked for.
+
+    Args:
+        limit_bytes: the user's limit, if any.
+    """
+    found = _kept_to.get() or budget(limit_bytes)
+    token = _kept_to.set(found)
+    try:
+        yield found
+    finally:
+        _kept_to.reset(token)
+
+
+def ask(num_bytes: int, purpose: str, *, arrow: bool = False, cure: str = "") -> None:
+    """See that something fits the budget before it is read.
+
+    Args:
+        num_bytes: what it takes above the process.
+        purpose: what it is for; begins the message.
+        arrow: whether the process decodes (pyarrow).
+        cure: what else helps; see :func:`check`.
+
+    Raises:
+        OverBudget: it does not fit.
+    """
+    found = _kept_to.get() if num_bytes >= _ASKED_BYTES else None
+    if found is not None:
+        check(process_base_bytes(arrow=arrow, under="threads") + num_bytes, found, purpose, cure)
+
+
+def check(needed_bytes: int, allowed: Budget, purpose: str, cure: str = "") -> None:
+    """Raise OverBudget where something needs more memory, the process included, than allowed."""
+    if needed_bytes > allowed.bytes:
+        cures = f", raise --memory, or {cure}" if cure else " or raise --memory"
+        raise OverBudget(
+            f"{purpose} needs about {needed_bytes >> 20} MiB of memory, the budget is "
+            f"{allowed.bytes >> 20} MiB ({allowed.source}); free memory{cures}"
+        )
 
 
 def cgroups(root: Path = Path("/")) -> Iterator[Cgroup]:

@@ -15,7 +15,6 @@ from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
 from engine.errors import SchemaMismatch
-from engine.memory import Budget
 from engine.model import PartPlan, Recoding, SourceFile
 from engine.planning.layout import Layout
 from engine.planning.ruler import CurveOf, InsideOf
@@ -86,7 +85,6 @@ class Format(Protocol):
         /,
         *,
         revision: int,
-        budget: Budget | None,
     ) -> Measures:
         """Read what a plan needs of the sources, and refuse those that are no one table.
 
@@ -94,7 +92,9 @@ class Format(Protocol):
             files: the sources, in order.
             settings: of the split.
             revision: how many plans before this had parts that came out over the target.
-            budget: the memory that there is; None for what there is now.
+
+        Raises:
+            OverBudget: a look takes more memory than there is (:func:`engine.memory.ask`).
         """
 
     def write(

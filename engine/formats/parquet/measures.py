@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from engine import memory
-from engine.errors import OverBudget
 from engine.formats import Measures
 from engine.formats.parquet.curves import read_curve, rows_by_dictionary
 from engine.formats.parquet.layout import read_layout
@@ -33,7 +32,6 @@ def measured(
     files: Sequence[SourceFile],
     settings: Settings,
     revision: int,
-    budget: memory.Budget | None,
 ) -> Measures:
     """Read footers now, and pages where the planner asks; see :class:`engine.formats.Measures`."""
     recoding = settings.recoding
@@ -47,14 +45,9 @@ def measured(
         group = layout.groups[position]
         return open_file(files[group.file]).row_group(group.index)
 
-    looks_bytes = [0]
-
-    def look(num_bytes: int, column: str) -> None:
-        looks_bytes.append(num_bytes)
-        _check_can_look(num_bytes, settings, budget, column)
-
+    looks = _Looks()
     piece_size = expected_piece(settings, layout)
-    used = _UsedEntries(recoding, look, sees_all=bool(revision))
+    used = _UsedEntries(recoding, looks, sees_all=bool(revision))
 
     def curve_of(position: int) -> Curve:
         opened = opened_at(position)
@@ -71,7 +64,7 @@ def measured(
 
         chunk = opened_at(position).chunk(column)
         with naming(chunk.file.file.path):
-            look(seen_bytes(chunk, page), chunk.leaf.name)
+            looks.ask(seen_bytes(chunk, page), chunk.leaf.name)
             is_spread = column in spread_dictionaries(chunk.group, recoding)
             return look_inside(
                 chunk,
@@ -86,7 +79,7 @@ def measured(
 
     def kept_bytes() -> int:
         tries = settings.regroups or not recoding.is_nothing
-        return max(looks_bytes) + (memory.TRIED_PAGES_BYTES if tries else 0)
+        return looks.most_bytes + (memory.TRIED_PAGES_BYTES if tries else 0)
 
     return Measures(layout, source_bytes, curve_of, inside_of, memory_of, kept_bytes)
 
@@ -99,20 +92,31 @@ def _sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:
     return new_sizes(layout, recoding, revision)
 
 
+class _Looks:
+    """Looks into pages, each asked for before; ``most_bytes``: what the largest has taken."""
+
+    def __init__(self) -> None:
+        self.most_bytes = 0
+
+    def ask(self, num_bytes: int, column: str) -> None:
+        """Raise OverBudget if there is no room: to pass over a look would make another plan."""
+        self.most_bytes = max(self.most_bytes, num_bytes)
+        purpose = f"to plan a cut through a large page of column {column}"
+        memory.ask(num_bytes, purpose, arrow=True, cure="use --cut row-group")
+
+
 class _UsedEntries:
     """What pieces use of dictionaries: counted for some row groups, which stand for those alike.
 
     Args:
         recoding: what is done to pages.
         sees_all: whether all are counted, because some were not like others.
-        look: called before, with the memory that it takes and the column.
+        looks: asked before.
     """
 
-    def __init__(
-        self, recoding: Recoding, look: Callable[[int, str], None], *, sees_all: bool
-    ) -> None:
+    def __init__(self, recoding: Recoding, looks: _Looks, *, sees_all: bool) -> None:
         self._recoding = recoding
-        self._look = look
+        self._looks = looks
         self._sees_all = sees_all
         self._known: dict[int, list[tuple[float, Used]]] = {}  # by column: entries a value
 
@@ -125,24 +129,7 @@ class _UsedEntries:
             return alike[-1].stretched(rows_by_dictionary(chunk))
         from engine.formats.parquet.used import used_entries  # imports pyarrow
 
-        self._look(used_bytes(chunk), chunk.leaf.name)
+        self._looks.ask(used_bytes(chunk), chunk.leaf.name)
         found = used_entries(chunk, self._recoding.codec)
         known.append((density, found))
         return found
-
-
-def _check_can_look(
-    num_bytes: int, settings: Settings, budget: memory.Budget | None, column: str
-) -> None:
-    """Refuse where a page cannot be looked into: to pass over it would make another plan.
-
-    To cut it takes more than that.
-    """
-    budget = budget or memory.budget(settings.memory_bytes)
-    needed = memory.process_base_bytes(arrow=True, under="threads") + num_bytes
-    if needed > budget.bytes:
-        raise OverBudget(
-            f"to plan a cut through a large page of column {column} needs about {needed >> 20} MiB "
-            f"of memory, the budget is {budget.bytes >> 20} MiB ({budget.source}); free memory, "
-            "raise --memory, or use --cut row-group"
-        )

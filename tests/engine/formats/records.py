@@ -11,7 +11,6 @@ from pathlib import Path
 
 from engine.errors import Different, NotParquet, SchemaMismatch
 from engine.formats import Compared, Format, Measures, WrittenPart
-from engine.memory import Budget
 from engine.model import PartPlan, Recoding, SourceFile
 from engine.planning.curves import rough_curve
 from engine.planning.layout import GroupLayout, make_layout
@@ -66,9 +65,7 @@ def top_columns(file: SourceFile, /) -> set[str]:
     return set()
 
 
-def measure(
-    files: Sequence[SourceFile], settings: Settings, /, *, revision: int, budget: Budget | None
-) -> Measures:
+def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
     widths = [_width(file) for file in files]
     if len(set(widths)) > 1:
         raise SchemaMismatch(f"records of {widths} bytes")
