@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -53,6 +53,7 @@ _BYTES_PER_SEEN_VALUE = 60  # levels, where rows and values begin, and what is b
 _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
 _KEPT_COPIES_PER_DICTIONARY = 2
 _COPIES_PER_READ_DICTIONARY = 4  # as read, plain, decoded, and what its buffer grew from
+_BYTES_PER_LENGTH = 8  # a prefix and a length
 _COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, merged
 _BYTES_PER_UNITED_ENTRY = 240  # in hash tables that double, and in maps from old to new
 _KEPT_PER_CHUNK_BYTES = 8 * KIB
@@ -60,6 +61,7 @@ _COPIES_PER_SMALL_ROWS = 6  # as read, decoded, encoded, in the file that Arrow 
 _SMALL_PER_CHUNK_BYTES = 12 * KIB  # what Arrow has of a column while it reads or writes it
 _PROFILE_PROCESS_BYTES = 46 * MIB  # interpreter, engine.formats.parquet.profiler, numpy: 38
 _COPIES_PER_PROFILED_FOOTER = 3
+_COPIES_PER_COUNTED_VALUE = 8  # of two sketches, together, hashed, left over, and as Python has it
 _COPIES_PER_PROFILED_INDEX = 6
 TABLED_BYTES = 600  # of a column chunk: a line of a table, and the bytes of its statistics
 _PROFILED_PER_COLUMN_BYTES = 12 * KIB
@@ -70,7 +72,7 @@ _SPLIT_PER_FOOTER_BYTE = 3  # a footer, and its row groups split into undecoded 
 
 VERIFY_BATCH_BYTES = 4 * MIB
 VERIFY_BUFFER_BYTES = 1 * MIB  # what one stream reads of a file at once
-_MIN_BATCH_BYTES = 64 * KIB
+MIN_BATCH_BYTES = 64 * KIB
 # Arrow builds values and levels in growing buffers, then makes the array of them; its allocator
 # keeps what it has freed.
 _COPIES_PER_BATCH = 4
@@ -129,7 +131,9 @@ def footers_bytes(*, footer_bytes: int, num_chunks: int) -> int:
     return 2 * footer_bytes + _DECODED_PER_CHUNK_BYTES * num_chunks
 
 
-def decode_bytes(*, page_bytes: int, dictionary_bytes: int, batch_bytes: int) -> int:
+def decode_bytes(
+    *, page_bytes: int, dictionary_bytes: int, batch_bytes: int, num_lengths: int = 0
+) -> int:
     """Return what reading the values of one column takes above the process.
 
     Its largest page lies there compressed and plain, its dictionary decoded too, and a batch of
@@ -139,9 +143,11 @@ def decode_bytes(*, page_bytes: int, dictionary_bytes: int, batch_bytes: int) ->
         page_bytes: largest page, before compression.
         dictionary_bytes: largest dictionary page, before compression.
         batch_bytes: decoded values at once.
+        num_lengths: of values in a page, which delta encodings of texts have in front of all.
     """
     return (
         2 * page_bytes
+        + _BYTES_PER_LENGTH * num_lengths
         + _COPIES_PER_READ_DICTIONARY * dictionary_bytes
         + _COPIES_PER_BATCH * batch_bytes
         + 2 * VERIFY_BUFFER_BYTES
@@ -234,57 +240,60 @@ def profile_bytes(*, footer_bytes: int, num_chunks: int, num_columns: int, index
     )
 
 
+def key_bytes(*, decoding_bytes: int, value_bytes: float, footer_bytes: int) -> int:
+    """Return what counting the values of a row group takes above the process.
+
+    Args:
+        decoding_bytes: what decoding its column takes.
+        value_bytes: of the values that are kept, together.
+        footer_bytes: the file's footer, which is read anew.
+    """
+    return (
+        decoding_bytes
+        + round(_COPIES_PER_COUNTED_VALUE * value_bytes)
+        + _COPIES_PER_PROFILED_FOOTER * footer_bytes
+    )
+
+
 def verify_bytes(
     *,
-    workers: int,
-    batch_bytes: int,
+    sides_bytes: Sequence[int],
     footer_bytes: int,
     largest_index_bytes: int,
-    page_bytes: int,
-    dictionary_bytes: int,
 ) -> int:
     """Return what verifying takes, the process included.
 
     Args:
-        workers: columns compared at once, as threads of one process.
-        batch_bytes: decoded values of each side at once.
+        sides_bytes: :func:`decode_bytes` of both sides of the columns that are compared at once.
         footer_bytes: footers of all sources and parts together.
-        largest_index_bytes: largest page index of one chunk of a part.
-        page_bytes: largest page of any column, before compression.
-        dictionary_bytes: largest dictionary page, before compression.
+        largest_index_bytes: largest page index of one chunk.
     """
-    side = decode_bytes(
-        page_bytes=page_bytes, dictionary_bytes=dictionary_bytes, batch_bytes=batch_bytes
-    )
     return (
         _VERIFY_PROCESS_BYTES
         + _SPLIT_PER_FOOTER_BYTE * footer_bytes
         + _DECODED_PER_THRIFT_BYTE * largest_index_bytes
-        + 2 * workers * side
+        + sum(sides_bytes)
     )
 
 
-def verify_batch_bytes(memory_bytes: int, *, workers: int, footer_bytes: int) -> int:
-    """Return how much to decode at once so that :func:`verify_bytes` fits a budget.
+def verify_batch_bytes(left_bytes: int, *, workers: int) -> int:
+    """Return how much of a column to decode at once.
 
-    Pages, dictionaries and indexes are what they are; a quarter of what is left over goes to
-    batches, within bounds between which the speed hardly changes.
+    A quarter of what is left over goes to batches, within bounds between which the speed hardly
+    changes.
+
+    Args:
+        left_bytes: what :func:`verify_bytes` of the smallest batches leaves of a budget.
+        workers: columns compared at once, as threads of one process.
     """
-    least = verify_bytes(
-        workers=workers,
-        batch_bytes=0,
-        footer_bytes=footer_bytes,
-        largest_index_bytes=0,
-        page_bytes=0,
-        dictionary_bytes=0,
-    )
-    share = (memory_bytes - least) // 4 // (2 * max(1, workers) * _COPIES_PER_BATCH)
-    return max(_MIN_BATCH_BYTES, min(VERIFY_BATCH_BYTES, share))
+    share = left_bytes // 4 // (2 * workers * _COPIES_PER_BATCH)
+    return max(MIN_BATCH_BYTES, min(VERIFY_BATCH_BYTES, share))
 
 
 # -- budget ------------------------------------------------------------------------------------
 
 MARGIN = 0.8  # of a measured limit: others use memory too, and the formulas are estimates
+_GIVEN = "as given"
 _UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes "no limit" as the largest multiple of a page
 
 
@@ -350,7 +359,7 @@ def least_of(limit_bytes: int | None, available_bytes: int, groups: list[Cgroup]
         Candidate(int(available_bytes * MARGIN), f"available memory {_text(available_bytes)}")
     ]
     if limit_bytes is not None:
-        candidates.append(Candidate(limit_bytes, "as given"))
+        candidates.append(Candidate(limit_bytes, _GIVEN))
     for group in groups:
         text = f"cgroup v{group.version} limit {_text(group.limit_bytes)}"
         if group.used_bytes:
@@ -375,7 +384,7 @@ def _text(size_bytes: int) -> str:
 
 
 _kept_to: ContextVar[Budget | None] = ContextVar("kept_to", default=None)
-_ASKED_BYTES = 16 * MIB  # less is never much beside a process
+_ASKED_BYTES = 1 * MIB  # less is never much beside a process
 
 
 @contextmanager
@@ -413,13 +422,19 @@ def ask(num_bytes: int, purpose: str, *, arrow: bool = False, cure: str = "") ->
         check(process_base_bytes(arrow=arrow, under="threads") + num_bytes, found, purpose, cure)
 
 
+def kept_to() -> Budget | None:
+    """Return the budget that holds now, if a verb has begun."""
+    return _kept_to.get()
+
+
 def check(needed_bytes: int, allowed: Budget, purpose: str, cure: str = "") -> None:
     """Raise OverBudget where something needs more memory, the process included, than allowed."""
     if needed_bytes > allowed.bytes:
-        cures = f", raise --memory, or {cure}" if cure else " or raise --memory"
+        cures = "raise --memory" if allowed.source == _GIVEN else "free memory"
+        cures += f", or {cure}" if cure else ""
         raise OverBudget(
             f"{purpose} needs about {needed_bytes >> 20} MiB of memory, the budget is "
-            f"{allowed.bytes >> 20} MiB ({allowed.source}); free memory{cures}"
+            f"{allowed.bytes >> 20} MiB ({allowed.source}); {cures}"
         )
 
 

@@ -164,11 +164,17 @@ def profile_key_of(
     from engine.executors.merged import run_merged
     from engine.formats.parquet.profiler.keys import key_skew, key_tasks, merged, sketch
 
-    tasks = key_tasks(find_sources(patterns), column, num_partitions)
+    with memory.keeping_to(None) as allowed:
+        tasks = key_tasks(find_sources(patterns), column, num_partitions)
     workers = num_workers or _default_workers(threads=False)
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
-    resources = Resources(kind, workers, memory.budget(None).bytes, scheduler)
     name = tasks[0].column if tasks else column
+    if not scheduler:
+        process_bytes = memory.process_base_bytes(arrow=True)
+        each_bytes = max((task.memory_bytes for task in tasks), default=1)
+        memory.check(process_bytes + each_bytes, allowed, f"to count the values of column {name}")
+        workers = max(1, min(workers, (allowed.bytes - process_bytes) // each_bytes))
+    resources = Resources(kind, workers, allowed.bytes, scheduler)
     found = run_merged(tasks, sketch, merged, resources, current())
     return key_skew(name, found, num_partitions)
 

@@ -147,10 +147,17 @@ class Format(Protocol):
 
         Raises:
             Different: the first difference found; its message begins with the name of the part.
+            OverBudget: it takes more memory than the budget that holds.
         """
 
     def verify_memory_bytes(
-        self, sources: Sequence[SourceFile], num_parts: int, /, *, workers: int, memory_bytes: int
+        self,
+        sources: Sequence[SourceFile],
+        parts: Sequence[SourceFile],
+        /,
+        *,
+        workers: int,
+        memory_bytes: int,
     ) -> int:
         """Return the projected peak memory of :meth:`verify`, the process included."""
 

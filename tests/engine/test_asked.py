@@ -19,6 +19,7 @@ from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.footer import MAGIC, seal
 from engine.formats.parquet.bytes.thrift import BINARY, I32, I64, LIST, STRUCT
 from engine.memory import MIB, Cgroup
+from engine.verification import verify_memory_bytes
 
 MANY = 2_000_000
 EMPTY = thrift.Sequence(STRUCT, [thrift.Raw(b"\0")] * MANY)
@@ -139,4 +140,67 @@ def test_what_takes_little_and_what_no_verb_has_begun_is_not_refused(limited):
     limited(1 * MIB)
     memory.ask(1 << 40, "whatever a worker reads")
     with memory.keeping_to(None):
-        memory.ask(1 * MIB, "a little")
+        memory.ask(1 << 19, "a little")
+
+
+def one_page(path: Path, num_bytes: int) -> Path:
+    """Write a file of two columns that each have one page of so many bytes."""
+    values = np.random.default_rng(2).integers(0, 1 << 62, num_bytes // 8)
+    pq.write_table(
+        pa.table({"a": values, "b": values}),
+        path,
+        use_dictionary=False,
+        row_group_size=1 << 30,
+        data_page_size=1 << 30,
+        max_rows_per_page=1 << 30,
+    )
+    return path
+
+
+def test_a_proof_takes_as_many_columns_at_once_as_fit_and_is_refused_where_none_does(
+    limited, tmp_path
+):
+    source = one_page(tmp_path / "source.parquet", 32 * MIB)
+    folder = tmp_path / "parts"
+    engine.split(source, folder, parts=1)
+    one, two = (verify_memory_bytes(str(folder), workers=number) for number in (1, 2))
+    assert two - one > 2 * 2 * 32 * MIB
+    assert verify_memory_bytes(str(folder), workers=2, memory_bytes=one) < two
+    limited(2 * one)
+    assert engine.verify(folder, workers=2).num_columns == 2
+    limited(one // 2)
+    assert "to compare the largest column" in refused(lambda: engine.verify(folder))
+
+
+def test_the_proof_of_a_split_has_the_budget_that_the_split_had(limited, tmp_path):
+    source = one_page(tmp_path / "source.parquet", 1 * MIB)
+    limited(400 * MIB)
+
+    class Full(engine.Progress):
+        def committed(self, receipt: object) -> None:
+            limited(1 * MIB)  # what was left is used now, by this process
+
+    told = engine.split(source, tmp_path / "parts", parts=1, verify=True, progress=Full())
+    assert told.verification is not None
+    limited(1 * MIB)
+    refused(lambda: engine.verify(tmp_path / "parts"))
+
+
+def test_the_pages_of_parts_count_where_they_are_larger_than_those_of_the_source(tmp_path):
+    source = tmp_path / "source.parquet"
+    words = [f"{number:0200}" for number in range(20_000)]
+    pq.write_table(pa.table({"a": words}), source, row_group_size=500)
+    engine.split(source, tmp_path / "few", parts=1)
+    engine.split(source, tmp_path / "one", parts=1, row_group_size="1GB")
+    few, one = (verify_memory_bytes(str(tmp_path / name), workers=1) for name in ("few", "one"))
+    assert one - few > 3 * sum(map(len, words))  # the dictionary of all, decoded
+
+
+def test_key_values_are_counted_in_as_many_threads_as_fit_and_refused_where_none_does(
+    limited, tmp_path
+):
+    source = one_page(tmp_path / "source.parquet", 48 * MIB)
+    limited(500 * MIB)
+    assert engine.profile_key(source, "a").num_rows == 6 * MIB
+    limited(250 * MIB)
+    assert "to count the values of column a" in refused(lambda: engine.profile_key(source, "a"))

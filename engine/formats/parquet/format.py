@@ -80,9 +80,14 @@ def verify(
 
 
 def verify_memory_bytes(
-    sources: Sequence[SourceFile], num_parts: int, /, *, workers: int, memory_bytes: int
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    /,
+    *,
+    workers: int,
+    memory_bytes: int,
 ) -> int:
     """Return the projected peak memory of :func:`verify`, the process included."""
     from engine.formats.parquet.verifier import projected_bytes
 
-    return projected_bytes(sources, num_parts, workers, memory_bytes)
+    return projected_bytes(sources, parts, workers, memory_bytes)

@@ -144,7 +144,12 @@ def _body(file: SourceFile) -> bytes:
 
 
 def verify_memory_bytes(
-    sources: Sequence[SourceFile], num_parts: int, /, *, workers: int, memory_bytes: int
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    /,
+    *,
+    workers: int,
+    memory_bytes: int,
 ) -> int:
     return 2 * sum(file.size_bytes for file in sources)
 
