@@ -41,12 +41,16 @@ _PROCESS_BYTES = {
 }
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
 FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80
+_KEPT_OF_LOOKS_BYTES = 64 * MIB
 TRIED_PAGES_BYTES = 20 * MIB  # what stays of pages that a plan has tried to make: 16
 _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
 _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
 _DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
 _COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compressed
 _BYTES_PER_CUT_VALUE = 40
+_COPIES_PER_DELTAS = 4  # as they are decoded, gathered, and given back
+_GATHERED_BYTES, _GATHERED_VALUES = 16 * MIB, 8 * 20_000  # of small pages that are made one
+_BYTES_PER_HASHED_VALUE = 32
 _COPIES_PER_RECOMPRESSED_PAGE = 2.5  # plain, compressed, and room that the codec asks for
 _COPIES_PER_SEEN_PAGE = 4  # as read, plain, its values, decoded; stretches take little
 _BYTES_PER_SEEN_VALUE = 60  # levels, where rows and values begin, and what is before each
@@ -155,19 +159,30 @@ def decode_bytes(
 
 
 def page_bytes(
-    *, page_bytes: int, num_values: int, value_bytes: float = 0.0, is_built: bool = False
+    *,
+    page_bytes: int,
+    num_values: int,
+    value_bytes: float = 0.0,
+    delta_bytes: int = 0,
+    is_built: bool = False,
 ) -> int:
     """Return what rewriting one page takes above the process.
 
     Args:
         page_bytes: the page before compression.
         num_values: its level entries: levels and indices are numbers of 4 or 8 bytes meanwhile.
-        value_bytes: of a decoded value, where the page holds indices into a dictionary.
-        is_built: whether it is gathered from several pages.
+        value_bytes: of a decoded value, where the page holds indices into a dictionary and is not
+            to hold them.
+        delta_bytes: all decoded values, where the page holds differences.
+        is_built: whether it may be one of several, small ones, that are made one, or be hashed.
     """
     decoded_bytes = round(value_bytes * num_values)
     found = _COPIES_PER_CUT_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_CUT_VALUE * num_values
-    return found * (4 if is_built else 1)
+    found += _COPIES_PER_DELTAS * delta_bytes
+    if not is_built:
+        return found
+    gathered = min(found, round(_GATHERED_BYTES + _GATHERED_VALUES * value_bytes))
+    return found + 3 * gathered + _BYTES_PER_HASHED_VALUE * num_values
 
 
 def recompressed_bytes(*, page_bytes: int, stored_bytes: int) -> int:
@@ -180,10 +195,21 @@ def recompressed_bytes(*, page_bytes: int, stored_bytes: int) -> int:
     return stored_bytes + round(_COPIES_PER_RECOMPRESSED_PAGE * page_bytes)
 
 
-def look_bytes(*, page_bytes: int, num_values: int, value_bytes: float = 0.0) -> int:
+def look_bytes(
+    *, page_bytes: int, num_values: int, value_bytes: float = 0.0, delta_bytes: int = 0
+) -> int:
     """Return what looking into a page takes above the process; parameters as :func:`page_bytes`."""
     decoded_bytes = round(value_bytes * num_values)
-    return _COPIES_PER_SEEN_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_SEEN_VALUE * num_values
+    found = _COPIES_PER_SEEN_PAGE * (page_bytes + decoded_bytes)
+    return found + _COPIES_PER_DELTAS * delta_bytes + _BYTES_PER_SEEN_VALUE * num_values
+
+
+def kept_look_bytes(look_bytes: int, part_bytes: int) -> int:
+    """Return what the largest look takes beside parts, which come after it.
+
+    Large arrays are given back to the system at once, so a large look's room serves parts again.
+    """
+    return max(min(look_bytes, _KEPT_OF_LOOKS_BYTES), look_bytes - part_bytes)
 
 
 def kept_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:

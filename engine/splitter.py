@@ -149,8 +149,17 @@ def _plan(
         source_bytes=measures.source_bytes,
     )
     # What looks and samples took is kept by the allocator while parts are written.
-    held_bytes = plan.planning_memory_bytes + measures.kept_bytes()
-    return replace(plan, planning_memory_bytes=held_bytes)
+    kept_bytes = measures.kept_bytes(plan.memory_bytes)
+    if kept_bytes and not _decodes(plan, settings):  # but the plan did
+        with_arrow, without = (
+            memory.process_base_bytes(arrow=arrow, under="threads") for arrow in (True, False)
+        )
+        kept_bytes += with_arrow - without
+    return replace(plan, planning_memory_bytes=plan.planning_memory_bytes + kept_bytes)
+
+
+def _decodes(plan: SplitPlan, settings: Settings) -> bool:
+    return not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
 
 
 def profile_key_of(
@@ -448,7 +457,7 @@ def _takes_threads(plan: SplitPlan) -> bool:
 
 def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> tuple[int, int]:
     """Return what this process takes before any part, and what a worker process does."""
-    arrow = not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
+    arrow = _decodes(plan, settings)
     threads = _takes_threads(plan)
     under: Literal["threads", "distributed"] = "threads" if threads else "distributed"
     base_bytes = memory.process_base_bytes(arrow=arrow, under=under) + store_bytes

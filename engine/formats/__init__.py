@@ -37,7 +37,7 @@ class Measures:
         curve_of: the inside of a row group, by its position in the layout.
         inside_of: the inside of a page.
         memory_of: projected peak memory of writing a part, in bytes.
-        kept_bytes: memory that the looks of this plan have taken, once it is made.
+        kept_bytes: once the plan is made, what its looks take beside parts that take so much.
     """
 
     layout: Layout
@@ -45,7 +45,7 @@ class Measures:
     curve_of: CurveOf
     inside_of: InsideOf
     memory_of: Callable[[PartPlan], int]
-    kept_bytes: Callable[[], int]
+    kept_bytes: Callable[[int], int]
 
 
 class WrittenPart(NamedTuple):

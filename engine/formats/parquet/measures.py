@@ -64,12 +64,13 @@ def measured(
 
         chunk = opened_at(position).chunk(column)
         with naming(chunk.file.file.path):
-            looks.ask(seen_bytes(chunk, page), chunk.leaf.name)
             is_spread = column in spread_dictionaries(chunk.group, recoding)
+            wanted = replace(recoding, dictionary=False) if is_spread else recoding
+            looks.ask(seen_bytes(chunk, page, wanted), chunk.leaf.name)
             return look_inside(
                 chunk,
                 page,
-                recoding=replace(recoding, dictionary=False) if is_spread else recoding,
+                recoding=wanted,
                 num_bytes=num_bytes,
                 step_bytes=step_bytes,
             )
@@ -77,9 +78,10 @@ def measured(
     def memory_of(part: PartPlan) -> int:
         return part_memory_bytes(part, [open_file(file) for file in files], recoding)
 
-    def kept_bytes() -> int:
+    def kept_bytes(part_bytes: int) -> int:
         tries = settings.regroups or not recoding.is_nothing
-        return looks.most_bytes + (memory.TRIED_PAGES_BYTES if tries else 0)
+        kept = memory.kept_look_bytes(looks.most_bytes, part_bytes)
+        return kept + (memory.TRIED_PAGES_BYTES if tries else 0)
 
     return Measures(layout, source_bytes, curve_of, inside_of, memory_of, kept_bytes)
 

@@ -6,7 +6,7 @@
 Planner, sampler, writers, verifier and profiler all go this way; what is read on it is kept.
 """
 
-from engine.formats.parquet.opened.decoding import Decoding, decoding_of
+from engine.formats.parquet.opened.decoding import Decoding, decoding_of, delta_bytes
 from engine.formats.parquet.opened.file import (
     CACHED_CHUNKS,
     OpenChunk,
@@ -36,6 +36,7 @@ __all__ = [
     "chosen_columns",
     "close_files",
     "decoding_of",
+    "delta_bytes",
     "headers_at",
     "lies_inside",
     "open_file",

@@ -10,11 +10,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine import memory
-from engine.formats.parquet.bytes.footer import TYPE_WIDTHS, Encoding, Type
+from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes.footer import TYPE_WIDTHS, ColumnChunk, Encoding, Type, value
+from engine.formats.parquet.bytes.pages import PageHeader
 from engine.formats.parquet.opened.file import OpenChunk
 
 _MAX_HEADERS = 256
 _FEW_VALUES = 1024  # of so few one may be most of a page
+_DELTAS = (
+    Encoding.DELTA_BINARY_PACKED,
+    Encoding.DELTA_LENGTH_BYTE_ARRAY,
+    Encoding.DELTA_BYTE_ARRAY,
+)
 _LENGTHS_IN_FRONT = (Encoding.DELTA_BYTE_ARRAY, Encoding.DELTA_LENGTH_BYTE_ARRAY)
 
 
@@ -74,9 +81,31 @@ def decoding_of(chunk: OpenChunk) -> Decoding:
     )
 
 
+def delta_bytes(chunk: OpenChunk, header: PageHeader) -> int:
+    """Return the bytes of all values of a page that holds differences, 0 for any other."""
+    if header.encoding not in _DELTAS:
+        return 0
+    return round(header.num_values * _value_bytes(chunk, 0.0))
+
+
 def _value_bytes(chunk: OpenChunk, entry_bytes: float) -> float:
     leaf, entry = chunk.leaf, chunk.entry
     if leaf.physical is not Type.BYTE_ARRAY:
         return float(TYPE_WIDTHS.get(leaf.physical) or leaf.type_length)
-    known = sum(chunk.value_bytes() or ())
-    return 4 + max(entry_bytes, max(entry.uncompressed_bytes, known) / max(1, entry.num_values))
+    plain_bytes = max(entry.uncompressed_bytes, _unencoded_bytes(entry)) / max(1, entry.num_values)
+    return 4 + max(entry_bytes, plain_bytes, _bound_bytes(entry))
+
+
+def _unencoded_bytes(chunk: ColumnChunk) -> int:
+    """Return the bytes of a chunk's values, where ``SizeStatistics`` tells them."""
+    raw, names = value(chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS), spec.SizeStatistics
+    return int(value(spec.read(names, raw), names.UNENCODED_BYTE_ARRAY_DATA_BYTES, 0)) if raw else 0
+
+
+def _bound_bytes(chunk: ColumnChunk) -> int:
+    """Return the length of the longer bound where nothing else tells: prefixes take no bytes."""
+    raw, names = value(chunk.meta, spec.ColumnMetaData.STATISTICS), spec.Statistics
+    if raw is None or _unencoded_bytes(chunk) or Encoding.DELTA_BYTE_ARRAY not in chunk.encodings:
+        return 0
+    read = spec.read(names, raw)
+    return max(len(value(read, field, b"")) for field in (names.MIN_VALUE, names.MAX_VALUE))
