@@ -157,10 +157,11 @@ def profile(
         engine.errors.EvensplitError: a source is missing or is not Parquet.
     """
     from engine.formats.parquet.profiler import profile_files
+    from engine.memory import keeping_to
     from engine.options import access_from
     from engine.storage.access import using
 
-    with using(access_from(credential, storage_options)):
+    with using(access_from(credential, storage_options)), keeping_to(None):
         return profile_files(patterns_of(src))
 
 
@@ -188,11 +189,12 @@ def profile_key(
     Raises:
         engine.errors.BadSetting: there is no such column, or it holds lists.
     """
+    from engine.memory import keeping_to
     from engine.options import access_from
     from engine.splitter import profile_key_of
     from engine.storage.access import using
 
-    with using(access_from(credential, storage_options)):
+    with using(access_from(credential, storage_options)), keeping_to(None):
         return profile_key_of(patterns_of(src), column, partitions, workers, scheduler)
 
 
@@ -236,6 +238,7 @@ def split(
     Raises:
         engine.errors.Different: the parts are not equal, with ``verify``.
     """
+    from engine.memory import keeping_to
     from engine.splitter import split_files
     from engine.storage.access import using
 
@@ -250,6 +253,7 @@ def split(
             progress = stack.enter_context(splitting())
         made = make_settings(**options)
         stack.enter_context(using(made.access))
+        stack.enter_context(keeping_to(made.memory_bytes))  # for the proof too
         place = place_text(dest)
         result = split_files(patterns_of(src), place, made, progress, client)
         if not verify:
@@ -290,6 +294,7 @@ def verify(
         engine.errors.Different: they do not; the message names column, row and part.
     """
     from engine.errors import Different
+    from engine.memory import keeping_to
     from engine.options import access_from
     from engine.settings import parse_size
     from engine.splitter import repair_part
@@ -298,7 +303,7 @@ def verify(
 
     budget = None if memory is None else parse_size(memory)
     repaired: dict[str, None] = {}
-    with ExitStack() as stack:
+    with ExitStack() as stack, keeping_to(budget):
         stack.enter_context(using(access_from(credential, storage_options)))
         if progress is None:
             from engine.notebook import verifying
@@ -344,11 +349,12 @@ def report(
         raise BadSetting(
             f"a report needs {error.name}, which is not installed: pip install 'evensplit[report]'"
         ) from error
+    from engine.memory import keeping_to
     from engine.storage import open_storage
     from engine.storage.access import using
 
     made = make_settings(**options)
-    with using(made.access):
+    with using(made.access), keeping_to(made.memory_bytes):
         page = make_report(place_text(place), made, verify=verify)
     store, inside = open_storage(place_text(path))
     # A file's name may hold bytes that are no letters.

@@ -4,6 +4,9 @@ The formulas are pure and are promises: tests measure that real work stays below
 is the only part that looks at the machine, through files under a root that tests can replace.
 Sizes are bytes. Page cache is not counted as used: the kernel drops it before it kills anybody.
 
+A verb says by :func:`keeping_to` that its budget holds; whatever is about to read something large,
+or to make much of what it has read, asks :func:`ask` first.
+
 Not covered: limits that a cluster's scheduler sets on its own workers (Dask's ``--memory-limit``,
 a batch node's task slots); whoever starts those passes them as the user's limit.
 """
@@ -12,14 +15,16 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
 from engine import system
+from engine.errors import OverBudget
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -36,17 +41,23 @@ _PROCESS_BYTES = {
 }
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
 FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80
+_KEPT_OF_LOOKS_BYTES = 64 * MIB
 TRIED_PAGES_BYTES = 20 * MIB  # what stays of pages that a plan has tried to make: 16
 _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
 _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
 _DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
 _COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compressed
 _BYTES_PER_CUT_VALUE = 40
+_COPIES_PER_DELTAS = 4  # as they are decoded, gathered, and given back
+_GATHERED_BYTES, _GATHERED_VALUES = 16 * MIB, 8 * 20_000  # of small pages that are made one
+_BYTES_PER_HASHED_VALUE = 32
+_COPIES_PER_RECOMPRESSED_PAGE = 2.5  # plain, compressed, and room that the codec asks for
 _COPIES_PER_SEEN_PAGE = 4  # as read, plain, its values, decoded; stretches take little
 _BYTES_PER_SEEN_VALUE = 60  # levels, where rows and values begin, and what is before each
 _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
 _KEPT_COPIES_PER_DICTIONARY = 2
 _COPIES_PER_READ_DICTIONARY = 4  # as read, plain, decoded, and what its buffer grew from
+_BYTES_PER_LENGTH = 8  # a prefix and a length
 _COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, merged
 _BYTES_PER_UNITED_ENTRY = 240  # in hash tables that double, and in maps from old to new
 _KEPT_PER_CHUNK_BYTES = 8 * KIB
@@ -54,15 +65,18 @@ _COPIES_PER_SMALL_ROWS = 6  # as read, decoded, encoded, in the file that Arrow 
 _SMALL_PER_CHUNK_BYTES = 12 * KIB  # what Arrow has of a column while it reads or writes it
 _PROFILE_PROCESS_BYTES = 46 * MIB  # interpreter, engine.formats.parquet.profiler, numpy: 38
 _COPIES_PER_PROFILED_FOOTER = 3
+_COPIES_PER_COUNTED_VALUE = 8  # of two sketches, together, hashed, left over, and as Python has it
 _COPIES_PER_PROFILED_INDEX = 6
-_PROFILED_PER_CHUNK_BYTES = 600  # a line of the table, and the bytes of its statistics
+TABLED_BYTES = 600  # of a column chunk: a line of a table, and the bytes of its statistics
 _PROFILED_PER_COLUMN_BYTES = 12 * KIB
 _BYTES_PER_INDEXED_PAGE = 600  # place, counts and bounds as Python objects
+SCHEMA_COLUMN_BYTES = 3 * KIB  # an element of the schema, as a column, and its first chunk: 2.7
+LISTED_BYTES = 72  # an element of a list that is not looked into yet, and its place in it
 _SPLIT_PER_FOOTER_BYTE = 3  # a footer, and its row groups split into undecoded columns: 2.85
 
 VERIFY_BATCH_BYTES = 4 * MIB
 VERIFY_BUFFER_BYTES = 1 * MIB  # what one stream reads of a file at once
-_MIN_BATCH_BYTES = 64 * KIB
+MIN_BATCH_BYTES = 64 * KIB
 # Arrow builds values and levels in growing buffers, then makes the array of them; its allocator
 # keeps what it has freed.
 _COPIES_PER_BATCH = 4
@@ -106,6 +120,11 @@ def splice_bytes(
     )
 
 
+def footer_bytes(num_bytes: int) -> int:
+    """Return what reading one footer takes, the schema's columns not included."""
+    return _SPLIT_PER_FOOTER_BYTE * num_bytes
+
+
 def footers_bytes(*, footer_bytes: int, num_chunks: int) -> int:
     """Return what the footers of all sources take while parts are planned and written.
 
@@ -116,7 +135,9 @@ def footers_bytes(*, footer_bytes: int, num_chunks: int) -> int:
     return 2 * footer_bytes + _DECODED_PER_CHUNK_BYTES * num_chunks
 
 
-def decode_bytes(*, page_bytes: int, dictionary_bytes: int, batch_bytes: int) -> int:
+def decode_bytes(
+    *, page_bytes: int, dictionary_bytes: int, batch_bytes: int, num_lengths: int = 0
+) -> int:
     """Return what reading the values of one column takes above the process.
 
     Its largest page lies there compressed and plain, its dictionary decoded too, and a batch of
@@ -126,9 +147,11 @@ def decode_bytes(*, page_bytes: int, dictionary_bytes: int, batch_bytes: int) ->
         page_bytes: largest page, before compression.
         dictionary_bytes: largest dictionary page, before compression.
         batch_bytes: decoded values at once.
+        num_lengths: of values in a page, which delta encodings of texts have in front of all.
     """
     return (
         2 * page_bytes
+        + _BYTES_PER_LENGTH * num_lengths
         + _COPIES_PER_READ_DICTIONARY * dictionary_bytes
         + _COPIES_PER_BATCH * batch_bytes
         + 2 * VERIFY_BUFFER_BYTES
@@ -136,25 +159,57 @@ def decode_bytes(*, page_bytes: int, dictionary_bytes: int, batch_bytes: int) ->
 
 
 def page_bytes(
-    *, page_bytes: int, num_values: int, value_bytes: float = 0.0, is_built: bool = False
+    *,
+    page_bytes: int,
+    num_values: int,
+    value_bytes: float = 0.0,
+    delta_bytes: int = 0,
+    is_built: bool = False,
 ) -> int:
     """Return what rewriting one page takes above the process.
 
     Args:
         page_bytes: the page before compression.
         num_values: its level entries: levels and indices are numbers of 4 or 8 bytes meanwhile.
-        value_bytes: of a decoded value, where the page holds indices into a dictionary.
-        is_built: whether it is gathered from several pages.
+        value_bytes: of a decoded value, where the page holds indices into a dictionary and is not
+            to hold them.
+        delta_bytes: all decoded values, where the page holds differences.
+        is_built: whether it may be one of several, small ones, that are made one, or be hashed.
     """
     decoded_bytes = round(value_bytes * num_values)
     found = _COPIES_PER_CUT_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_CUT_VALUE * num_values
-    return found * (4 if is_built else 1)
+    found += _COPIES_PER_DELTAS * delta_bytes
+    if not is_built:
+        return found
+    gathered = min(found, round(_GATHERED_BYTES + _GATHERED_VALUES * value_bytes))
+    return found + 3 * gathered + _BYTES_PER_HASHED_VALUE * num_values
 
 
-def look_bytes(*, page_bytes: int, num_values: int, value_bytes: float = 0.0) -> int:
+def recompressed_bytes(*, page_bytes: int, stored_bytes: int) -> int:
+    """Return what giving one page another codec takes above the process.
+
+    Args:
+        page_bytes: the page before compression.
+        stored_bytes: as it lies in the source.
+    """
+    return stored_bytes + round(_COPIES_PER_RECOMPRESSED_PAGE * page_bytes)
+
+
+def look_bytes(
+    *, page_bytes: int, num_values: int, value_bytes: float = 0.0, delta_bytes: int = 0
+) -> int:
     """Return what looking into a page takes above the process; parameters as :func:`page_bytes`."""
     decoded_bytes = round(value_bytes * num_values)
-    return _COPIES_PER_SEEN_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_SEEN_VALUE * num_values
+    found = _COPIES_PER_SEEN_PAGE * (page_bytes + decoded_bytes)
+    return found + _COPIES_PER_DELTAS * delta_bytes + _BYTES_PER_SEEN_VALUE * num_values
+
+
+def kept_look_bytes(look_bytes: int, part_bytes: int) -> int:
+    """Return what the largest look takes beside parts, which come after it.
+
+    Large arrays are given back to the system at once, so a large look's room serves parts again.
+    """
+    return max(min(look_bytes, _KEPT_OF_LOOKS_BYTES), look_bytes - part_bytes)
 
 
 def kept_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:
@@ -205,63 +260,66 @@ def profile_bytes(*, footer_bytes: int, num_chunks: int, num_columns: int, index
     return (
         _PROFILE_PROCESS_BYTES
         + _COPIES_PER_PROFILED_FOOTER * footer_bytes
-        + _PROFILED_PER_CHUNK_BYTES * num_chunks
+        + TABLED_BYTES * num_chunks
         + _PROFILED_PER_COLUMN_BYTES * num_columns
         + _COPIES_PER_PROFILED_INDEX * index_bytes
     )
 
 
+def key_bytes(*, decoding_bytes: int, value_bytes: float, footer_bytes: int) -> int:
+    """Return what counting the values of a row group takes above the process.
+
+    Args:
+        decoding_bytes: what decoding its column takes.
+        value_bytes: of the values that are kept, together.
+        footer_bytes: the file's footer, which is read anew.
+    """
+    return (
+        decoding_bytes
+        + round(_COPIES_PER_COUNTED_VALUE * value_bytes)
+        + _COPIES_PER_PROFILED_FOOTER * footer_bytes
+    )
+
+
 def verify_bytes(
     *,
-    workers: int,
-    batch_bytes: int,
+    sides_bytes: Sequence[int],
     footer_bytes: int,
     largest_index_bytes: int,
-    page_bytes: int,
-    dictionary_bytes: int,
 ) -> int:
     """Return what verifying takes, the process included.
 
     Args:
-        workers: columns compared at once, as threads of one process.
-        batch_bytes: decoded values of each side at once.
+        sides_bytes: :func:`decode_bytes` of both sides of the columns that are compared at once.
         footer_bytes: footers of all sources and parts together.
-        largest_index_bytes: largest page index of one chunk of a part.
-        page_bytes: largest page of any column, before compression.
-        dictionary_bytes: largest dictionary page, before compression.
+        largest_index_bytes: largest page index of one chunk.
     """
-    side = decode_bytes(
-        page_bytes=page_bytes, dictionary_bytes=dictionary_bytes, batch_bytes=batch_bytes
-    )
     return (
         _VERIFY_PROCESS_BYTES
         + _SPLIT_PER_FOOTER_BYTE * footer_bytes
         + _DECODED_PER_THRIFT_BYTE * largest_index_bytes
-        + 2 * workers * side
+        + sum(sides_bytes)
     )
 
 
-def verify_batch_bytes(memory_bytes: int, *, workers: int, footer_bytes: int) -> int:
-    """Return how much to decode at once so that :func:`verify_bytes` fits a budget.
+def verify_batch_bytes(left_bytes: int, *, workers: int) -> int:
+    """Return how much of a column to decode at once.
 
-    Pages, dictionaries and indexes are what they are; a quarter of what is left over goes to
-    batches, within bounds between which the speed hardly changes.
+    A quarter of what is left over goes to batches, within bounds between which the speed hardly
+    changes.
+
+    Args:
+        left_bytes: what :func:`verify_bytes` of the smallest batches leaves of a budget.
+        workers: columns compared at once, as threads of one process.
     """
-    least = verify_bytes(
-        workers=workers,
-        batch_bytes=0,
-        footer_bytes=footer_bytes,
-        largest_index_bytes=0,
-        page_bytes=0,
-        dictionary_bytes=0,
-    )
-    share = (memory_bytes - least) // 4 // (2 * max(1, workers) * _COPIES_PER_BATCH)
-    return max(_MIN_BATCH_BYTES, min(VERIFY_BATCH_BYTES, share))
+    share = left_bytes // 4 // (2 * workers * _COPIES_PER_BATCH)
+    return max(MIN_BATCH_BYTES, min(VERIFY_BATCH_BYTES, share))
 
 
 # -- budget ------------------------------------------------------------------------------------
 
 MARGIN = 0.8  # of a measured limit: others use memory too, and the formulas are estimates
+_GIVEN = "as given"
 _UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes "no limit" as the largest multiple of a page
 
 
@@ -327,7 +385,7 @@ def least_of(limit_bytes: int | None, available_bytes: int, groups: list[Cgroup]
         Candidate(int(available_bytes * MARGIN), f"available memory {_text(available_bytes)}")
     ]
     if limit_bytes is not None:
-        candidates.append(Candidate(limit_bytes, "as given"))
+        candidates.append(Candidate(limit_bytes, _GIVEN))
     for group in groups:
         text = f"cgroup v{group.version} limit {_text(group.limit_bytes)}"
         if group.used_bytes:
@@ -349,6 +407,61 @@ def _text(size_bytes: int) -> str:
     if size_bytes >= 10 << 30:
         return f"{size_bytes / (1 << 30):.0f} GiB"
     return f"{size_bytes / MIB:.0f} MiB"
+
+
+_kept_to: ContextVar[Budget | None] = ContextVar("kept_to", default=None)
+_ASKED_BYTES = 1 * MIB  # less is never much beside a process
+
+
+@contextmanager
+def keeping_to(limit_bytes: int | None) -> Iterator[Budget]:
+    """Hold what is asked for meanwhile to the memory that there is now.
+
+    Inside another one that one's budget holds on: what the process has taken since is its own.
+    Worker processes and Dask's threads have none: what they read, the plan has asked for.
+
+    Args:
+        limit_bytes: the user's limit, if any.
+    """
+    found = _kept_to.get() or budget(limit_bytes)
+    token = _kept_to.set(found)
+    try:
+        yield found
+    finally:
+        _kept_to.reset(token)
+
+
+def ask(num_bytes: int, purpose: str, *, arrow: bool = False, cure: str = "") -> None:
+    """See that something fits the budget before it is read.
+
+    Args:
+        num_bytes: what it takes above the process.
+        purpose: what it is for; begins the message.
+        arrow: whether the process decodes (pyarrow).
+        cure: what else helps; see :func:`check`.
+
+    Raises:
+        OverBudget: it does not fit.
+    """
+    found = _kept_to.get() if num_bytes >= _ASKED_BYTES else None
+    if found is not None:
+        check(process_base_bytes(arrow=arrow, under="threads") + num_bytes, found, purpose, cure)
+
+
+def kept_to() -> Budget | None:
+    """Return the budget that holds now, if a verb has begun."""
+    return _kept_to.get()
+
+
+def check(needed_bytes: int, allowed: Budget, purpose: str, cure: str = "") -> None:
+    """Raise OverBudget where something needs more memory, the process included, than allowed."""
+    if needed_bytes > allowed.bytes:
+        cures = "raise --memory" if allowed.source == _GIVEN else "free memory"
+        cures += f", or {cure}" if cure else ""
+        raise OverBudget(
+            f"{purpose} needs about {needed_bytes >> 20} MiB of memory, the budget is "
+            f"{allowed.bytes >> 20} MiB ({allowed.source}); {cures}"
+        )
 
 
 def cgroups(root: Path = Path("/")) -> Iterator[Cgroup]:

@@ -21,7 +21,6 @@ from engine.errors import (
     DestinationInSource,
     NoDiskSpace,
     NotPlainFolder,
-    OverBudget,
     OverTarget,
     TargetTooSmall,
 )
@@ -123,8 +122,9 @@ def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, 
 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
-    files, notes = _found(patterns)
-    return replace(_plan(_chosen(files, settings), settings), source_notes=notes)
+    with memory.keeping_to(settings.memory_bytes):
+        files, notes = _found(patterns)
+        return replace(_plan(_chosen(files, settings), settings), source_notes=notes)
 
 
 def _chosen(files: tuple[SourceFile, ...], settings: Settings) -> tuple[SourceFile, ...]:
@@ -135,12 +135,9 @@ def _plan(
     files: tuple[SourceFile, ...],
     settings: Settings,
     failed: tuple[Measured, ...] = (),
-    budget: memory.Budget | None = None,
 ) -> SplitPlan:
-    """Plan, given the parts of earlier revisions that failed, and the memory that there is."""
-    measures = load_format(format_of(files)).measure(
-        files, settings, revision=len(failed), budget=budget
-    )
+    """Plan, given the parts of earlier revisions that failed."""
+    measures = load_format(format_of(files)).measure(files, settings, revision=len(failed))
     plan = make_plan(
         measures.layout,
         settings,
@@ -152,8 +149,17 @@ def _plan(
         failed=failed,
     )
     # What looks and samples took is kept by the allocator while parts are written.
-    held_bytes = plan.planning_memory_bytes + measures.kept_bytes()
-    return replace(plan, planning_memory_bytes=held_bytes)
+    kept_bytes = measures.kept_bytes(plan.memory_bytes)
+    if kept_bytes and not _decodes(plan, settings):  # but the plan did
+        with_arrow, without = (
+            memory.process_base_bytes(arrow=arrow, under="threads") for arrow in (True, False)
+        )
+        kept_bytes += with_arrow - without
+    return replace(plan, planning_memory_bytes=plan.planning_memory_bytes + kept_bytes)
+
+
+def _decodes(plan: SplitPlan, settings: Settings) -> bool:
+    return not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
 
 
 def profile_key_of(
@@ -167,11 +173,17 @@ def profile_key_of(
     from engine.executors.merged import run_merged
     from engine.formats.parquet.profiler.keys import key_skew, key_tasks, merged, sketch
 
-    tasks = key_tasks(find_sources(patterns), column, num_partitions)
+    with memory.keeping_to(None) as allowed:
+        tasks = key_tasks(find_sources(patterns), column, num_partitions)
     workers = num_workers or _default_workers(threads=False)
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
-    resources = Resources(kind, workers, memory.budget(None).bytes, scheduler)
     name = tasks[0].column if tasks else column
+    if not scheduler:
+        process_bytes = memory.process_base_bytes(arrow=True)
+        each_bytes = max((task.memory_bytes for task in tasks), default=1)
+        memory.check(process_bytes + each_bytes, allowed, f"to count the values of column {name}")
+        workers = max(1, min(workers, (allowed.bytes - process_bytes) // each_bytes))
+    resources = Resources(kind, workers, allowed.bytes, scheduler)
     found = run_merged(tasks, sketch, merged, resources, current())
     return key_skew(name, found, num_partitions)
 
@@ -189,20 +201,20 @@ def split_files(
     memory.forget_own_peak()
     check_destination(destination)
     store, folder = open_storage(destination)
-    files, notes = _found(patterns)
-    files = _chosen(files, settings)
-    _check_apart(patterns, files, settings, folder)
-    places = [folder, *(file.path for file in files)]
-    _check_transfer(places, settings)
-    ledger = Ledger(store, folder)
-    ledger.check_free()
     with ExitStack() as stack:
+        budget = stack.enter_context(memory.keeping_to(settings.memory_bytes))
+        files, notes = _found(patterns)
+        files = _chosen(files, settings)
+        _check_apart(patterns, files, settings, folder)
+        places = [folder, *(file.path for file in files)]
+        _check_transfer(places, settings)
+        ledger = Ledger(store, folder)
+        ledger.check_free()
         stack.callback(load_format(format_of(files)).close_sources)
-        budget = memory.budget(settings.memory_bytes)
         ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
         stack.enter_context(ahead or nullcontext())
         failed = ledger.failed(plan_id(files, settings, __version__))
-        plan = replace(_plan(files, settings, failed, budget), source_notes=notes)
+        plan = replace(_plan(files, settings, failed), source_notes=notes)
         while True:
             _check_part_sizes(plan, store)
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
@@ -212,7 +224,7 @@ def split_files(
                     plan, settings, ledger, folder, resources, progress, started, ahead
                 )
             except OverTarget as error:
-                plan = _plan_again(plan, files, settings, error, budget)
+                plan = _plan_again(plan, files, settings, error)
                 reason = str(error).partition(";")[0]
                 events.say("split.planned-again", f"{reason}: planned again, with more room")
                 progress.planned_again(reason)
@@ -226,7 +238,6 @@ def _plan_again(
     files: tuple[SourceFile, ...],
     settings: Settings,
     error: OverTarget,
-    budget: memory.Budget,
 ) -> SplitPlan:
     """Return the next revision of a plan whose part came out over the target.
 
@@ -245,7 +256,7 @@ def _plan_again(
             "cannot be smaller; raise --target-size, or ask for fewer rows a part"
         )
     failed = Measured(part.first_row, part.num_rows, error.size_bytes)
-    revised = _plan(files, settings, (*plan.failed, failed), budget)
+    revised = _plan(files, settings, (*plan.failed, failed))
     return replace(revised, source_notes=plan.source_notes)
 
 
@@ -398,13 +409,9 @@ def choose_resources(
     base_bytes, worker_bytes = _processes_bytes(plan, settings, store_bytes)
     fixed_bytes = base_bytes + worker_bytes
     room = budget.bytes - fixed_bytes
-    if plan.memory_bytes > room:
-        worst = max(plan.parts, key=lambda part: part.memory_bytes)
-        raise OverBudget(
-            f"{worst.name} needs about {(worst.memory_bytes + fixed_bytes) >> 20} MiB of memory, "
-            f"the budget is {budget.bytes >> 20} MiB ({budget.source}); free memory, raise "
-            "--memory, or choose a smaller --target-size"
-        )
+    worst = max(plan.parts, key=lambda part: part.memory_bytes)
+    needed_bytes = worst.memory_bytes + fixed_bytes
+    memory.check(needed_bytes, budget, worst.name, "choose a smaller --target-size")
     wanted = settings.num_workers or _default_workers(threads=threads)
     each = max(1, plan.memory_bytes + worker_bytes)
     num_workers = max(1, min(wanted, len(plan.parts), (room + worker_bytes) // each))
@@ -450,7 +457,7 @@ def _takes_threads(plan: SplitPlan) -> bool:
 
 def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> tuple[int, int]:
     """Return what this process takes before any part, and what a worker process does."""
-    arrow = not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
+    arrow = _decodes(plan, settings)
     threads = _takes_threads(plan)
     under: Literal["threads", "distributed"] = "threads" if threads else "distributed"
     base_bytes = memory.process_base_bytes(arrow=arrow, under=under) + store_bytes

@@ -15,7 +15,7 @@ from engine import events
 from engine.errors import Different, NoSource, OtherFiles
 from engine.formats import format_of, load_format
 from engine.ledger.manifest import Ledger
-from engine.memory import budget
+from engine.memory import budget, keeping_to
 from engine.model import Manifest, Receipt, SourceFile, Verification
 from engine.storage import Storage, open_storage
 from engine.storage.base import readable, redacted
@@ -35,7 +35,7 @@ def verify_memory_bytes(
     try:
         return chosen.verify_memory_bytes(
             manifest.sources,
-            len(manifest.parts),
+            [_part_file(store, folder, receipt) for receipt in manifest.parts],
             workers=workers or _default_workers(),
             memory_bytes=budget(memory_bytes).bytes,
         )
@@ -77,15 +77,16 @@ def verify_split(
         source_store, path = open_storage(source.path)
         source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
     try:
-        compared = load_format(format_of(manifest.sources)).verify(
-            manifest.sources,
-            [_part_file(store, folder, receipt) for receipt in manifest.parts],
-            memory_bytes=budget(memory_bytes).bytes,
-            workers=workers or _default_workers(),
-            expected_rows=[receipt.num_rows for receipt in manifest.parts],
-            settings=manifest.settings,
-            progress=progress,
-        )
+        with keeping_to(memory_bytes) as allowed:
+            compared = load_format(format_of(manifest.sources)).verify(
+                manifest.sources,
+                [_part_file(store, folder, receipt) for receipt in manifest.parts],
+                memory_bytes=allowed.bytes,
+                workers=workers or _default_workers(),
+                expected_rows=[receipt.num_rows for receipt in manifest.parts],
+                settings=manifest.settings,
+                progress=progress,
+            )
     except Different as error:
         raise _blamed(error, manifest, destination) from error
     about = {"num_values": compared.num_values, "num_rows": manifest.num_rows}

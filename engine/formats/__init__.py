@@ -15,7 +15,6 @@ from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
 from engine.errors import SchemaMismatch
-from engine.memory import Budget
 from engine.model import PartPlan, Recoding, RowGroupSlice, SourceFile
 from engine.planning.layout import Layout
 from engine.planning.ruler import CurveOf, InsideOf
@@ -39,7 +38,7 @@ class Measures:
         memory_of: projected peak memory of writing a part, in bytes.
         copied_of: bytes that are copied as they are into a row group of a part that is made of
             these slices, where it is no whole one of the source.
-        kept_bytes: memory that the looks of this plan have taken, once it is made.
+        kept_bytes: once the plan is made, what its looks take beside parts that take so much.
     """
 
     layout: Layout
@@ -47,7 +46,7 @@ class Measures:
     inside_of: InsideOf
     memory_of: Callable[[PartPlan], int]
     copied_of: Callable[[Sequence[RowGroupSlice]], int]
-    kept_bytes: Callable[[], int]
+    kept_bytes: Callable[[int], int]
 
 
 class WrittenPart(NamedTuple):
@@ -87,7 +86,6 @@ class Format(Protocol):
         /,
         *,
         revision: int,
-        budget: Budget | None,
     ) -> Measures:
         """Read what a plan needs of the sources, and refuse those that are no one table.
 
@@ -95,7 +93,9 @@ class Format(Protocol):
             files: the sources, in order.
             settings: of the split.
             revision: how many plans before this had parts that came out over the target.
-            budget: the memory that there is; None for what there is now.
+
+        Raises:
+            OverBudget: a look takes more memory than there is (:func:`engine.memory.ask`).
         """
 
     def write(
@@ -148,10 +148,17 @@ class Format(Protocol):
 
         Raises:
             Different: the first difference found; its message begins with the name of the part.
+            OverBudget: it takes more memory than the budget that holds.
         """
 
     def verify_memory_bytes(
-        self, sources: Sequence[SourceFile], num_parts: int, /, *, workers: int, memory_bytes: int
+        self,
+        sources: Sequence[SourceFile],
+        parts: Sequence[SourceFile],
+        /,
+        *,
+        workers: int,
+        memory_bytes: int,
     ) -> int:
         """Return the projected peak memory of :meth:`verify`, the process included."""
 

@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from engine.errors import BadSetting, BadStructure, SourceError
+from engine.errors import BadSetting, BadStructure, OverBudget, SourceError
 from engine.model import Buffer, SourceFile
 from engine.storage.folders import Listing
 
@@ -225,7 +225,7 @@ def naming(*paths: str) -> Iterator[None]:
     """
     try:
         yield
-    except (SourceError, BadSetting) as error:
+    except (SourceError, BadSetting, OverBudget) as error:
         names = list(dict.fromkeys(redacted(path) for path in paths))
         if any(name in str(error) for name in names):
             raise

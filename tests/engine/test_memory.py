@@ -234,15 +234,8 @@ def test_every_input_of_a_formula_counts() -> None:
         "num_columns": 9,
         "num_row_groups": 9,
     }
-    decode = {"page_bytes": MIB, "dictionary_bytes": MIB, "batch_bytes": MIB}
-    check = {
-        "workers": 2,
-        "batch_bytes": MIB,
-        "footer_bytes": MIB,
-        "largest_index_bytes": MIB,
-        "page_bytes": MIB,
-        "dictionary_bytes": MIB,
-    }
+    decode = {"page_bytes": MIB, "dictionary_bytes": MIB, "batch_bytes": MIB, "num_lengths": 9}
+    check = {"sides_bytes": [MIB], "footer_bytes": MIB, "largest_index_bytes": MIB}
     for formula, inputs in (
         (memory.splice_bytes, splice),
         (memory.decode_bytes, decode),
@@ -253,20 +246,19 @@ def test_every_input_of_a_formula_counts() -> None:
 
 
 def test_a_batch_fits_the_budget_it_was_made_for() -> None:
+    def needed(batch_bytes: int, workers: int) -> int:
+        side = memory.decode_bytes(page_bytes=0, dictionary_bytes=0, batch_bytes=batch_bytes)
+        return memory.verify_bytes(
+            sides_bytes=[side] * 2 * workers, footer_bytes=MIB, largest_index_bytes=0
+        )
+
     for memory_bytes in (160 * MIB, 200 * MIB, 256 * MIB, 1 << 30):
         for workers in (1, 2, 8):
-            batch = verify_batch_bytes(memory_bytes, workers=workers, footer_bytes=MIB)
-            rest = memory.verify_bytes(
-                workers=workers,
-                batch_bytes=batch,
-                footer_bytes=MIB,
-                largest_index_bytes=0,
-                page_bytes=0,
-                dictionary_bytes=0,
-            )
-            assert batch == 64 << 10 or rest <= memory_bytes
-    assert verify_batch_bytes(0, workers=8, footer_bytes=MIB) == 64 << 10
-    assert verify_batch_bytes(1 << 40, workers=1, footer_bytes=0) == memory.VERIFY_BATCH_BYTES
+            least = needed(memory.MIN_BATCH_BYTES, workers)
+            batch = verify_batch_bytes(memory_bytes - least, workers=workers)
+            assert batch == memory.MIN_BATCH_BYTES or needed(batch, workers) <= memory_bytes
+    assert verify_batch_bytes(0, workers=8) == 64 << 10
+    assert verify_batch_bytes(1 << 40, workers=1) == memory.VERIFY_BATCH_BYTES
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from engine.formats import Compared, Measures
 from engine.formats.parquet.opened import OpenFile, close_files, read_footer_bytes
 from engine.formats.parquet.part import write
-from engine.memory import Budget
 from engine.model import SourceFile
 from engine.settings import CODECS, Settings
 from engine.storage import Source
@@ -40,13 +39,11 @@ def top_columns(file: SourceFile, /) -> set[str]:
         opened.source.close()
 
 
-def measure(
-    files: Sequence[SourceFile], settings: Settings, /, *, revision: int, budget: Budget | None
-) -> Measures:
+def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
     """Read what a plan needs; see :meth:`engine.formats.Format.measure`."""
     from engine.formats.parquet.measures import measured
 
-    return measured(files, settings, revision, budget)
+    return measured(files, settings, revision)
 
 
 def read_tail(source: Source, /) -> bytes:
@@ -83,9 +80,14 @@ def verify(
 
 
 def verify_memory_bytes(
-    sources: Sequence[SourceFile], num_parts: int, /, *, workers: int, memory_bytes: int
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    /,
+    *,
+    workers: int,
+    memory_bytes: int,
 ) -> int:
     """Return the projected peak memory of :func:`verify`, the process included."""
     from engine.formats.parquet.verifier import projected_bytes
 
-    return projected_bytes(sources, num_parts, workers, memory_bytes)
+    return projected_bytes(sources, parts, workers, memory_bytes)

@@ -30,7 +30,7 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.footer import Encoding, Type
 from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.pages import PageHeader, page_statistics
-from engine.formats.parquet.opened import OpenChunk
+from engine.formats.parquet.opened import OpenChunk, delta_bytes
 from engine.formats.parquet.writers.new_page import PageForm, build_page
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk
 from engine.model import Recoding
@@ -100,19 +100,24 @@ def look_inside(
     return Inside([first + row for row in rows], sums.tolist(), uncertain_share, bounds_bytes)
 
 
-def seen_bytes(chunk: OpenChunk, number: int) -> int:
-    """Return the memory that looking into a page takes, by its header and the dictionary's."""
+def seen_bytes(chunk: OpenChunk, number: int, recoding: Recoding) -> int:
+    """Return the memory that looking into a page takes, by its header and the dictionary's.
+
+    Values in a dictionary stay there, unless ``recoding`` gives it up.
+    """
     pages = chunk.pages
     with chunk.at_page(number):
         header = chunk.header(number)
         value_bytes = 0.0
-        if header.is_dictionary_encoded and pages.dictionary is not None:
+        gives_up = header.is_dictionary_encoded and recoding.dictionary is False
+        if gives_up and pages.dictionary is not None:
             dictionary = chunk.header(None)
             value_bytes = dictionary.uncompressed_bytes / max(1, dictionary.num_values)
     return memory.look_bytes(
         page_bytes=header.uncompressed_bytes + header.header_bytes,
         num_values=header.num_values,
         value_bytes=value_bytes,
+        delta_bytes=delta_bytes(chunk, header),
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from engine import memory
-from engine.errors import OverBudget
 from engine.formats import Measures
 from engine.formats.parquet.carried import copied_bytes
 from engine.formats.parquet.curves import read_curve, rows_by_dictionary
@@ -35,7 +34,6 @@ def measured(
     files: Sequence[SourceFile],
     settings: Settings,
     revision: int,
-    budget: memory.Budget | None,
 ) -> Measures:
     """Read footers now, and pages where the planner asks; see :class:`engine.formats.Measures`."""
     recoding = settings.recoding
@@ -48,14 +46,9 @@ def measured(
         group = layout.groups[position]
         return open_file(files[group.file]).row_group(group.index)
 
-    looks_bytes = [0]
-
-    def look(num_bytes: int, column: str) -> None:
-        looks_bytes.append(num_bytes)
-        _check_can_look(num_bytes, settings, budget, column)
-
+    looks = _Looks()
     piece_size = expected_piece(settings, layout)
-    used = _UsedEntries(recoding, look, sees_all=bool(revision))
+    used = _UsedEntries(recoding, looks, sees_all=bool(revision))
 
     def curve_of(position: int) -> Curve:
         opened = opened_at(position)
@@ -72,12 +65,13 @@ def measured(
 
         chunk = opened_at(position).chunk(column)
         with naming(chunk.file.file.path):
-            look(seen_bytes(chunk, page), chunk.leaf.name)
             is_spread = column in spread_dictionaries(chunk.group, recoding)
+            wanted = replace(recoding, dictionary=False) if is_spread else recoding
+            looks.ask(seen_bytes(chunk, page, wanted), chunk.leaf.name)
             return look_inside(
                 chunk,
                 page,
-                recoding=replace(recoding, dictionary=False) if is_spread else recoding,
+                recoding=wanted,
                 num_bytes=num_bytes,
                 step_bytes=step_bytes,
             )
@@ -86,9 +80,10 @@ def measured(
     memory_of = partial(part_memory_bytes, files=opened, recoding=recoding)
     copied_of = partial(copied_bytes, files=opened, recoding=recoding)
 
-    def kept_bytes() -> int:
+    def kept_bytes(part_bytes: int) -> int:
         tries = settings.regroups or not recoding.is_nothing
-        return max(looks_bytes) + (memory.TRIED_PAGES_BYTES if tries else 0)
+        kept = memory.kept_look_bytes(looks.most_bytes, part_bytes)
+        return kept + (memory.TRIED_PAGES_BYTES if tries else 0)
 
     return Measures(layout, curve_of, inside_of, memory_of, copied_of, kept_bytes)
 
@@ -101,20 +96,31 @@ def _sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:
     return new_sizes(layout, recoding, revision)
 
 
+class _Looks:
+    """Looks into pages, each asked for before; ``most_bytes``: what the largest has taken."""
+
+    def __init__(self) -> None:
+        self.most_bytes = 0
+
+    def ask(self, num_bytes: int, column: str) -> None:
+        """Raise OverBudget if there is no room: to pass over a look would make another plan."""
+        self.most_bytes = max(self.most_bytes, num_bytes)
+        purpose = f"to plan a cut through a large page of column {column}"
+        memory.ask(num_bytes, purpose, arrow=True, cure="use --cut row-group")
+
+
 class _UsedEntries:
     """What pieces use of dictionaries: counted for some row groups, which stand for those alike.
 
     Args:
         recoding: what is done to pages.
         sees_all: whether all are counted, because some were not like others.
-        look: called before, with the memory that it takes and the column.
+        looks: asked before.
     """
 
-    def __init__(
-        self, recoding: Recoding, look: Callable[[int, str], None], *, sees_all: bool
-    ) -> None:
+    def __init__(self, recoding: Recoding, looks: _Looks, *, sees_all: bool) -> None:
         self._recoding = recoding
-        self._look = look
+        self._looks = looks
         self._sees_all = sees_all
         self._known: dict[int, list[tuple[float, Used]]] = {}  # by column: entries a value
 
@@ -127,24 +133,7 @@ class _UsedEntries:
             return alike[-1].stretched(rows_by_dictionary(chunk))
         from engine.formats.parquet.used import used_entries  # imports pyarrow
 
-        self._look(used_bytes(chunk), chunk.leaf.name)
+        self._looks.ask(used_bytes(chunk), chunk.leaf.name)
         found = used_entries(chunk, self._recoding.codec)
         known.append((density, found))
         return found
-
-
-def _check_can_look(
-    num_bytes: int, settings: Settings, budget: memory.Budget | None, column: str
-) -> None:
-    """Refuse where a page cannot be looked into: to pass over it would make another plan.
-
-    To cut it takes more than that.
-    """
-    budget = budget or memory.budget(settings.memory_bytes)
-    needed = memory.process_base_bytes(arrow=True, under="threads") + num_bytes
-    if needed > budget.bytes:
-        raise OverBudget(
-            f"to plan a cut through a large page of column {column} needs about {needed >> 20} MiB "
-            f"of memory, the budget is {budget.bytes >> 20} MiB ({budget.source}); free memory, "
-            "raise --memory, or use --cut row-group"
-        )

@@ -6,14 +6,20 @@ Not covered: the process itself (:mod:`engine.memory` has all formulas).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from engine import memory
 from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.bytes.pages import PageType
-from engine.formats.parquet.opened import OpenFile, OpenRowGroup, read_each_header
+from engine.formats.parquet.bytes.pages import PageHeader
+from engine.formats.parquet.opened import (
+    OpenChunk,
+    OpenFile,
+    OpenRowGroup,
+    delta_bytes,
+    read_each_header,
+)
 from engine.formats.parquet.small_chunks import are_small, small_runs
 from engine.model import PartPlan, Range, Recoding, RowGroupSlice
 from engine.storage.base import naming
@@ -99,6 +105,8 @@ def _opened_bytes(
     )
     is_built = len(largest) > 1 or recoding.dictionary is not None
     kind: _Kind = "gather" if recoding.dictionary else "build" if is_built else "recode"
+    if kind == "recode" and recoding.page_version is not None:
+        kind = "rewrite"
     cut: dict[tuple[int, int], int] = {}  # pieces of one row group open the same chunks
     for piece in chain.from_iterable(row_groups):
         if not piece.is_whole and piece not in largest:
@@ -116,7 +124,8 @@ def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
     return round(share * sum(chunk.uncompressed_bytes for chunk in columns))
 
 
-_Kind = Literal["cut", "trim", "recode", "build", "gather"]
+_Kind = Literal["cut", "trim", "recode", "rewrite", "build", "gather"]
+_DECODED: tuple[_Kind, ...] = ("build", "gather")  # elsewhere values of dictionaries stay in them
 
 
 def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kind: _Kind) -> int:
@@ -130,7 +139,7 @@ def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kin
     stays = 0
     for piece in slices:
         kinds = [kind] * num_columns
-        for column in piece.trimmed if kind in ("cut", "recode") else ():
+        for column in piece.trimmed if kind not in _DECODED else ():
             kinds[column] = "trim"
         for column, found in enumerate(_column_bytes(_opened(files, piece), piece, kinds)):
             most[column] = max(most[column], found.most_bytes)
@@ -154,57 +163,86 @@ def _column_bytes(
     group: OpenRowGroup, piece: RowGroupSlice, kinds: Sequence[_Kind]
 ) -> Iterator[_ColumnBytes]:
     """Yield, for each column, what opening its pages takes at once, and what stays of it."""
-    file, columns, maps = group.file, group.entry.columns, group.page_maps
+    file, maps = group.file, group.page_maps
     opened = [_opened_pages(pages, piece, kind) for pages, kind in zip(maps, kinds, strict=True)]
-    headers = iter(read_each_header(file.source, list(chain.from_iterable(opened))))
-    for chunk, pages, places, kind in zip(columns, maps, opened, kinds, strict=True):
-        ratio = max(1.0, chunk.uncompressed_bytes / chunk.compressed_bytes)
-        dictionary_bytes, num_entries, value_bytes = 0, 0, 0.0
-        most = 0
-        for header in islice(headers, len(places)):
-            if header.type is PageType.DICTIONARY:
-                dictionary_bytes = round(ratio * (header.header_bytes + header.compressed_bytes))
-                num_entries = header.num_values
-                value_bytes = dictionary_bytes / max(1, num_entries)
-                continue
-            # A page of the values themselves stands for pages of indices too: the larger counts.
-            has_indices = header.encoding in DICTIONARY_ENCODINGS
-            plain_bytes = 0 if has_indices else round(value_bytes * header.num_values)
-            page_bytes = memory.page_bytes(
-                page_bytes=max(header.uncompressed_bytes + header.header_bytes, plain_bytes),
-                num_values=header.num_values,
-                value_bytes=value_bytes if has_indices else 0.0,
-                is_built=kind == "gather" or (kind == "build" and pages.dictionary is not None),
-            )
-            most = max(most, page_bytes)
-        most += memory.dictionary_bytes(dictionary_bytes)
+    places = chain.from_iterable(pages.values() for pages in opened)
+    headers = iter(read_each_header(file.source, list(places)))
+    for chunk, pages, numbers, kind in zip(group.chunks(), maps, opened, kinds, strict=True):
+        making = _Making(chunk, kind, _cut_pages(pages, piece))
+        page_bytes = {number: making.page_bytes(number, next(headers)) for number in numbers}
+        copied = page_bytes.pop(None, 0)  # before any other page is read
+        dictionary_bytes = 0 if kind == "recode" and piece.is_whole else making.dictionary_bytes
+        opened_bytes = max(page_bytes.values(), default=0)
+        most = max(copied, opened_bytes + memory.dictionary_bytes(dictionary_bytes))
         kept = memory.kept_chunk_bytes(dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages)
         if not piece.is_whole:
-            cut = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
-            sizes = [pages.sizes[number] for number in cut if pages.num_pages]
+            sizes = [pages.sizes[number] for number in making.cut]
             kept += sum(size for size in sizes if file.keeps_cut_page(size))
-        wanted = _wanted_share(piece, kind, chunk.num_values, num_entries)
+        wanted = _wanted_share(piece, kind, chunk.entry.num_values, making.num_entries)
         merged = memory.merged_bytes(
-            dictionary_bytes=round(wanted * dictionary_bytes),
-            num_entries=round(wanted * num_entries),
+            dictionary_bytes=round(wanted * making.dictionary_bytes),
+            num_entries=round(wanted * making.num_entries),
         )
         yield _ColumnBytes(most, kept, merged)
 
 
+class _Making:
+    """What pages of a column take while a chunk is made; its dictionary is to be told first.
+
+    Attributes:
+        cut: numbers of the pages that a cut passes through.
+    """
+
+    def __init__(self, chunk: OpenChunk, kind: _Kind, cut: set[int]) -> None:
+        self._chunk = chunk
+        self._kind = kind
+        self.cut = cut
+        self.dictionary_bytes = self.num_entries = 0
+
+    def page_bytes(self, number: int | None, header: PageHeader) -> int:
+        """Return what a page takes at once, None for the dictionary."""
+        size = header.uncompressed_bytes + header.header_bytes
+        if number is None:
+            self.dictionary_bytes, self.num_entries = size, header.num_values
+        if self._kind == "recode" and number not in self.cut:
+            return memory.recompressed_bytes(page_bytes=size, stored_bytes=header.compressed_bytes)
+        if number is None:
+            return 0
+        has_indices, value_bytes = header.encoding in DICTIONARY_ENCODINGS, 0.0
+        if self._kind in _DECODED:
+            value_bytes = self.dictionary_bytes / max(1, self.num_entries)
+        # A page of the values themselves stands for pages of indices too: the larger counts.
+        plain_bytes = 0 if has_indices else round(value_bytes * header.num_values)
+        has_dictionary = self._chunk.pages.dictionary is not None
+        return memory.page_bytes(
+            page_bytes=max(size, plain_bytes),
+            num_values=header.num_values,
+            value_bytes=value_bytes if has_indices else 0.0,
+            delta_bytes=delta_bytes(self._chunk, header),
+            is_built=self._kind == "gather" or (self._kind == "build" and has_dictionary),
+        )
+
+
 def _wanted_share(piece: RowGroupSlice, kind: _Kind, num_values: int, num_entries: int) -> float:
     """Return the share of a dictionary's entries that go into a new one."""
-    if kind in ("cut", "recode"):
-        return 0.0
-    if kind != "trim":
+    if kind in _DECODED:
         return 1.0
+    if kind != "trim":
+        return 0.0
     piece_values = num_values * piece.num_rows / piece.num_rows_in_group
     return min(1.0, piece_values / max(1, num_entries))
 
 
-def _opened_pages(pages: PageMap, piece: RowGroupSlice, kind: _Kind) -> list[Range]:
+def _opened_pages(pages: PageMap, piece: RowGroupSlice, kind: _Kind) -> dict[int | None, Range]:
     """Return the pages of a chunk that stand for all that are opened, the dictionary first."""
-    numbers = {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}
+    numbers = _cut_pages(pages, piece)
     if kind != "cut" and pages.num_pages:
         numbers.add(max(range(pages.num_pages), key=lambda page: pages.sizes[page]))
-    dictionary = [] if pages.dictionary is None or kind == "recode" else [pages.dictionary]
-    return [*dictionary, *(pages.page(number) for number in sorted(numbers))]
+    found: dict[int | None, Range] = {number: pages.page(number) for number in sorted(numbers)}
+    return found if pages.dictionary is None else {None: pages.dictionary, **found}
+
+
+def _cut_pages(pages: PageMap, piece: RowGroupSlice) -> set[int]:
+    if piece.is_whole or not pages.num_pages:
+        return set()
+    return {pages.page_of_row(row) for row in (piece.start_row, piece.stop_row)}

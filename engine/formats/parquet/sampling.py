@@ -20,9 +20,10 @@ from dataclasses import replace
 from math import ceil
 from typing import NamedTuple
 
+from engine import memory
 from engine.formats.parquet.bytes.footer import Codec, ColumnChunk
 from engine.formats.parquet.bytes.page_map import PageMap
-from engine.formats.parquet.bytes.pages import counted_pages
+from engine.formats.parquet.bytes.pages import counted_pages, split_page
 from engine.formats.parquet.layout import dictionary_bytes
 from engine.formats.parquet.opened import OpenChunk, OpenFile, OpenRowGroup, open_file
 from engine.formats.parquet.sizes import PagesBytes, Sizes, by_revision
@@ -338,6 +339,7 @@ class _Trial:
             return self._recompressed(number)
         from engine.formats.parquet.writers.make import make_chunk  # imports pyarrow
 
+        self._ask_to_make(number)
         is_whole = self._pages.num_pages == 1
         piece = Piece(self._chunk.group, *self._pages.rows(number), is_whole)
         counter = _Counter()
@@ -354,8 +356,34 @@ class _Trial:
                 return header.header_bytes + header.uncompressed_bytes
             from engine.formats.parquet.writers.new_page import recompressed_page  # imports pyarrow
 
-            data = self._chunk.read(number)
+            data = self._read(number)
             return recompressed_page(data, source_codec, codec, self._recoding.level).num_bytes
+
+    def _ask(self, num_bytes: int) -> None:
+        purpose = f"to try what pages of column {self._chunk.leaf.name} become"
+        memory.ask(num_bytes, purpose, arrow=True)
+
+    def _ask_to_make(self, number: int) -> None:
+        header, value_bytes = self._chunk.header(number), 0.0
+        if header.is_dictionary_encoded:
+            dictionary = self._chunk.header(None)
+            value_bytes = dictionary.uncompressed_bytes / max(1, dictionary.num_values)
+        num_bytes = memory.page_bytes(
+            page_bytes=header.uncompressed_bytes + header.header_bytes,
+            num_values=header.num_values,
+            value_bytes=value_bytes,
+            is_built=self._recoding.dictionary is not None,
+        )
+        self._ask(num_bytes)
+
+    def _read(self, number: int | None) -> memoryview:
+        """Return a page that there is room to compress anew; its header needs no request."""
+        self._ask(self._chunk.place(number).length)
+        data = self._chunk.read(number)
+        header, body = split_page(data)
+        page_bytes = header.header_bytes + header.uncompressed_bytes
+        self._ask(memory.recompressed_bytes(page_bytes=page_bytes, stored_bytes=len(body)))
+        return data
 
 
 def _has_rows(pages: PageMap, number: int) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from engine.errors import Different, NotParquet, SchemaMismatch
 from engine.formats import Compared, Format, Measures, WrittenPart
-from engine.memory import Budget
 from engine.model import PartPlan, Recoding, SourceFile
 from engine.planning.curves import rough_curve
 from engine.planning.layout import GroupLayout, make_layout
@@ -66,9 +65,7 @@ def top_columns(file: SourceFile, /) -> set[str]:
     return set()
 
 
-def measure(
-    files: Sequence[SourceFile], settings: Settings, /, *, revision: int, budget: Budget | None
-) -> Measures:
+def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
     widths = [_width(file) for file in files]
     if len(set(widths)) > 1:
         raise SchemaMismatch(f"records of {widths} bytes")
@@ -84,7 +81,7 @@ def measure(
         inside_of=no_insides,
         memory_of=lambda part: 1 << 20,
         copied_of=lambda pieces: sum(piece.num_rows * widths[piece.file] for piece in pieces),
-        kept_bytes=lambda: 0,
+        kept_bytes=lambda part_bytes: 0,
     )
 
 
@@ -147,7 +144,12 @@ def _body(file: SourceFile) -> bytes:
 
 
 def verify_memory_bytes(
-    sources: Sequence[SourceFile], num_parts: int, /, *, workers: int, memory_bytes: int
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    /,
+    *,
+    workers: int,
+    memory_bytes: int,
 ) -> int:
     return 2 * sum(file.size_bytes for file in sources)
 

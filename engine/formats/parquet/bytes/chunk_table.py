@@ -17,6 +17,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
+from engine import memory
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import ColumnChunk, Footer, RowGroup, value
 from engine.formats.parquet.bytes.group_bytes import (
@@ -95,7 +96,10 @@ def read_chunk_table(footer: Footer, num_columns: int | None = None) -> ChunkTab
     Raises:
         BadStructure, Encrypted: as :meth:`.bytes.footer.Footer.row_group`.
     """
-    reader = _Reader(footer, num_columns or len(footer.leaves))
+    num_columns = num_columns or len(footer.leaves)
+    num_chunks = footer.num_row_groups * num_columns
+    memory.ask(memory.TABLED_BYTES * num_chunks, f"to read of {num_chunks:,} column chunks")
+    reader = _Reader(footer, num_columns)
     for index in range(footer.num_row_groups):
         reader.read(index)
     return reader.table()

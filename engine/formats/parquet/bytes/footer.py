@@ -16,6 +16,7 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
+from engine import memory
 from engine.errors import BadStructure, Encrypted, NotParquet, Unsupported
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.column_names import spelled
@@ -360,6 +361,8 @@ class Footer:
     def schema(self) -> list[Struct]:
         """Schema elements, depth first, the root first."""
         elements = self.struct[FileMetaData.SCHEMA][1].items
+        num_bytes = memory.SCHEMA_COLUMN_BYTES * len(elements)
+        memory.ask(num_bytes, f"to read a schema of {len(elements):,} elements")
         return [spec.read(SchemaElement, raw) for raw in elements]
 
     @cached_property

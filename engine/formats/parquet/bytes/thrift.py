@@ -33,6 +33,7 @@ import re
 import sys
 from typing import Any, NamedTuple
 
+from engine import memory
 from engine.errors import BadStructure
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT, UUID = range(1, 14)
@@ -41,6 +42,7 @@ Struct = dict[int, tuple[int, Any]]
 
 MAX_DEPTH = 64
 _FIXED_WIDTH = {DOUBLE: 8, UUID: 16}
+_MANY_ITEMS = 1 << 16
 _USUAL_BYTES, _USUAL_ITEMS = 32, 4  # more of them, and to compile what matches takes longer
 
 
@@ -289,6 +291,8 @@ def _value(data: bytes, pos: int, kind: int, depth: int) -> tuple[Any, int]:
 
 def _list(data: bytes, pos: int, depth: int) -> tuple[Sequence, int]:
     element, size, pos = read_list_header(data, pos)
+    if size > _MANY_ITEMS:
+        memory.ask(memory.LISTED_BYTES * size, f"to read a list of {size:,} elements")
     items: list[Any] = []
     if I16 <= element <= I64:  # in line, as in _struct: page indexes are long lists
         for _ in range(size):

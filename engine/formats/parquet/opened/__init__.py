@@ -6,6 +6,7 @@
 Planner, sampler, writers, verifier and profiler all go this way; what is read on it is kept.
 """
 
+from engine.formats.parquet.opened.decoding import Decoding, decoding_of, delta_bytes
 from engine.formats.parquet.opened.file import (
     CACHED_CHUNKS,
     OpenChunk,
@@ -21,16 +22,21 @@ from engine.formats.parquet.opened.footer import (
     read_footer_bytes,
 )
 from engine.formats.parquet.opened.headers import headers_at, read_each_header, read_pages
+from engine.formats.parquet.opened.paged_file import arrow_file
 from engine.formats.parquet.opened.whole_pages import WholePages
 
 __all__ = [
     "CACHED_CHUNKS",
+    "Decoding",
     "OpenChunk",
     "OpenFile",
     "OpenRowGroup",
     "WholePages",
+    "arrow_file",
     "chosen_columns",
     "close_files",
+    "decoding_of",
+    "delta_bytes",
     "headers_at",
     "lies_inside",
     "open_file",

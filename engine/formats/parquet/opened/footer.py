@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine import memory
 from engine.errors import BadStructure, NotParquet
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.created_by import SHORT_CHUNKS, has
@@ -46,6 +47,7 @@ def read_footer_bytes(source: Source) -> tuple[bytes, int]:
     if place.length + TAIL_BYTES <= length:
         data = tail[length - TAIL_BYTES - place.length : length - TAIL_BYTES]
     else:
+        memory.ask(memory.footer_bytes(place.length), f"to read a footer of {place.length:,} bytes")
         data = source.read(place.offset, place.length)
     return data, place.offset
 

@@ -5,7 +5,7 @@ number of values. Sketches of pieces merge in any order, so pieces can be counte
 (:mod:`engine.executors.merged`). It holds
 
 * counts of the heaviest values (Misra-Gries): each is too small by at most ``missed_rows``, and
-  exact while there are no more than :data:`MAX_VALUES` values;
+  exact while there are no more than :data:`MAX_VALUES` values, of 16 MiB at most;
 * a HyperLogLog of 4,096 registers: the number of distinct values within about 3 %;
 * rows a hash partition, exact for the hash used here. Another hash moves rare values elsewhere; a
   heavy value stays as heavy.
@@ -22,13 +22,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from engine import memory
 from engine.errors import BadPage, BadSetting, SchemaMismatch
 from engine.formats.parquet.bytes import thrift
-from engine.formats.parquet.bytes.chunk_table import Numbers
+from engine.formats.parquet.bytes.chunk_table import Numbers, read_chunk_table
 from engine.formats.parquet.bytes.column_names import resolve
 from engine.formats.parquet.bytes.footer import MAGIC, Leaf, seal
 from engine.formats.parquet.bytes.schema_tree import path_of
-from engine.formats.parquet.opened import OpenFile
+from engine.formats.parquet.opened import (
+    Decoding,
+    OpenChunk,
+    OpenFile,
+    arrow_file,
+    decoding_of,
+)
 from engine.markup import Bar, Grid, card
 from engine.model import SourceFile
 from engine.storage.base import naming, redacted
@@ -38,7 +45,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_VALUES = 16_384
-_BATCH_ROWS = 1 << 16
+_MAX_VALUES_BYTES = 16 << 20  # of values that a sketch keeps: fewer where they are large
+_MAX_BATCH_ROWS = 1 << 16
+_BATCH_BYTES = 4 << 20
+_MIN_OPENED_BYTES = 1 << 20  # a chunk of less takes little
 _REGISTER_BITS = 12
 _SHOWN_CHARACTERS = 200
 _NULL_HASH = 0x9E37_79B9_7F4A_7C15
@@ -111,12 +121,13 @@ class KeySkew:
 
 @dataclass(frozen=True)
 class KeyTask:
-    """A piece of the work: some row groups of one file."""
+    """Some row groups of one file to count; ``memory_bytes``: what any of them takes."""
 
     file: SourceFile
     row_groups: tuple[int, ...]
     column: str
     num_partitions: int
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -159,11 +170,31 @@ def key_tasks(files: Sequence[SourceFile], column: str, num_partitions: int) -> 
                 f"{redacted(files[0].path)}; profile them one by one"
             )
         of_key = replace(file, columns=(leaf.name,))
+        memory_bytes = _memory_bytes(of_key)
         tasks += [
-            KeyTask(of_key, (index,), ".".join(leaf.path), num_partitions)
+            KeyTask(of_key, (index,), ".".join(leaf.path), num_partitions, memory_bytes)
             for index in range(opened.footer.num_row_groups)
         ]
     return tasks
+
+
+def _memory_bytes(of_key: SourceFile) -> int:
+    """Return what counting takes in the row group of a file that has most of its only column."""
+    opened = OpenFile(of_key)
+    try:
+        sizes = read_chunk_table(opened.footer).uncompressed_bytes[:, 0]
+        largest = int(sizes.max(initial=0))
+        decoding = Decoding(largest, 0, 0, largest)
+        if largest > _MIN_OPENED_BYTES:
+            with naming(of_key.path):
+                decoding = decoding_of(opened.row_group(int(sizes.argmax())).chunk(0))
+        return memory.key_bytes(
+            decoding_bytes=decoding.num_bytes(_BATCH_BYTES),
+            value_bytes=min(MAX_VALUES * decoding.value_bytes, _MAX_VALUES_BYTES),
+            footer_bytes=opened.footer.size_bytes,
+        )
+    finally:
+        opened.source.close()
 
 
 def _key_leaf(file: OpenFile, column: str) -> Leaf:
@@ -193,9 +224,12 @@ def sketch(task: KeyTask) -> Sketch | None:
         # As if the file had no other column: Arrow's own way to choose one goes by dotted names.
         described = MAGIC + seal(thrift.encode(opened.footer.struct))
         metadata = pq.read_metadata(pa.BufferReader(described))
-        reader = pq.ParquetFile(opened.source.arrow_file(), metadata=metadata, buffer_size=1 << 20)
+        chunks = [opened.row_group(index).chunk(0) for index in task.row_groups]
+        file = arrow_file(opened.source, [chunk.entry for chunk in chunks])
+        reader = pq.ParquetFile(file, metadata=metadata, pre_buffer=False, buffer_size=1 << 20)
+        batch_rows = min(map(_batch_rows, chunks))
         for batch in reader.iter_batches(
-            _BATCH_ROWS, row_groups=list(task.row_groups), use_threads=False
+            batch_rows, row_groups=list(task.row_groups), use_threads=False
         ):
             values = batch.column(0)
             for _ in opened.footer.leaves[0].path[1:]:
@@ -209,6 +243,13 @@ def sketch(task: KeyTask) -> Sketch | None:
     finally:
         opened.source.close()
     return found
+
+
+def _batch_rows(chunk: OpenChunk) -> int:
+    value_bytes = 1.0
+    if chunk.entry.uncompressed_bytes:  # else it has no rows, and no pages
+        value_bytes = max(1.0, decoding_of(chunk).value_bytes)
+    return max(1, min(_MAX_BATCH_ROWS, int(_BATCH_BYTES / value_bytes)))
 
 
 def merged(one: Sketch, other: Sketch) -> Sketch:
@@ -225,9 +266,12 @@ def merged(one: Sketch, other: Sketch) -> Sketch:
     counts = table["count_sum"].to_numpy()
     values = table["value"].combine_chunks()
     missed_rows = one.missed_rows + other.missed_rows
-    if len(counts) > MAX_VALUES:
+    most = MAX_VALUES
+    if values.nbytes > _MAX_VALUES_BYTES:
+        most = max(1, min(most, len(counts) * _MAX_VALUES_BYTES // values.nbytes))
+    if len(counts) > most:
         # Misra-Gries: what the first value left out has is taken from all.
-        least = int(np.partition(counts, -MAX_VALUES - 1)[-MAX_VALUES - 1])
+        least = int(np.partition(counts, -most - 1)[-most - 1])
         kept = counts > least
         values, counts = values.filter(pa.array(kept)), counts[kept] - least
         missed_rows += least

@@ -3,6 +3,7 @@
 * :mod:`.verifier.footers` compares what footers say: schema, metadata, row counts, codecs;
 * :mod:`.verifier.structure` checks that a part's offsets and indexes point where they claim;
 * :mod:`.verifier.groups` compares what the row groups of a part say side by side;
+* :mod:`.verifier.projection` tells how much memory the rest will take, before it begins;
 * :mod:`.verifier.values` reads both sides column by column in lockstep and compares bits, and
   recomputes statistics that do not repeat the source's (:mod:`.verifier.statistics`).
 

@@ -11,17 +11,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
-from itertools import chain
 
+from engine import memory
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes.chunk_table import read_chunk_table
 from engine.formats.parquet.bytes.footer import Footer
-from engine.formats.parquet.opened import OpenFile, OpenRowGroup, open_file
 from engine.formats.parquet.verifier.footers import blaming, check_footers
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
+from engine.formats.parquet.verifier.projection import projection
 from engine.formats.parquet.verifier.structure import check_part_structure
 from engine.formats.parquet.verifier.values import verify_column
-from engine.memory import verify_batch_bytes, verify_bytes
 from engine.model import SourceFile
 from engine.storage.base import naming
 
@@ -65,7 +64,7 @@ def verify_parts(
     Args:
         sources, parts: the files, in order.
         memory_bytes: budget, which sets how much each column decodes at once.
-        workers: columns compared at once.
+        workers: columns compared at once, if there is memory for so many.
         expected_rows: rows of each part by its receipt.
         codec: that the parts were given; None for the source's.
         progress: called, from one thread at a time, with numbers of rows of one column as they
@@ -76,16 +75,21 @@ def verify_parts(
 
     Raises:
         Different: the first difference found.
+        OverBudget: one column takes more memory than the budget that holds.
         SourceError: a source cannot be read, or changed meanwhile.
     """
     try:
         footers = check_metadata(sources, parts, expected_rows, codec)
-        order = largest_columns_first(footers[: len(sources)])
-        index_bytes = sum(footer.size_bytes for footer in footers)
-        batch_bytes = verify_batch_bytes(
-            memory_bytes, workers=min(workers, len(order)), footer_bytes=index_bytes
-        )
-        return _compare_columns(sources, parts, order, batch_bytes, workers, _Reporter(progress))
+        num_sources = len(sources)
+        order = largest_columns_first(footers[:num_sources])
+        ours = zip(sources, footers[:num_sources], strict=True)
+        theirs = zip(parts, footers[num_sources:], strict=True)
+        fitted = projection([*ours], [*theirs]).fitted(memory_bytes, workers)
+        allowed = memory.kept_to()
+        if allowed is not None:
+            memory.check(fitted.needed_bytes, allowed, "to compare the largest column")
+        at_once = (fitted.batch_bytes, fitted.workers)
+        return _compare_columns(sources, parts, order, *at_once, _Reporter(progress))
     finally:
         footer_of.cache_clear()
 
@@ -160,42 +164,11 @@ def _raise_first(done: set[Future[int]]) -> None:
 
 
 def projected_bytes(
-    sources: Sequence[SourceFile], num_parts: int, workers: int, memory_bytes: int
+    sources: Sequence[SourceFile], parts: Sequence[SourceFile], workers: int, memory_bytes: int
 ) -> int:
-    """Return the projected peak memory of :func:`verify_parts`, the process included.
-
-    From the pages of the largest chunk of each column; parts have no larger ones.
-    """
-    files = [open_file(source) for source in sources]
-    footer_bytes = 2 * sum(file.footer.size_bytes for file in files)
-    footer_bytes += num_parts * max(file.footer.size_bytes for file in files) // 8
-    page_bytes = dictionary_bytes = index_bytes = 0
-    num_columns = len(files[0].footer.leaves)
-    for group in _largest_groups(files):
-        for chunk, pages in zip(group.entry.columns, group.page_maps, strict=True):
-            ratio = max(1.0, chunk.uncompressed_bytes / max(1, chunk.compressed_bytes))
-            page_bytes = max(page_bytes, round(ratio * max(pages.sizes, default=0)))
-            if pages.dictionary is not None:
-                dictionary_bytes = max(dictionary_bytes, round(ratio * pages.dictionary.length))
-            for place in (chunk.offset_index, chunk.column_index):
-                index_bytes = max(index_bytes, place.length if place is not None else 0)
-    workers = min(workers, num_columns)
-    return verify_bytes(
-        workers=workers,
-        batch_bytes=verify_batch_bytes(memory_bytes, workers=workers, footer_bytes=footer_bytes),
-        footer_bytes=footer_bytes,
-        largest_index_bytes=index_bytes,
-        page_bytes=page_bytes,
-        dictionary_bytes=dictionary_bytes,
-    )
-
-
-def _largest_groups(files: Sequence[OpenFile]) -> set[OpenRowGroup]:
-    """Return the row groups that hold the largest chunk of some column."""
-    largest: dict[int, tuple[int, OpenRowGroup]] = {}
-    for group in chain.from_iterable(file.row_groups() for file in files):
-        entry = group.entry
-        for column, chunk in enumerate(entry.columns):
-            if entry.num_rows and chunk.uncompressed_bytes > largest.get(column, (0,))[0]:
-                largest[column] = (chunk.uncompressed_bytes, group)
-    return {group for _, group in largest.values()}
+    """Return the projected peak memory of :func:`verify_parts`, the process included."""
+    try:
+        sides = ([(file, footer_of(file)) for file in side] for side in (sources, parts))
+        return projection(*sides).fitted(memory_bytes, workers).needed_bytes
+    finally:
+        footer_of.cache_clear()

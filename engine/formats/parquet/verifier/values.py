@@ -37,10 +37,10 @@ from engine.formats.parquet.bytes.one_column import (
     one_column_footer,
     read_chunk,
 )
+from engine.formats.parquet.opened import arrow_file
 from engine.formats.parquet.verifier.footers import blaming, whole_groups
 from engine.formats.parquet.verifier.groups import Seams
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
-from engine.formats.parquet.verifier.paged_file import PagedFile
 from engine.formats.parquet.verifier.statistics import ChunkStatistics, is_repeated
 from engine.memory import VERIFY_BATCH_BYTES, VERIFY_BUFFER_BYTES
 from engine.model import SourceFile
@@ -50,7 +50,6 @@ from engine.storage.base import naming
 Progress = Callable[[int], None]
 
 _MAX_BATCH_ROWS = 1 << 16
-_MAX_BUFFERED_BYTES = 4 << 20  # Arrow may hold a chunk of small pages whole: paged_file
 _SAMPLED_DICTIONARIES = 4
 _DICTIONARIES = {Encoding.PLAIN_DICTIONARY, Encoding.RLE_DICTIONARY}
 # What no version of Arrow decodes is told before it is tried: its own errors tell it in many ways.
@@ -342,7 +341,7 @@ def _arrays(
     chunks = [(column.rows[group], column.chunk(group)) for group in groups]
     tiny = one_column_footer(column.footer, column.leaf, chunks, as_bits=reading.as_bits)
     needed = sum(num_rows for num_rows, _ in chunks)
-    with _file(source, [chunk for _, chunk in chunks]) as handle:
+    with arrow_file(source, [chunk for _, chunk in chunks]) as handle:
         file = pyarrow.parquet.ParquetFile(
             handle,
             metadata=pyarrow.parquet.read_metadata(pyarrow.BufferReader(tiny)),
@@ -355,15 +354,6 @@ def _arrays(
             yield batch.column(0)
     if needed:
         raise pyarrow.ArrowInvalid(f"{needed} rows fewer than the footer claims")
-
-
-def _file(source: Source, chunks: Sequence[ColumnChunk]) -> Any:
-    """Return a file for Arrow: its own, unless a chunk is too large to be buffered whole."""
-    import pyarrow
-
-    if all(chunk.compressed_bytes <= _MAX_BUFFERED_BYTES for chunk in chunks):
-        return source.arrow_file()
-    return pyarrow.PythonFile(PagedFile(source, [chunk.range for chunk in chunks]), mode="r")
 
 
 @contextmanager

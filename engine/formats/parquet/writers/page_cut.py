@@ -29,13 +29,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import levels as lv
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes import statistics as st
-from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS, Encoding, Type, value
+from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS, Encoding, value
 from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.page_index import ColumnIndex, PageEntry, PageLocation
 from engine.formats.parquet.bytes.pages import (
@@ -58,6 +57,7 @@ from engine.formats.parquet.writers.new_page import (
 from engine.formats.parquet.writers.source_chunk import (
     OpenPage,
     SourceChunk,
+    facts_of,
     open_page,
     source_chunk,
 )
@@ -202,7 +202,7 @@ class _Cut:
             )
         bounds, value_bytes = st.UNKNOWN, 0
         if array is not None:
-            bounds, value_bytes = self._facts(page, array)
+            bounds, value_bytes = facts_of(source, array, kept.num_nulls)
         elif source.column_index is not None:
             whole = source.bounds_by_index(number, number + 1)
             bounds = st.Bounds(whole.min, whole.max, is_empty=whole.is_empty)
@@ -218,17 +218,10 @@ class _Cut:
             unread=page if array is None else None,
         )
 
-    def _facts(self, page: OpenPage, array: Any) -> tuple[st.Bounds, int]:
-        """Return exact bounds of the values kept of a page, and their bytes without lengths."""
-        num_bytes = 0
-        if self.source.leaf.physical is Type.BYTE_ARRAY:
-            num_bytes = pc.sum(pc.binary_length(array)).as_py() or 0
-        return replace(self.source.bounds_of(array), null_count=page.kept.num_nulls), num_bytes
-
     def _known(self, page: _Rewritten) -> _Rewritten:
         """Return a rewritten page of which all is known."""
         if page.unread is not None:
-            page.bounds, page.value_bytes = self._facts(page.unread, page.unread.values())
+            page.bounds, page.value_bytes = page.unread.facts()
             page.unread = None
         return page
 
@@ -457,8 +450,7 @@ class _Cut:
 
     def _decoded_bounds(self, number: int) -> st.Bounds:
         """Return the bounds of a whole page by its values."""
-        page = self.source.open_whole_page(number)
-        return replace(self.source.bounds_of(page.values()), null_count=page.kept.num_nulls)
+        return self.source.open_whole_page(number).facts()[0]
 
     def _column_index(
         self, left: Sequence[_Rewritten], whole: tuple[int, int], right: Sequence[_Rewritten]

@@ -8,6 +8,7 @@ the file. Pages themselves are not kept. How chunks are made of them is the busi
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -242,6 +243,27 @@ class OpenPage(NamedTuple):
         found = lv.decode_dictionary_indices(self.section, self.levels.num_values)[1]
         return found[self.kept.first_value : self.kept.last_value]
 
+    def facts(self) -> tuple[st.Bounds, int]:
+        """Return exact bounds of the values that are kept, and their bytes without lengths.
+
+        Of a page of indices each value is looked at once: all may be more than memory holds.
+        """
+        source, num_nulls = self.source, self.kept.num_nulls
+        if not self.header.is_dictionary_encoded or not self.kept.num_values:
+            return facts_of(source, self.values(), num_nulls)
+        with source.chunk.at_page(self.number):
+            dictionary = source.dictionary()[1]
+            counts = np.bincount(checked(self.indices(), len(dictionary)))
+        used = np.flatnonzero(counts)
+        entries = take(dictionary, used)
+        bounds, num_bytes = facts_of(source, entries, num_nulls)
+        if bounds.nan_count:  # which is to count all, and these are small
+            return facts_of(source, self.values(), num_nulls)
+        if source.leaf.physical is Type.BYTE_ARRAY:
+            lengths = pc.binary_length(entries).to_numpy(zero_copy_only=False)
+            num_bytes = int(np.dot(lengths.astype(np.int64), counts[used]))
+        return bounds, num_bytes
+
     def values(self) -> Any:
         """Return the values that are kept, as an Arrow array."""
         source, header = self.source, self.header
@@ -252,6 +274,14 @@ class OpenPage(NamedTuple):
                 return take(source.dictionary()[1], self.indices())
             every = source.values(self.number, header, self.section, self.levels.num_values)
             return every[self.kept.first_value : self.kept.last_value]
+
+
+def facts_of(source: SourceChunk, array: Any, num_nulls: int) -> tuple[st.Bounds, int]:
+    """Return exact bounds of decoded values, and their bytes without lengths."""
+    num_bytes = 0
+    if source.leaf.physical is Type.BYTE_ARRAY:
+        num_bytes = pc.sum(pc.binary_length(array)).as_py() or 0
+    return replace(source.bounds_of(array), null_count=num_nulls), num_bytes
 
 
 def take(dictionary: Any, indices: Any) -> Any:

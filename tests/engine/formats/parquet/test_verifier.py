@@ -28,8 +28,8 @@ from engine.errors import (
 from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.footer import Footer, footer_range
 from engine.formats.parquet.bytes.thrift import BINARY, I16, I32, I64, Struct
+from engine.formats.parquet.opened.paged_file import PagedFile
 from engine.formats.parquet.verifier import check_part_structure, verify_column, verify_parts
-from engine.formats.parquet.verifier.paged_file import PagedFile
 from engine.memory import MIB, PeakMeter, family_bytes
 from engine.model import Range, SourceFile
 from engine.storage import open_storage
@@ -967,7 +967,7 @@ def test_small_pages_of_a_giant_chunk(tmp_path: Path) -> None:
 def test_pages_of_any_size_are_read_whole_through_a_paged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.formats.parquet.verifier.values._MAX_BUFFERED_BYTES", 0)
+    monkeypatch.setattr("engine.formats.parquet.opened.paged_file._MAX_BUFFERED_BYTES", 0)
     for number, page_bytes in enumerate((64, 5000, 20_000, 1 << 20)):
         folder = tmp_path / str(number)
         folder.mkdir()

@@ -167,3 +167,18 @@ def test_the_command(tmp_path: Path) -> None:
     assert "key few: 20,000 rows, 3 distinct values" in shown
     assert "hashed into 16 partitions" in shown
     assert run("profile", path, "--key", "none").code == 2
+
+
+def test_of_large_values_fewer_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    texts = [f"{number:08}" * 2000 for number in range(3000)]  # 48 MB
+    pq.write_table(pa.table({"a": texts + texts[:1] * 50}), path, row_group_size=1000)
+    (task, *_) = keys.key_tasks(engine.find_sources(path), "a", 4)
+    found = keys.sketch(task)
+    assert found is not None
+    assert found.values.nbytes <= 17 << 20
+    whole = engine.profile_key(str(path), "a", workers=1)
+    assert not whole.is_exact
+    assert whole.num_rows == 3050
+    assert whole.heaviest[0].value.startswith("00000000")
+    assert 51 - whole.missed_rows <= whole.heaviest[0].num_rows <= 51

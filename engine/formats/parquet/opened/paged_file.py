@@ -16,16 +16,27 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.footer import value
+from engine.formats.parquet.bytes.footer import ColumnChunk, value
 from engine.model import Range
 from engine.storage import Source
 
 _BLOCK_BYTES = 1 << 20
+_MAX_BUFFERED_BYTES = 4 << 20  # a chunk that Arrow may hold whole
 _PEEK_BYTES = 16 << 10
 _HEADER_BYTES = 64 << 10  # a header holds two bounds, which most writers keep short
+
+
+def arrow_file(source: Source, chunks: Sequence[ColumnChunk]) -> Any:
+    """Return a file for Arrow: its own, unless a chunk is too large to be buffered whole."""
+    import pyarrow
+
+    if all(chunk.compressed_bytes <= _MAX_BUFFERED_BYTES for chunk in chunks):
+        return source.arrow_file()
+    return pyarrow.PythonFile(PagedFile(source, [chunk.range for chunk in chunks]), mode="r")
 
 
 class PagedFile(io.RawIOBase):
