@@ -236,7 +236,7 @@ def split(
     Raises:
         engine.errors.Different: the parts are not equal, with ``verify``.
     """
-    from engine.splitter import split_files
+    from engine.splitter import Progress, split_files
     from engine.storage.access import using
 
     with ExitStack() as stack:
@@ -247,7 +247,7 @@ def split(
         if progress is None:
             from engine.notebook import splitting
 
-            progress = stack.enter_context(splitting())
+            progress = stack.enter_context(splitting()) or Progress()
         made = make_settings(**options)
         stack.enter_context(using(made.access))
         place = place_text(dest)
@@ -256,8 +256,12 @@ def split(
             return result
         from engine.verification import verify_split
 
+        progress.compared(0)
         proof = verify_split(
-            place, memory_bytes=made.memory_bytes, workers=made.num_workers, progress=None
+            place,
+            memory_bytes=made.memory_bytes,
+            workers=made.num_workers,
+            progress=progress.compared,
         )
         return replace(result, verification=proof)
 

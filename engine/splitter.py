@@ -75,6 +75,9 @@ class Progress:
     def committed(self, receipt: Receipt) -> None:
         """A part is committed."""
 
+    def compared(self, num_values: int) -> None:
+        """So many more values were compared, by one thread at a time; 0 as the proof begins."""
+
 
 def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
     """Describe the files that sources stand for, in order.

@@ -47,12 +47,8 @@ _COLOURS = {"default": "", "brown": "yellow"}  # the emulator's names, and rich'
 _FORMAT = re.sub(r"@font-face \{\{.*?\}\}|Fira Code, ", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
-def shown_by(call: str, width: int, folder: Path) -> list[list[tuple[str, str]]]:
-    """Run a call in a folder, on a terminal of a width.
-
-    Returns:
-        what stays on the screen: lines of texts with their styles.
-    """
+def sent_by(call: str, width: int, folder: Path) -> bytes:
+    """Run a call in a folder, on a terminal of a width; return all that is sent to that."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", _NUM_LINES, width, 0, 0))
     kept = {name: text for name, text in os.environ.items() if not name.startswith(_UNWANTED)}
@@ -63,9 +59,7 @@ def shown_by(call: str, width: int, folder: Path) -> list[list[tuple[str, str]]]
         os.close(theirs)
         sent = b"".join(_received(ours))
     os.close(ours)
-    screen = pyte.Screen(width, _NUM_LINES)
-    pyte.ByteStream(screen).feed(sent.replace(bytes(folder), SHOWN_FOLDER.encode()))
-    return [_line(screen, row) for row in range(screen.cursor.y)]
+    return sent.replace(bytes(folder), SHOWN_FOLDER.encode())
 
 
 def _received(terminal: int) -> Iterator[bytes]:
@@ -74,6 +68,13 @@ def _received(terminal: int) -> Iterator[bytes]:
             yield os.read(terminal, 1 << 16)
         except OSError:  # how Linux says that nobody writes there any more
             return
+
+
+def shown_by(sent: bytes, width: int) -> list[list[tuple[str, str]]]:
+    """Return what stays on the screen: lines of texts with their styles."""
+    screen = pyte.Screen(width, _NUM_LINES)
+    pyte.ByteStream(screen).feed(sent)
+    return [_line(screen, row) for row in range(screen.cursor.y)]
 
 
 def _line(screen: pyte.Screen, row: int) -> list[tuple[str, str]]:
@@ -103,7 +104,7 @@ def draw(folder: Path, size_bytes: int = SAMPLE_BYTES) -> None:
         make_sample(str(scratch / "sample.parquet"), target_bytes=size_bytes)
         for width in WIDTHS:
             for command, call in CALLS.items():
-                picture = picture_of(call, shown_by(call, width, scratch), width)
+                picture = picture_of(call, shown_by(sent_by(call, width, scratch), width), width)
                 (folder / f"terminal-{command}-{width}.svg").write_text(picture)
             shutil.rmtree(scratch / "parts")  # or the next split finds them
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.cli.pictures import CALLS, FOLDER, WIDTHS, draw, picture_of, shown_by
+from tests.cli.pictures import CALLS, FOLDER, WIDTHS, draw, picture_of, sent_by, shown_by
 from tests.engine.running import REPOSITORY
 
 NAMES = {f"terminal-{command}-{width}.svg" for command in CALLS for width in WIDTHS}
@@ -42,7 +42,7 @@ def test_a_picture_of_every_call_at_every_width(tmp_path: Path):
 
 def test_what_is_drawn_is_what_was_sent(tmp_path: Path):
     call = "evensplit plan '[red]<x>&.parquet'"
-    lines = shown_by(call, 60, tmp_path)
+    lines = shown_by(sent_by(call, 60, tmp_path), 60)
     sent = ["".join(text for text, _ in line).rstrip() for line in lines]
     assert "call.no-source" in sent[0]
     assert "[red]<x>&.parquet" in "".join(sent)
