@@ -301,7 +301,7 @@ def verify(
     from engine.verification import verify_split
 
     budget = None if memory is None else parse_size(memory)
-    repaired: dict[str, None] = {}
+    tried, repaired = set[str](), list[str]()
     with ExitStack() as stack:
         stack.enter_context(using(access_from(credential, storage_options)))
         if progress is None:
@@ -319,12 +319,12 @@ def verify(
                     allow_other_files=allow_other_files,
                 )
             except Different as error:
-                if not repair or error.part is None or error.part in repaired:
+                if not repair or error.part is None or error.part in tried:
                     raise
-                repair_part(place, error.part, memory_bytes=budget, num_workers=workers)
-                repaired[error.part] = None
+                tried.add(error.part)
+                repaired += repair_part(place, error.part, memory_bytes=budget, num_workers=workers)
             else:
-                return replace(proof, repaired=tuple(repaired))
+                return replace(proof, repaired=tuple(dict.fromkeys(repaired)))
 
 
 def report(

@@ -317,8 +317,10 @@ def _say_planned(plan: SplitPlan, folder: str, num_resumed: int) -> None:
 
 def repair_part(
     destination: str, name: str, *, memory_bytes: int | None = None, num_workers: int | None = None
-) -> None:
+) -> list[str]:
     """Write a part of a finished split anew, by the plan that is kept with it.
+
+    Others that are lost, or do not end as they did, are written with it; returns the names of all.
 
     Args:
         destination: folder of the split.
@@ -345,7 +347,19 @@ def repair_part(
     resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
     with ExitStack() as stack:
         stack.callback(load_format(format_of(plan.sources)).close_sources)
-        _carry_out(plan, settings, ledger, folder, resources, Progress(), started, None)
+        written = _Written()
+        _carry_out(plan, settings, ledger, folder, resources, written, started, None)
+        return sorted(written.names)
+
+
+class _Written(Progress):
+    """Which parts were written."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def committed(self, receipt: Receipt) -> None:
+        self.names.append(receipt.name)
 
 
 def _tasks(
