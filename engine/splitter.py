@@ -80,13 +80,16 @@ class Progress:
 
 
 def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
-    """Describe the files that sources stand for, in order.
+    """Describe the files that sources stand for, in order; what is passed over is logged.
 
     Raises:
         NoSource: nothing matches.
         NotPlainFolder: a folder holds more, or less, than its files say.
     """
-    return _found(patterns)[0]
+    files, notes = _found(patterns)
+    for note in notes:
+        events.say("sources.note", note)
+    return files
 
 
 def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
