@@ -77,6 +77,19 @@ def width_of(stream: Any) -> int | None:
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
+def echo_aside(text: str) -> None:
+    """Print on standard error; that it cannot be written there is no reason to fail."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        let_go(sys.stderr)
+
+
+def let_go(stream: Any) -> None:
+    """Send what is still to be written nowhere: Python would complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say(*lines: str, err: bool = False, mark: str = "", **style: Any) -> None:
     """Print sentences.
 
@@ -86,14 +99,14 @@ def say(*lines: str, err: bool = False, mark: str = "", **style: Any) -> None:
         mark: only this, the beginning of the first line, has the style.
         **style: as for :func:`click.style`.
     """
-    stream = sys.stderr if err else sys.stdout
+    stream, echo = (sys.stderr, echo_aside) if err else (sys.stdout, click.echo)
     width = width_of(stream)
     for text in lines:
         for line in wrapped(text, width, stream):
             if mark and line.startswith(mark):
-                click.echo(click.style(mark, **style) + line.removeprefix(mark), err=err)
+                echo(click.style(mark, **style) + line.removeprefix(mark))
             else:
-                click.echo(line if mark or not style else click.style(line, **style), err=err)
+                echo(line if mark or not style else click.style(line, **style))
 
 
 def wrapped(text: str, width: int | None, stream: Any) -> list[str]:
