@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import engine
@@ -58,47 +59,67 @@ class TaskProgress(engine.Progress):
         self._say = say
         self._sizes = [file.size_bytes for file in spec.files]
         self._parts = [0, 0]
-        self._done_bytes = 0
+        self._done_bytes = self._growing_bytes = 0
         self._index = -1
         self._written = float("-inf")
+        self._lock = Lock()  # what grows is told by a thread
 
     def begin(self, index: int) -> None:
         """The split of a file begins."""
-        self._done_bytes = sum(self._sizes[:index])
         self._index = index
-        self._parts = [0, 0]
+        self._forget([0, 0])
+
+    def _forget(self, parts: list[int]) -> None:
+        self._parts = parts
+        self._done_bytes = sum(self._sizes[: self._index])
+        self._growing_bytes = 0
 
     def planned(self, plan: Any, num_resumed: int) -> None:
-        """Its plan stands."""
-        self._sizes[self._index] = plan.predicted_bytes
-        self._parts = [num_resumed, len(plan.parts)]
-        mean_bytes = plan.predicted_bytes // max(1, len(plan.parts))
-        self._done_bytes += num_resumed * mean_bytes
-        self._write()
+        """Its plan stands, maybe another than before."""
+        with self._lock:
+            self._sizes[self._index] = plan.predicted_bytes
+            self._forget([num_resumed, len(plan.parts)])
+            mean_bytes = plan.predicted_bytes // max(1, len(plan.parts))
+            self._done_bytes += num_resumed * mean_bytes
+            self._write()
+
+    def growing(self, num_bytes: int) -> None:
+        """Of parts that are not committed so much is written."""
+        with self._lock:
+            self._growing_bytes = num_bytes
+            self._write_now_and_then()
 
     def committed(self, receipt: Any) -> None:
         """One of its parts is committed."""
-        self._parts[0] += 1
-        self._done_bytes += receipt.size_bytes
-        if time.monotonic() - self._written >= PROGRESS_SECONDS or self._parts[0] == self._parts[1]:
+        with self._lock:
+            self._parts[0] += 1
+            self._done_bytes += receipt.size_bytes
+            self._growing_bytes = max(0, self._growing_bytes - receipt.size_bytes)
+            if self._parts[0] == self._parts[1]:
+                self._write()
+            else:
+                self._write_now_and_then()
+
+    def _write_now_and_then(self) -> None:
+        if time.monotonic() - self._written >= PROGRESS_SECONDS:
             self._write()
 
     def _write(self) -> None:
         self._written = time.monotonic()
+        done_bytes, total_bytes = self._done_bytes + self._growing_bytes, sum(self._sizes)
         data = {
             "file_index": self._index,
             "num_files": len(self._sizes),
             "parts_done": self._parts[0],
             "num_parts": self._parts[1],
-            "bytes_done": self._done_bytes,
-            "total_bytes": sum(self._sizes),
+            "bytes_done": done_bytes,
+            "total_bytes": total_bytes,
         }
         write_json(self._path, data)
         if self._say is not None:
-            done, total = self._done_bytes / 1e6, sum(self._sizes) / 1e6
             self._say(
-                f"{self._parts[0]} of {counted(self._parts[1], 'part')}, {done:.1f} of "
-                f"{total:.1f} MB"
+                f"{self._parts[0]} of {counted(self._parts[1], 'part')}, {done_bytes / 1e6:.1f} of "
+                f"{total_bytes / 1e6:.1f} MB"
             )
 
 

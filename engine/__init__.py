@@ -239,7 +239,7 @@ def split(
         engine.errors.Different: the parts are not equal, with ``verify``.
     """
     from engine.memory import keeping_to
-    from engine.splitter import split_files
+    from engine.splitter import Progress, split_files
     from engine.storage.access import using
 
     with ExitStack() as stack:
@@ -250,7 +250,7 @@ def split(
         if progress is None:
             from engine.notebook import splitting
 
-            progress = stack.enter_context(splitting())
+            progress = stack.enter_context(splitting()) or Progress()
         made = make_settings(**options)
         stack.enter_context(using(made.access))
         stack.enter_context(keeping_to(made.memory_bytes))  # for the proof too
@@ -260,8 +260,12 @@ def split(
             return result
         from engine.verification import verify_split
 
+        progress.compared(0)
         proof = verify_split(
-            place, memory_bytes=made.memory_bytes, workers=made.num_workers, progress=None
+            place,
+            memory_bytes=made.memory_bytes,
+            workers=made.num_workers,
+            progress=progress.compared,
         )
         return replace(result, verification=proof)
 
@@ -302,7 +306,7 @@ def verify(
     from engine.verification import verify_split
 
     budget = None if memory is None else parse_size(memory)
-    repaired: dict[str, None] = {}
+    tried, repaired = set[str](), list[str]()
     with ExitStack() as stack, keeping_to(budget):
         stack.enter_context(using(access_from(credential, storage_options)))
         if progress is None:
@@ -320,12 +324,12 @@ def verify(
                     allow_other_files=allow_other_files,
                 )
             except Different as error:
-                if not repair or error.part is None or error.part in repaired:
+                if not repair or error.part is None or error.part in tried:
                     raise
-                repair_part(place, error.part, memory_bytes=budget, num_workers=workers)
-                repaired[error.part] = None
+                tried.add(error.part)
+                repaired += repair_part(place, error.part, memory_bytes=budget, num_workers=workers)
             else:
-                return replace(proof, repaired=tuple(repaired))
+                return replace(proof, repaired=tuple(dict.fromkeys(repaired)))
 
 
 def report(

@@ -39,8 +39,12 @@ def verifying() -> Iterator[Callable[[int], None] | None]:
     if kind is None:
         yield None
         return
-    with kind(desc="comparing", unit=" values", unit_scale=True, file=sys.stdout) as bar:
+    with _bar_of_values(kind) as bar:
         yield bar.update
+
+
+def _bar_of_values(kind: Any) -> Any:
+    return kind(desc="comparing", unit=" values", unit_scale=True, file=sys.stdout)
 
 
 def _bar_kind() -> Any:
@@ -59,11 +63,12 @@ def _bar_kind() -> Any:
 
 
 class _Bar(Progress):
-    """A bar of bytes, with parts before it; another where a split is planned again."""
+    """A bar of bytes, with parts before it; another where it is planned again, or proved."""
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
         self._bar: Any = None
+        self._is_proved = False
 
     def planned(self, plan: SplitPlan, num_resumed: int) -> None:
         self.close()
@@ -89,6 +94,12 @@ class _Bar(Progress):
         if self._num_done == self._num_parts:
             self._bar.total = self._bar.n  # predicted bytes were nearly these
             self._bar.refresh()
+
+    def compared(self, num_values: int) -> None:
+        if not self._is_proved:
+            self.close()
+            self._bar, self._is_proved = _bar_of_values(self._kind), True
+        self._bar.update(num_values)
 
     def close(self) -> None:
         if self._bar is not None:

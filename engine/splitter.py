@@ -74,15 +74,21 @@ class Progress:
     def committed(self, receipt: Receipt) -> None:
         """A part is committed."""
 
+    def compared(self, num_values: int) -> None:
+        """So many more values were compared, by one thread at a time; 0 as the proof begins."""
+
 
 def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
-    """Describe the files that sources stand for, in order.
+    """Describe the files that sources stand for, in order; what is passed over is logged.
 
     Raises:
         NoSource: nothing matches.
         NotPlainFolder: a folder holds more, or less, than its files say.
     """
-    return _found(patterns)[0]
+    files, notes = _found(patterns)
+    for note in notes:
+        events.say("sources.note", note)
+    return files
 
 
 def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
@@ -325,8 +331,10 @@ def _say_planned(plan: SplitPlan, folder: str, num_resumed: int) -> None:
 
 def repair_part(
     destination: str, name: str, *, memory_bytes: int | None = None, num_workers: int | None = None
-) -> None:
+) -> list[str]:
     """Write a part of a finished split anew, by the plan that is kept with it.
+
+    Others that are lost, or do not end as they did, are written with it; returns the names of all.
 
     Args:
         destination: folder of the split.
@@ -353,7 +361,19 @@ def repair_part(
     resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
     with ExitStack() as stack:
         stack.callback(load_format(format_of(plan.sources)).close_sources)
-        _carry_out(plan, settings, ledger, folder, resources, Progress(), started, None)
+        written = _Written()
+        _carry_out(plan, settings, ledger, folder, resources, written, started, None)
+        return sorted(written.names)
+
+
+class _Written(Progress):
+    """Which parts were written."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def committed(self, receipt: Receipt) -> None:
+        self.names.append(receipt.name)
 
 
 def _tasks(

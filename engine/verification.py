@@ -87,6 +87,8 @@ def verify_split(
                 settings=manifest.settings,
                 progress=progress,
             )
+        for receipt in manifest.parts:
+            _check_end(store, folder, receipt, format_of(manifest.sources))
     except Different as error:
         raise _blamed(error, manifest, destination) from error
     about = {"num_values": compared.num_values, "num_rows": manifest.num_rows}
@@ -126,6 +128,22 @@ def _blamed(error: Different, manifest: Manifest, destination: str) -> Different
     told = Different(f"{error}; {cure}")
     told.part = part
     return told
+
+
+def _check_end(store: Storage, folder: str, receipt: Receipt, format_name: str) -> None:
+    """Raise Different if what a part says of its values is not what was committed."""
+    if not receipt.end_sha256:
+        return
+    source = store.open(_part_file(store, folder, receipt))
+    try:
+        found = load_format(format_name).hash_end(source)
+    finally:
+        source.close()
+    if found != receipt.end_sha256:
+        raise Different(
+            f"{receipt.name} holds all values, but what it says of them to readers, in its footer "
+            "or page indexes, is not as it was written"
+        )
 
 
 def _part_file(store: Storage, folder: str, receipt: Receipt) -> SourceFile:

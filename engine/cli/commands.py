@@ -24,6 +24,7 @@ from engine.cli.log import log_options
 from engine.cli.options import SIZE, click_option, split_options
 from engine.errors import DestinationInUse
 from engine.options import OPTIONS
+from engine.places import place_text
 
 _credential = click_option(OPTIONS["credential"])
 _sources = click.argument(
@@ -284,18 +285,21 @@ def demo(context: click.Context, folder: str | None, size: str, target_size: str
     from engine.cli.progress import making
     from engine.demo import make_sample
     from engine.settings import parse_size
+    from engine.storage.local import os_errors
 
     keep = folder is not None
-    place = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="evensplit-demo-"))
-    if keep and place.exists() and any(place.iterdir()):
-        raise DestinationInUse(f"{place} is not empty; name a new folder")
-    place.mkdir(parents=True, exist_ok=True)
+    with os_errors(folder or "a temporary folder"):
+        made = place_text(folder) if folder is not None else tempfile.mkdtemp("", "evensplit-demo-")
+        place = Path(made)
+        if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+            raise DestinationInUse(f"{place} is a file, or not empty; name a new folder")
+        place.mkdir(parents=True, exist_ok=True)
     sample, parts = str(place / "sample.parquet"), str(place / "parts")
     with endings.unwound(), ExitStack() as stack:
         if not keep:
             stack.callback(shutil.rmtree, place, ignore_errors=True)
         show.step(f"1. Make a skewed sample of about {size}: {sample}")
-        with making(parse_size(size)) as progress:
+        with os_errors(sample), making(parse_size(size)) as progress:
             make_sample(sample, target_bytes=parse_size(size), progress=progress)
         commands = [
             ("profile", sample),

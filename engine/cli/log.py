@@ -44,7 +44,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
         if self.is_json:
-            click.echo(self._as_json(record), err=True)
+            terminal.echo_aside(self._as_json(record))
         else:
             terminal.say(self._as_text(record), err=True)
 

@@ -139,14 +139,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):  # where signals are not watched
         sys.exit(stopping.exit_code(SIGINT))
     except BrokenPipeError:
-        # The reader of our output has left; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.let_go(sys.stdout)  # whose reader has left
         sys.exit(0)
     except MemoryError:
         full = OverBudget("out of memory; lower --memory or --workers")
         sys.exit(_tell(full, as_json=as_json))
     except Exception as error:  # noqa: BLE001 - what nobody foresaw has an exit code
         endings.stay_if_ending()
+        if isinstance(error, OSError) and (known := _of_surroundings(error)):
+            sys.exit(_tell(known, as_json=False))
         fields = {"traceback": traceback.format_exc()}
         if not log.is_json():
             traceback.print_exc()
@@ -166,6 +167,21 @@ def _tell(error: EvensplitError, *, as_json: bool, **fields: str) -> int:
     about = {"kind": error.kind, "exit_code": error.exit_code, **fields}
     events.say("error", text, logging.ERROR, **about)
     return error.exit_code
+
+
+def _of_surroundings(error: OSError) -> EvensplitError | None:
+    """Return what is wrong with what the shell gave: standard output, or the current folder."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if frames[-1].f_globals["__name__"] in (click.utils.__name__, __name__):  # no others print
+        from engine.storage.local import translated
+
+        terminal.let_go(sys.stdout)
+        return translated(error, "standard output")
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return CallError("the folder that this was called in is gone; change to another one")
+    return None
 
 
 def _one_line(text: str) -> str:

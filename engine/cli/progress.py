@@ -55,6 +55,7 @@ class _Split(Progress):
 
     def __init__(self) -> None:
         self._stack = ExitStack()
+        self._compared: Callable[[int], None] | None = None
         self._started = time.monotonic()
         self._forget()
 
@@ -94,6 +95,12 @@ class _Split(Progress):
         self._committed_bytes += receipt.size_bytes
         self._growing_bytes = max(0, self._growing_bytes - receipt.size_bytes)
         self._changed()
+
+    def compared(self, num_values: int) -> None:
+        if self._compared is None:
+            self._stack.close()  # all is written: what shows that makes room
+            self._compared = self._stack.enter_context(verifying(is_quiet=False))
+        self._compared(num_values)
 
     def _changed(self) -> None:
         """Show it."""

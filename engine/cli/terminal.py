@@ -16,9 +16,10 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
+from itertools import chain
 from typing import Any, Literal
 
 import click
@@ -76,6 +77,19 @@ def width_of(stream: Any) -> int | None:
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
+def echo_aside(text: str) -> None:
+    """Print on standard error; that it cannot be written there is no reason to fail."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        let_go(sys.stderr)
+
+
+def let_go(stream: Any) -> None:
+    """Send what is still to be written nowhere: Python would complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say(*lines: str, err: bool = False, mark: str = "", **style: Any) -> None:
     """Print sentences.
 
@@ -85,14 +99,14 @@ def say(*lines: str, err: bool = False, mark: str = "", **style: Any) -> None:
         mark: only this, the beginning of the first line, has the style.
         **style: as for :func:`click.style`.
     """
-    stream = sys.stderr if err else sys.stdout
+    stream, echo = (sys.stderr, echo_aside) if err else (sys.stdout, click.echo)
     width = width_of(stream)
     for text in lines:
         for line in wrapped(text, width, stream):
             if mark and line.startswith(mark):
-                click.echo(click.style(mark, **style) + line.removeprefix(mark), err=err)
+                echo(click.style(mark, **style) + line.removeprefix(mark))
             else:
-                click.echo(line if mark or not style else click.style(line, **style), err=err)
+                echo(line if mark or not style else click.style(line, **style))
 
 
 def wrapped(text: str, width: int | None, stream: Any) -> list[str]:
@@ -134,10 +148,13 @@ def table_lines(
     widths = _fitting(columns, needed, width)
     dots = letters("…", "...", stream)
     rule = letters("─", "-", stream)
+    cut = {
+        at: _cut([row[at] for row in texts], size, columns[at], dots) for at, size in widths.items()
+    }
 
     def line(row: Sequence[str]) -> str:
         return GAP.join(
-            _padded(row[at], size, columns[at], dots) for at, size in widths.items()
+            _padded(cut[at].get(row[at], row[at]), size, columns[at]) for at, size in widths.items()
         ).rstrip()
 
     return [
@@ -145,6 +162,15 @@ def table_lines(
         rule * (sum(widths.values()) + len(GAP) * (len(widths) - 1)),
         *(dots if row is None else line(row) for row in written),
     ]
+
+
+def _cut(texts: Sequence[str], width: int, column: Column, dots: str) -> dict[str, str]:
+    """Return what stands for each text that is too long for its column."""
+    if column.shorten == "never":
+        return {}
+    if column.shorten == "end":
+        return {text: shortened(text, width, dots, at_end=True) for text in texts}
+    return distinctly_shortened(texts, width, dots)
 
 
 def _fitting(columns: Sequence[Column], needed: Sequence[int], width: int | None) -> dict[int, int]:
@@ -175,9 +201,7 @@ def _shrunk(
     return fitted
 
 
-def _padded(text: str, width: int, column: Column, dots: str) -> str:
-    if column.shorten != "never" and cells(text) > width:
-        text = shortened(text, width, dots, at_end=column.shorten == "end")
+def _padded(text: str, width: int, column: Column) -> str:
     space = " " * (width - cells(text))
     return text + space if column.is_left else space + text
 
@@ -188,12 +212,49 @@ def shortened(text: str, width: int, dots: str, *, at_end: bool = False) -> str:
         return text
     for room in range(width - len(dots), 0, -1):
         head = _beginning(text, room if at_end else (room + 1) // 2)
-        tail = "" if at_end else _beginning(text[::-1], room // 2)[::-1]
-        while tail and not cells(tail[0]):  # a mark would go on the dots
-            tail = tail[1:]
+        tail = "" if at_end else _ending(text, room // 2)
         if cells(head + dots + tail) <= width:
             return head + dots + tail
     return dots[:width]
+
+
+def distinctly_shortened(texts: Iterable[str], width: int, dots: str) -> dict[str, str]:
+    """Return each text in at most so many cells; what differs stays different, if there is room.
+
+    Where beginnings and ends are alike, what is between those that all have is shown as well, and
+    where that is too much, a number.
+    """
+    short = {text: shortened(text, width, dots) for text in texts}
+    for alike in _alike(short):
+        short |= {text: _around(text, alike, width, dots) for text in alike}
+    for number, text in enumerate(chain.from_iterable(_alike(short)), 1):
+        mark = f"{dots}#{number}"
+        if len(mark) < width:
+            short[text] = _beginning(text, width - len(mark)) + mark
+    return short
+
+
+def _alike(short: Mapping[str, str]) -> list[list[str]]:
+    """Return the texts that have come to look as others do."""
+    found: dict[str, list[str]] = {}
+    for text, shown_as in short.items():
+        found.setdefault(shown_as, []).append(text)
+    return [texts for texts in found.values() if len(texts) > 1]
+
+
+def _around(text: str, alike: Sequence[str], width: int, dots: str) -> str:
+    """Return a text shortened on both sides of what tells it from others."""
+    least = min(map(len, alike))
+    start = len(os.path.commonprefix(alike))  # noqa: RUF071 - of letters
+    end = min(len(os.path.commonprefix([other[::-1] for other in alike])), least - start)  # noqa: RUF071
+    room = width - 2 * len(dots)
+    middles = (cells(other[start : len(other) - end]) for other in alike)
+    inner = min(max(middles), room * 2 // 3)
+    middle = shortened(_unmarked(text[start : len(text) - end]), inner, dots)
+    head = _beginning(text[:start], (room - inner + 1) // 2)
+    tail = _ending(text[len(text) - end :], (room - inner) // 2)
+    around = head + dots + middle + dots + tail
+    return around if cells(around) <= width else shortened(text, width, dots)
 
 
 def _beginning(text: str, width: int) -> str:
@@ -202,6 +263,17 @@ def _beginning(text: str, width: int) -> str:
         used += cells(letter)
         if used > width:
             return text[:at]
+    return text
+
+
+def _ending(text: str, width: int) -> str:
+    return _unmarked(_beginning(text[::-1], width)[::-1])
+
+
+def _unmarked(text: str) -> str:
+    """Return a text without marks in front, which would go on the dots before it."""
+    while text and not cells(text[0]):
+        text = text[1:]
     return text
 
 

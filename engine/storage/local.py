@@ -138,10 +138,12 @@ class LocalSource:
 
     def _compare(self, found: os.stat_result) -> None:
         if (found.st_size, _version(found)) != (self.file.size_bytes, self.file.version):
+            sizes = f"{self.file.size_bytes:,} bytes then, {found.st_size:,} now"
+            if found.st_size == self.file.size_bytes:
+                sizes = "as large as then, but written anew"
             raise SourceChanged(
-                f"{self.file.path} changed since it was planned ({self.file.size_bytes:,} bytes "
-                f"then, {found.st_size:,} now); split again, with --overwrite for the "
-                "same destination"
+                f"{self.file.path} changed since it was planned ({sizes}); split again, with "
+                "--overwrite for the same destination"
             )
 
 

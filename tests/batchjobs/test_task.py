@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchjobs.service import NODE_MEMORY_MARGIN
 from batchjobs.spec import FileSplit, TaskSpec
-from batchjobs.task import measure_slot
+from batchjobs.task import TaskProgress, measure_slot
 from tests.engine.running import HANG_SECONDS, end, read_parts, run, start, write_source
 
 SETTINGS = {"target_size": "100kB"}
@@ -42,6 +47,29 @@ def test_a_spec_from_the_environment_is_split_and_told(tmp_path, work, monkeypat
     assert progress["parts_done"] == progress["num_parts"] == result["num_parts"]
     assert progress["bytes_done"] == result["size_bytes"]
     assert source.exists()
+
+
+@given(st.lists(st.lists(st.integers(1, 10**9), min_size=1, max_size=5), min_size=2, max_size=3))
+def test_progress_moves_inside_of_parts_and_begins_again_with_another_plan(plans):
+    """Sizes of parts by plan, of which a file's last one counts; parts grow, and are committed."""
+    told = []
+    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("batchjobs.task.PROGRESS_SECONDS", 0.0)
+        shown = TaskProgress(Path(name), spec_of(Path(name), "a", "b"))
+        shown.begin(1)
+        for sizes in plans:
+            shown.planned(SimpleNamespace(predicted_bytes=sum(sizes), parts=sizes), 0)
+            told.clear()
+            for size_bytes in sizes:
+                for grown_bytes in (size_bytes // 2, size_bytes):
+                    shown.growing(grown_bytes)
+                    told.append(json.loads((Path(name) / "progress.json").read_text()))
+                shown.committed(SimpleNamespace(size_bytes=size_bytes))
+        told.append(json.loads((Path(name) / "progress.json").read_text()))
+    moved = [item["bytes_done"] for item in told]
+    assert moved == sorted(moved)
+    assert moved[0] == plans[-1][0] // 2
+    assert moved[-1] == told[-1]["total_bytes"] == sum(plans[-1])
 
 
 def test_arguments_come_before_the_environment(tmp_path, work, monkeypatch):

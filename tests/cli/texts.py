@@ -26,7 +26,7 @@ WIDTH = 80
 # Of one length, so that lines break at the same words wherever the calls are run.
 SCRATCH, PREFIX, SHOWN_FOLDER = "/tmp", "calls-", "/home/user/the-data"
 _DAMAGES: Mapping[str, Callable[..., object]] = {"cp": shutil.copyfile, "rm": os.remove}
-_SETTING_VARIABLES = ("EVENSPLIT_", "AZURE_", "XDG_", "FORCE_COLOR")
+SETTING_VARIABLES = ("EVENSPLIT_", "AZURE_", "XDG_", "FORCE_COLOR")
 _VOLATILE = (
     (r"\d+\.\d+ s\b", "0.0 s"),
     (r"\d+\.\d [kMG]B/s", "0.0 MB/s"),
@@ -71,7 +71,7 @@ def _scratch() -> Iterator[str]:
     kept = dict(os.environ)
     try:
         make_world(Path(folder))
-        for name in filter(lambda name: name.startswith(_SETTING_VARIABLES), kept):
+        for name in filter(lambda name: name.startswith(SETTING_VARIABLES), kept):
             del os.environ[name]
         os.environ.update(COLUMNS=str(WIDTH), NO_COLOR="1", HOME=folder)
         with chdir(folder):

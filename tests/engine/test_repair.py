@@ -1,13 +1,19 @@
 """Parts that were damaged, lost or mixed up are found, and written anew on request."""
 
+import re
 import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import engine
 from engine.errors import Different, SourceChanged
+from engine.formats.parquet.bytes.chunk_table import read_chunk_table
+from engine.formats.parquet.opened import OpenFile
+from engine.storage import open_storage
 from tests.engine.running import run
 
 TABLE = pa.table({"id": range(6000), "text": [f"text {i % 97}" for i in range(6000)]})
@@ -82,6 +88,50 @@ def test_split_again_does_not_count_a_part_whose_footer_is_another(parts, name):
     assert engine.split(source, str(parts), parts=3, fsync=False).num_resumed == 2
     assert is_whole(parts)
     assert engine.split(source, str(parts), parts=3, fsync=False).num_resumed == 3
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory):
+    """A finished split whose parts have page indexes; and where those of one begin."""
+    folder = tmp_path_factory.mktemp("indexed")
+    pq.write_table(TABLE, folder / "s.parquet", data_page_size=2000, write_page_index=True)
+    engine.split(folder / "s.parquet", folder / "parts", parts=2, fsync=False)
+    part = folder / "parts" / "part-00001.parquet"
+    store, path = open_storage(str(part))
+    table = read_chunk_table(OpenFile(store.stat(path)).footer)
+    assert table.column_index_offsets.all()
+    return part, int(table.column_index_offsets.min())
+
+
+@given(st.data())
+def test_every_bit_of_indexes_and_footer_counts(indexed, data):
+    """Readers skip pages by these bounds: what is false there loses rows."""
+    part, begin = indexed
+    whole = part.read_bytes()
+    at = data.draw(st.integers(begin, len(whole) - 1))
+    damaged = bytearray(whole)
+    damaged[at] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        part.write_bytes(damaged)
+        with pytest.raises(Different) as found:
+            engine.verify(part.parent)
+        assert found.value.part == part.name
+    finally:
+        part.write_bytes(whole)
+
+
+def test_all_that_was_written_anew_is_named(parts):
+    names = sorted(part.name for part in parts.glob("*.parquet"))
+    for name in names[1:]:
+        (parts / name).unlink()
+    assert engine.verify(parts, repair=True).repaired == tuple(names[1:])
+
+
+def test_receipts_of_older_programs_tell_of_no_indexes(parts):
+    path = parts / "_evensplit" / "manifest.json"
+    path.write_text(re.sub(r',?\s*"end_sha256": "\w+"', "", path.read_text()))
+    assert "end_sha256" not in path.read_text()
+    assert engine.verify(parts).num_parts == 3
 
 
 def test_overwrite_writes_a_finished_split_anew(parts):

@@ -61,18 +61,19 @@ def test_progress_is_a_widget(home: Path):
     cells = [
         "import engine; a = engine.split('s.parquet', 'parts', parts=4)",
         "b = engine.verify('parts')",
+        "c = engine.split('s.parquet', 'proved', parts=4, verify=True)",
     ]
     notebook = run_notebook(notebook_of(cells), home)
-    split, verify = (cell.outputs for cell in notebook.cells)
-    for outputs in (split, verify):
-        assert len(shown_as(outputs, WIDGET)) == 1
+    split, verify, both = (cell.outputs for cell in notebook.cells)
+    for outputs, num_bars in ((split, 1), (verify, 1), (both, 2)):
+        assert len(shown_as(outputs, WIDGET)) == num_bars
         assert said(outputs, "stderr") == ""
     widgets = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
     states = [widget["state"] for widget in widgets.values()]
     texts = [state["value"] for state in states if isinstance(state.get("value"), str)]
     assert any("4/4 parts: 100%" in " ".join(text.split()) for text in texts)  # its blanks are wide
     bars = [state for state in states if "max" in state]
-    assert [bar["bar_style"] for bar in bars] == ["success", "success"]
+    assert [bar["bar_style"] for bar in bars] == ["success"] * 4
 
 
 def test_progress_is_a_line_without_widgets(home: Path):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import engine
 from engine.cli import log, progress
 from engine.model import Receipt
+from tests.cli.pictures import sent_by, shown_by
 from tests.engine.cli.test_log import as_before
 from tests.engine.running import run, write_source
 
@@ -116,6 +117,31 @@ def test_a_verification_tells_how_many_values_were_compared(source: Path, tmp_pa
     assert said[-1]["event"] == "verify.complete"
     assert all(count <= said[-1]["num_values"] for count in counts)
     assert counts
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_split_that_is_proved_tells_how_far_the_proof_is(
+    source: Path, tmp_path: Path, words: tuple[str, ...]
+):
+    call = ("split", source, tmp_path / "parts", "--parts", "2", "--verify", *words)
+    said = list(told(run(*call, "--log-format", "json").err))
+    names = [item["event"] for item in said]
+    assert names[-1] == "verify.complete"
+    proved = names.index("verify.progress")
+    assert set(names[proved:]) <= {"verify.begun", "verify.progress", "verify.complete"}
+    assert "split.progress" in names[:proved]
+    counts = [item["num_values"] for item in said if item["event"] == "verify.progress"]
+    assert counts == sorted(counts)
+    assert 0 < counts[-1] <= said[-1]["num_values"]
+
+
+def test_a_terminal_has_a_bar_of_the_proof_which_goes(source: Path, tmp_path: Path):
+    sent = sent_by(f"evensplit split {source.name} parts --parts 2 --verify", 80, tmp_path)
+    assert b"values compared" in sent
+    lines = ["".join(text for text, _ in line) for line in shown_by(sent, 80)]
+    assert lines[-2].startswith("equal: ")
+    assert not [line for line in lines if "values compared" in line or "2/2 parts" in line]
 
 
 @pytest.mark.usefixtures("often")

@@ -22,7 +22,14 @@ from rich.cells import cell_len
 from wcwidth import wcswidth
 
 from engine.cli import tables
-from engine.cli.terminal import Column, cells, letters, table_lines, wrapped
+from engine.cli.terminal import (
+    Column,
+    cells,
+    distinctly_shortened,
+    letters,
+    table_lines,
+    wrapped,
+)
 from engine.wording import shown
 from tests.engine.running import REPOSITORY
 
@@ -71,6 +78,33 @@ def test_numbers_are_whole_or_left_out_with_their_column(rows: list[tuple[str, .
     assert kept == [f"n{i}" for i in range(len(kept))]  # the least important went first
     for row, line in zip(rows, lines[2:], strict=True):
         assert re.split(" {2,}", line)[-len(kept) :] == list(row[1 : len(kept) + 1])
+
+
+@settings(deadline=None)
+@given(
+    st.text("abc列/-", min_size=20, max_size=60),
+    st.lists(st.text("01ab列", max_size=12), min_size=2, max_size=9, unique=True),
+    st.text("abc列/-", min_size=20, max_size=60),
+    st.integers(12, 60),
+    st.sampled_from(["…", "..."]),
+)
+@example("exports/region/", ["2024-01-01", "2024-01-02"], "/orders-full.parquet", 24, "…")
+def test_names_that_differ_look_different_wherever_they_do(
+    head: str, middles: list[str], tail: str, width: int, dots: str
+):
+    texts = [head + middle + tail for middle in middles]
+    short = distinctly_shortened(texts, width, dots)
+    assert len(set(short.values())) == len(texts)
+    assert all(cells(text) <= width for text in short.values())
+    assert all(short[text] == text for text in texts if cells(text) <= width)
+
+
+def test_files_of_a_table_can_be_told_apart_where_it_is_narrow():
+    dates = [f"2024-{month:02}-{day:02}" for month in (1, 12) for day in (1, 30)]
+    files = [f"exports/region-west/{date}/orders-full-snapshot.parquet" for date in dates]
+    rows = [(file, "1.0 MB", "25.0%", "9", "1", "1.0 MB", "") for file in files]
+    lines = table_lines(tables._FILES, rows, 60, Stream("utf-8"))[2:]
+    assert [line.split("…")[1] for line in lines] == [date[5:] for date in dates]
 
 
 @settings(deadline=None)

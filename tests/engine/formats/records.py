@@ -7,6 +7,7 @@ bytes. It has neither columns nor pages, so no byte of a part is made anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from engine.errors import Different, NotParquet, SchemaMismatch
@@ -105,11 +106,15 @@ def write(
             source.close()
     tail = part.num_rows.to_bytes(8, "little")
     sink.write(tail)
-    return WrittenPart(part.num_rows, part.num_rows * width, 0, tail)
+    return WrittenPart(part.num_rows, part.num_rows * width, 0, tail, sha256(tail).hexdigest())
 
 
 def read_tail(source: Source, /) -> bytes:
     return source.read(source.file.size_bytes - TAIL_BYTES, TAIL_BYTES)
+
+
+def hash_end(source: Source, /) -> str:
+    return sha256(read_tail(source)).hexdigest()
 
 
 def verify(

@@ -20,6 +20,7 @@ from engine.errors import BadPage
 from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.footer import Encoding, Leaf, Type
 from engine.formats.parquet.bytes.one_page import decode_values
+from engine.wording import counted
 
 
 def decode_chained(leaf: Leaf, values: bytes, num_values: int, previous: bytes) -> Any:
@@ -45,13 +46,13 @@ def decode_chained(leaf: Leaf, values: bytes, num_values: int, previous: bytes) 
     found = []
     for length, suffix in zip(prefixes.to_pylist(), suffixes.to_pylist(), strict=True):
         if not 0 <= length <= len(previous):
-            raise BadPage(f"a value shares {length} bytes with one of {len(previous)}")
+            raise BadPage(f"a value shares {counted(length, 'byte')} with one of {len(previous):,}")
         previous = previous[:length] + suffix
         found.append(previous)
     try:
         return pa.array(found, kind)
     except pa.ArrowInvalid as error:
-        raise BadPage(f"a value is not of {leaf.type_length} bytes") from error
+        raise BadPage(f"a value is not of {counted(leaf.type_length, 'byte')}") from error
 
 
 def _delta_end(data: bytes) -> int:

@@ -449,7 +449,7 @@ def _leaves(schema: list[Struct], nodes: list[Node]) -> Iterator[Leaf]:
             else 0
         )
         if length < 0:
-            raise BadStructure(f"column {spelled(path)} has values of {length} bytes")
+            raise BadStructure(f"column {spelled(path)} has values of {counted(length, 'byte')}")
         yield Leaf(count, path, chain, physical, length, definition, repetition)
         count += 1
 

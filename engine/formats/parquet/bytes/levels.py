@@ -19,6 +19,7 @@ from engine.errors import BadPage
 from engine.formats.parquet.bytes.footer import Encoding
 from engine.formats.parquet.bytes.page_map import RowStarts
 from engine.formats.parquet.bytes.pages import PageHeader, PageType
+from engine.wording import counted
 
 Levels = NDArray[np.int32]
 Indices = NDArray[np.uint32]
@@ -48,7 +49,7 @@ def decode_hybrid(data: bytes, width: int, num_values: int, pos: int = 0) -> Ind
     try:
         runs.scan(data, pos, width, num_values)
     except IndexError as error:
-        raise BadPage(f"levels or indices end before {num_values} values") from error
+        raise BadPage(f"levels or indices end before {counted(num_values, 'value')}") from error
     return runs.values(width, num_values)
 
 
@@ -262,7 +263,7 @@ def decode_bit_packed(data: bytes, width: int, num_values: int, pos: int = 0) ->
         raise BadPage(f"a bit width of {width}")
     size = (num_values * width + 7) // 8
     if pos + size > len(data):
-        raise BadPage(f"bit-packed levels end before {num_values} values")
+        raise BadPage(f"bit-packed levels end before {counted(num_values, 'value')}")
     if not width:
         return np.zeros(num_values, np.uint32)
     bits = np.unpackbits(np.frombuffer(data, np.uint8, size, pos), count=num_values * width)
@@ -488,10 +489,10 @@ def _entry_range(levels: PageLevels, start_row: int, stop_row: int) -> tuple[int
         num_rows = len(starts)
         edges = np.append(starts, levels.num_entries)
         if stop_row > num_rows:
-            raise BadPage(f"row {stop_row} of a page of {num_rows} rows")
+            raise BadPage(f"row {stop_row} of a page of {counted(num_rows, 'row')}")
         bounds = (0 if start_row < 0 else int(edges[start_row])), int(edges[stop_row])
     if not 0 <= max(start_row, 0) <= stop_row <= num_rows:
-        raise BadPage(f"rows {start_row} to {stop_row} of a page of {num_rows} rows")
+        raise BadPage(f"rows {start_row} to {stop_row} of a page of {counted(num_rows, 'row')}")
     return bounds
 
 

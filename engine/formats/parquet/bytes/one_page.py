@@ -27,6 +27,7 @@ from engine.formats.parquet.bytes.footer import MAGIC, Codec, Encoding, Leaf, Re
 from engine.formats.parquet.bytes.levels import Indices
 from engine.formats.parquet.bytes.one_column import declared_type
 from engine.formats.parquet.bytes.pages import PageType, read_page_header
+from engine.wording import counted
 
 _NAME = "v"
 _WHOLE_PAGE_BYTES = (1 << 31) - 1
@@ -66,7 +67,10 @@ def decode_values(leaf: Leaf, encoding: int, values: bytes, num_values: int) -> 
     width = _plain_width(leaf, encoding)
     if width:
         if len(values) < num_values * width:
-            raise BadPage(f"{num_values} values of {width} bytes in a section of {len(values)}")
+            raise BadPage(
+                f"{counted(num_values, 'value')} of {counted(width, 'byte')} in a section of "
+                f"{len(values):,}"
+            )
         return pa.Array.from_buffers(_arrow_type(leaf), num_values, [None, pa.py_buffer(values)])
     page = _page(encoding, values, num_values)
     try:
@@ -74,11 +78,12 @@ def decode_values(leaf: Leaf, encoding: int, values: bytes, num_values: int) -> 
     except (NotImplementedError, pa.ArrowNotImplementedError) as error:
         raise Unsupported(f"column {leaf.name}: encoding {encoding} cannot be decoded") from error
     except (OSError, pa.ArrowException) as error:
-        raise BadPage(f"{num_values} values in encoding {encoding} are damaged: {error}") from error
+        number = counted(num_values, "value")
+        raise BadPage(f"{number} in encoding {encoding}: damaged, {error}") from error
     if isinstance(column, pa.ChunkedArray):  # more bytes than one array's offsets can count
         raise Unsupported(f"column {leaf.name}: a page holds more than 2 GiB of values")
     if len(column) != num_values:
-        raise BadPage(f"a page holds {len(column)} values instead of {num_values}")
+        raise BadPage(f"a page holds {counted(len(column), 'value')} instead of {num_values:,}")
     return column
 
 

@@ -28,6 +28,7 @@ from engine.formats.parquet.bytes.thrift import (
     TRUE,
     Struct,
 )
+from engine.wording import counted
 
 UNORDERED, ASCENDING, DESCENDING = range(3)
 
@@ -380,7 +381,9 @@ class ColumnIndex:
             BadStructure: it has other pages, other levels or other nulls.
         """
         if self.num_pages != num_pages:
-            raise BadStructure(f"a column index of {self.num_pages} pages, there are {num_pages}")
+            raise BadStructure(
+                f"a column index of {counted(self.num_pages, 'page')}, where {num_pages:,} are"
+            )
         for histograms, highest in (
             (self.repetition_histograms, leaf.max_repetition),
             (self.definition_histograms, leaf.max_definition),

@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 
 from engine import memory
 from engine.errors import BadStructure
+from engine.wording import counted
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT, UUID = range(1, 14)
 
@@ -171,7 +172,7 @@ def read_list_header(data: bytes, pos: int) -> tuple[int, int, int]:
     if size == 15:
         size, pos = read_varint(data, pos)
     if size > len(data) - pos:  # every element takes at least one byte
-        raise BadStructure(f"list of {size} elements in {len(data) - pos} bytes")
+        raise BadStructure(f"list of {counted(size, 'element')} in {len(data) - pos} bytes")
     return head & 15, size, pos
 
 
@@ -313,7 +314,7 @@ def _map(data: bytes, pos: int, depth: int) -> tuple[Mapping, int]:
     if size == 0:
         return Mapping(0, 0, []), pos
     if size > len(data) - pos:
-        raise BadStructure(f"map of {size} pairs in {len(data) - pos} bytes")
+        raise BadStructure(f"map of {counted(size, 'pair')} in {len(data) - pos} bytes")
     key_type, value_type = data[pos] >> 4, data[pos] & 15
     pos += 1
     items = []

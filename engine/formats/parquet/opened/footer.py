@@ -43,7 +43,7 @@ def read_footer_bytes(source: Source) -> tuple[bytes, int]:
     tail = source.read(size - length, length)
     place = footer_range(tail, size)
     if source.read(0, 4) != MAGIC:
-        raise NotParquet(f"not a Parquet file: it begins without {MAGIC!r}")
+        raise NotParquet(f"not a Parquet file: it begins without {MAGIC.decode()}")
     if place.length + TAIL_BYTES <= length:
         data = tail[length - TAIL_BYTES - place.length : length - TAIL_BYTES]
     else:

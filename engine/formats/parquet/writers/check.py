@@ -57,6 +57,7 @@ from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.opened import OpenChunk
 from engine.formats.parquet.writers.chunk import Piece
 from engine.storage import PartSink
+from engine.wording import counted
 
 Flags = npt.NDArray[np.bool_]
 
@@ -254,8 +255,8 @@ class _Part:
             if width is None:
                 continue
             usual = _bounds_of(width)
-            for group, counted in enumerate(self.table.statistics):
-                if counted[column] and not usual.fullmatch(counted[column]):
+            for group, told in enumerate(self.table.statistics):
+                if told[column] and not usual.fullmatch(told[column]):
                     self._check_width(group, column, width)
 
     def _check_width(self, group: int, column: int, width: int) -> None:
@@ -277,8 +278,8 @@ class _Part:
         if leaf.physical in (Type.FLOAT, Type.DOUBLE) or leaf.logical_type == _FLOAT16:
             return  # where all values are NaN there is nothing to bound, and seldom is it told
         known = set()
-        for group, counted in enumerate(self.table.statistics):
-            found = spec.read(spec.Statistics, counted[column]) if counted[column] else {}
+        for group, told in enumerate(self.table.statistics):
+            found = spec.read(spec.Statistics, told[column]) if told[column] else {}
             nulls = value(found, spec.Statistics.NULL_COUNT)
             if nulls != self.table.num_values[group, column]:  # else there is nothing to bound
                 known.add(any(field in found for field in _BOUNDS))
@@ -526,7 +527,9 @@ def check_source_chunk(opened: OpenChunk) -> None:
     chunk, is_flat = opened.entry, opened.leaf.max_repetition == 0
     num_values, num_rows = chunk.num_values, opened.group.entry.num_rows
     if num_values < num_rows or (is_flat and num_values != num_rows):
-        raise BadPage(f"the chunk claims {num_values} values in {num_rows} rows")
+        raise BadPage(
+            f"the chunk claims {counted(num_values, 'value')} in {counted(num_rows, 'row')}"
+        )
     pages = opened.by_headers()
     headers = pages.headers
     assert headers is not None

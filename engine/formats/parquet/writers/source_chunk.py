@@ -35,6 +35,7 @@ from engine.formats.parquet.bytes.pages import (
 )
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.opened import OpenChunk, OpenFile
+from engine.wording import counted
 
 
 class SourceChunk:
@@ -117,7 +118,7 @@ class SourceChunk:
             levels, section = open_page(header, body, self.entry.codec, self.leaf)
             if levels.num_rows != end - base:
                 raise BadStructure(
-                    f"{levels.num_rows} rows begin in it, {end - base} should, by the offset index"
+                    f"{counted(levels.num_rows, 'row')} in it, {end - base:,} by the offset index"
                 )
             kept = lv.slice_rows(
                 levels,
@@ -301,7 +302,9 @@ def take(dictionary: Any, indices: Any) -> Any:
 def checked(indices: lv.Indices, num_entries: int) -> lv.Indices:
     """Return indices into a dictionary; raise BadStructure if one is behind its end."""
     if len(indices) and int(indices.max()) >= num_entries:
-        raise BadStructure(f"index {int(indices.max())} into a dictionary of {num_entries} values")
+        raise BadStructure(
+            f"index {int(indices.max())} into a dictionary of {counted(num_entries, 'value')}"
+        )
     return indices
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from engine.errors import BadStructure
@@ -257,7 +258,13 @@ class PartWriter:
             groups = self._agreed(empty, model, carried)[0].groups
         footer = part_footer(fields, groups, self._num_rows, key_values)
         self._sink.write(seal(footer))
-        return WrittenPart(self._num_rows, self._spliced_bytes, self._reencoded_bytes, footer)
+        end = sha256()
+        for data in self._indexes.values():
+            end.update(data if extras[0].offset_place is not None else b"")
+        end.update(footer)
+        return WrittenPart(
+            self._num_rows, self._spliced_bytes, self._reencoded_bytes, footer, end.hexdigest()
+        )
 
     def _agreed(
         self, empty: Footer, model: Footer, carried: Merged

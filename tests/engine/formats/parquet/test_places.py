@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,3 +77,16 @@ def test_parts_of_a_split_that_is_not_finished_are_no_source(tmp_path: Path, pat
         engine.plan(place, parts=2)
     one = tmp_path / "in" / "parts" / "part-00000.parquet"
     assert engine.plan(one, parts=2).num_rows == 34
+
+
+@pytest.mark.parametrize(
+    "call", [engine.find_sources, lambda place: engine.profile_key(place, "id")]
+)
+def test_what_is_passed_over_is_logged_where_results_have_no_place_for_it(
+    call: Callable[[Path], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    write_source(tmp_path / "a.parquet", 10)
+    (tmp_path / "notes.txt").write_text("mine")
+    with caplog.at_level(logging.INFO, "evensplit"):
+        call(tmp_path)
+    assert "1 file passed over: 1 without .parquet" in caplog.text
