@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -87,6 +88,7 @@ ANSWERS: dict[str, tuple[int, str]] = {
     "ContainerDisabled": (409, "The specified container has been disabled by the administrator."),
     "InvalidResourceName": (400, "The specified resource name contains invalid characters."),
 }
+ROOT = Path(__file__).parents[3]
 SIGNED = "Signature did not match. String to sign used was GET\n\nplanted-signature"
 
 
@@ -129,6 +131,17 @@ def test_every_code_has_an_answer_here() -> None:
     for refusal in REFUSALS.values():
         assert register()[refusal.error.kind] is refusal.error
         assert refusal.may_pass <= (refusal.error is StorageFailed)
+
+
+def test_the_documentation_says_the_same() -> None:
+    page = (ROOT / "docs/storage.md").read_text().partition("what the service refuses\n")[2]
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| ")][1:]
+    named = [(code, row) for row in rows for code in re.findall(r"`([A-Z]\w+)`", row[0])]
+    assert len(named) > 15
+    for code, (_, kind, exit_code, again) in named:
+        error = REFUSALS[code].error
+        assert (kind.strip(" `"), int(exit_code)) == (error.kind, error.exit_code), code
+        assert REFUSALS[code].may_pass == bool(again.strip()), code
 
 
 @pytest.mark.parametrize("verb", VERBS)
