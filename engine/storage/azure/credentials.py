@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import BadSetting
 from engine.settings import Access
+from engine.storage.azure.identities import identity
 from engine.storage.azure.requests import with_retries
 from engine.storage.azure.urls import DEFAULT_SUFFIX, BlobUrl, blob_endpoint
 from engine.storage.base import redacted
@@ -167,17 +167,6 @@ def _account_of(endpoint: str) -> str:
 
 def _sas(text: str) -> Secret:
     return Secret("SAS", text.strip().removeprefix("?"))
-
-
-@cache
-def identity() -> TokenCredential:
-    """Return the machine's or user's identity; ``AZURE_TOKEN_CREDENTIALS`` narrows it down.
-
-    There is one a process, which keeps its tokens.
-    """
-    from azure.identity import DefaultAzureCredential
-
-    return DefaultAzureCredential()
 
 
 def vault_secret(url: str, credential: TokenCredential, **transport: Any) -> str:
