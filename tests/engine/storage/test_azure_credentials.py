@@ -290,6 +290,57 @@ def test_a_vault_secret_is_read_with_the_identity(
     assert found.secret == Secret("SAS", PLANTED_SAS)
 
 
+AKEY = Secret("account key", PLANTED_KEY)
+ASAS = Secret("SAS", PLANTED_SAS)
+STRING = f"AccountName=account;AccountKey={PLANTED_KEY}"
+CHINA = f"https://account.blob.core.chinacloudapi.cn/c?{PLANTED_SAS}"
+
+
+@pytest.mark.parametrize(
+    ("secret", "url", "here", "found"),
+    [
+        (STRING, "abfs://data/a", "", AKEY),  # the vault alone knows the account
+        (STRING, f"abfss://data@{HOST}/a", "other", AKEY),
+        (f"https://account.blob.core.windows.net/data?{PLANTED_SAS}", "abfs://data/a", "", ASAS),
+        (CHINA, "abfs://data/a", "", ASAS),
+        (PLANTED_KEY, f"abfss://data@{HOST}/a", "", AKEY),
+        (PLANTED_KEY, f"abfss://data@{HOST}/a", "other", AKEY),
+        (f"?{PLANTED_SAS}", "abfs://data/a", "account", ASAS),
+    ],
+)
+def test_a_vault_secret_of_any_form_opens_its_account(
+    monkeypatch: pytest.MonkeyPatch, secret: str, url: str, here: str, found: Secret
+) -> None:
+    monkeypatch.setattr(credentials, "identity", _Token)
+    monkeypatch.setattr(credentials, "vault_secret", lambda *_: secret)
+    if here:
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", here)
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "b3RoZXI=")
+    got = login_of(url, "keyvault:https://v.vault.azure.net/secrets/name")
+    assert (got.account, got.secret) == ("account", found)
+    suffix = "core.chinacloudapi.cn" if secret == CHINA else "core.windows.net"
+    assert got.endpoint == f"https://account.blob.{suffix}"
+
+
+@pytest.mark.parametrize(
+    ("secret", "url", "told"),
+    [
+        (STRING, "abfss://data@other.dfs.core.windows.net/a", "not of account other"),
+        ("AccountName=account;", "abfs://data/a", "no key, SAS or connection string"),
+        ("", f"abfss://data@{HOST}/a", "no key, SAS or connection string"),
+        (PLANTED_KEY, "abfs://data/a", "no storage account"),
+    ],
+)
+def test_a_vault_secret_that_does_not_fit_is_refused(
+    monkeypatch: pytest.MonkeyPatch, secret: str, url: str, told: str
+) -> None:
+    monkeypatch.setattr(credentials, "identity", _Token)
+    monkeypatch.setattr(credentials, "vault_secret", lambda *_: secret)
+    with pytest.raises(BadSetting, match=told) as caught:
+        login_of(url, "keyvault:https://v.vault.azure.net/secrets/name")
+    assert PLANTED_KEY not in str(caught.value)
+
+
 # -- nothing is shown -----------------------------------------------------------------------------
 
 
