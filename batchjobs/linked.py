@@ -20,6 +20,7 @@ identity takes; what a self-hosted integration runtime has encrypted, which no a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,8 +53,8 @@ class Account:
     credential: str = ""
 
     def url(self, place: str) -> str:
-        """Return the URL of ``container/path``."""
-        container, _, path = place.strip("/").partition("/")
+        """Return the URL of ``container/path``, in which a pipeline may have doubled slashes."""
+        container, _, path = re.sub("/+", "/", place).strip("/").partition("/")
         return f"abfss://{container}{'@' if self.host else ''}{self.host}/{path}"
 
 

@@ -83,6 +83,11 @@ def test_a_secret_beside_an_address_opens_the_account(name, way):
         assert not got.credential
 
 
+@pytest.mark.parametrize("place", ["in/a/b", "/in/a/b/", "in//a///b", "in/a/b//"])
+def test_folders_may_end_in_a_slash(place):
+    assert account(url=f"https://{HOST}").url(place) == f"abfss://in@{HOST}/a/b"
+
+
 @pytest.mark.parametrize("key", ["connectionString", "sasUri"])
 def test_an_address_that_is_itself_in_a_vault_is_found_there(key):
     got = account(**{key: in_vault(version="0a1b")})

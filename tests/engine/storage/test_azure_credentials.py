@@ -78,6 +78,15 @@ def test_no_credential_is_sent_to_a_stranger(url: str) -> None:
     assert not urls.is_azure("https://a.blob.core.windows.net.evil/data/a")
 
 
+@pytest.mark.parametrize("path", ["out\\2024", "a\\b/c.parquet", "a\\"])
+@pytest.mark.parametrize(
+    "form", ["abfss://data@account/", "https://account.blob.core.windows.net/data/"]
+)
+def test_a_backslash_is_not_taken_for_a_slash(form: str, path: str) -> None:
+    with pytest.raises(BadSetting, match="write /"):
+        open_storage(form + path)
+
+
 def test_a_url_without_an_account_needs_one() -> None:
     with pytest.raises(BadSetting, match="AZURE_STORAGE_ACCOUNT_NAME"):
         open_storage("abfs://data/a.parquet")
