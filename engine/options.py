@@ -321,18 +321,18 @@ _ROWS = (
         choices=TRANSFERS,
     ),
     Option(
+        "overwrite",
+        "switch",
+        "Replace a finished split in DEST, or another plan's parts.",
+        commands=_RUNS_ANYWHERE,
+        default=False,
+    ),
+    Option(
         "rehydrate",
         "switch",
         "Ask for sources in Azure's archive tier to be brought back to Hot (charged), and end with "
         "exit code 5: run again in some hours.",
         commands=("plan", "split", "batch"),
-        default=False,
-    ),
-    Option(
-        "overwrite",
-        "switch",
-        "Replace a finished split in DEST, or another plan's parts.",
-        commands=_RUNS_ANYWHERE,
         default=False,
     ),
 )

@@ -18,6 +18,7 @@ from engine.errors import (
     Archived,
     EvensplitError,
     Immutable,
+    Locked,
     NoPermission,
     Rehydrating,
     StorageFailed,
@@ -213,6 +214,23 @@ def test_a_sas_that_is_not_valid_now_is_named(
         with pytest.raises(NoPermission, match=words) as caught:
             VERBS[verb][0](store, path)
         assert "sig" not in str(caught.value)
+
+
+# -- leases ----------------------------------------------------------------------------------------
+
+
+def test_a_lease_is_no_claim_and_no_change(azurite: Azurite, proxy: Proxy) -> None:
+    container = azurite.new_container()
+    store, path = open_storage(f"abfs://{container}/a.parquet")
+    store.put(path, b"theirs")
+    azurite.client().get_blob_client(container, "a.parquet").acquire_lease(60)
+    assert store.get(path) == b"theirs"
+    for change in (lambda: store.put(path, b"x"), lambda: store.remove(path)):
+        with pytest.raises(Locked, match="holds a lease"):
+            change()
+    with pytest.raises(Locked):
+        _commits(store, path)
+    assert store.get(path) == b"theirs"
 
 
 # -- immutable ------------------------------------------------------------------------------------
