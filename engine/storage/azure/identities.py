@@ -125,7 +125,7 @@ class Tokens:
         while True:
             try:
                 return self._credential.get_token(*scopes, **options)
-            except AzureError as error:
+            except (AzureError, OSError, ValueError) as error:  # outside of the chain any of them
                 refusal = _refusal_in(str(error))
             tries += 1
             may_pass = refusal is None and (is_expected or not os.environ.get(_NARROWED))

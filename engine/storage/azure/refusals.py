@@ -173,6 +173,14 @@ REFUSALS = {code: refusal for codes, refusal in _ROWS for code in codes.split()}
 # learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key
 _SKEW = timedelta(minutes=5)
 
+# What AuthenticationErrorDetail says of times that this machine cannot compare itself.
+_DETAILS = {
+    "specified time frame": "the SAS is not valid now: it ended, or has not begun; make a new one",
+    "Lifetime validation failed": "the token has ended, or has not begun; log in again, and see "
+    "that this machine's clock is right",
+    "date header": "this machine's clock differs from the service's; set it right",
+}
+
 
 def refusal_of(code: str, error: AzureError) -> Refusal | None:
     """Return what a code means, with what the answer says besides."""
@@ -189,6 +197,8 @@ def _wrong_time(error: AzureError) -> str | None:
     The answer to HEAD has no body, so times are compared here; nothing of the body is repeated, as
     it may hold what was signed.
     """
+    details = getattr(error, "additional_info", None) or {}
+    detail = str(details.get("authenticationerrordetail", ""))
     response = getattr(error, "response", None)
     there = _time_of((getattr(response, "headers", None) or {}).get("Date"))
     here = datetime.now(UTC)
@@ -201,7 +211,7 @@ def _wrong_time(error: AzureError) -> str | None:
             return f"the SAS ended at {time:%Y-%m-%d %H:%M} UTC; make a new one"
         if name == "st" and time > here:
             return f"the SAS begins at {time:%Y-%m-%d %H:%M} UTC; wait, or make a new one"
-    return None
+    return next((told for sign, told in _DETAILS.items() if sign in detail), None)
 
 
 def _times_of_sas(url: str) -> Iterator[tuple[str, datetime]]:

@@ -169,7 +169,10 @@ def test_other_scopes_tenants_and_challenges_have_tokens_of_their_own() -> None:
 # -- asked again ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [NO_ANSWER, ServiceRequestError("reset")])
+@pytest.mark.parametrize(
+    "error",
+    [NO_ANSWER, ServiceRequestError("reset"), ConnectionResetError(), ValueError("?")],
+)
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_broken_connection_is_not_the_end(
     error: Exception, number: int, monkeypatch: pytest.MonkeyPatch

@@ -193,6 +193,28 @@ def test_a_wrong_clock_is_named(
 
 
 @pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        (
+            "Signature not valid in the specified time frame: Start [planted] - Expiry [planted]",
+            "the SAS is not valid now",
+        ),
+        ("Lifetime validation failed. The token is expired. planted", "the token has ended"),
+        ("Request date header too old: 'planted'", "clock differs"),
+        (SIGNED, "does not take the credential"),
+    ],
+)
+def test_what_the_service_says_of_times_is_understood(
+    azurite: Azurite, proxy: Proxy, detail: str, words: str
+) -> None:
+    store, path = open_storage(f"abfs://{azurite.new_container()}/a.parquet")
+    proxy.fail(Fault("status", always, 9, 403, "AuthenticationFailed", detail=detail))
+    with pytest.raises(NoPermission, match=words) as caught:
+        store.get(path)
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("begin", "end", "words"), [(-2, -1, "the SAS ended at"), (1, 2, "the SAS begins at")]
 )
 def test_a_sas_that_is_not_valid_now_is_named(
