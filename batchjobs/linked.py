@@ -61,7 +61,7 @@ class Account:
 def named_in(url: str) -> Account | None:
     """Return the account that a URL names itself, if it does."""
     container, at, host = urlsplit(url).netloc.rpartition("@")
-    return Account(host if "." in host else f"{host}.dfs.{_SUFFIX}") if at and container else None
+    return Account(_host(host)) if at and container else None
 
 
 def is_storage(service: Mapping[str, Any]) -> bool:
@@ -165,7 +165,7 @@ def _address(name: str, key: str, text: str) -> tuple[str, dict[str, str]]:
         if not rest:
             raise BadSetting(f"linked service {name}: {key} is no URL of a storage account")
         sas = {"SharedAccessSignature": parts.query} if parts.query else {}
-        return host, {"AccountName": account} | sas
+        return _host(host), {"AccountName": account} | sas
     found = (item.partition("=")[::2] for item in text.split(";") if item.strip())
     pairs = {pair.strip(): word for pair, word in found if word.strip("*")}
     endpoint = urlsplit(pairs.get("BlobEndpoint", "")).hostname or ""
@@ -173,3 +173,9 @@ def _address(name: str, key: str, text: str) -> tuple[str, dict[str, str]]:
     if not account:
         raise BadSetting(f"linked service {name}: its connectionString names no account")
     return f"{account}.dfs.{pairs.get('EndpointSuffix', _SUFFIX)}", pairs
+
+
+def _host(text: str) -> str:
+    """Return a host as all URLs of an account have it, so that accounts can be compared."""
+    host = text.lower().replace(".blob.", ".dfs.", 1)
+    return host if "." in host else f"{host}.dfs.{_SUFFIX}"
