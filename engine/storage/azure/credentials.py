@@ -12,7 +12,9 @@ has no readable form, cannot be pickled, and only who signs a request opens it.
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import BadSetting
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _ACCOUNT_NAMES = ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT")
 _ACCOUNT_KEYS = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY")
 _VAULT_API = "7.4"
+KEPT_SECONDS = 300.0  # of a vault's secret
 
 
 class Secret:
@@ -108,7 +111,8 @@ def login(url: BlobUrl, access: Access) -> Login:
 
 def _from_vault(url: str, here: _Given) -> _Given:
     """Return what a vault's secret says; where the account is may be told by the environment."""
-    found = _read(vault_secret(url, identity()), "the Key Vault's secret")
+    text = kept_secret(url, int(time.monotonic() / KEPT_SECONDS))
+    found = _read(text, "the Key Vault's secret")
     if found.secret is None:
         raise BadSetting("the Key Vault's secret holds no key, SAS or connection string with one")
     if found.account in (None, here.account):
@@ -179,6 +183,15 @@ def _account_of(endpoint: str) -> str:
 
 def _sas(text: str) -> Secret:
     return Secret("SAS", text.strip().removeprefix("?"))
+
+
+@lru_cache(maxsize=8)
+def kept_secret(url: str, period: int) -> str:
+    """Return a vault's secret, read once a period: each part of a split opens its stores anew.
+
+    A secret that was changed meanwhile is read in the next ``period``.
+    """
+    return vault_secret(url, identity())
 
 
 def vault_secret(url: str, credential: TokenCredential, **transport: Any) -> str:

@@ -40,6 +40,11 @@ PLANTED_SAS = "sv=2024-11-04&ss=b&srt=sco&sp=rwl&sig=cGxhbnRlZC1zaWduYXR1cmU%3D"
 PLANTED = (PLANTED_KEY, "cGxhbnRlZC1zaWduYXR1cmU", "planted-signature", "planted-account-key")
 
 
+@pytest.fixture(autouse=True)
+def no_secret_is_kept() -> None:
+    credentials.kept_secret.cache_clear()
+
+
 # -- which account, which credential --------------------------------------------------------------
 
 
@@ -329,6 +334,25 @@ def test_a_vault_secret_of_any_form_opens_its_account(
     assert (got.account, got.secret) == ("account", found)
     suffix = "core.chinacloudapi.cn" if secret == CHINA else "core.windows.net"
     assert got.endpoint == f"https://account.blob.{suffix}"
+
+
+def test_a_vault_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(url: str, _: object) -> str:
+        asked.append(url)
+        return STRING
+
+    monkeypatch.setattr(credentials, "identity", _Token)
+    monkeypatch.setattr(credentials, "vault_secret", answer)
+    clock = [1e6]
+    monkeypatch.setattr(credentials.time, "monotonic", lambda: clock[-1])
+    for _ in range(2):
+        clock.append(clock[-1] + credentials.KEPT_SECONDS)
+        for name in ("one", "two"):
+            for _ in range(100):
+                login_of("abfs://data/a", f"keyvault:https://v.vault.azure.net/secrets/{name}")
+    assert len(asked) == 4
 
 
 @pytest.mark.parametrize(
