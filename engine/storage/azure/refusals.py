@@ -91,6 +91,12 @@ _OTHER_KIND = Refusal(
     "stands there already and is no block blob, or was written through the Data Lake interface, so "
     "blocks cannot replace it; remove it or choose another destination",
 )
+# learn.microsoft.com/rest/api/storageservices/put-block: all ids of a blob have one length.
+_OTHER_BLOCKS = Refusal(
+    DestinationInUse,
+    "blocks that another program has staged there are in the way; choose another destination, or "
+    "write a file of that name and delete it, which drops them",
+)
 _BEING_DELETED = Refusal(
     StorageFailed, "what it lies in is being made or deleted; wait, or take another", may_pass=True
 )
@@ -152,6 +158,7 @@ _ROWS: tuple[tuple[str, Refusal], ...] = (
     ("BlobCustomerSpecifiedEncryptionMismatch", _ENCRYPTED),
     ("ResourceTypeMismatch PathConflict PathAlreadyExists DirectoryIsNotEmpty", _IN_THE_WAY),
     ("InvalidBlobType BlobOperationNotSupported", _OTHER_KIND),
+    ("InvalidBlobOrBlock", _OTHER_BLOCKS),
     ("ContainerBeingDeleted FilesystemBeingDeleted AccountBeingCreated", _BEING_DELETED),
     ("ServerBusy OperationTimedOut InternalError Md5Mismatch Crc64Mismatch", _BUSY),
     # An InvalidBlockList says that another commit has taken or dropped the blocks.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import (
     BadStructure,
+    CallError,
     EvensplitError,
     NoPermission,
     NoSource,
@@ -123,7 +124,7 @@ def translated(error: AzureError, path: str, tries: int = 1) -> EvensplitError:
         )
     if refusal is not None:
         return refusal.about(path, code)
-    if status in (409, 412, 304):
+    if status in (412, 304) or (status == 409 and not code):
         return REFUSALS["ConditionNotMet"].about(path, what)
     if status == 404 and code != "CannotVerifyCopySource":
         missing = "container; create it first" if code == "ContainerNotFound" else "file"
@@ -136,4 +137,7 @@ def translated(error: AzureError, path: str, tries: int = 1) -> EvensplitError:
             "Contributor, for a Key Vault: Key Vault Secrets User), a SAS the permissions to read, "
             "write, list and delete; --credential chooses between them"
         )
-    return StorageFailed(f"{where}: the store refused a request ({what})")
+    return CallError(
+        f"{where}: the store does not take this request ({what}), and will not take it again; see "
+        "learn.microsoft.com/rest/api/storageservices/blob-service-error-codes"
+    )

@@ -57,6 +57,7 @@ ANSWERS: dict[str, tuple[int, str]] = {
     "DirectoryIsNotEmpty": (409, "This operation is not permitted on a non-empty directory."),
     "InvalidBlobType": (409, "The blob type is invalid for this operation."),
     "BlobOperationNotSupported": (409, "Blob operation is not supported."),
+    "InvalidBlobOrBlock": (400, "The specified blob or block content is invalid."),
     "ContainerBeingDeleted": (409, "The specified container is being deleted."),
     "FilesystemBeingDeleted": (409, "The specified filesystem is being deleted."),
     "AccountBeingCreated": (409, "The specified account is in the process of being created."),
@@ -165,6 +166,31 @@ def test_each_code_is_told_by_its_name(azurite: Azurite, proxy: Proxy, verb: str
         looked = 1 if verb in ("stage", "commit") else 0  # a look at what stands there
         tries = requests.MAX_TRIES if refusal.may_pass else 1
         assert asked in (tries, tries + looked), code
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "tries"),
+    [
+        (400, "InvalidHeaderValue", "call", 1),
+        (409, "FeatureVersionMismatch", "call", 1),
+        (409, "SomethingNew", "call", 1),
+        (409, "", "retry.conflict", 1),
+        (412, "SomethingNew", "retry.conflict", 1),
+        (403, "SomethingNew", "call.no-permission", 1),
+        (404, "SomethingNew", "call.no-source", 1),
+        (503, "SomethingNew", "retry.storage", 8),
+        (429, "", "retry.storage", 8),
+    ],
+)
+def test_codes_that_are_not_in_the_table_are_told_by_their_status(
+    azurite: Azurite, proxy: Proxy, status: int, code: str, kind: str, tries: int
+) -> None:
+    store, path = open_storage(f"abfs://{azurite.new_container()}/a.parquet")
+    proxy.fail(Fault("status", always, 99, status, code))
+    with pytest.raises(EvensplitError) as caught:
+        store.put(path, b"x")
+    assert (code or str(status)) in str(caught.value) or status == 404
+    assert (caught.value.kind, len(proxy.ours())) == (kind, tries)
 
 
 def test_throttling_that_passes_is_not_told(azurite: Azurite, proxy: Proxy) -> None:
