@@ -272,9 +272,13 @@ class _References:
         )
 
     def _of_dataset(self, dataset: Mapping[str, Any], name: str) -> str:
-        location = dataset.get("typeProperties", {}).get("location", {})
-        container = location.get("fileSystem") or location.get("container")
-        words = [container, location.get("folderPath"), location.get("fileName")]
+        properties = dataset.get("typeProperties", {})
+        # The older datasets AzureBlob and AzureBlobFSFile have no location, and the container in
+        # front of folderPath: learn.microsoft.com/azure/data-factory/connector-azure-blob-storage
+        location = properties.get("location", properties)
+        words = [location.get("fileSystem") or location.get("container")]
+        words += [location.get("folderPath"), location.get("fileName")]
+        container = words[0] or ("location" not in properties and words[1])
         service = dataset.get("linkedServiceName", {}).get("referenceName", "")
         is_known = linked.is_storage(self.services.get(service, {}))
         if not container or not is_known or not all(isinstance(w, str) for w in words if w):
