@@ -6,7 +6,7 @@ In, in the task's working directory:
   empty text is what a pipeline's parameter has that nobody set, and counts as not given.
 * ``linkedServices.json``, ``datasets.json``: the ``referenceObjects``. A place without ``://`` is
   ``container/path`` of the first of these linked services that is a storage account, and a place
-  may be the name of one of the datasets.
+  may be the name of one of the datasets. :mod:`batchjobs.linked` says what opens the account.
 
 Out: ``outputs.json``, which the pipeline sees as ``@activity('…').output.customOutput``. Data
 Factory takes 2 MB of it, and 896 KB for all that an activity has to say; ours is far below.
@@ -19,12 +19,12 @@ contract is Microsoft's: learn.microsoft.com/azure/data-factory/transform-data-u
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
+from batchjobs import linked
 from batchjobs.spec import FileSplit, TaskSpec, checked_settings
 from engine import BadSetting, EvensplitError
 
@@ -61,7 +61,6 @@ _SUBMIT: Mapping[str, type] = {
     "max_hours": float,
 }
 _TRUTHS = {"true": True, "false": False}
-_STORAGE_URLS = ("url", "serviceEndpoint")  # of ADLS Gen2, of Blob Storage
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,8 @@ def read_activity(folder: Path) -> Activity:
         raise BadSetting(
             f"{ACTIVITY} has no typeProperties.extendedProperties; add them to the Custom activity"
         ) from error
-    environment = _take_secrets(given)
+    references = _References.read(folder)
+    environment = _take_secrets(given, references.services)
     given = {name: value for name, value in given.items() if value not in ("", None)}
     plain = {name: _typed(name, given.pop(name), _PLAIN[name]) for name in _PLAIN if name in given}
     submit = {
@@ -134,10 +134,11 @@ def read_activity(folder: Path) -> Activity:
     }
     if client_id := plain.pop("identity_client_id", ""):
         environment["AZURE_CLIENT_ID"] = client_id
-    references = _References.read(folder)
     for name in ("source", "destination", "done_folder"):
         if name in plain:
             plain[name] = references.url(plain[name], name)
+    if "credential" not in given and not environment.keys() & set(SECRETS.values()):
+        _open_linked(references.used, environment, given, plain.get("action", "split"))
     activity = Activity(
         action=plain.pop("action", "split"),
         source=plain.pop("source", ""),
@@ -149,6 +150,24 @@ def read_activity(folder: Path) -> Activity:
     )
     _check(activity)
     return activity
+
+
+def _open_linked(
+    accounts: Sequence[linked.Account],
+    environment: dict[str, str],
+    given: dict[str, Any],
+    action: str,
+) -> None:
+    """Let the linked services of the places open these; what the activity says comes first."""
+    variables, credential = linked.opened(accounts)
+    if variables and action == "submit":
+        raise BadSetting(
+            "the linked service has its secret in plain text, which the tasks of a job do not get: "
+            "keep it in a Key Vault and refer to it, or give the nodes' identity a role"
+        )
+    environment |= variables
+    if credential:
+        given["credential"] = credential
 
 
 def _check(activity: Activity) -> None:
@@ -171,8 +190,11 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
-def _take_secrets(given: dict[str, Any]) -> dict[str, str]:
-    """Take the SecureStrings out of the properties; no error repeats a value."""
+def _take_secrets(given: dict[str, Any], services: linked.Services) -> dict[str, str]:
+    """Take the SecureStrings out of the properties; no error repeats a value.
+
+    One that lies in a Key Vault is not fetched: it becomes the setting ``credential``.
+    """
     environment = {}
     for name in list(given):
         is_secure = _is_secure(given[name])
@@ -185,6 +207,9 @@ def _take_secrets(given: dict[str, Any]) -> dict[str, str]:
             continue
         value = given.pop(name)
         if value in ("", None):
+            continue
+        if isinstance(value, Mapping) and value.get("type") == "AzureKeyVaultSecret":
+            given["credential"] = linked.vault_reference(name, value, services)
             continue
         if not is_secure or not isinstance(value.get("value"), str):
             raise BadSetting(
@@ -217,10 +242,14 @@ def _typed(name: str, value: Any, wanted: type) -> Any:
 
 @dataclass(frozen=True)
 class _References:
-    """The linked services and datasets that an activity refers to, by name."""
+    """The linked services and datasets that an activity refers to, by name.
 
-    services: Mapping[str, Mapping[str, Any]]
+    ``used`` are the storage accounts that places were found in.
+    """
+
+    services: linked.Services
     datasets: Mapping[str, Mapping[str, Any]]
+    used: list[linked.Account] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> _References:
@@ -230,28 +259,39 @@ class _References:
     def url(self, place: str, name: str) -> str:
         """Return the URL of a place: a URL, a dataset's name, or ``container/path``."""
         if "://" in place or place.startswith("/"):
+            self.used.extend(filter(None, [linked.named_in(place)]))
             return place
         if place in self.datasets:
             return self._of_dataset(self.datasets[place], place)
-        for service in self.services.values():
-            if any(key in service.get("typeProperties", {}) for key in _STORAGE_URLS):
-                return _joined(service, place)
+        for service, properties in self.services.items():
+            if linked.is_storage(properties):
+                return self._inside(service, place)
         raise BadSetting(
             f"{name} is no URL, and the activity's referenceObjects hold no linked service of a "
             "storage account that it could lie in; add one"
         )
 
     def _of_dataset(self, dataset: Mapping[str, Any], name: str) -> str:
-        location = dataset.get("typeProperties", {}).get("location", {})
-        container = location.get("fileSystem") or location.get("container")
-        words = [container, location.get("folderPath"), location.get("fileName")]
-        service = self.services.get(dataset.get("linkedServiceName", {}).get("referenceName", ""))
-        if not container or service is None or not all(isinstance(w, str) for w in words if w):
+        properties = dataset.get("typeProperties", {})
+        # The older datasets AzureBlob and AzureBlobFSFile have no location, and the container in
+        # front of folderPath: learn.microsoft.com/azure/data-factory/connector-azure-blob-storage
+        location = properties.get("location", properties)
+        words = [location.get("fileSystem") or location.get("container")]
+        words += [location.get("folderPath"), location.get("fileName")]
+        container = words[0] or ("location" not in properties and words[1])
+        service = dataset.get("linkedServiceName", {}).get("referenceName", "")
+        is_known = linked.is_storage(self.services.get(service, {}))
+        if not container or not is_known or not all(isinstance(w, str) for w in words if w):
             raise BadSetting(
                 f"dataset {name}: its location is no plain text, or its linked service is not "
                 "among the referenceObjects; give the place as container/path"
             )
-        return _joined(service, "/".join(str(word).strip("/") for word in words if word))
+        return self._inside(service, "/".join(str(word).strip("/") for word in words if word))
+
+    def _inside(self, service: str, place: str) -> str:
+        account = linked.account_of(service, self.services)
+        self.used.append(account)
+        return account.url(place)
 
 
 def _named(path: Path) -> dict[str, Mapping[str, Any]]:
@@ -262,16 +302,6 @@ def _named(path: Path) -> dict[str, Mapping[str, Any]]:
         return {}
     except (ValueError, KeyError, TypeError) as error:
         raise BadSetting(f"{path.name} is not what Data Factory writes") from error
-
-
-def _joined(service: Mapping[str, Any], place: str) -> str:
-    properties = service.get("typeProperties", {})
-    text = next((properties[key] for key in _STORAGE_URLS if key in properties), "")
-    host = urlsplit(text).hostname if isinstance(text, str) else None
-    if not host:
-        raise BadSetting("the linked service of the storage account has no URL in plain text")
-    container, _, path = place.strip("/").partition("/")
-    return f"abfss://{container}@{host}/{path}"
 
 
 def failure_outputs(outcome: str, error: EvensplitError) -> dict[str, Any]:

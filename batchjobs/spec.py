@@ -44,7 +44,8 @@ def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def access_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a split's settings that say how stores are reached."""
-    return {name: settings[name] for name in ("credential", "storage_options") if name in settings}
+    names = ("credential", "storage_options", "rehydrate")
+    return {name: settings[name] for name in names if name in settings}
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,12 @@ class NoPermission(CallError):
     kind = "call.no-permission"
 
 
+class Immutable(CallError):
+    """A policy or a legal hold of the store keeps a file as it is."""
+
+    kind = "call.immutable"
+
+
 class ClusterMismatch(CallError):
     """The Dask cluster cannot run this: other engine version, or storage out of its reach."""
 
@@ -135,7 +141,7 @@ class BadPage(BadStructure):
 
 
 class Encrypted(SourceError):
-    """The file is encrypted: pages are bound to their position."""
+    """The file is encrypted: pages are bound to their position, or the key is not the store's."""
 
     kind = "source.encrypted"
 
@@ -144,6 +150,12 @@ class Unsupported(SourceError):
     """The file uses something that cannot be split without loss."""
 
     kind = "source.unsupported"
+
+
+class Archived(SourceError):
+    """The file is in a tier of the store that cannot be read; see ``--rehydrate``."""
+
+    kind = "source.archived"
 
 
 class SchemaMismatch(SourceError):
@@ -198,6 +210,12 @@ class Conflict(RetryError):
     """Somebody else wrote the same file meanwhile."""
 
     kind = "retry.conflict"
+
+
+class Rehydrating(RetryError):
+    """An archived file is being brought back, which takes hours: run again later."""
+
+    kind = "retry.rehydrating"
 
 
 class WorkersLost(RetryError):

@@ -52,19 +52,23 @@ def put_file(url: Place, data: bytes, *, credential: str = "auto") -> bool:
 
 
 def find_each(
-    src: Sequence[Place], *, credential: str = "auto", storage_options: StorageOptions = None
+    src: Sequence[Place],
+    *,
+    credential: str = "auto",
+    storage_options: StorageOptions = None,
+    rehydrate: bool = False,
 ) -> list[tuple[SourceFile, str]]:
     """Return files that are split each for itself, and the path of each below its source.
 
     Args:
         src: files, folders, globs or URLs.
-        credential, storage_options: as for :func:`engine.make_settings`.
+        credential, storage_options, rehydrate: as for :func:`engine.make_settings`.
     """
     from engine.options import access_from
     from engine.splitter import find_each as find
     from engine.storage.access import using
 
-    with using(access_from(credential, storage_options)):
+    with using(access_from(credential, storage_options, rehydrate=rehydrate)):
         return find([place_text(place) for place in src])
 
 

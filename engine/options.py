@@ -66,6 +66,7 @@ class SplitOptions(TypedDict, total=False):
     credential: str
     storage_options: Mapping[str, Any] | Sequence[str] | str | None
     transfer: str
+    rehydrate: bool
 
 
 @dataclass(frozen=True)
@@ -326,6 +327,14 @@ _ROWS = (
         commands=_RUNS_ANYWHERE,
         default=False,
     ),
+    Option(
+        "rehydrate",
+        "switch",
+        "Ask for sources in Azure's archive tier to be brought back to Hot (charged), and end with "
+        "exit code 5: run again in some hours.",
+        commands=("plan", "split", "batch"),
+        default=False,
+    ),
 )
 OPTIONS: Mapping[str, Option] = {option.name: option for option in _ROWS}
 assert set(OPTIONS["codec"].choices) == set(CODECS)
@@ -376,14 +385,18 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         scheduler=found["scheduler"],
         durable=found["fsync"],
         overwrite=found["overwrite"],
-        access=Access(found["credential"], found["transfer"], found["storage_options"]),
+        access=Access(
+            found["credential"], found["transfer"], found["storage_options"], found["rehydrate"]
+        ),
     )
 
 
-def access_from(credential: str, storage_options: Any) -> Access:
+def access_from(credential: str, storage_options: Any, *, rehydrate: bool = False) -> Access:
     """Return how stores are reached, for who needs nothing else of a split's settings.
 
     Raises:
         BadSetting: as :func:`settings_from`.
     """
-    return Access(credential, storage_options=store_options.parse(storage_options))
+    return Access(
+        credential, storage_options=store_options.parse(storage_options), rehydrate=rehydrate
+    )

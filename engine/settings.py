@@ -61,11 +61,13 @@ class Access:
             through this machine, ``auto`` does the first wherever the store lets it.
         storage_options: of fsspec's file systems, as :func:`engine.store_options.parse` returns
             them: what may be secret is named, not held.
+        rehydrate: ask for sources in Azure's archive tier to be brought back.
     """
 
     credential: str = "auto"
     transfer: str = "auto"
     storage_options: str = ""
+    rehydrate: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, without repeating it: it may be a secret, given by mistake."""

@@ -35,6 +35,7 @@ from engine.storage import (
     Storage,
     buffer_bytes,
     check_destination,
+    describe_all,
     expand_all,
     open_storage,
     supports_server_side_copy,
@@ -100,8 +101,7 @@ def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
         NoSource, NotPlainFolder: as :func:`find_sources`.
     """
     found = _expanded(patterns)
-    files = (store.stat(path) for store, path in found.files)
-    return list(zip(files, found.names, strict=True))
+    return list(zip(describe_all(found.files), found.names, strict=True))
 
 
 def _expanded(patterns: Sequence[str]) -> Found:
@@ -116,7 +116,7 @@ def _expanded(patterns: Sequence[str]) -> Found:
 def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
     """Describe the files that sources stand for; and what is to be said about them."""
     found = _expanded(patterns)
-    files = tuple(store.stat(path) for store, path in found.files)
+    files = tuple(describe_all(found.files))
     if found.partition_columns:
         # All files have one schema, which is seen to later: one footer says it.
         held = load_format(format_of(files)).top_columns(files[0])

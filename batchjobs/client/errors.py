@@ -17,6 +17,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
+from azure.identity import CredentialUnavailableError
 
 from batchjobs.errors import NoJob, OverQuota, PoolDiffers, ServiceFailed
 from batchjobs.service import JobEnded
@@ -90,11 +91,26 @@ def _of_tasks(error: models.CreateTasksError, job_id: str) -> Exception:
 def _told(error: AzureError, job_id: str) -> EvensplitError | JobEnded:
     if isinstance(error, ServiceRequestError | ServiceResponseError):
         return ServiceFailed("Azure Batch cannot be reached; run the same command again")
+    if isinstance(error, CredentialUnavailableError):
+        return _no_token(str(error))
     if isinstance(error, ClientAuthenticationError):
         return _denied()
     if not isinstance(error, HttpResponseError):
         return ServiceFailed(f"Azure Batch failed ({type(error).__name__}); run it again")
     return _refused(error, code_of(error), job_id)
+
+
+def _no_token(said: str) -> EvensplitError:
+    """Return why there is no token; that nobody answered is told by these words alone."""
+    if "no response" in said:
+        return ServiceFailed(
+            "no token came from the managed identity's service; run the same command again, or "
+            "choose another --login if this machine has no identity"
+        )
+    return NoPermission(
+        "no login was found for Azure Batch: az login, or another --login (key, service-principal, "
+        "identity)"
+    )
 
 
 def _denied() -> NoPermission:

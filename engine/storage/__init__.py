@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from engine import system
-from engine.errors import BadSetting, NoSource
+from engine.errors import BadSetting, NoSource, Rehydrating
+from engine.model import SourceFile
 from engine.storage import folders
 from engine.storage.base import (
     Entry,
@@ -38,6 +39,7 @@ __all__ = [
     "buffer_bytes",
     "cancel_uploads",
     "check_destination",
+    "describe_all",
     "expand_all",
     "open_storage",
     "supports_server_side_copy",
@@ -208,6 +210,25 @@ def expand_all(patterns: Iterable[str]) -> Found:
         tuple(dict.fromkeys(readable(problem) for problem in problems if problem)),
         folders.partition_columns(choices),
     )
+
+
+def describe_all(files: Sequence[tuple[Storage, str]]) -> list[SourceFile]:
+    """Describe files, in order.
+
+    Raises:
+        Rehydrating: some are being brought back from an archive; all of these were asked for.
+    """
+    described, waits = [], []
+    for store, path in files:
+        try:
+            described.append(store.stat(path))
+        except Rehydrating as error:
+            waits.append(error)
+    if len(waits) > 1:
+        raise Rehydrating(f"{len(waits):,} of {len(files):,} files, the first: {waits[0]}")
+    if waits:
+        raise waits[0]
+    return described
 
 
 def _table_around(store: Storage, choice: folders.Choice) -> str | None:

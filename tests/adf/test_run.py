@@ -121,6 +121,18 @@ def test_names_of_files_reach_the_engine_unharmed(place, tmp_path):
     assert again.of("Split file") == []
 
 
+def test_folders_may_end_in_a_slash(place):
+    runner, _, container = place
+    put(container, "in/a.parquet", parquet())
+    for number in (1, 0):
+        ran = runner.run("split_folder", **where(container, folder="in/", destination="out/"))
+        assert (ran.status, ran.message) == ("Succeeded", "")
+        assert len(ran.of("Split file")) == number
+    assert "out/_done/a.parquet" in names(container, "out/")
+    assert verified(container, "out/a.parquet")
+    assert not [name for name in names(container, "") if "//" in name]
+
+
 def test_one_file_is_merged_and_split(place):
     runner, _, container = place
     system = container.container_name

@@ -17,9 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
+from xml.etree import ElementTree
 
 Kind = Literal["status", "reset", "reset-body", "truncate", "slow", "lost-answer", "flip"]
 _CLIENT = "azsdk-python"
+_DETAIL = "AuthenticationErrorDetail"
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Fault:
             ``lost-answer`` does what is asked and says nothing; ``flip`` changes a byte sent.
         when: which requests.
         times: how often.
+        message: of the body, as the service words it; ``detail`` is why it knows nobody.
     """
 
     kind: Kind
@@ -39,6 +42,8 @@ class Fault:
     times: int = 1
     status: int = 503
     code: str = "ServerBusy"
+    message: str = ""
+    detail: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     before: Callable[[], None] = lambda: None
 
@@ -71,6 +76,7 @@ class Proxy:
         self.upstream = upstream
         self.seen: list[Seen] = []
         self.faults: list[Fault] = []
+        self.answer_headers: dict[str, str] = {}  # added to all that the store answers
         self.port = 0
         self._lock = threading.Lock()
 
@@ -142,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, text in answer.getheaders():
             if name.lower() not in ("transfer-encoding", "connection", "content-length"):
                 self.send_header(name, text)
+        for name, text in self.proxy.answer_headers.items():
+            self.send_header(name, text)
         length = answer.getheader("content-length") if self.command == "HEAD" else len(content)
         self.send_header("Content-Length", str(length or 0))
         self.end_headers()
@@ -163,8 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("x-ms-error-code", fault.code)
         for name, text in fault.headers.items():
             self.send_header(name, text)
-        self.send_header("Content-Length", "0")
+        body = b"" if self.command == "HEAD" else _body(fault)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def _reset(self) -> None:
         linger = struct.pack("ii", 1, 0)
@@ -174,6 +185,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _hang_up(self) -> None:
         self.close_connection = True
         self.connection.close()
+
+
+def _body(fault: Fault) -> bytes:
+    """Return what the service sends, by Microsoft's page "Status and error codes"."""
+    root = ElementTree.Element("Error")
+    said = f"{fault.message}\nRequestId:8f2c3a5e-501e-0042-1a2b-c3d4e5f60708\nTime:2026-11-29"
+    for name, text in (("Code", fault.code), ("Message", said), (_DETAIL, fault.detail)):
+        if text:
+            ElementTree.SubElement(root, name).text = text
+    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
 class _Server(ThreadingHTTPServer):

@@ -112,6 +112,13 @@ def test_places_are_found_through_linked_services_and_datasets(tmp_path):
     assert got.source == "abfss://in@acc.dfs.core.windows.net/a/b/c d.parquet"
     assert got.destination == "abfss://out@acc.dfs.core.windows.net/"
     assert got.done_folder == "abfss://out@acc.dfs.core.windows.net/done; x"
+    old = dataset("old")
+    old["properties"]["typeProperties"] = {"folderPath": "in/a/b/", "fileName": "c.parquet"}
+    with_old = adf.read_activity(lay(tmp_path, given | {"source": "old"}, [LAKE], [*datasets, old]))
+    assert with_old.source == "abfss://in@acc.dfs.core.windows.net/a/b/c.parquet"
+    empty = dataset("empty", folderPath="a")
+    with pytest.raises(BadSetting, match="empty"):
+        adf.read_activity(lay(tmp_path, given | {"source": "empty"}, [LAKE], [*datasets, empty]))
     with pytest.raises(BadSetting, match="unclear"):
         adf.read_activity(lay(tmp_path, given | {"source": "unclear"}, [LAKE], datasets))
     (tmp_path / "linkedServices.json").write_text('{"name": 1}')

@@ -7,8 +7,11 @@ import os
 from dataclasses import replace
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import CredentialUnavailableError
 
 from batchjobs.client import connect
+from batchjobs.client.errors import translate_sdk_errors
 from batchjobs.errors import NoJob, NoNodes, OverQuota, PoolDiffers, ServiceFailed
 from batchjobs.fanout import submit
 from batchjobs.monitor import look, wait
@@ -300,3 +303,16 @@ def test_what_keeps_tasks_waiting_for_ever_is_told(fake, service):
     service.delete_pool("nodes")
     with pytest.raises(NoNodes, match="not there any more"):
         raise look(service, job.id).error()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (CredentialUnavailableError("no response from the IMDS endpoint."), ServiceFailed, "again"),
+        (CredentialUnavailableError("Please run 'az login' to set up"), NoPermission, "az login"),
+        (ClientAuthenticationError("AADSTS700016"), NoPermission, "does not take"),
+    ],
+)
+def test_a_token_that_does_not_come_is_told_from_one_that_is_refused(error, kind, told):
+    with pytest.raises(kind, match=told), translate_sdk_errors():
+        raise error

@@ -6,7 +6,9 @@ published by one conditional commit, ranges that the service copies by itself, b
 ============================  ==================================================================
 :mod:`~.urls`                 the URL forms, and the one that plans keep
 :mod:`~.credentials`          whose secret or identity opens an account
+:mod:`~.identities`           the machine's or user's identity, and its tokens
 :mod:`~.client`               clients of accounts: time-outs, signatures kept out of logs
+:mod:`~.refusals`             what the service's error codes mean
 :mod:`~.requests`             retries, and errors of the tree
 :mod:`~.request_pool`         a few requests at a time, in bounded memory
 :mod:`~.source`               ranged reads of one version of a blob

@@ -11,7 +11,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadSetting
-from engine.storage.azure.credentials import Login, identity
+from engine.storage.azure.credentials import Login
+from engine.storage.azure.identities import identity
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient

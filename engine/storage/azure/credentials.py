@@ -12,12 +12,14 @@ has no readable form, cannot be pickled, and only who signs a request opens it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from functools import cache
+import time
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import BadSetting
 from engine.settings import Access
+from engine.storage.azure.identities import identity
 from engine.storage.azure.requests import with_retries
 from engine.storage.azure.urls import DEFAULT_SUFFIX, BlobUrl, blob_endpoint
 from engine.storage.base import redacted
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _ACCOUNT_NAMES = ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT")
 _ACCOUNT_KEYS = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY")
 _VAULT_API = "7.4"
+KEPT_SECONDS = 300.0  # of a vault's secret
 
 
 class Secret:
@@ -89,7 +92,10 @@ def login(url: BlobUrl, access: Access) -> Login:
     Raises:
         BadSetting: no account is named, or the credential asked for is not there.
     """
-    given = _from_environment()
+    here = _from_environment()
+    if url.account and here.account not in (None, url.account):
+        here = _Given()  # what is meant for another account is not sent to this one
+    given = _from_vault(access.vault_url, here) if access.vault_url else here
     account = url.account or given.account
     if account is None:
         raise BadSetting(
@@ -97,18 +103,24 @@ def login(url: BlobUrl, access: Access) -> Login:
             f"dfs.{DEFAULT_SUFFIX} in the URL, or set AZURE_STORAGE_ACCOUNT_NAME"
         )
     if given.account not in (None, account):
-        given = _Given()  # what is meant for another account is not sent to this one
+        raise BadSetting(f"the Key Vault's secret is not of account {account}, but of another")
     host = url.host or f"{account}.dfs.{given.suffix}"
     endpoint = given.endpoint or blob_endpoint(host)
     return Login(account, host, endpoint, _secret(access, given, account))
 
 
+def _from_vault(url: str, here: _Given) -> _Given:
+    """Return what a vault's secret says; where the account is may be told by the environment."""
+    text = kept_secret(url, int(time.monotonic() / KEPT_SECONDS))
+    found = _read(text, "the Key Vault's secret")
+    if found.secret is None:
+        raise BadSetting("the Key Vault's secret holds no key, SAS or connection string with one")
+    if found.account in (None, here.account):
+        return replace(here, secret=found.secret, endpoint=found.endpoint or here.endpoint)
+    return found
+
+
 def _secret(access: Access, given: _Given, account: str) -> Secret | None:
-    if access.vault_url:
-        found = _read(vault_secret(access.vault_url, identity()), "the Key Vault's secret")
-        if found.secret is None or found.account not in (None, account):
-            raise BadSetting(f"the Key Vault's secret holds no key or SAS for account {account}")
-        return found.secret
     if access.credential == "identity":
         return None
     if access.credential == "environment" and given.secret is None:
@@ -136,8 +148,12 @@ def _first(names: tuple[str, ...]) -> str | None:
 
 
 def _read(text: str, where: str) -> _Given:
-    """Tell a connection string, a SAS and an account key apart."""
+    """Tell a SAS URI, a connection string, a SAS and an account key apart."""
     text = text.strip()
+    if text.startswith("https://") and "?" in text:  # as Data Factory's linked services have it
+        endpoint, _, sas = text.partition("?")
+        suffix = endpoint.split("/")[2].partition(".")[2].partition(".")[2]
+        return _Given(_account_of(endpoint), suffix, secret=_sas(sas))
     if ";" in text:
         return _from_connection_string(text, where)
     if "sig=" in text:
@@ -169,15 +185,13 @@ def _sas(text: str) -> Secret:
     return Secret("SAS", text.strip().removeprefix("?"))
 
 
-@cache
-def identity() -> TokenCredential:
-    """Return the machine's or user's identity; ``AZURE_TOKEN_CREDENTIALS`` narrows it down.
+@lru_cache(maxsize=8)
+def kept_secret(url: str, period: int) -> str:
+    """Return a vault's secret, read once a period: each part of a split opens its stores anew.
 
-    There is one a process, which keeps its tokens.
+    A secret that was changed meanwhile is read in the next ``period``.
     """
-    from azure.identity import DefaultAzureCredential
-
-    return DefaultAzureCredential()
+    return vault_secret(url, identity())
 
 
 def vault_secret(url: str, credential: TokenCredential, **transport: Any) -> str:

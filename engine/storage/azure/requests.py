@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import (
     BadStructure,
-    Conflict,
+    CallError,
     EvensplitError,
     NoPermission,
     NoSource,
     StorageFailed,
 )
+from engine.storage.azure.refusals import REFUSALS, refusal_of
 from engine.storage.base import redacted
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ FIRST_WAIT_SECONDS = 0.5
 MAX_WAIT_SECONDS = 20.0
 MAX_RETRY_AFTER_SECONDS = 120.0
 _PASSING = {408, 429, 500, 502, 503, 504}
-_PASSING_CODES = {"Md5Mismatch", "Crc64Mismatch", "OperationTimedOut", "InternalError"}
-# An InvalidBlockList says that another commit has taken or dropped the blocks.
-_TAKEN_CODES = {"BlobAlreadyExists", "ConditionNotMet", "InvalidBlockList"}
 
 
 def with_retries(path: str, action: Callable[[], T], stop: threading.Event | None = None) -> T:
@@ -49,6 +47,7 @@ def with_retries(path: str, action: Callable[[], T], stop: threading.Event | Non
     Raises:
         Conflict: a condition on the blob's version does not hold.
         NoSource, NoPermission, BadStructure, StorageFailed: as their names say.
+        EvensplitError: another one of :data:`engine.storage.azure.refusals.REFUSALS`.
     """
     from azure.core.exceptions import AzureError, ServiceRequestError
 
@@ -86,7 +85,9 @@ def may_pass(error: AzureError, status: int | None, code: str) -> bool:
 
     if isinstance(error, ClientAuthenticationError):
         return False
-    return status is None or status in _PASSING or code in _PASSING_CODES
+    if code in REFUSALS:
+        return REFUSALS[code].may_pass
+    return status is None or status in _PASSING
 
 
 def _retry_after_seconds(error: AzureError) -> float:
@@ -114,15 +115,17 @@ def translated(error: AzureError, path: str, tries: int = 1) -> EvensplitError:
     """Return the error of the tree that one of the SDK stands for, without the SDK's words."""
     where, status, code = redacted(path), _status(error), error_code(error)
     what = code or (f"status {status}" if status else type(error).__name__)
-    if status in (409, 412, 304) or code in _TAKEN_CODES:
-        return Conflict(
-            f"{where} was changed by somebody else ({what}); run the same command again"
-        )
+    refusal = refusal_of(code, error)
     if may_pass(error, status, code):
+        advice = refusal.sentence if refusal else REFUSALS["ServerBusy"].sentence
         return StorageFailed(
-            f"{where}: {what}, {tries} times in a row; see that the account's endpoint can be "
-            "reached and is not throttled, then run the same command again: finished parts are kept"
+            f"{where}: {what}, {tries} times in a row; {advice}, then run the same command again: "
+            "finished parts are kept"
         )
+    if refusal is not None:
+        return refusal.about(path, code)
+    if status in (412, 304) or (status == 409 and not code):
+        return REFUSALS["ConditionNotMet"].about(path, what)
     if status == 404 and code != "CannotVerifyCopySource":
         missing = "container; create it first" if code == "ContainerNotFound" else "file"
         return NoSource(f"{where}: no such {missing}")
@@ -134,4 +137,7 @@ def translated(error: AzureError, path: str, tries: int = 1) -> EvensplitError:
             "Contributor, for a Key Vault: Key Vault Secrets User), a SAS the permissions to read, "
             "write, list and delete; --credential chooses between them"
         )
-    return StorageFailed(f"{where}: the store refused a request ({what})")
+    return CallError(
+        f"{where}: the store does not take this request ({what}), and will not take it again; see "
+        "learn.microsoft.com/rest/api/storageservices/blob-service-error-codes"
+    )

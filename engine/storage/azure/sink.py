@@ -17,7 +17,14 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import Conflict, EvensplitError, InternalError, NoSource, StorageFailed
+from engine.errors import (
+    Conflict,
+    EvensplitError,
+    Immutable,
+    InternalError,
+    NoSource,
+    StorageFailed,
+)
 from engine.model import Buffer
 from engine.settings import Access
 from engine.storage.azure.blocks import (
@@ -43,6 +50,8 @@ COPY_SECONDS = 600  # for the service to answer that it has copied a block
 _LOOK_BACK = 2 * MAX_IN_FLIGHT  # what was submitted earlier has been looked at already
 # The service copies from nowhere, not from this source, or not with this authorization.
 _REFUSED_STATUS = {400, 401, 403, 404, 409, 501}
+# An answer was lost, or another worker was first; what is committed may be immutable from then on.
+_MAYBE_OURS = (Conflict, Immutable, StorageFailed)
 _refused: dict[tuple[str, str], str] = {}
 
 
@@ -104,7 +113,7 @@ class AzureSink:
             if self._any_copied:
                 self._check_sizes(blocks)
             etag = with_retries(self._path, partial(self._commit, blocks, digest))
-        except (Conflict, StorageFailed):  # an answer was lost, or another worker was first
+        except _MAYBE_OURS:  # an answer was lost, or another worker was first
             stands, found = self._standing()
             if found.get(CONTENT) != digest:
                 raise

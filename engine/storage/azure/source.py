@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadStructure, Conflict, SourceChanged
 from engine.model import SourceFile
-from engine.storage.azure.credentials import Login, identity
+from engine.storage.azure.credentials import Login
+from engine.storage.azure.identities import identity
 from engine.storage.azure.request_pool import BLOCK_BYTES, request_pool
 from engine.storage.azure.requests import with_retries
 from engine.storage.base import (
@@ -61,9 +62,9 @@ class AzureSource:
         self._login = login
         self._blob = blob
         self._compare(found)
-        self._authorization_lock = threading.Lock()
-        self._authorized_until = 0.0
-        self._authorization: dict[str, Any] = {}
+        self._signed_lock = threading.Lock()
+        self._signed_until = 0.0
+        self._signed = ""
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes, in one request up to the SDK client's limit."""
@@ -115,22 +116,18 @@ class AzureSource:
 
         ``source_url`` with a SAS in it, or ``source_url`` and ``source_authorization``.
         """
-        with self._authorization_lock:
-            if time.time() > self._authorized_until - _SAS_RENEWED_SECONDS:
-                self._authorization, self._authorized_until = self._authorize()
-            return self._authorization
-
-    def _authorize(self) -> tuple[dict[str, Any], float]:
         url = f"{self._login.endpoint}{_url_path(self._blob)}"
         secret = self._login.secret
         if secret is None:
-            token = identity().get_token(_STORAGE_SCOPE)
-            bearer = {"source_url": url, "source_authorization": f"Bearer {token.token}"}
-            return bearer, float(token.expires_on)
+            token = identity().get_token(_STORAGE_SCOPE).token
+            return {"source_url": url, "source_authorization": f"Bearer {token}"}
         if secret.kind == "SAS":
-            return {"source_url": f"{url}?{secret.reveal()}"}, float("inf")
-        until = time.time() + _SAS_SECONDS
-        return {"source_url": f"{url}?{self._sas(secret.reveal(), until)}"}, until
+            return {"source_url": f"{url}?{secret.reveal()}"}
+        with self._signed_lock:
+            if time.time() > self._signed_until - _SAS_RENEWED_SECONDS:
+                self._signed_until = time.time() + _SAS_SECONDS
+                self._signed = self._sas(secret.reveal(), self._signed_until)
+            return {"source_url": f"{url}?{self._signed}"}
 
     def _sas(self, account_key: str, until: float) -> str:
         """Sign a SAS that reads this one blob."""

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fsspec.utils import glob_translate
 
-from engine.errors import Conflict, NoSource
+from engine.errors import Conflict, Immutable, NoSource
 from engine.model import SourceFile
 from engine.settings import Access
 from engine.storage.access import current
 from engine.storage.azure.blocks import LARGEST_PART_BYTES
 from engine.storage.azure.client import service
 from engine.storage.azure.credentials import Login, login
+from engine.storage.azure.refusals import ARCHIVED, REHYDRATING
 from engine.storage.azure.requests import with_retries
 from engine.storage.azure.sink import AzureSink
 from engine.storage.azure.source import AzureSource, described, version_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "hdi_isfolder"
 _TOKEN = "evensplit_token"  # metadata: who created a small file
+_ARCHIVE, _REHYDRATED = "Archive", "Hot"  # the one tier without a least stay that is charged
 _WILDCARDS = set("*?[")
 
 
@@ -68,7 +70,18 @@ class AzureStorage:
         found = self._properties(path)
         if found is None:
             raise NoSource(f"{redacted(path)} is not a file")
+        if found.blob_tier == _ARCHIVE:
+            self._bring_back(path, found.archive_status)
         return described(path, found)
+
+    def _bring_back(self, path: str, status: str | None) -> NoReturn:
+        """Ask for an archived blob if that is wanted, and say how it stands."""
+        if not status and not self._access.rehydrate:
+            raise ARCHIVED.about(path)
+        if not status:
+            blob = self._blob(path)
+            with_retries(path, lambda: blob.set_standard_blob_tier(_REHYDRATED))
+        raise REHYDRATING.about(path)
 
     def expand(self, pattern: str) -> Listing:
         """List the blobs of a name, folder (with subfolders) or glob."""
@@ -123,7 +136,7 @@ class AzureStorage:
         token = secrets.token_hex(16)
         try:
             self._upload(path, data, overwrite=False, metadata={_TOKEN: token})
-        except Conflict:
+        except (Conflict, Immutable):
             found = self._properties(path)
             return found is not None and (found.metadata or {}).get(_TOKEN) == token
         return True

@@ -14,6 +14,7 @@ import urllib.parse
 from dataclasses import dataclass
 
 from engine.errors import BadSetting
+from engine.storage.base import redacted
 
 SCHEMES = ("abfs", "abfss", "az")
 DEFAULT_SUFFIX = "core.windows.net"
@@ -54,7 +55,7 @@ def parse(url: str) -> BlobUrl:
     """Return the parts of a URL for which :func:`is_azure` holds.
 
     Raises:
-        BadSetting: no container, or a host that is no storage account's.
+        BadSetting: no container, a host that is no storage account's, or a backslash.
     """
     scheme, _, rest = url.partition("://")
     authority, _, path = rest.partition("/")
@@ -72,6 +73,10 @@ def parse(url: str) -> BlobUrl:
         )
     if not container:
         raise BadSetting(f"{scheme}://{authority}/ names no container")
+    if "\\" in path:
+        # The service takes it for a slash in an address, and for itself in a listing, so that what
+        # is written would not be found: github.com/Azure/azure-sdk-for-python/issues/48690
+        raise BadSetting(f"{redacted(url)} has a backslash, which Azure takes for a slash: write /")
     return BlobUrl(_with_service(host, "dfs") if host else None, container, path.strip("/"))
 
 

@@ -28,7 +28,7 @@ from engine.model import SourceFile
 from engine.settings import Access
 from engine.storage import open_storage
 from engine.storage.access import using
-from engine.storage.azure import client, credentials, requests, urls
+from engine.storage.azure import client, credentials, identities, requests, urls
 from engine.storage.azure.credentials import Secret, login, vault_secret
 from tests.azurite import ACCOUNT, KEY, Azurite, running
 from tests.azurite.proxy import Fault, before
@@ -38,6 +38,11 @@ HOST = "account.dfs.core.windows.net"
 PLANTED_KEY = base64.b64encode(b"planted-account-key-0123456789").decode()
 PLANTED_SAS = "sv=2024-11-04&ss=b&srt=sco&sp=rwl&sig=cGxhbnRlZC1zaWduYXR1cmU%3D"
 PLANTED = (PLANTED_KEY, "cGxhbnRlZC1zaWduYXR1cmU", "planted-signature", "planted-account-key")
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_kept() -> None:
+    credentials.kept_secret.cache_clear()
 
 
 # -- which account, which credential --------------------------------------------------------------
@@ -76,6 +81,15 @@ def test_no_credential_is_sent_to_a_stranger(url: str) -> None:
         open_storage(url)
     assert not urls.is_azure("https://evil.example.com/data/a")
     assert not urls.is_azure("https://a.blob.core.windows.net.evil/data/a")
+
+
+@pytest.mark.parametrize("path", ["out\\2024", "a\\b/c.parquet", "a\\"])
+@pytest.mark.parametrize(
+    "form", ["abfss://data@account/", "https://account.blob.core.windows.net/data/"]
+)
+def test_a_backslash_is_not_taken_for_a_slash(form: str, path: str) -> None:
+    with pytest.raises(BadSetting, match="write /"):
+        open_storage(form + path)
 
 
 def test_a_url_without_an_account_needs_one() -> None:
@@ -211,13 +225,13 @@ def managed_identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         expires = int(datetime.now(UTC).timestamp()) + 3600
         return {"access_token": token, "expires_on": str(expires), "token_type": "Bearer"}
 
-    credentials.identity.cache_clear()
+    identities.identity.cache_clear()
     with answering(answer) as url:
         monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{url}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "header")
         yield
-    credentials.identity.cache_clear()
+    identities.identity.cache_clear()
 
 
 @pytest.mark.usefixtures("managed_identity")
@@ -288,6 +302,76 @@ def test_a_vault_secret_is_read_with_the_identity(
     monkeypatch.setattr(credentials, "vault_secret", lambda *_: text)
     found = login_of(f"abfss://data@{HOST}/a", "keyvault:https://v.vault.azure.net/secrets/name")
     assert found.secret == Secret("SAS", PLANTED_SAS)
+
+
+AKEY = Secret("account key", PLANTED_KEY)
+ASAS = Secret("SAS", PLANTED_SAS)
+STRING = f"AccountName=account;AccountKey={PLANTED_KEY}"
+CHINA = f"https://account.blob.core.chinacloudapi.cn/c?{PLANTED_SAS}"
+
+
+@pytest.mark.parametrize(
+    ("secret", "url", "here", "found"),
+    [
+        (STRING, "abfs://data/a", "", AKEY),  # the vault alone knows the account
+        (STRING, f"abfss://data@{HOST}/a", "other", AKEY),
+        (f"https://account.blob.core.windows.net/data?{PLANTED_SAS}", "abfs://data/a", "", ASAS),
+        (CHINA, "abfs://data/a", "", ASAS),
+        (PLANTED_KEY, f"abfss://data@{HOST}/a", "", AKEY),
+        (PLANTED_KEY, f"abfss://data@{HOST}/a", "other", AKEY),
+        (f"?{PLANTED_SAS}", "abfs://data/a", "account", ASAS),
+    ],
+)
+def test_a_vault_secret_of_any_form_opens_its_account(
+    monkeypatch: pytest.MonkeyPatch, secret: str, url: str, here: str, found: Secret
+) -> None:
+    monkeypatch.setattr(credentials, "identity", _Token)
+    monkeypatch.setattr(credentials, "vault_secret", lambda *_: secret)
+    if here:
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", here)
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "b3RoZXI=")
+    got = login_of(url, "keyvault:https://v.vault.azure.net/secrets/name")
+    assert (got.account, got.secret) == ("account", found)
+    suffix = "core.chinacloudapi.cn" if secret == CHINA else "core.windows.net"
+    assert got.endpoint == f"https://account.blob.{suffix}"
+
+
+def test_a_vault_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(url: str, _: object) -> str:
+        asked.append(url)
+        return STRING
+
+    monkeypatch.setattr(credentials, "identity", _Token)
+    monkeypatch.setattr(credentials, "vault_secret", answer)
+    clock = [1e6]
+    monkeypatch.setattr(credentials.time, "monotonic", lambda: clock[-1])
+    for _ in range(2):
+        clock.append(clock[-1] + credentials.KEPT_SECONDS)
+        for name in ("one", "two"):
+            for _ in range(100):
+                login_of("abfs://data/a", f"keyvault:https://v.vault.azure.net/secrets/{name}")
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("secret", "url", "told"),
+    [
+        (STRING, "abfss://data@other.dfs.core.windows.net/a", "not of account other"),
+        ("AccountName=account;", "abfs://data/a", "no key, SAS or connection string"),
+        ("", f"abfss://data@{HOST}/a", "no key, SAS or connection string"),
+        (PLANTED_KEY, "abfs://data/a", "no storage account"),
+    ],
+)
+def test_a_vault_secret_that_does_not_fit_is_refused(
+    monkeypatch: pytest.MonkeyPatch, secret: str, url: str, told: str
+) -> None:
+    monkeypatch.setattr(credentials, "identity", _Token)
+    monkeypatch.setattr(credentials, "vault_secret", lambda *_: secret)
+    with pytest.raises(BadSetting, match=told) as caught:
+        login_of(url, "keyvault:https://v.vault.azure.net/secrets/name")
+    assert PLANTED_KEY not in str(caught.value)
 
 
 # -- nothing is shown -----------------------------------------------------------------------------
