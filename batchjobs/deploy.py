@@ -37,6 +37,19 @@ _REFERENCES = {
 }
 _PREFIX = re.compile(r"[a-z][a-z0-9]{2,9}")
 _PLACE = re.compile(r"<([a-z-]+)>")
+_REGION = re.compile(r"[a-z0-9]+")
+
+
+def region(text: str) -> str:
+    """Return Azure's name of a region, which may be said as it is shown: ``West Europe``.
+
+    Raises:
+        BadSetting: it is no name.
+    """
+    name = text.replace(" ", "").lower()
+    if not _REGION.fullmatch(name):
+        raise BadSetting(f"location {text!r} is no region; `az account list-locations` has them")
+    return name
 
 
 @dataclass(frozen=True)

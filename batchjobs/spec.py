@@ -166,6 +166,32 @@ class JobSpec:
 
 
 @dataclass(frozen=True)
+class SupportedImage:
+    """An image of the marketplace, and what Azure Batch says of it; its version is not part of it.
+
+    Attributes:
+        publisher, offer, sku: its name, in small letters.
+        agent: SKU of the Batch agent that belongs to it.
+        is_verified: whether the service tests the two together.
+        runs_containers: whether tasks can run in containers.
+        end_date: from which on the service takes it no more, empty if none is known.
+    """
+
+    publisher: str
+    offer: str
+    sku: str
+    agent: str
+    is_verified: bool = True
+    runs_containers: bool = False
+    end_date: str = ""
+
+    @property
+    def title(self) -> str:
+        """Publisher, offer and SKU, as ``--image`` takes them before the version."""
+        return f"{self.publisher}:{self.offer}:{self.sku}"
+
+
+@dataclass(frozen=True)
 class PoolSpec:
     """A pool: nodes of one size, how many, and what is installed on them.
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from batchjobs import images
 from batchjobs import pool as pools
 from batchjobs.spec import PoolSpec
 from engine import BadSetting, hooks
@@ -149,6 +150,7 @@ def new_pool(name: str | None, wish: PoolWish, need: Callable[[], pools.Need]) -
     slots = wish.slots or 1
     formula = wish.formula_text
     package, files = pools.read_package(wish.package) if wish.package else ("", {})
+    images.check_python(files, wish.agent or "")
     if wish.container:
         pools.parse_container(wish.container)
     spec = PoolSpec(

@@ -14,6 +14,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.core.rest import HttpRequest, HttpResponse
 
 from batchjobs.client.credentials import token
+from batchjobs.client.resources import Resources
 from batchjobs.client.triggers import Triggers
 from batchjobs.errors import ServiceFailed
 from engine import BadSetting, NoPermission
@@ -55,7 +56,7 @@ class Deployments:
             raise BadSetting(
                 "this needs azure-mgmt-resource-deployments: pip install 'evensplit[manage]'"
             ) from error
-        self._group = group
+        self._subscription, self._group = subscription, group
         self._client = DeploymentsMgmtClient(token(login, environment), subscription, **options)
         self._deployments = self._client.deployments
 
@@ -93,6 +94,11 @@ class Deployments:
             raise ServiceFailed(f"deployment {name} did not succeed; run the same command again")
         outputs: Mapping[str, Any] = properties.outputs or {}
         return {key: item["value"] for key, item in outputs.items()}
+
+    @property
+    def resources(self) -> Resources:
+        """What is there in the subscription and the group."""
+        return Resources(self._subscription, self._group, self._send)
 
     def triggers(self, factory_id: str) -> Triggers:
         """Return the triggers of a factory, which need not be there."""

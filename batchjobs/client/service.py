@@ -29,7 +29,7 @@ from batchjobs.client.errors import (
 )
 from batchjobs.errors import NoJob, NoNodes, RunnerLost
 from batchjobs.service import JobEnded, JobState, JobStatus, TaskStatus
-from batchjobs.spec import JobSpec, PoolSpec, TaskSpec
+from batchjobs.spec import JobSpec, PoolSpec, SupportedImage, TaskSpec
 from engine import BadSetting, EvensplitError
 
 _TASK_FIELDS = ["id", "displayName", "state", "executionInfo", "nodeInfo"]
@@ -37,6 +37,7 @@ _JOB_FIELDS = ["id", "state", "executionInfo", "poolInfo", "metadata", "onAllTas
 _NODE_FIELDS = ["id", "state", "startTaskInfo"]
 _ENDED = frozenset({"terminating", "completed", "deleting"})
 _USELESS = frozenset({"starttaskfailed", "unusable"})
+_RUNS_CONTAINERS = "DockerCompatible"
 _GONE = 404, 409  # a file that is not there yet, or not any more
 
 
@@ -238,6 +239,26 @@ class AzureBatch:
             values = [f"{item.name}: {item.value}" for item in run.error.error_values or ()]
             raise BadSetting(f"the formula fails: {'; '.join([run.error.message or '', *values])}")
         return run.results or ""
+
+    def images(self) -> list[SupportedImage]:
+        """Return the images for Linux that the service supports here, by name."""
+        with translate_sdk_errors():
+            found = list(self._client.list_supported_images())
+        linux = [item for item in found if item.os_type == models.OSType.LINUX]
+        return sorted(map(_supported, linux), key=lambda image: (image.title, image.agent))
+
+
+def _supported(item: models.BatchSupportedImage) -> SupportedImage:
+    reference, end = item.image_reference, item.batch_support_end_of_life
+    return SupportedImage(
+        (reference.publisher or "").lower(),
+        (reference.offer or "").lower(),
+        (reference.sku or "").lower(),
+        item.node_agent_sku_id,
+        is_verified=item.verification_type == models.ImageVerificationType.VERIFIED,
+        runs_containers=_RUNS_CONTAINERS in (item.capabilities or ()),
+        end_date=end.date().isoformat() if end else "",
+    )
 
 
 def _as_dict(metadata: Sequence[models.BatchMetadataItem] | None) -> dict[str, str]:

@@ -41,6 +41,20 @@ LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 BIN = Path(sys.executable).parent
 
 
+IMAGES = (
+    ("Canonical:ubuntu-24_04-lts-daily:server", "batch.node.ubuntu 24.04", "unverified"),
+    ("canonical:0001-com-ubuntu-server-jammy:22_04-lts", "batch.node.ubuntu 22.04"),
+    ("canonical:ubuntu-24_04-lts:server-gen1",),
+    ("Canonical:ubuntu-24_04-lts:server",),
+    (
+        "microsoft-dsvm:ubuntu-hpc:2404",
+        "batch.node.ubuntu 24.04",
+        "verified",
+        "DockerCompatible",
+    ),
+)
+
+
 class Refusal(Exception):
     def __init__(self, status, code, message="refused", headers=(), values=()):
         self.status, self.code, self.message = status, code, message
@@ -58,6 +72,7 @@ class FakeBatch:
     ``environment``: variables of every process on a node.
     ``login``: variables that let the client in.
     ``spans``: seconds of the last run of each task, by its id.
+    ``images``: what nodes can have; the service names no versions.
     ``applications``: zip archives by ``NAME:VERSION``.
     """
 
@@ -66,6 +81,7 @@ class FakeBatch:
         self.jobs, self.tasks, self.pools, self.nodes, self.requests = {}, {}, {}, {}, []
         self.refuse, self.after, self.formulas = [], [], []
         self.resize_error, self.environment, self.applications = None, {}, {}
+        self.images = [supported_image(*words) for words in IMAGES]
         self.lock = threading.RLock()
         self.login = {"AZURE_BATCH_ACCOUNT": ACCOUNT, "AZURE_BATCH_ACCESS_KEY": KEY}
         self.shared = folder / "shared"
@@ -326,6 +342,9 @@ class FakeBatch:
     def get_pools(self, body, query):
         return 200, {"value": list(self.pools.values())}
 
+    def get_supportedimages(self, body, query):
+        return 200, {"value": self.images}
+
     def get_nodes(self, body, query, pool_id):
         self._pool(pool_id)
         every = [node for node in self.nodes.values() if node.pool_id == pool_id]
@@ -408,6 +427,7 @@ ROUTES = [
     ("GET", "/jobs/([^/]+)/tasks/([^/]+)/files/(.+)", FakeBatch.get_task_file),
     ("POST", "/pools", FakeBatch.post_pools),
     ("GET", "/pools", FakeBatch.get_pools),
+    ("GET", "/supportedimages", FakeBatch.get_supportedimages),
     ("GET", "/pools/([^/]+)/nodes", FakeBatch.get_nodes),
     ("POST", "/pools/([^/]+)/enableautoscale", FakeBatch.post_pool_enableautoscale),
     ("POST", "/pools/([^/]+)/disableautoscale", FakeBatch.post_pool_disableautoscale),
@@ -416,6 +436,14 @@ ROUTES = [
     ("POST", "/pools/([^/]+)/resize", FakeBatch.post_pool_resize),
     ("POST", "/pools/([^/]+)/evaluateautoscale", FakeBatch.post_pool_evaluate),
 ]
+
+
+def supported_image(title, agent="batch.node.ubuntu 24.04", verified="verified", *more):
+    names = dict(zip(("publisher", "offer", "sku"), title.split(":"), strict=True))
+    reference = names | {"version": "latest"}
+    about = {"nodeAgentSKUId": agent, "osType": "linux", "verificationType": verified}
+    about |= {"capabilities": list(more), "batchSupportEndOfLife": "2029-04-30T00:00:00Z"}
+    return about | {"imageReference": reference}
 
 
 def now():

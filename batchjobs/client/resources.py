@@ -1,0 +1,73 @@
+"""What Azure Resource Manager says of a subscription: groups, regions, images, resources.
+
+Reads only. Requests go through the sender of :mod:`batchjobs.client.deployments`, which raises
+what is refused; what is not there is None, or an empty list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from azure.core.rest import HttpRequest, HttpResponse
+
+Send = Callable[[HttpRequest], HttpResponse]
+
+_COMPUTE_API = "2024-07-01"
+_GROUPS_API = "2022-09-01"
+
+
+class Resources:
+    """What is there, as plain data.
+
+    Args:
+        subscription: its id.
+        group: the resource group's name.
+        send: sends a request to Azure Resource Manager, and raises what it refuses.
+    """
+
+    def __init__(self, subscription: str, group: str, send: Send) -> None:
+        self._subscription_id = f"/subscriptions/{subscription}"
+        self._group_id = f"{self._subscription_id}/resourceGroups/{group}"
+        self._send = send
+
+    def find(self, path: str, api: str) -> Any:
+        """Return what is at a path, None if nothing is."""
+        response = self._send(HttpRequest("GET", f"{path}?api-version={api}"))
+        return None if response.status_code == 404 else response.json()
+
+    def listed(self, path: str, api: str) -> list[dict[str, Any]]:
+        """Return all pages of a list, empty if there is no such place."""
+        found: list[dict[str, Any]] = []
+        url = f"{path}?api-version={api}"
+        while url:
+            response = self._send(HttpRequest("GET", url))
+            if response.status_code == 404:
+                return []
+            page: Mapping[str, Any] = response.json()
+            found += page["value"]
+            url = page.get("nextLink") or ""
+        return found
+
+    def group_location(self) -> str:
+        """Return the region of the resource group, empty if there is no such group."""
+        found = self.find(self._group_id, _GROUPS_API)
+        return str(found["location"]) if found else ""
+
+    def image_versions(self, location: str, title: str) -> list[str]:
+        """Return the versions of an image in a region; none if the region does not have it.
+
+        Source: Virtual Machine Images - List
+        (https://learn.microsoft.com/rest/api/compute/virtual-machine-images/list), which takes
+        names as they are, and no part of them.
+
+        Args:
+            location: Azure's name of the region.
+            title: publisher, offer and SKU with colons between.
+        """
+        publisher, offer, sku = title.split(":")
+        place = (
+            f"{self._subscription_id}/providers/Microsoft.Compute/locations/{location}/publishers/"
+            f"{publisher}/artifacttypes/vmimage/offers/{offer}/skus/{sku}/versions"
+        )
+        return [str(item["name"]) for item in self.find(place, _COMPUTE_API) or ()]
