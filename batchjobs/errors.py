@@ -20,6 +20,12 @@ class PoolDiffers(CallError):
     kind = "call.pool-differs"
 
 
+class PoolInUse(CallError):
+    """What is wanted of a pool can only be done while it has no nodes."""
+
+    kind = "call.pool-in-use"
+
+
 class PoolTooSmall(CallError):
     """No node of the pool can hold a task."""
 

@@ -197,23 +197,25 @@ class PoolSpec:
 
     Attributes:
         vm_size: of every node.
-        image: publisher, offer, SKU and version of the system, the version pinned.
+        image: publisher, offer, SKU and version of the system, the version pinned; or one resource
+            id, of an image in a gallery.
         agent: SKU of the Batch agent that belongs to the image.
         slots_per_node: tasks at once on a node.
         num_dedicated: nodes; 0 while a formula decides.
         num_spot: nodes that may be taken away at any time; 0 while a formula decides.
         formula: autoscale formula as text, empty for fixed numbers.
-        package: name of the package that the start task installs; empty for a container.
+        package: name of the package that the start task installs; empty for a container, unless
+            tasks that name no container run on its pool too.
         package_container: container of the account's own storage that holds the package, or with
             ``identity`` its URL.
         application: ``NAME:VERSION`` of the application package that holds the package, instead.
-        container: image that tasks run in, tag or digest pinned, instead of a package.
+        container: image that tasks of evensplit run in, tag or digest pinned.
         registry: server of the image, if it needs a login: that of ``identity``.
         identity: resource id of the user-assigned managed identity of the nodes.
     """
 
     vm_size: str
-    image: tuple[str, str, str, str]
+    image: tuple[str, ...]
     agent: str
     slots_per_node: int = 1
     num_dedicated: int = 0
@@ -235,3 +237,18 @@ class PoolSpec:
     def program(self) -> str:
         """What :attr:`TaskSpec.package` says of tasks that run here."""
         return f"{CONTAINER_PREFIX}{self.container}" if self.container else self.package
+
+
+@dataclass(frozen=True)
+class LivePool:
+    """A pool that is there.
+
+    Attributes:
+        id: its name.
+        spec: what it was made as, in so far as evensplit makes pools.
+        num_nodes: that it has, or has asked for.
+    """
+
+    id: str
+    spec: PoolSpec
+    num_nodes: int

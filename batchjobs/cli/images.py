@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from batchjobs import deploy as deployment
-from batchjobs.cli.deploy import connect
+from batchjobs.cli.doors import Doors
 from batchjobs.cli.group import account, azure, batch, json_option, tell
 from batchjobs.images import newest
 from batchjobs.spec import SupportedImage
@@ -54,7 +54,8 @@ def images_command(
     versions: list[str] = [""] * len(found)
     if location and subscription:
         # An account's key opens no Azure Resource Manager.
-        reading = connect(subscription, "", "auto" if login == "key" else login).resources
+        doors = Doors("auto" if login == "key" else login)
+        reading = doors.deployments(subscription, "").resources
         region = deployment.region(location)
         versions = [_newest(reading.image_versions(region, item.title), item) for item in found]
     data = [asdict(item) | {"version": text} for item, text in zip(found, versions, strict=True)]

@@ -150,7 +150,8 @@ def new_pool(name: str | None, wish: PoolWish, need: Callable[[], pools.Need]) -
     slots = wish.slots or 1
     formula = wish.formula_text
     package, files = pools.read_package(wish.package) if wish.package else ("", {})
-    images.check_python(files, wish.agent or "")
+    if wish.package:
+        images.check_python(files, wish.agent or "")
     if wish.container:
         pools.parse_container(wish.container)
     spec = PoolSpec(

@@ -11,10 +11,15 @@ from typing import Any
 
 from azure.core.rest import HttpRequest, HttpResponse
 
+from engine import NoPermission
+
 Send = Callable[[HttpRequest], HttpResponse]
 
 _COMPUTE_API = "2024-07-01"
 _GROUPS_API = "2022-09-01"
+_ROLES_API = "2022-04-01"
+_VAULTS_API = "2023-07-01"
+FACTORIES_API = "2018-06-01"
 
 
 class Resources:
@@ -71,3 +76,47 @@ class Resources:
             f"{publisher}/artifacttypes/vmimage/offers/{offer}/skus/{sku}/versions"
         )
         return [str(item["name"]) for item in self.find(place, _COMPUTE_API) or ()]
+
+    def subscriptions(self) -> dict[str, str]:
+        """Return the subscriptions that the login sees and can use: names by their ids."""
+        every = self.listed("/subscriptions", _GROUPS_API)
+        usable = [item for item in every if item.get("state", "Enabled") == "Enabled"]
+        return {item["subscriptionId"]: item.get("displayName", "") for item in usable}
+
+    def factory_pool(self, factory_id: str) -> str:
+        """Return the pool that a factory's pipelines use, empty if there is no such factory."""
+        found = self.find(factory_id, FACTORIES_API) or {}
+        named = found.get("properties", {}).get("globalParameters", {}).get("pool", {})
+        return str(named.get("value", ""))
+
+    def deleted_vault(self, location: str, name: str) -> bool:
+        """Return whether a Key Vault of that name was deleted and can be recovered.
+
+        Who may not look there is told no: the deployment then fails with the service's word.
+        Source: Vaults - Get Deleted
+        (https://learn.microsoft.com/rest/api/keyvault/keyvault/vaults/get-deleted).
+        """
+        kind = "Microsoft.KeyVault"
+        place = (
+            f"{self._subscription_id}/providers/{kind}/locations/{location}/deletedVaults/{name}"
+        )
+        try:
+            return self.find(place, _VAULTS_API) is not None
+        except NoPermission:
+            return False
+
+    def principals(self, scope: str, role: str) -> set[str]:
+        """Return the object ids of those who were given a role at just this scope.
+
+        Args:
+            scope: resource id; it need not be there.
+            role: the role's GUID.
+        """
+        place = f"{scope}/providers/Microsoft.Authorization/roleAssignments"
+        every = [item["properties"] for item in self.listed(place, _ROLES_API)]
+        return {
+            item["principalId"].lower()
+            for item in every
+            if item["roleDefinitionId"].lower().endswith(role)
+            and item["scope"].lower() == scope.lower()
+        }

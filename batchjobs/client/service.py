@@ -5,7 +5,8 @@ Which tasks there should be is :mod:`batchjobs.fanout`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,10 @@ from engine import BadSetting, EvensplitError
 
 _TASK_FIELDS = ["id", "displayName", "state", "executionInfo", "nodeInfo"]
 _JOB_FIELDS = ["id", "state", "executionInfo", "poolInfo", "metadata", "onAllTasksComplete"]
-_NODE_FIELDS = ["id", "state", "startTaskInfo"]
+_NODE_FIELDS = ["id", "state", "startTaskInfo", "lastBootTime"]
 _ENDED = frozenset({"terminating", "completed", "deleting"})
+_READY = frozenset({"idle", "running"})
+_POLL_SECONDS = 5.0
 _USELESS = frozenset({"starttaskfailed", "unusable"})
 _RUNS_CONTAINERS = "DockerCompatible"
 _GONE = 404, 409  # a file that is not there yet, or not any more
@@ -220,6 +223,38 @@ class AzureBatch:
         )
         with translate_sdk_errors():
             self._client.begin_resize_pool(pool_id, options)
+
+    def reboot_nodes(self, pool_id: str, tell: Callable[[str], None]) -> int:
+        """Reboot a pool's nodes one after the other, each after its tasks; return how many.
+
+        The next one waits until the last has run its start task, so a package that does not
+        install costs one node.
+
+        Raises:
+            NoNodes: a node does not come back.
+        """
+        # The SDK does not export the class that it declares for it.
+        options: Any = {"nodeRebootOption": "taskcompletion"}
+        before = self._nodes(pool_id)
+        for number, (name, node) in enumerate(before.items(), 1):
+            tell(f"node {name}, {number} of {len(before)}: reboots after its tasks")
+            with translate_sdk_errors():
+                self._client.begin_reboot_node(pool_id, name, options)
+            while (now := self._nodes(pool_id).get(name)) is not None:  # Spot nodes may go
+                if now.last_boot_time != node.last_boot_time and now.state in _READY:
+                    break
+                if now.last_boot_time != node.last_boot_time and now.state in _USELESS:
+                    raise NoNodes(
+                        f"node {name} of pool {pool_id} does not come back: {_node_problem(now)}; "
+                        "the others are as they were: mend the package, and deploy it again"
+                    )
+                time.sleep(_POLL_SECONDS)
+        return len(before)
+
+    def _nodes(self, pool_id: str) -> dict[str, models.BatchNode]:
+        with translate_sdk_errors():
+            listed = self._client.list_nodes(pool_id, select=_NODE_FIELDS)
+            return {node.id or "": node for node in listed}
 
     def delete_pool(self, pool_id: str) -> None:
         """Delete a pool, and end what runs on it."""

@@ -29,6 +29,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from azure.batch import models
+from azure.batch.models import _models
 
 from tests.batchjobs.fake_nodes import Node, complete
 from tests.batchjobs.request_check import problems
@@ -74,6 +75,7 @@ class FakeBatch:
     ``spans``: seconds of the last run of each task, by its id.
     ``images``: what nodes can have; the service names no versions.
     ``applications``: zip archives by ``NAME:VERSION``.
+    ``most_away``: nodes that were away at once when one more was rebooted.
     """
 
     def __init__(self, folder: Path, storage=None):
@@ -85,7 +87,7 @@ class FakeBatch:
         self.lock = threading.RLock()
         self.login = {"AZURE_BATCH_ACCOUNT": ACCOUNT, "AZURE_BATCH_ACCESS_KEY": KEY}
         self.shared = folder / "shared"
-        self.spans = {}
+        self.spans, self.most_away = {}, 0
         self._held, self._names = {}, itertools.count()
 
     def install(self, package):
@@ -350,6 +352,17 @@ class FakeBatch:
         every = [node for node in self.nodes.values() if node.pool_id == pool_id]
         return 200, {"value": [node.as_json() for node in every]}
 
+    def get_node(self, body, query, pool_id, node_id):
+        return 200, self.nodes[node_id].as_json()
+
+    def post_node_reboot(self, body, query, pool_id, node_id):
+        checked(_models.BatchNodeRebootOptions, body)
+        self._pool(pool_id)
+        self.nodes[node_id].reboots = True
+        away = sum(not node.is_ready for node in self.nodes.values())
+        self.most_away = max(self.most_away, away)
+        return 202, None
+
     def post_pool_enableautoscale(self, body, query, pool_id):
         pool = self._pool(pool_id)
         pool |= checked(models.BatchPoolEnableAutoScaleOptions, body) | {"enableAutoScale": True}
@@ -429,6 +442,8 @@ ROUTES = [
     ("GET", "/pools", FakeBatch.get_pools),
     ("GET", "/supportedimages", FakeBatch.get_supportedimages),
     ("GET", "/pools/([^/]+)/nodes", FakeBatch.get_nodes),
+    ("GET", "/pools/([^/]+)/nodes/([^/]+)", FakeBatch.get_node),
+    ("POST", "/pools/([^/]+)/nodes/([^/]+)/reboot", FakeBatch.post_node_reboot),
     ("POST", "/pools/([^/]+)/enableautoscale", FakeBatch.post_pool_enableautoscale),
     ("POST", "/pools/([^/]+)/disableautoscale", FakeBatch.post_pool_disableautoscale),
     ("GET", "/pools/([^/]+)", FakeBatch.get_pool),
