@@ -78,10 +78,15 @@ def compare(live: LivePool | None, wanted: PoolSpec) -> PoolChange:
     return PoolChange("Modify", told, bool(empty), live.num_nodes if reboot else 0)
 
 
-def second_name(wanted: PoolSpec) -> str:
-    """Return the name of the pool that is made beside one in use: the same for the same."""
+def second_name(stem: str, wanted: PoolSpec) -> str:
+    """Return the name of the pool that is made beside one in use: the same for the same.
+
+    Args:
+        stem: begins it.
+        wanted: what the pool is to be.
+    """
     data = {name: asdict(wanted)[name] for name in _NEED_EMPTY}
-    return id_of("evensplit", data)[: len("evensplit-") + _NAME_HEX_DIGITS]
+    return id_of(stem, data)[: len(stem) + 1 + _NAME_HEX_DIGITS]
 
 
 def _differences(old: PoolSpec, new: PoolSpec, names: tuple[str, ...]) -> list[str]:

@@ -204,12 +204,11 @@ class PoolSpec:
         num_dedicated: nodes; 0 while a formula decides.
         num_spot: nodes that may be taken away at any time; 0 while a formula decides.
         formula: autoscale formula as text, empty for fixed numbers.
-        package: name of the package that the start task installs; empty for a container, unless
-            tasks that name no container run on its pool too.
+        package: name of the package that the start task installs; empty for a container.
         package_container: container of the account's own storage that holds the package, or with
             ``identity`` its URL.
         application: ``NAME:VERSION`` of the application package that holds the package, instead.
-        container: image that tasks of evensplit run in, tag or digest pinned.
+        container: image that tasks run in, tag or digest pinned, instead of a package.
         registry: server of the image, if it needs a login: that of ``identity``.
         identity: resource id of the user-assigned managed identity of the nodes.
     """

@@ -70,7 +70,7 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     },
     "--container": {
         "metavar": "IMAGE",
-        "help": "Tasks of jobs run in it; Data Factory's run by the package all the same.",
+        "help": "Make a pool beside it whose tasks run in this; split_fanout takes its name.",
     },
     "--registry": {"metavar": "SERVER", "help": "Of --container, read by the nodes' identity."},
     "--target-size": {"type": SIZE, "default": "100MB", "help": "Of a part."},
@@ -149,12 +149,14 @@ def deploy_command(
         if stopped:
             say(f"stopped for the deployment: {', '.join(stopped)}", err=True)
         if plan.in_use:  # pipelines must not be led to a pool that is not there yet
-            _make_pool(plan, doors)
+            _make_pools(plan, doors)
         outputs = service.apply(wanted.id, body, parameters)
         if not plan.in_use:
-            _make_pool(plan, doors)
+            _make_pools(plan, doors)
     _tell_nodes(plan, doors, outputs, reboots=reboot_nodes)
-    about = {"package": plan.pool.package, **outputs}
+    about = {"package": plan.pool.spec.package, **outputs}
+    if plan.containers:
+        about["container-pool"] = plan.containers.id
     lines = "\n".join(f"{key:18} {value}" for key, value in about.items())
     tell(about, lines, as_json=as_json)
 
@@ -167,29 +169,33 @@ def _tell_changes(
     *,
     as_json: bool,
 ) -> None:
-    """Say what would change; the pool, which the template does not have, as its last line."""
+    """Say what would change; pools, which the template does not have, in its last lines."""
     wanted = plan.deployment
     found = service.what_if(wanted.id, body, parameters)
     changes = [(change.kind, change.resource_id) for change in found]
-    changes.append((plan.change.kind, f"{wanted.account_id}/pools/{wanted.pool}"))
     lines = [f"{kind:10} {resource_id}" for kind, resource_id in changes]
-    lines += [f"  {text}" for text in plan.change.told]
+    for pool in plan.pools:
+        changes.append((pool.change.kind, f"{wanted.account_id}/pools/{pool.id}"))
+        lines.append(f"{changes[-1][0]:10} {changes[-1][1]}")
+        lines += [f"  {text}" for text in pool.change.told]
     counted = Counter(kind for kind, _ in changes)
     lines.append(", ".join(f"{number} {kind}" for kind, number in sorted(counted.items())))
-    data = {"changes": [list(change) for change in changes], "pool": list(plan.change.told)}
+    told = {pool.id: list(pool.change.told) for pool in plan.pools}
+    data = {"changes": [list(change) for change in changes], "pools": told}
     tell(data, "\n".join(lines), as_json=as_json)
 
 
-def _make_pool(plan: Plan, doors: Doors) -> None:
-    """Upload the package, then make the pool what it is to be."""
-    wanted, spec = plan.deployment, plan.pool
+def _make_pools(plan: Plan, doors: Doors) -> None:
+    """Upload the package, then make pools what they are to be."""
+    wanted, spec = plan.deployment, plan.pool.spec
     account = doors.account(wanted.account_id)
     if spec.application:
         account.put_application(spec.application, pools.zip_package(plan.files))
     else:
         _upload(wanted, spec.package, plan.files)
-    if plan.change.kind != "NoChange":
-        account.change_pool(wanted.pool, spec, is_whole=plan.change.is_whole)
+    for pool in plan.pools:
+        if pool.change.kind != "NoChange":
+            account.change_pool(pool.id, pool.spec, is_whole=pool.change.is_whole)
 
 
 def _upload(wanted: deployment.Deployment, package: str, files: Mapping[str, bytes]) -> None:
@@ -211,7 +217,7 @@ def _upload(wanted: deployment.Deployment, package: str, files: Mapping[str, byt
 
 def _tell_nodes(plan: Plan, doors: Doors, outputs: Mapping[str, Any], *, reboots: bool) -> None:
     """Say what nodes go on with, and reboot them if that was asked for."""
-    pool = plan.deployment.pool
+    pool, num_stale = plan.pool.id, plan.pool.change.num_stale
     if plan.in_use:
         say(
             f"pipelines use the pool {pool} now; {plan.in_use} is as it was: delete it once its "
@@ -222,9 +228,9 @@ def _tell_nodes(plan: Plan, doors: Doors, outputs: Mapping[str, Any], *, reboots
         cloud = doors.cloud(outputs["endpoint"])
         number = cloud.reboot_nodes(pool, lambda text: say(text, err=True))
         say(f"{hooks.counted(number, 'node')} rebooted", err=True)
-    elif plan.change.num_stale:
+    elif num_stale:
         say(
-            f"{hooks.counted(plan.change.num_stale, 'node')} of pool {pool} go on with the package "
+            f"{hooks.counted(num_stale, 'node')} of pool {pool} go on with the package "
             "that they have until they are rebooted: --reboot-nodes does that, one after the other",
             err=True,
         )

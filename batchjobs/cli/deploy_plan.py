@@ -22,7 +22,7 @@ from batchjobs.deploy import (
     region,
 )
 from batchjobs.errors import PoolInUse
-from batchjobs.images import UBUNTU, check_containers, check_python, choose_image, newest
+from batchjobs.images import UBUNTU, check_python, choose_image, newest
 from batchjobs.pool_change import PoolChange, compare, second_name, wanted_pool
 from batchjobs.spec import LivePool, PoolSpec
 from engine import BadSetting
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_GROUP = "evensplit"
 DEFAULT_PACKAGE = Path("build/package")
 DEFAULT_FORMULA = "pending"
+CONTAINER_POOL = f"{POOL}-containers"
 FIXED = "fixed"  # no formula
 _ACCOUNTS_API = "2024-07-01"
 
@@ -104,24 +105,38 @@ _USUAL = PoolSpec("standard_d4ds_v5", (), UBUNTU.agent, slots_per_node=4)
 
 
 @dataclass(frozen=True)
+class PoolPlan:
+    """A pool that is to be, and what that does to the one that is there."""
+
+    id: str
+    spec: PoolSpec
+    change: PoolChange
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is to be done.
 
     Attributes:
         deployment: what fills the template.
-        pool: what the pool is to be.
-        change: what that does to the pool.
+        pool: that Data Factory's tasks run on.
+        containers: the pool beside it, for jobs whose tasks run in containers, if asked for.
         files: of the package.
         in_use: the pool that pipelines use until now, if they get another.
         notes: what people should know.
     """
 
     deployment: Deployment
-    pool: PoolSpec
-    change: PoolChange
+    pool: PoolPlan
+    containers: PoolPlan | None
     files: Mapping[str, bytes]
     in_use: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def pools(self) -> tuple[PoolPlan, ...]:
+        """Both pools."""
+        return (self.pool, self.containers) if self.containers else (self.pool,)
 
 
 def make_plan(wish: Wish, doors: Doors) -> Plan:
@@ -151,13 +166,13 @@ def make_plan(wish: Wish, doors: Doors) -> Plan:
     name = found.factory_pool(wanted.factory_id) or POOL
     account = doors.account(wanted.account_id)
     live = account.live_pool(name)
-    spec = _pool(wish, live, wanted, package, _Images(doors, found, wanted))
+    images = _Images(doors, found, wanted)
+    spec = _pool(wish, live, wanted, package, images)
     check_python(files, spec.agent)
-    name, change = _change(live, spec, name, account, beside=wish.second_pool)
-    in_use = live.id if live and live.id != name else ""
+    pool = _planned(POOL, live, spec, name, account, beside=wish.second_pool)
     wanted = replace(
         wanted,
-        pool=name,
+        pool=pool.id,
         slots_per_node=spec.slots_per_node,
         operators=tuple(item for item in operators if item.id not in have_role),
         recovers_vault=recovers,
@@ -168,7 +183,14 @@ def make_plan(wish: Wish, doors: Doors) -> Plan:
             f"Key Vault {wanted.names['vault']} was deleted, and is recovered with its secrets; "
             f"`az keyvault purge --name {wanted.names['vault']}` first would make a new one"
         )
-    return Plan(wanted, spec, change, files, in_use, tuple(notes))
+    return Plan(
+        deployment=wanted,
+        pool=pool,
+        containers=_container_pool(wish, wanted, account, images),
+        files=files,
+        in_use=live.id if live and live.id != pool.id else "",
+        notes=tuple(notes),
+    )
 
 
 def _only_subscription(doors: Doors) -> str:
@@ -205,11 +227,6 @@ class _Images:
         pinned = newest(versions, image.title)
         return (image.publisher, image.offer, image.sku, pinned), image.agent
 
-    def check_containers(self, image: tuple[str, ...]) -> None:
-        """Refuse an image that the service says runs no containers."""
-        if self._endpoint:
-            check_containers(image, self._cloud().images())
-
     def _cloud(self) -> Any:
         return self._doors.cloud(f"https://{self._endpoint}")
 
@@ -231,16 +248,38 @@ def _pool(
         "package": package,
         "package_container": "" if application else wanted.packages_url,
         "application": f"{pools.check_name(application)}:{package}" if application else "",
-        "container": pools.parse_container(wish.container) if wish.container else wish.container,
+        "identity": wanted.identity_id,
+    }
+    return wanted_pool(said, _USUAL, live)
+
+
+def _container_pool(
+    wish: Wish, wanted: Deployment, account: BatchAccount, images: _Images
+) -> PoolPlan | None:
+    """Return the pool for containers: every task of such a pool must name one.
+
+    Data Factory's name none, so it is another pool than theirs. Source: containerSettings of Task -
+    Add (https://learn.microsoft.com/rest/api/batchservice/task/add).
+    """
+    if not wish.container:
+        if wish.registry:
+            raise BadSetting("--registry goes with --container, whose server it is")
+        return None
+    live = account.live_pool(CONTAINER_POOL)
+    image, agent = images.newest(for_containers=True) if live is None else (None, None)
+    said = {
+        "vm_size": wish.vm_size,
+        "image": image,
+        "agent": agent,
+        "slots_per_node": wish.slots,
+        "formula": wish.formula_text(live),
+        "container": pools.parse_container(wish.container),
         "registry": wish.registry,
         "identity": wanted.identity_id,
     }
     spec = wanted_pool(said, _USUAL, live)
-    if spec.registry and not spec.container:
-        raise BadSetting("--registry goes with --container, whose server it is")
-    if spec.container and (image or not live or not live.spec.container):
-        images.check_containers(spec.image)
-    return spec
+    beside = wish.second_pool
+    return _planned(CONTAINER_POOL, live, spec, CONTAINER_POOL, account, beside=beside)
 
 
 def _image(
@@ -262,16 +301,22 @@ def _image(
         return pools.parse_image(wish.image), wish.agent
     if live and not wish.image:
         return None, wish.agent
-    return images.newest(for_containers=bool(wish.container))
+    return images.newest(for_containers=False)
 
 
-def _change(
-    live: LivePool | None, spec: PoolSpec, name: str, account: BatchAccount, *, beside: bool
-) -> tuple[str, PoolChange]:
+def _planned(
+    stem: str,
+    live: LivePool | None,
+    spec: PoolSpec,
+    name: str,
+    account: BatchAccount,
+    *,
+    beside: bool,
+) -> PoolPlan:
     try:
-        return name, compare(live, spec)
+        return PoolPlan(name, spec, compare(live, spec))
     except PoolInUse:
         if not beside:
             raise
-    second = second_name(spec)
-    return second, compare(account.live_pool(second), spec)
+    second = second_name(stem, spec)
+    return PoolPlan(second, spec, compare(account.live_pool(second), spec))

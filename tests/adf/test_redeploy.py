@@ -269,16 +269,27 @@ def test_an_application_package_is_there_before_the_pool_refers_to_it(tmp_path, 
     assert pool_of(arm)["applicationPackages"] == []
 
 
-def test_a_container_gets_an_image_that_runs_it_and_the_package_stays(tmp_path, arm):
-    done(deploy(tmp_path, "--apply", "--container", "acr.io/even:1", "--registry", "acr.io"))
-    machine = pool_of(arm)["deploymentConfiguration"]["virtualMachineConfiguration"]
+def test_containers_get_a_pool_of_their_own_with_an_image_that_runs_them(tmp_path, arm):
+    words = ("--container", "acr.io/even:1", "--registry", "acr.io")
+    told = json.loads(done(deploy(tmp_path, "--apply", "--json", *words)).out)
+    assert (told["pool"], told["container-pool"]) == ("evensplit", "evensplit-containers")
+    place = f"{POOL}-containers"
+    machine = pool_of(arm, place)["deploymentConfiguration"]["virtualMachineConfiguration"]
     assert machine["imageReference"]["offer"] == "ubuntu-hpc"
     assert machine["containerConfiguration"]["containerImageNames"] == ["acr.io/even:1"]
-    assert "startTask" in pool_of(arm)
-    said = {item["name"]: item["value"] for item in pool_of(arm)["metadata"]}
+    assert "startTask" not in pool_of(arm, place)
+    said = {item["name"]: item["value"] for item in pool_of(arm, place)["metadata"]}
     assert said["evensplit.package"] == "container:acr.io/even:1"
-    refused = deploy(tmp_path, "--what-if", *OTHER_IMAGE)
-    assert (refused.code, "runs containers" in refused.err.replace("\n", " ")) == (2, True)
+    # Tasks of Data Factory name no container, so their pool has none.
+    own = pool_of(arm)["deploymentConfiguration"]["virtualMachineConfiguration"]
+    assert "containerConfiguration" not in own
+    give_nodes(arm, 2, place)
+    done(deploy(tmp_path, "--apply"))
+    assert "NoChange" in done(deploy(tmp_path, "--what-if", *words)).out.splitlines()[-2]
+    newer = ("--container", "acr.io/even:2")
+    assert "call.pool-in-use" in deploy(tmp_path, "--apply", *newer).err
+    told = json.loads(done(deploy(tmp_path, "--apply", "--json", "--second-pool", *newer)).out)
+    assert told["container-pool"].startswith("evensplit-containers-")
 
 
 @pytest.mark.parametrize(
