@@ -160,10 +160,24 @@ class Deployment:
         return self._id(kind, f"{self.prefix}-nodes")
 
     @property
+    def lake_id(self) -> str:
+        """Resource id of the storage account with the data."""
+        return self._id("Microsoft.Storage/storageAccounts", self.names["lake"])
+
+    @property
+    def work_id(self) -> str:
+        """Resource id of the storage account with the packages."""
+        return self._id("Microsoft.Storage/storageAccounts", self.names["work"])
+
+    @property
+    def vault_id(self) -> str:
+        """Resource id of the Key Vault."""
+        return self._id("Microsoft.KeyVault/vaults", self.names["vault"])
+
+    @property
     def packages_id(self) -> str:
         """Resource id of the container that packages lie in, which is the scope of a role."""
-        work = self._id("Microsoft.Storage/storageAccounts", self.names["work"])
-        return f"{work}/blobServices/default/containers/packages"
+        return f"{self.work_id}/blobServices/default/containers/packages"
 
     def _id(self, kind: str, name: str) -> str:
         group_id = f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"

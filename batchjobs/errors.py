@@ -44,6 +44,12 @@ class NoNodes(CallError):
     kind = "call.no-nodes"
 
 
+class NotReady(CallError):
+    """A check of a deployment failed."""
+
+    kind = "call.not-ready"
+
+
 class ServiceFailed(RetryError):
     """Azure Batch failed or refused in a way that may pass."""
 

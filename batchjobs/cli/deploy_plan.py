@@ -90,7 +90,7 @@ class Wish:
         name = self.formula or usual
         if name is None or name == FIXED:
             return None if name is None else ""
-        slots = self.slots or (live.spec.slots_per_node if live else _USUAL.slots_per_node)
+        slots = self.slots or (live.spec.slots_per_node if live else USUAL.slots_per_node)
         parameters = {
             "most_dedicated": self.dedicated,
             "most_spot": self.spot,
@@ -101,7 +101,7 @@ class Wish:
         return pools.fill_formula(pools.read_formula(name), parameters)
 
 
-_USUAL = PoolSpec("standard_d4ds_v5", (), UBUNTU.agent, slots_per_node=4)
+USUAL = PoolSpec("standard_d4ds_v5", (), UBUNTU.agent, slots_per_node=4)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def make_plan(wish: Wish, doors: Doors) -> Plan:
     """
     package, files = pools.read_package(wish.package or DEFAULT_PACKAGE)
     group = wish.group or DEFAULT_GROUP
-    subscription = wish.subscription or _only_subscription(doors)
+    subscription = wish.subscription or only_subscription(doors)
     service = doors.deployments(subscription, group)
     found = service.resources
     wanted = Deployment(
@@ -193,7 +193,12 @@ def make_plan(wish: Wish, doors: Doors) -> Plan:
     )
 
 
-def _only_subscription(doors: Doors) -> str:
+def only_subscription(doors: Doors) -> str:
+    """Return the subscription that the login sees.
+
+    Raises:
+        BadSetting: there is none, or several.
+    """
     every = doors.deployments("", "").resources.subscriptions()
     if len(every) == 1:
         return next(iter(every))
@@ -250,7 +255,7 @@ def _pool(
         "application": f"{pools.check_name(application)}:{package}" if application else "",
         "identity": wanted.identity_id,
     }
-    return wanted_pool(said, _USUAL, live)
+    return wanted_pool(said, USUAL, live)
 
 
 def _container_pool(
@@ -277,7 +282,7 @@ def _container_pool(
         "registry": wish.registry,
         "identity": wanted.identity_id,
     }
-    spec = wanted_pool(said, _USUAL, live)
+    spec = wanted_pool(said, USUAL, live)
     beside = wish.second_pool
     return _planned(CONTAINER_POOL, live, spec, CONTAINER_POOL, account, beside=beside)
 

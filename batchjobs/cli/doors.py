@@ -42,3 +42,9 @@ class Doors:
         from batchjobs import client  # a task on a node needs none of it
 
         return client.connect(endpoint, self._login, self._environment)
+
+    def has_file(self, url: str) -> bool:
+        """Return whether a blob is there."""
+        from batchjobs.client.resources import has_blob
+
+        return has_blob(url, self._login, self._environment)

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.rest import HttpRequest, HttpResponse
+from azure.storage.blob import BlobClient
 
+from batchjobs.client.credentials import token
+from batchjobs.errors import ServiceFailed
 from engine import NoPermission
 
 Send = Callable[[HttpRequest], HttpResponse]
@@ -120,3 +124,20 @@ class Resources:
             if item["roleDefinitionId"].lower().endswith(role)
             and item["scope"].lower() == scope.lower()
         }
+
+
+def has_blob(url: str, login: str, environment: Mapping[str, str]) -> bool:
+    """Return whether a blob is there.
+
+    Raises:
+        NoPermission: the login may not look; reading data needs a role of its own.
+    """
+    blob = BlobClient.from_blob_url(url, credential=token(login, environment))
+    try:
+        return bool(blob.exists())
+    except HttpResponseError as error:
+        raise NoPermission(
+            f"{url} (status {error.status_code}); Storage Blob Data Reader is a role for that"
+        ) from error
+    except AzureError as error:
+        raise ServiceFailed(f"{url} cannot be reached ({type(error).__name__})") from error

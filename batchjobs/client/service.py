@@ -224,6 +224,15 @@ class AzureBatch:
         with translate_sdk_errors():
             self._client.begin_resize_pool(pool_id, options)
 
+    def pool_problem(self, pool_id: str) -> str:
+        """Return what keeps a pool from having its nodes, or these from running tasks."""
+        problem = self.find_pool(pool_id).problem
+        nodes = list(self._nodes(pool_id).values())
+        useless = [node for node in nodes if node.state in _USELESS]
+        if problem or not useless:
+            return problem
+        return f"{len(useless)} of {len(nodes)} nodes run nothing: {_node_problem(useless[0])}"
+
     def reboot_nodes(self, pool_id: str, tell: Callable[[str], None]) -> int:
         """Reboot a pool's nodes one after the other, each after its tasks; return how many.
 

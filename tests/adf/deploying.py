@@ -57,6 +57,11 @@ def arm(monkeypatch, tmp_path, fake):
         def put_file(url, data, **how):
             manager.events.append(("uploaded", url))
 
+        def has_file(self, url):
+            return ("uploaded", url) in manager.events
+
+        monkeypatch.setattr(Doors, "has_file", has_file)
+
         monkeypatch.setattr(hooks, "put_file", put_file)
         monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "S")
         manager.login = login

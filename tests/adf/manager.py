@@ -113,7 +113,8 @@ RULES = {
 class Manager:
     """What is there.
 
-    ``resources``: by id in small letters. ``deleted_vaults``: by name. ``directory``: types of
+    ``resources``: by id in small letters, with what the service adds. ``lists``: what else can be
+    read, by the end of its path. ``deleted_vaults``: by name. ``directory``: types of
     people and groups by object id. ``versions``: of images, by offer. ``events``: what was done, in
     order. ``asked``: requests with a body. ``refuse``: status and body that these get instead.
     """
@@ -123,6 +124,7 @@ class Manager:
         self.directory = {OPERATOR: "User"}
         self.versions = {"ubuntu-24_04-lts": ["24.04.202409120", "24.04.202411030"]}
         self.versions["ubuntu-hpc"] = ["24.4.2025010101"]
+        self.lists = {}
         self.has_group, self.refuse, self.stuck = True, None, None
         self.denied = ()  # beginnings of paths that the login may not read
         self.births, self.operations = {}, {}
@@ -147,6 +149,10 @@ class Manager:
             rule(self.rules, old, new, id_)
         if type_of(key) == "microsoft.batch/batchaccounts":
             new["properties"]["accountEndpoint"] = "account.westeurope.batch.azure.com"
+        if old is None and type_of(key).endswith("userassignedidentities"):
+            new["properties"] = {
+                "principalId": f"<principal of {id_}>#{self.births.get(key, 0) + 1}"
+            }
         if old is None:
             self.births[key] = self.births.get(key, 0) + 1
         self.resources[key] = {"properties": {}} | new | {"id": id_, "name": id_.rpartition("/")[2]}
@@ -224,6 +230,9 @@ class Handler(BaseHTTPRequestHandler):
             return 200, manager.resources[key]
         if key in manager.operations:
             return 200, manager.operations[key]
+        for end, answer in self.server.manager.lists.items():
+            if key.endswith(end.lower()):
+                return 200, answer
         if key == "/subscriptions":
             return 200, {
                 "value": [{"subscriptionId": "S", "displayName": "mine", "state": "Enabled"}]
