@@ -75,8 +75,8 @@ def parse_operator(text: str) -> Operator:
     named = {name.lower(): name for name in OPERATOR_TYPES}.get((type_ or "user").lower())
     if named is None or not _OBJECT_ID.fullmatch(id_):
         raise BadSetting(
-            f"operator {text!r} is not ID or ID:TYPE, with an object id such as `az ad "
-            f"signed-in-user show --query id` says, and a type of {', '.join(OPERATOR_TYPES)}"
+            f"operator {text!r} is not ID or ID:TYPE, with an object id (yours: `az ad "
+            f"signed-in-user show --query id`) and a type of {', '.join(OPERATOR_TYPES)}"
         )
     return Operator(id_.lower(), named)
 

@@ -46,7 +46,7 @@ _ADVICE: Mapping[str, str] = {
     # https://learn.microsoft.com/azure/batch/batch-pool-update-properties
     "PropertyCannotBeUpdated": "a pool takes this only without nodes",
     # https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-register-resource-provider
-    "MissingSubscriptionRegistration": "`az provider register --namespace` it, and wait",
+    "MissingSubscriptionRegistration": "`az provider register --namespace NAME`, and wait",
 }
 
 

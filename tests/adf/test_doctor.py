@@ -166,7 +166,7 @@ def test_what_may_not_be_looked_at_is_not_judged(well):
     well.denied = ("/subscriptions/S/providers/Microsoft.Batch",)
     ended = done(look("--json"))
     state, text = found(ended)["quota"]
-    assert (state, "AuthorizationFailed" in text) == ("unknown", True)
+    assert (state, "Reader on the subscription" in text) == ("unknown", True)
 
 
 def test_before_the_first_deployment_only_what_can_be_is_looked_at(arm):
