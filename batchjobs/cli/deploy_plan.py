@@ -25,7 +25,7 @@ from batchjobs.errors import PoolInUse
 from batchjobs.images import UBUNTU, check_python, choose_image, newest
 from batchjobs.pool_change import PoolChange, compare, second_name, wanted_pool
 from batchjobs.spec import LivePool, PoolSpec
-from engine import BadSetting
+from engine import BadSetting, NoPermission
 
 if TYPE_CHECKING:
     from batchjobs.client.arm import BatchAccount
@@ -228,7 +228,13 @@ class _Images:
         """Return the newest verified image, its version pinned, and its agent."""
         supported = self._cloud().images() if self._endpoint else None
         image = choose_image(supported, for_containers=for_containers)
-        versions = self._found.image_versions(self._wanted.location, image.title)
+        try:
+            versions = self._found.image_versions(self._wanted.location, image.title)
+        except NoPermission as error:
+            raise NoPermission(
+                f"the login may not list the versions of {image.title}: it needs Reader on the "
+                "subscription, or name one with --image and --agent"
+            ) from error
         pinned = newest(versions, image.title)
         return (image.publisher, image.offer, image.sku, pinned), image.agent
 

@@ -180,6 +180,16 @@ def test_a_deleted_vault_that_may_not_be_looked_for_is_told_with_what_to_do(tmp_
     assert "az keyvault recover" in refused.err.replace("\n", " ")
 
 
+def test_who_may_not_list_images_can_name_one(tmp_path, arm):
+    arm.denied = ("/subscriptions/S/providers",)
+    refused = deploy(tmp_path, "--apply")
+    assert (refused.code, "Reader on the subscription" in refused.err.replace("\n", " ")) == (
+        2,
+        True,
+    )
+    done(deploy(tmp_path, "--apply", *OTHER_IMAGE))
+
+
 def test_operators_come_and_stay_by_their_ids_and_those_with_the_role_are_left_out(tmp_path, arm):
     def principals():
         every = [item["properties"] for _, item in arm.of("roleAssignments")]
