@@ -111,3 +111,10 @@ def test_az_takes_what_pages_and_messages_say(path: Path):
 def test_the_check_finds_what_az_would_not_take(words):
     with pytest.raises(ValueError, match=r"\w"):
         check(words.split())
+
+
+def test_every_test_that_the_table_of_flows_names_is_there():
+    named = re.findall(r"`(\w+/test_\w+\.py)::(test_\w+)`", PAGE.read_text())
+    assert len(named) >= 18
+    for path, name in named:
+        assert f"def {name}(" in (HERE / "tests" / path).read_text(), (path, name)
