@@ -70,10 +70,10 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     },
     "--container": {
         "metavar": "IMAGE",
-        "help": "Make a pool beside it whose tasks run in this; split_fanout takes its name.",
+        "help": "Make a second pool, whose tasks run in this; split_fanout takes its name.",
     },
     "--registry": {"metavar": "SERVER", "help": "Of --container, read by the nodes' identity."},
-    "--target-size": {"type": SIZE, "default": "100MB", "help": "Of a part."},
+    "--target-size": {"type": SIZE, "help": "Of a part. [default: as before, at first 100MB]"},
     "--batch-count": {"type": int, "default": 20, "help": "Files at once."},
     "--operator": {
         "multiple": True,

@@ -61,7 +61,7 @@ class Wish:
     application: str | None
     container: str | None
     registry: str | None
-    target_size: str
+    target_size: str | None
     batch_count: int
     operator: tuple[str, ...]
     defaults: bool
@@ -155,15 +155,15 @@ def make_plan(wish: Wish, doors: Doors) -> Plan:
         group=group,
         location=region(wish.location or _location(found, group)),
         prefix=wish.prefix,
-        target_size=wish.target_size,
         batch_count=wish.batch_count,
     )
+    there = found.factory_parameters(wanted.factory_id)
     operators = [parse_operator(text) for text in wish.operator]
     if wish.defaults and not operators:
         operators = [Operator(*service.who())]
     have_role = found.principals(wanted.packages_id, BLOB_CONTRIBUTOR)
     recovers = found.deleted_vault(wanted.location, wanted.names["vault"])
-    name = found.factory_pool(wanted.factory_id) or POOL
+    name = there.get("pool") or POOL
     account = doors.account(wanted.account_id)
     live = account.live_pool(name)
     images = _Images(doors, found, wanted)
@@ -174,6 +174,7 @@ def make_plan(wish: Wish, doors: Doors) -> Plan:
         wanted,
         pool=pool.id,
         slots_per_node=spec.slots_per_node,
+        target_size=wish.target_size or there.get("targetSize") or wanted.target_size,
         operators=tuple(item for item in operators if item.id not in have_role),
         recovers_vault=recovers,
     )

@@ -133,7 +133,7 @@ class _Patient:
 
     @cached_property
     def _pool_id(self) -> str:
-        return self._found.factory_pool(self._wanted.factory_id) or POOL
+        return self._found.factory_parameters(self._wanted.factory_id).get("pool") or POOL
 
     @cached_property
     def _pool(self) -> LivePool | None:

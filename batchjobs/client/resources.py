@@ -23,7 +23,7 @@ _COMPUTE_API = "2024-07-01"
 _GROUPS_API = "2022-09-01"
 _ROLES_API = "2022-04-01"
 _VAULTS_API = "2023-07-01"
-FACTORIES_API = "2018-06-01"
+_FACTORIES_API = "2018-06-01"
 
 
 class Resources:
@@ -87,11 +87,11 @@ class Resources:
         usable = [item for item in every if item.get("state", "Enabled") == "Enabled"]
         return {item["subscriptionId"]: item.get("displayName", "") for item in usable}
 
-    def factory_pool(self, factory_id: str) -> str:
-        """Return the pool that a factory's pipelines use, empty if there is no such factory."""
-        found = self.find(factory_id, FACTORIES_API) or {}
-        named = found.get("properties", {}).get("globalParameters", {}).get("pool", {})
-        return str(named.get("value", ""))
+    def factory_parameters(self, factory_id: str) -> dict[str, Any]:
+        """Return a factory's global parameters, none if there is no such factory."""
+        found = self.find(factory_id, _FACTORIES_API) or {}
+        every = found.get("properties", {}).get("globalParameters") or {}
+        return {name: item.get("value") for name, item in every.items()}
 
     def deleted_vault(self, location: str, name: str) -> bool:
         """Return whether a Key Vault of that name was deleted and can be recovered.

@@ -94,6 +94,15 @@ def test_the_same_again_changes_nothing_whatever_became_of_nodes_and_triggers(tm
     assert after["properties"]["runtimeState"] == "Started"
 
 
+def test_sizes_that_were_said_once_stay(tmp_path, arm):
+    words = ("--target-size", "50MB", "--slots", 2, "--vm-size", "standard_e4ds_v5")
+    done(deploy(tmp_path, "--apply", *words))
+    done(deploy(tmp_path, "--apply"))
+    about = arm.resources[FACTORY.lower()]["properties"]["globalParameters"]
+    assert (about["targetSize"]["value"], about["slotsPerNode"]["value"]) == ("50MB", 2)
+    assert pool_of(arm)["vmSize"] == "standard_e4ds_v5"
+
+
 def test_another_package_is_there_before_the_pool_refers_to_it_and_nodes_stay(tmp_path, arm):
     done(deploy(tmp_path, "--apply"))
     give_nodes(arm, 3)
