@@ -19,7 +19,7 @@ from engine import BadSetting
 # Taken where no account says what it supports: none is there before the first deployment.
 UBUNTU = SupportedImage("canonical", "ubuntu-24_04-lts", "server", "batch.node.ubuntu 24.04")
 UBUNTU_HPC = SupportedImage(
-    "microsoft-dsvm", "ubuntu-hpc", "2404", "batch.node.ubuntu 24.04", runs_containers=True
+    "microsoft-dsvm", "ubuntu-hpc", "2204", "batch.node.ubuntu 22.04", runs_containers=True
 )
 
 # The Python that comes with the system of an agent, for those that a package may meet.
@@ -50,9 +50,17 @@ def choose_image(
     wanted = UBUNTU_HPC if for_containers else UBUNTU
     if supported is None:
         return wanted
-    for image in supported:
-        if image.is_verified and (image.title, image.agent) == (wanted.title, wanted.agent):
-            return image
+    fitting = [
+        image
+        for image in supported
+        if image.is_verified and (image.publisher, image.offer) == (wanted.publisher, wanted.offer)
+    ]
+    if for_containers:  # their system's Python does not matter: the newest
+        fitting = sorted((i for i in fitting if i.runs_containers), key=lambda i: (i.sku, i.agent))
+    else:
+        fitting = [i for i in fitting if (i.sku, i.agent) == (wanted.sku, wanted.agent)]
+    if fitting:
+        return fitting[-1]
     raise BadSetting(
         f"Azure Batch has no verified image {wanted.title} with the agent {wanted.agent} here; "
         "choose one of `evensplit batch images` by --image and --agent"

@@ -189,6 +189,15 @@ def test_a_deleted_vault_that_may_not_be_looked_for_is_told_with_what_to_do(tmp_
     assert "az keyvault recover" in refused.err.replace("\n", " ")
 
 
+def test_images_are_listed_with_the_versions_of_a_region(arm):
+    shown = done(run("batch", "images", "--location", "West Europe")).out
+    assert "canonical:ubuntu-24_04-lts:server:24.04.202411030" in shown
+    every = json.loads(done(run("batch", "images", "--location", "westeurope", "--json")).out)
+    versions = {item["offer"]: item["version"] for item in every}
+    assert versions["ubuntu-hpc"] == "24.4.2025010101"
+    assert versions["0001-com-ubuntu-server-jammy"] == "", "the region has none"
+
+
 def test_who_may_not_list_images_can_name_one(tmp_path, arm):
     arm.denied = ("/subscriptions/S/providers",)
     refused = deploy(tmp_path, "--apply")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,10 @@ def test_an_image_is_taken_by_its_whole_name_its_agent_and_the_services_word():
     assert choose_image(every, for_containers=False) == UBUNTU
     assert choose_image(every, for_containers=True) == HPC
     assert choose_image(None, for_containers=False) == UBUNTU
+    older = replace(HPC, sku="2204", agent="batch.node.ubuntu 22.04")
+    dry = replace(HPC, sku="2604", runs_containers=False)
+    assert choose_image([HPC, older, dry], for_containers=True) == HPC
+    assert choose_image(None, for_containers=True) == older
     for lacking in ([DAILY, OLDER, UNVERIFIED, HPC], []):
         with pytest.raises(BadSetting, match="evensplit batch images"):
             choose_image(lacking, for_containers=False)
