@@ -14,12 +14,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchjobs.conf import conf_folders
 from batchjobs.spec import id_of
 from engine import BadSetting
 
+BLOB_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"  # Storage Blob Data Contributor
+POOL = "evensplit"
 MAX_BATCH_COUNT = 50  # of Data Factory's ForEach
 _TEMPLATE = "main.json"
 _FACTORY_API = "2018-06-01"
@@ -37,6 +39,46 @@ _REFERENCES = {
 }
 _PREFIX = re.compile(r"[a-z][a-z0-9]{2,9}")
 _PLACE = re.compile(r"<([a-z-]+)>")
+_REGION = re.compile(r"[a-z0-9]+")
+
+
+def region(text: str) -> str:
+    """Return Azure's name of a region, which may be said as it is shown: ``West Europe``.
+
+    Raises:
+        BadSetting: it is no name.
+    """
+    name = text.replace(" ", "").lower()
+    if not _REGION.fullmatch(name):
+        raise BadSetting(f"location {text!r} is no region; `az account list-locations` has them")
+    return name
+
+
+_OBJECT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+OPERATOR_TYPES = ("User", "Group", "ServicePrincipal")
+
+
+class Operator(NamedTuple):
+    """Someone who may upload packages: an object id of Microsoft Entra ID, and what it is."""
+
+    id: str
+    type: str = OPERATOR_TYPES[0]
+
+
+def parse_operator(text: str) -> Operator:
+    """Return an operator from ``ID`` or ``ID:TYPE``; Azure checks that the type is the id's.
+
+    Raises:
+        BadSetting: it is neither.
+    """
+    id_, _, type_ = text.partition(":")
+    named = {name.lower(): name for name in OPERATOR_TYPES}.get((type_ or "user").lower())
+    if named is None or not _OBJECT_ID.fullmatch(id_):
+        raise BadSetting(
+            f"operator {text!r} is not ID or ID:TYPE, with an object id (yours: `az ad "
+            f"signed-in-user show --query id`) and a type of {', '.join(OPERATOR_TYPES)}"
+        )
+    return Operator(id_.lower(), named)
 
 
 @dataclass(frozen=True)
@@ -48,30 +90,24 @@ class Deployment:
         group: the resource group, which is there.
         location: Azure's name of the region.
         prefix: begins all names: 3 to 10 small letters and digits.
-        package: name of what nodes install.
-        image: publisher, offer, SKU and version of the nodes' system.
-        agent: SKU of the Batch agent that belongs to it.
-        vm_size: of every node.
-        slots_per_node: tasks at once on a node.
-        formula: autoscale formula, empty for a fixed size (none, until a pipeline resizes it).
+        pool: name of the pool that pipelines use.
+        slots_per_node: tasks at once on a node of it.
         target_size: of a part, where a pipeline names none.
         batch_count: files that a pipeline has in work at once; Data Factory takes no expression.
-        operator_id: object id of who uploads packages, empty for nobody.
+        operators: who uploads packages, and has no role yet.
+        recovers_vault: whether a deleted Key Vault of this name is taken back.
     """
 
     subscription: str
     group: str
     location: str
-    prefix: str
-    package: str
-    image: tuple[str, str, str, str]
-    agent: str
-    vm_size: str = "standard_d4ds_v5"
+    prefix: str = "evens"
+    pool: str = POOL
     slots_per_node: int = 4
-    formula: str = ""
     target_size: str = "100MB"
     batch_count: int = 20
-    operator_id: str = ""
+    operators: tuple[Operator, ...] = ()
+    recovers_vault: bool = False
 
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix):
@@ -96,24 +132,56 @@ class Deployment:
     def names(self) -> dict[str, str]:
         """What stands for ``<batch>`` and the like in the objects of ``conf/adf``."""
         lake = f"{self.prefix}lake{self.suffix}"
-        group_id = f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
         return {
             "lake": lake,
             "work": f"{self.prefix}work{self.suffix}",
             "vault": f"{self.prefix}-vault-{self.suffix}",
             "batch": f"{self.prefix}batch{self.suffix}",
             "factory": f"{self.prefix}-factory-{self.suffix}",
-            "pool": "evensplit",
+            "pool": self.pool,
             "region": self.location,
-            "lake-id": f"{group_id}/providers/Microsoft.Storage/storageAccounts/{lake}",
+            "lake-id": self._id("Microsoft.Storage/storageAccounts", lake),
         }
 
     @property
     def factory_id(self) -> str:
         """Resource id of the factory."""
+        return self._id("Microsoft.DataFactory/factories", self.names["factory"])
+
+    @property
+    def account_id(self) -> str:
+        """Resource id of the Batch account."""
+        return self._id("Microsoft.Batch/batchAccounts", self.names["batch"])
+
+    @property
+    def identity_id(self) -> str:
+        """Resource id of the managed identity that nodes have."""
+        kind = "Microsoft.ManagedIdentity/userAssignedIdentities"
+        return self._id(kind, f"{self.prefix}-nodes")
+
+    @property
+    def lake_id(self) -> str:
+        """Resource id of the storage account with the data."""
+        return self._id("Microsoft.Storage/storageAccounts", self.names["lake"])
+
+    @property
+    def work_id(self) -> str:
+        """Resource id of the storage account with the packages."""
+        return self._id("Microsoft.Storage/storageAccounts", self.names["work"])
+
+    @property
+    def vault_id(self) -> str:
+        """Resource id of the Key Vault."""
+        return self._id("Microsoft.KeyVault/vaults", self.names["vault"])
+
+    @property
+    def packages_id(self) -> str:
+        """Resource id of the container that packages lie in, which is the scope of a role."""
+        return f"{self.work_id}/blobServices/default/containers/packages"
+
+    def _id(self, kind: str, name: str) -> str:
         group_id = f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
-        kind = "Microsoft.DataFactory/factories"
-        return f"{group_id}/providers/{kind}/{self.names['factory']}"
+        return f"{group_id}/providers/{kind}/{name}"
 
     @property
     def packages_url(self) -> str:
@@ -122,19 +190,15 @@ class Deployment:
 
     def parameters(self) -> dict[str, Any]:
         """Return the template's parameters, as Azure Resource Manager takes them."""
-        publisher, offer, sku, version = self.image
         values = {
             "prefix": self.prefix,
             "suffix": self.suffix,
             "location": self.location,
-            "package": self.package,
-            "vmSize": self.vm_size,
+            "pool": self.pool,
             "slotsPerNode": self.slots_per_node,
-            "image": {"publisher": publisher, "offer": offer, "sku": sku, "version": version},
-            "nodeAgent": self.agent,
-            "formula": self.formula,
             "targetSize": self.target_size,
-            "operatorId": self.operator_id,
+            "operators": [item._asdict() for item in self.operators],
+            "vaultMode": "recover" if self.recovers_vault else "default",
         }
         return {name: {"value": value} for name, value in values.items()}
 

@@ -20,6 +20,12 @@ class PoolDiffers(CallError):
     kind = "call.pool-differs"
 
 
+class PoolInUse(CallError):
+    """What is wanted of a pool can only be done while it has no nodes."""
+
+    kind = "call.pool-in-use"
+
+
 class PoolTooSmall(CallError):
     """No node of the pool can hold a task."""
 
@@ -36,6 +42,12 @@ class NoNodes(CallError):
     """The pool has no node that could run tasks, and will get none by itself."""
 
     kind = "call.no-nodes"
+
+
+class NotReady(CallError):
+    """A check of a deployment failed."""
+
+    kind = "call.not-ready"
 
 
 class ServiceFailed(RetryError):

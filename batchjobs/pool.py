@@ -24,6 +24,10 @@ START_SCRIPT = "start.sh"
 
 _GIB = 1 << 30
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MANAGED_IMAGE = (
+    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Compute/images/[^/]+"
+)
+_GALLERY = r"/(subscriptions/.*/galleries|SharedGalleries|CommunityGalleries)/[^/]+/images/"
 _PLACE = re.compile(r"@(\w+)@")
 # Everything a formula may be filled with, as (least, most): whole numbers, so no text gets in.
 _PARAMETERS: Mapping[str, tuple[int, int]] = {
@@ -181,9 +185,31 @@ def parse_image(text: str) -> tuple[str, str, str, str]:
     if len(fields) != 4 or not all(fields) or fields[3] == "latest":
         raise BadSetting(
             f"image {text!r} is not PUBLISHER:OFFER:SKU:VERSION with a version of its own (not "
-            "latest: nodes of one pool would differ); `az vm image list --all` has them"
+            "latest: nodes of one pool would differ); `evensplit batch images --location REGION` "
+            "has them"
         )
     return fields[0], fields[1], fields[2], fields[3]
+
+
+def parse_image_id(text: str) -> tuple[str]:
+    """Return an image of one's own: its resource id, with a version where it has versions.
+
+    Source: Use the Azure Compute Gallery to create a custom image pool
+    (https://learn.microsoft.com/azure/batch/batch-sig-images).
+
+    Raises:
+        BadSetting: it is no such id, or leaves the version to the service.
+    """
+    version = re.search(r"/versions/([^/]+)$", text, re.IGNORECASE)
+    is_managed = re.fullmatch(_MANAGED_IMAGE, text, re.IGNORECASE)
+    is_gallery = re.match(_GALLERY, text, re.IGNORECASE) and version
+    if not is_managed and not (is_gallery and version and version[1].lower() != "latest"):
+        raise BadSetting(
+            f"image {text!r} is not the resource id of an image in a gallery with its version "
+            "(/subscriptions/…/galleries/…/images/…/versions/1.2.3, /SharedGalleries/…, "
+            "/CommunityGalleries/…), or of a managed image (/subscriptions/…/images/…)"
+        )
+    return (text,)
 
 
 def read_formula(name: str, conf: Path | None = None) -> str:

@@ -167,12 +167,39 @@ class JobSpec:
 
 
 @dataclass(frozen=True)
+class SupportedImage:
+    """An image of the marketplace, and what Azure Batch says of it; its version is not part of it.
+
+    Attributes:
+        publisher, offer, sku: its name, in small letters.
+        agent: SKU of the Batch agent that belongs to it.
+        is_verified: whether the service tests the two together.
+        runs_containers: whether tasks can run in containers.
+        end_date: from which on the service takes it no more, empty if none is known.
+    """
+
+    publisher: str
+    offer: str
+    sku: str
+    agent: str
+    is_verified: bool = True
+    runs_containers: bool = False
+    end_date: str = ""
+
+    @property
+    def title(self) -> str:
+        """Publisher, offer and SKU, as ``--image`` takes them before the version."""
+        return f"{self.publisher}:{self.offer}:{self.sku}"
+
+
+@dataclass(frozen=True)
 class PoolSpec:
     """A pool: nodes of one size, how many, and what is installed on them.
 
     Attributes:
         vm_size: of every node.
-        image: publisher, offer, SKU and version of the system, the version pinned.
+        image: publisher, offer, SKU and version of the system, the version pinned; or one resource
+            id, of an image in a gallery.
         agent: SKU of the Batch agent that belongs to the image.
         slots_per_node: tasks at once on a node.
         num_dedicated: nodes; 0 while a formula decides.
@@ -188,7 +215,7 @@ class PoolSpec:
     """
 
     vm_size: str
-    image: tuple[str, str, str, str]
+    image: tuple[str, ...]
     agent: str
     slots_per_node: int = 1
     num_dedicated: int = 0
@@ -210,3 +237,18 @@ class PoolSpec:
     def program(self) -> str:
         """What :attr:`TaskSpec.package` says of tasks that run here."""
         return f"{CONTAINER_PREFIX}{self.container}" if self.container else self.package
+
+
+@dataclass(frozen=True)
+class LivePool:
+    """A pool that is there.
+
+    Attributes:
+        id: its name.
+        spec: what it was made as, in so far as evensplit makes pools.
+        num_nodes: that it has, or has asked for.
+    """
+
+    id: str
+    spec: PoolSpec
+    num_nodes: int

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "wheel"
 _POOL = (
-    "--image canonical:ubuntu-24_04-lts:server:1.2.3 --agent 'batch.node.ubuntu 24.04' "
+    "--image microsoft-dsvm:ubuntu-hpc:2404:1.2.3 --agent 'batch.node.ubuntu 24.04' "
     "--container example/evensplit:1 "
     "--vm-size standard_d4ds_v5 --slots 4 --formula spot --spot 20 --dedicated 5"
 )

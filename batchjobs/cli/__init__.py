@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchjobs.cli import activity, deploy, jobs, pools, simulate, submit
+from batchjobs.cli import activity, deploy, doctor, images, jobs, pools, simulate, submit
 from batchjobs.cli.group import batch
 
-__all__ = ["activity", "batch", "deploy", "jobs", "pools", "simulate", "submit"]
+__all__ = ["activity", "batch", "deploy", "doctor", "images", "jobs", "pools", "simulate", "submit"]

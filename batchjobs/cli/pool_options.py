@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from batchjobs import images
 from batchjobs import pool as pools
 from batchjobs.spec import PoolSpec
 from engine import BadSetting, hooks
@@ -31,7 +32,8 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--start-hour": {"type": int, "help": "UTC, of schedule. [default: 7]"},
     "--end-hour": {"type": int, "help": "UTC, of schedule. [default: 19]"},
     "--image": {"metavar": "PUBLISHER:OFFER:SKU:VERSION", "help": "Of the nodes' system."},
-    "--agent": {"metavar": "SKU", "help": "batch.node.ubuntu 24.04, for one."},
+    "--image-id": {"metavar": "ID", "help": "An image of your own, with its version, instead."},
+    "--agent": {"metavar": "SKU", "help": "That belongs to it: batch.node.ubuntu 24.04, for one."},
     "--package": {
         "type": click.Path(exists=True, file_okay=False, path_type=Path),
         "help": "Folder that `make package` made; nodes install it.",
@@ -75,6 +77,7 @@ class PoolWish:
     start_hour: int | None
     end_hour: int | None
     image: str | None
+    image_id: str | None
     agent: str | None
     package: Path | None
     package_url: str | None
@@ -149,11 +152,15 @@ def new_pool(name: str | None, wish: PoolWish, need: Callable[[], pools.Need]) -
     slots = wish.slots or 1
     formula = wish.formula_text
     package, files = pools.read_package(wish.package) if wish.package else ("", {})
+    if wish.package:
+        images.check_python(files, wish.agent or "")
     if wish.container:
         pools.parse_container(wish.container)
     spec = PoolSpec(
         vm_size=wish.vm_size or pools.choose_vm_size(need(), slots).name,
-        image=pools.parse_image(wish.image or ""),
+        image=pools.parse_image_id(wish.image_id)
+        if wish.image_id
+        else pools.parse_image(wish.image or ""),
         agent=wish.agent or "",
         slots_per_node=slots,
         num_dedicated=0 if formula else wish.dedicated or 0,
@@ -175,9 +182,14 @@ def _check(wish: PoolWish) -> None:
     ways = [wish.package is not None, wish.container is not None]
     if sum(ways) != 1:
         raise BadSetting("a pool needs either --package FOLDER or --container IMAGE")
-    missing = [name for name in ("image", "agent") if not getattr(wish, name)]
+    if wish.image and wish.image_id:
+        raise BadSetting("--image and --image-id exclude each other")
+    given = {"image": wish.image or wish.image_id, "agent": wish.agent}
+    missing = [name for name, value in given.items() if not value]
     if missing:
-        raise BadSetting(f"a pool needs --{' and --'.join(missing)} too")
+        raise BadSetting(
+            f"a pool needs --{' and --'.join(missing)} too; `evensplit batch images` has them"
+        )
     if wish.package and not (wish.application or wish.package_url):
         raise BadSetting("--package needs --package-url, or --application NAME")
     if (wish.pool_identity or wish.application) and not wish.account_id:
@@ -207,17 +219,23 @@ def _package_place(wish: PoolWish) -> str:
 
 
 def ensure(pool: NewPool, cloud: AzureBatch, login: str, credential: str) -> bool:
-    """Make a pool that is not there, after uploading its package; return whether it was made."""
+    """Make a pool that is not there, after uploading its package; return whether it was made.
+
+    Raises:
+        BadSetting: tasks are to run in a container, and the service says that the image has none.
+    """
     if pool.spec.identity or pool.spec.application:
         account = _account(pool, login)
         if account.has_pool(pool.id, pool.spec):
             return False
+        _check_containers(pool, cloud)
         if pool.spec.application:
             account.put_application(pool.spec.application, pools.zip_package(pool.files))
         _upload(pool, credential)
         return account.create_pool(pool.id, pool.spec)
     if cloud.has_pool(pool.id, pool.spec):
         return False
+    _check_containers(pool, cloud)
     _upload(pool, credential)
     return cloud.create_pool(pool.id, pool.spec)
 
@@ -229,6 +247,11 @@ def rehearse(pool: NewPool, cloud: AzureBatch, login: str) -> list[Noted]:
     if not cloud.has_pool(pool.id, pool.spec):
         cloud.create_pool(pool.id, pool.spec)
     return []
+
+
+def _check_containers(pool: NewPool, cloud: AzureBatch) -> None:
+    if pool.spec.container and len(pool.spec.image) > 1:  # of one's own image nobody knows
+        images.check_containers(pool.spec.image, cloud.images())
 
 
 def _account(pool: NewPool, login: str) -> BatchAccount:

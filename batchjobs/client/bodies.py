@@ -118,7 +118,6 @@ def pool_options(pool_id: str, pool: PoolSpec) -> models.BatchPoolCreateOptions:
 
 
 def _machine(pool: PoolSpec) -> models.VirtualMachineConfiguration:
-    publisher, offer, sku, version = pool.image
     container = None
     if pool.container:
         container = models.BatchContainerConfiguration(
@@ -128,11 +127,29 @@ def _machine(pool: PoolSpec) -> models.VirtualMachineConfiguration:
         )
     return models.VirtualMachineConfiguration(
         image_reference=models.BatchVmImageReference(
-            publisher=publisher, offer=offer, sku=sku, version=version
+            **image_fields(pool.image, own="virtual_machine_image_id")
         ),
         node_agent_sku_id=pool.agent,
         container_configuration=container,
     )
+
+
+def image_fields(image: tuple[str, ...], own: str) -> dict[str, str]:
+    """Return the fields of a reference to an image.
+
+    Args:
+        image: publisher, offer, SKU and version, or one resource id.
+        own: what the plane calls the id of an image in a gallery or subscription of one's own.
+    """
+    if len(image) > 1:
+        return dict(zip(("publisher", "offer", "sku", "version"), image, strict=True))
+    others = {
+        "/sharedgalleries/": "shared_gallery_image_id",
+        "/communitygalleries/": "community_gallery_image_id",
+    }
+    start = image[0].lower()
+    found = (name for prefix, name in others.items() if start.startswith(prefix))
+    return {next(found, own): image[0]}
 
 
 def _registries(pool: PoolSpec) -> list[models.ContainerRegistryReference] | None:
@@ -154,15 +171,15 @@ def _applications(pool: PoolSpec) -> list[models.BatchApplicationPackageReferenc
 
 
 def _start_task(pool: PoolSpec) -> models.BatchStartTask | None:
-    if pool.container:
+    if not pool.package:
         return None
-    admin = models.AutoUserSpecification(
-        scope=models.AutoUserScope.POOL, elevation_level=models.ElevationLevel.ADMIN
+    user = models.AutoUserSpecification(
+        scope=models.AutoUserScope.POOL, elevation_level=models.ElevationLevel.NON_ADMIN
     )
     return models.BatchStartTask(
         command_line=start_command(pool),
         resource_files=None if pool.application else [_package_files(pool)],
-        user_identity=models.UserIdentity(auto_user=admin),
+        user_identity=models.UserIdentity(auto_user=user),
         max_task_retry_count=START_RETRIES,
         wait_for_success=True,
     )

@@ -5,6 +5,8 @@ Trying would wait for identities where there are none. Secrets come from the env
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -60,6 +62,25 @@ def token(name: str, environment: Mapping[str, str]) -> TokenCredential:
         "Azure Resource Manager takes no account key; choose --login service-principal, cli or "
         "identity"
     )
+
+
+def who(credential: TokenCredential) -> tuple[str, str]:
+    """Return object id and type (User or ServicePrincipal) of whom a credential is.
+
+    They stand in the token for Azure Resource Manager; only tokens of people have scopes.
+    Source: Access token claims reference
+    (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
+
+    Raises:
+        BadSetting: the token does not say.
+    """
+    parts = credential.get_token("https://management.azure.com/.default").token.split(".")
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+        return str(claims["oid"]), "User" if claims.get("scp") else "ServicePrincipal"
+    except (ValueError, LookupError, TypeError):
+        # Nothing of the token gets into the message, or into a traceback.
+        raise BadSetting("the login does not say who it is; give --operator ID:TYPE") from None
 
 
 def _needed(environment: Mapping[str, str], name: str) -> str:

@@ -5,6 +5,7 @@ Needs the extra ``manage`` (azure-mgmt-resource-deployments) and a login that gi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,40 @@ from typing import Any
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.rest import HttpRequest, HttpResponse
 
-from batchjobs.client.credentials import token
+from batchjobs.client.credentials import token, who
+from batchjobs.client.resources import Resources
 from batchjobs.client.triggers import Triggers
 from batchjobs.errors import ServiceFailed
 from engine import BadSetting, NoPermission
+
+# What helps against the codes that a second deployment meets, with the vendor's page of each rule.
+_VAULT_ADVICE = (
+    "a Key Vault of this name was deleted and is kept: recover it (`az keyvault recover --name "
+    "NAME`), or give its name free for ever (`az keyvault purge --name NAME`)"
+)
+_ADVICE: Mapping[str, str] = {
+    # https://learn.microsoft.com/azure/data-factory/continuous-integration-delivery-sample-script
+    "TriggerEnabledCannotUpdate": "stop it with `az datafactory trigger stop`, and start it after",
+    # https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
+    "RoleAssignmentUpdateNotPermitted": (
+        "an identity was deleted and made anew, and its old roles are in the way: delete those "
+        "that `az role assignment list --all --query \"[?principalName=='']\"` shows for the group"
+    ),
+    "RoleAssignmentExists": (
+        "the same role was given under another name: `az role assignment delete` it, and run again"
+    ),
+    "PrincipalNotFound": (
+        "a new identity is not known everywhere at once: run again in a minute; or an --operator's "
+        "type (User, Group, ServicePrincipal) is not its id's"
+    ),
+    # https://learn.microsoft.com/azure/key-vault/general/key-vault-recovery
+    "ConflictError": _VAULT_ADVICE,
+    "VaultAlreadyExists": _VAULT_ADVICE,
+    # https://learn.microsoft.com/azure/batch/batch-pool-update-properties
+    "PropertyCannotBeUpdated": "a pool takes this only without nodes",
+    # https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-register-resource-provider
+    "MissingSubscriptionRegistration": "`az provider register --namespace NAME`, and wait",
+}
 
 
 @dataclass(frozen=True)
@@ -55,8 +86,9 @@ class Deployments:
             raise BadSetting(
                 "this needs azure-mgmt-resource-deployments: pip install 'evensplit[manage]'"
             ) from error
-        self._group = group
-        self._client = DeploymentsMgmtClient(token(login, environment), subscription, **options)
+        self._subscription, self._group = subscription, group
+        self._credential = token(login, environment)
+        self._client = DeploymentsMgmtClient(self._credential, subscription, **options)
         self._deployments = self._client.deployments
 
     def what_if(
@@ -93,6 +125,16 @@ class Deployments:
             raise ServiceFailed(f"deployment {name} did not succeed; run the same command again")
         outputs: Mapping[str, Any] = properties.outputs or {}
         return {key: item["value"] for key, item in outputs.items()}
+
+    @property
+    def resources(self) -> Resources:
+        """What is there in the subscription and the group."""
+        return Resources(self._subscription, self._group, self._send)
+
+    def who(self) -> tuple[str, str]:
+        """Return object id and type of whoever is logged in."""
+        with _telling():
+            return who(self._credential)
 
     def triggers(self, factory_id: str) -> Triggers:
         """Return the triggers of a factory, which need not be there."""
@@ -146,5 +188,22 @@ def _why(error: HttpResponseError) -> str:
     told = error.error
     if told is None:
         return f"status {error.status_code}" if error.status_code else type(error).__name__
-    details = [f"{item.code}: {item.message}" for item in told.details or ()]
-    return "; ".join(filter(None, [f"{told.code}: {told.message}", *details])).replace("\n", " ")
+    causes = list(_causes(told.code or "", told.message or "", told.details))
+    advice = [_ADVICE[code] for code, _ in causes if code in _ADVICE]
+    texts = dict.fromkeys(f"{code}: {' '.join(text.split())}" for code, text in causes)
+    return "; ".join([*texts, *dict.fromkeys(advice)])
+
+
+def _causes(code: str, message: str, details: Any) -> Iterator[tuple[str, str]]:
+    """Say an error and what is in it: providers put their own into the message, as JSON."""
+    try:
+        inner = json.loads(message)["error"]
+    except (ValueError, TypeError, KeyError):
+        yield code, message
+    else:
+        yield from _causes(inner.get("code", ""), inner.get("message", ""), inner.get("details"))
+    for item in details or ():
+        is_plain = isinstance(item, Mapping)
+        words = [item.get(n) if is_plain else getattr(item, n) for n in ("code", "message")]
+        below = item.get("details") if is_plain else item.details
+        yield from _causes(words[0] or "", words[1] or "", below)

@@ -5,7 +5,8 @@ Which tasks there should be is :mod:`batchjobs.fanout`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +30,17 @@ from batchjobs.client.errors import (
 )
 from batchjobs.errors import NoJob, NoNodes, RunnerLost
 from batchjobs.service import JobEnded, JobState, JobStatus, TaskStatus
-from batchjobs.spec import JobSpec, PoolSpec, TaskSpec
+from batchjobs.spec import JobSpec, PoolSpec, SupportedImage, TaskSpec
 from engine import BadSetting, EvensplitError
 
 _TASK_FIELDS = ["id", "displayName", "state", "executionInfo", "nodeInfo"]
 _JOB_FIELDS = ["id", "state", "executionInfo", "poolInfo", "metadata", "onAllTasksComplete"]
-_NODE_FIELDS = ["id", "state", "startTaskInfo"]
+_NODE_FIELDS = ["id", "state", "startTaskInfo", "lastBootTime"]
 _ENDED = frozenset({"terminating", "completed", "deleting"})
+_READY = frozenset({"idle", "running"})
+_POLL_SECONDS = 5.0
 _USELESS = frozenset({"starttaskfailed", "unusable"})
+_RUNS_CONTAINERS = "DockerCompatible"
 _GONE = 404, 409  # a file that is not there yet, or not any more
 
 
@@ -220,6 +224,47 @@ class AzureBatch:
         with translate_sdk_errors():
             self._client.begin_resize_pool(pool_id, options)
 
+    def pool_problem(self, pool_id: str) -> str:
+        """Return what keeps a pool from having its nodes, or these from running tasks."""
+        problem = self.find_pool(pool_id).problem
+        nodes = list(self._nodes(pool_id).values())
+        useless = [node for node in nodes if node.state in _USELESS]
+        if problem or not useless:
+            return problem
+        return f"{len(useless)} of {len(nodes)} nodes run nothing: {_node_problem(useless[0])}"
+
+    def reboot_nodes(self, pool_id: str, tell: Callable[[str], None]) -> int:
+        """Reboot a pool's nodes one after the other, each after its tasks; return how many.
+
+        The next one waits until the last has run its start task, so a package that does not
+        install costs one node.
+
+        Raises:
+            NoNodes: a node does not come back.
+        """
+        # The SDK does not export the class that it declares for it.
+        options: Any = {"nodeRebootOption": "taskcompletion"}
+        before = self._nodes(pool_id)
+        for number, (name, node) in enumerate(before.items(), 1):
+            tell(f"node {name}, {number} of {len(before)}: reboots after its tasks")
+            with translate_sdk_errors():
+                self._client.begin_reboot_node(pool_id, name, options)
+            while (now := self._nodes(pool_id).get(name)) is not None:  # Spot nodes may go
+                if now.last_boot_time != node.last_boot_time and now.state in _READY:
+                    break
+                if now.last_boot_time != node.last_boot_time and now.state in _USELESS:
+                    raise NoNodes(
+                        f"node {name} of pool {pool_id} does not come back: {_node_problem(now)}; "
+                        "the others are as they were: mend the package, and deploy it again"
+                    )
+                time.sleep(_POLL_SECONDS)
+        return len(before)
+
+    def _nodes(self, pool_id: str) -> dict[str, models.BatchNode]:
+        with translate_sdk_errors():
+            listed = self._client.list_nodes(pool_id, select=_NODE_FIELDS)
+            return {node.id or "": node for node in listed}
+
     def delete_pool(self, pool_id: str) -> None:
         """Delete a pool, and end what runs on it."""
         with translate_sdk_errors():
@@ -238,6 +283,26 @@ class AzureBatch:
             values = [f"{item.name}: {item.value}" for item in run.error.error_values or ()]
             raise BadSetting(f"the formula fails: {'; '.join([run.error.message or '', *values])}")
         return run.results or ""
+
+    def images(self) -> list[SupportedImage]:
+        """Return the images for Linux that the service supports here, by name."""
+        with translate_sdk_errors():
+            found = list(self._client.list_supported_images())
+        linux = [item for item in found if item.os_type == models.OSType.LINUX]
+        return sorted(map(_supported, linux), key=lambda image: (image.title, image.agent))
+
+
+def _supported(item: models.BatchSupportedImage) -> SupportedImage:
+    reference, end = item.image_reference, item.batch_support_end_of_life
+    return SupportedImage(
+        (reference.publisher or "").lower(),
+        (reference.offer or "").lower(),
+        (reference.sku or "").lower(),
+        item.node_agent_sku_id,
+        is_verified=item.verification_type == models.ImageVerificationType.VERIFIED,
+        runs_containers=_RUNS_CONTAINERS in (item.capabilities or ()),
+        end_date=end.date().isoformat() if end else "",
+    )
 
 
 def _as_dict(metadata: Sequence[models.BatchMetadataItem] | None) -> dict[str, str]:

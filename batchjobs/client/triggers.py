@@ -11,20 +11,19 @@ its REST reference, Triggers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from azure.core.rest import HttpRequest, HttpResponse
+from azure.core.rest import HttpRequest
 
+from batchjobs.client.resources import Resources, Send
 from batchjobs.errors import ServiceFailed
 from engine import EvensplitError
 
 _API = "2018-06-01"
 _POLL_SECONDS = 2.0
 _MOST_LOOKS = 150  # a trigger on events takes a minute or two
-
-Send = Callable[[HttpRequest], HttpResponse]
 
 
 class Triggers:
@@ -61,15 +60,8 @@ class Triggers:
             )
 
     def _started(self) -> list[str]:
-        found, url = [], self._with_version(self._url)
-        while url:
-            response = self._send(HttpRequest("GET", url))
-            if response.status_code == 404:
-                return []  # no factory yet
-            page = response.json()
-            found += [item["name"] for item in page["value"] if _state(item) == "Started"]
-            url = page.get("nextLink", "")
-        return found
+        found = Resources("", "", self._send).listed(self._url, _API)
+        return [item["name"] for item in found if _state(item) == "Started"]
 
     def _starts(self, name: str) -> bool:
         try:

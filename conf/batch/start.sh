@@ -7,7 +7,12 @@
 # for the node's Python (`make package` collects them). Nothing is fetched, so what works today works
 # next month. Runs again on every reboot; a stamp, made last, says that there is nothing to do. Data Factory's
 # command lines name no package: they take evensplit/current.
+#
+# No root is needed: all users of a node may write its shared folder, the pool's own user is enough
+# (https://learn.microsoft.com/azure/batch/batch-compute-node-environment-variables, AZ_BATCH_NODE_SHARED_DIR;
+# https://learn.microsoft.com/azure/batch/batch-user-accounts).
 set -euo pipefail
+umask 022  # users of other tasks run what is installed
 
 package=${1:?name of the package}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -39,6 +39,8 @@ class ArmParser(Parser):
             "guid": lambda *words: hashlib.md5("-".join(words).encode()).hexdigest(),
             "uniqueString": lambda *words: hashlib.md5("-".join(words).encode()).hexdigest()[:13],
             "createObject": lambda *pairs: dict(zip(pairs[::2], pairs[1::2], strict=True)),
+            "length": len,
+            "copyIndex": lambda: self.given["copyIndex()"],
             "reference": _Known,
             "listKeys": lambda id_, api: {
                 "keys": [{"value": f"<key of {id_}>"}],
@@ -98,8 +100,8 @@ def evaluate(value: Any, template: Mapping[str, Any], given: Mapping[str, Any]) 
 def resources(template: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return every resource that is deployed, evaluated, by its id."""
     found = {}
-    for raw in template["resources"]:
-        item = evaluate(raw, template, given)
+    for raw, known in _copied(template, given):
+        item = evaluate(raw, template, known)
         if item.get("condition", True):
             type_, scope = item["type"], item.get("scope")
             place = f"{SUBSCRIPTION}/resourceGroups/{GROUP}"
@@ -107,3 +109,11 @@ def resources(template: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
             assert id_ not in found, f"{id_} is there twice"
             found[id_] = item
     return json.loads(json.dumps(found))
+
+
+def _copied(template, given):
+    for raw in template["resources"]:
+        times = evaluate(raw["copy"]["count"], template, given) if "copy" in raw else 1
+        plain = {key: value for key, value in raw.items() if key != "copy"}
+        for index in range(times):
+            yield plain, {**given, "copyIndex()": index}

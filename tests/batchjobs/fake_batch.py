@@ -29,6 +29,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from azure.batch import models
+from azure.batch.models import _models
 
 from tests.batchjobs.fake_nodes import Node, complete
 from tests.batchjobs.request_check import problems
@@ -39,6 +40,20 @@ PAGE = 100
 BODY_BYTES = 1 << 20
 LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 BIN = Path(sys.executable).parent
+
+
+IMAGES = (
+    ("Canonical:ubuntu-24_04-lts-daily:server", "batch.node.ubuntu 24.04", "unverified"),
+    ("canonical:0001-com-ubuntu-server-jammy:22_04-lts", "batch.node.ubuntu 22.04"),
+    ("canonical:ubuntu-24_04-lts:server-gen1",),
+    ("Canonical:ubuntu-24_04-lts:server",),
+    (
+        "microsoft-dsvm:ubuntu-hpc:2404",
+        "batch.node.ubuntu 24.04",
+        "verified",
+        "DockerCompatible",
+    ),
+)
 
 
 class Refusal(Exception):
@@ -58,7 +73,9 @@ class FakeBatch:
     ``environment``: variables of every process on a node.
     ``login``: variables that let the client in.
     ``spans``: seconds of the last run of each task, by its id.
+    ``images``: what nodes can have; the service names no versions.
     ``applications``: zip archives by ``NAME:VERSION``.
+    ``most_away``: nodes that were away at once when one more was rebooted.
     """
 
     def __init__(self, folder: Path, storage=None):
@@ -66,10 +83,11 @@ class FakeBatch:
         self.jobs, self.tasks, self.pools, self.nodes, self.requests = {}, {}, {}, {}, []
         self.refuse, self.after, self.formulas = [], [], []
         self.resize_error, self.environment, self.applications = None, {}, {}
+        self.images = [supported_image(*words) for words in IMAGES]
         self.lock = threading.RLock()
         self.login = {"AZURE_BATCH_ACCOUNT": ACCOUNT, "AZURE_BATCH_ACCESS_KEY": KEY}
         self.shared = folder / "shared"
-        self.spans = {}
+        self.spans, self.most_away = {}, 0
         self._held, self._names = {}, itertools.count()
 
     def install(self, package):
@@ -326,10 +344,24 @@ class FakeBatch:
     def get_pools(self, body, query):
         return 200, {"value": list(self.pools.values())}
 
+    def get_supportedimages(self, body, query):
+        return 200, {"value": self.images}
+
     def get_nodes(self, body, query, pool_id):
         self._pool(pool_id)
         every = [node for node in self.nodes.values() if node.pool_id == pool_id]
         return 200, {"value": [node.as_json() for node in every]}
+
+    def get_node(self, body, query, pool_id, node_id):
+        return 200, self.nodes[node_id].as_json()
+
+    def post_node_reboot(self, body, query, pool_id, node_id):
+        checked(_models.BatchNodeRebootOptions, body)
+        self._pool(pool_id)
+        self.nodes[node_id].reboots = True
+        away = sum(not node.is_ready for node in self.nodes.values())
+        self.most_away = max(self.most_away, away)
+        return 202, None
 
     def post_pool_enableautoscale(self, body, query, pool_id):
         pool = self._pool(pool_id)
@@ -408,7 +440,10 @@ ROUTES = [
     ("GET", "/jobs/([^/]+)/tasks/([^/]+)/files/(.+)", FakeBatch.get_task_file),
     ("POST", "/pools", FakeBatch.post_pools),
     ("GET", "/pools", FakeBatch.get_pools),
+    ("GET", "/supportedimages", FakeBatch.get_supportedimages),
     ("GET", "/pools/([^/]+)/nodes", FakeBatch.get_nodes),
+    ("GET", "/pools/([^/]+)/nodes/([^/]+)", FakeBatch.get_node),
+    ("POST", "/pools/([^/]+)/nodes/([^/]+)/reboot", FakeBatch.post_node_reboot),
     ("POST", "/pools/([^/]+)/enableautoscale", FakeBatch.post_pool_enableautoscale),
     ("POST", "/pools/([^/]+)/disableautoscale", FakeBatch.post_pool_disableautoscale),
     ("GET", "/pools/([^/]+)", FakeBatch.get_pool),
@@ -416,6 +451,14 @@ ROUTES = [
     ("POST", "/pools/([^/]+)/resize", FakeBatch.post_pool_resize),
     ("POST", "/pools/([^/]+)/evaluateautoscale", FakeBatch.post_pool_evaluate),
 ]
+
+
+def supported_image(title, agent="batch.node.ubuntu 24.04", verified="verified", *more):
+    names = dict(zip(("publisher", "offer", "sku"), title.split(":"), strict=True))
+    reference = names | {"version": "latest"}
+    about = {"nodeAgentSKUId": agent, "osType": "linux", "verificationType": verified}
+    about |= {"capabilities": list(more), "batchSupportEndOfLife": "2029-04-30T00:00:00Z"}
+    return about | {"imageReference": reference}
 
 
 def now():

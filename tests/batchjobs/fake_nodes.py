@@ -44,6 +44,7 @@ class Node:
         self.start_info = {}
         self.applications = {}
         self.works = []
+        self.num_boots, self.reboots = 1, False
         self.idle_at = None
         self._starting = None
 
@@ -52,20 +53,27 @@ class Node:
         return self.fake.pools.get(self.pool_id, {})
 
     @property
+    def is_ready(self):
+        return self.state in ("idle", "running") and not self.reboots
+
+    @property
     def free_slots(self):
-        if self.state not in ("idle", "running"):
+        if not self.is_ready:
             return 0
         used = sum(work.task.get("requiredSlots", 1) for work in self.works)
         return self.pool.get("taskSlotsPerNode", 1) - used
 
     def as_json(self):
         about = {"id": self.id, "state": self.state, "isDedicated": self.is_dedicated}
+        about["lastBootTime"] = f"2026-01-01T{self.num_boots:02}:00:00Z"
         return about | ({"startTaskInfo": self.start_info} if self.start_info else {})
 
     # -- start task
 
     def step(self):
-        """Go on by what can be done now."""
+        """Go on by what can be done now; a reboot keeps the disk and runs the start task again."""
+        if self.reboots and not self.works:
+            self.num_boots, self.reboots, self.state = self.num_boots + 1, False, "creating"
         if self.state == "creating":
             self._begin_start_task()
         elif self.state == "starting" and self._starting.poll() is not None:

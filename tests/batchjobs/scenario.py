@@ -74,7 +74,7 @@ class Scenario:
             *("batch", "submit", f"{url}/in", "--dest", self.out, "--target-size", target_size),
             *("--retries", 1, "--label", "bill=42"),
             *("--outputs", f"https://x.blob.core.windows.net/{self.logs}", "--identity", "/id"),
-            *("--image", "canonical:ubuntu:server:1.2.3", "--agent", "batch.node.ubuntu 24.04"),
+            *("--image", "canonical:ubuntu:server:1.2.3", "--agent", "batch.node.here"),
             *("--package", package, "--package-url", url, "--slots", 2, "--spot", 1, "--json"),
         )
 

@@ -219,6 +219,29 @@ def test_a_dry_run_needs_no_account(place, tmp_path, monkeypatch):
     assert "2 tasks, " in ended.out
 
 
+def test_a_container_pool_needs_an_image_that_runs_containers(fake):
+    words = ("--container", "acr.io/even:1", "--vm-size", "standard_d2ds_v5", "--agent", "a")
+    plain = ("batch", "pool", "create", "nodes", *words, "--image")
+    refused = run(*plain, "canonical:ubuntu-24_04-lts:server:1.2.3")
+    assert (refused.code, "runs containers" in refused.err.replace("\n", " ")) == (2, True)
+    assert "nodes" not in fake.pools
+    ended = run(*plain, "microsoft-dsvm:ubuntu-hpc:2404:1.2.3")
+    assert ended.code == 0, ended.err
+
+
+def test_a_pool_takes_an_image_of_ones_own(fake):
+    id_ = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/a/images/b"
+    words = ("batch", "pool", "create", "nodes", "--container", "acr.io/even:1", "--agent", "a")
+    words = (*words, "--vm-size", "standard_d2ds_v5", "--image-id")
+    assert "with its version" in run(*words, id_).err.replace("\n", " ")
+    ended = run(*words, f"{id_}/versions/1.0.0")
+    assert ended.code == 0, ended.err
+    machine = fake.pools["nodes"]["virtualMachineConfiguration"]
+    assert machine["imageReference"] == {"virtualMachineImageId": f"{id_}/versions/1.0.0"}
+    both = run(*words, f"{id_}/versions/1.0.0", "--image", "a:b:c:1")
+    assert "exclude each other" in both.err
+
+
 @pytest.mark.parametrize(
     ("left_out", "told"),
     [

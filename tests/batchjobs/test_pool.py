@@ -211,6 +211,17 @@ def test_the_start_task_installs_offline_once_and_over_what_was_cut_short(packag
     assert program.stat().st_mtime_ns == written
 
 
+def test_other_users_of_a_node_may_run_what_is_installed(package, tmp_path):
+    before = os.umask(0o077)
+    try:
+        assert start(package, tmp_path).returncode == 0
+    finally:
+        os.umask(before)
+    target = tmp_path / "evensplit/package-1"
+    for path in (target.parent, target, target / "bin", target / "bin/evensplit"):
+        assert path.stat().st_mode & 0o055 == 0o055, path
+
+
 def test_the_start_task_says_what_is_missing(tmp_path):
     (tmp_path / "start.sh").write_bytes(START.read_bytes())
     ended = start(tmp_path, tmp_path / "shared")
