@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import engine
 from engine import system
+from engine.errors import EvensplitError
 from tests.engine.power_loss import Log, after_a_power_cut, logged
 from tests.engine.running import parts_contents
 
@@ -67,4 +69,23 @@ def test_the_same_command_makes_it_right(
             assert seen.items() <= reference.items(), (place.name, log.events[:moment])
             assert moment < len(log.events) or seen == reference, place.name
         split(source, place, parts=3, fsync=durable)
+        assert parts_contents(place) == reference, (place.name, log.events[:moment])
+
+
+def test_a_plan_that_replaces_another_leaves_no_mixture(
+    tmp_path: Path, source: Path, reference: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+):
+    dest = tmp_path / "parts"
+    with logged(dest) as log:
+        split(source, dest, parts=5)
+        begun, before = len(log.events), parts_contents(dest)
+        split(source, dest, parts=3, overwrite=True)
+    monkeypatch.setattr(system, "boot_id", lambda: "the next")
+    for place, moment in states(log, tmp_path / "cuts"):
+        if moment < begun:
+            continue
+        with suppress(EvensplitError):
+            engine.verify(str(place))
+            assert parts_contents(place) in (before, reference), place.name
+        split(source, place, parts=3, overwrite=True)
         assert parts_contents(place) == reference, (place.name, log.events[:moment])
