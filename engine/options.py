@@ -33,9 +33,19 @@ from engine.wording import choice_hint
 
 Command = Literal["plan", "split", "report", "batch"]
 Kind = Literal[
-    "size", "count", "number", "text", "template", "switch", "names", "row-group-size", "pairs"
+    "size",
+    "count",
+    "number",
+    "text",
+    "template",
+    "switch",
+    "names",
+    "globs",
+    "row-group-size",
+    "pairs",
 ]
 _SHAPES: tuple[Command, ...] = ("plan", "split", "report", "batch")
+_ONE_SPLIT: tuple[Command, ...] = ("plan", "split", "report")
 _RUNS: tuple[Command, ...] = ("split",)
 _RUNS_ANYWHERE: tuple[Command, ...] = ("split", "batch")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
@@ -58,6 +68,8 @@ class SplitOptions(TypedDict, total=False):
     columns: Sequence[str] | str | None
     data_page_version: int | str | None
     dictionary: bool | None
+    include: Sequence[str] | str | None
+    exclude: Sequence[str] | str | None
     memory: str | int | None
     workers: int | None
     scheduler: str | None
@@ -190,6 +202,18 @@ class Option:
             raise BadSetting(f"{self.flag} is {value!r}; give names, or text with commas between")
         return tuple(value)
 
+    def _globs(self, value: Any) -> tuple[str, ...]:
+        globs = value.split(",") if isinstance(value, str) else value
+        if not isinstance(globs, Sequence) or not all(isinstance(glob, str) for glob in globs):
+            raise BadSetting(f"{self.flag} is {value!r}; give globs, or text with commas between")
+        found = tuple(glob.strip().removeprefix("./") for glob in globs)
+        if not all(found) or any(glob.startswith("/") or "://" in glob for glob in found):
+            raise BadSetting(
+                f"{self.flag} is {value!r}; give globs of names below SRC, with commas between, "
+                "as *.snappy or 2024/**"
+            )
+        return found
+
     def _pairs(self, value: Any) -> str:
         return store_options.parse(value)
 
@@ -202,6 +226,7 @@ _PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
     "template": Option._template,
     "switch": Option._switch,
     "names": Option._names,
+    "globs": Option._globs,
     "row-group-size": Option._row_group_size,
     "pairs": Option._pairs,
 }
@@ -265,6 +290,21 @@ _ROWS = (
         "dictionary",
         "switch",
         "Encode values by dictionaries, or not. [default: as in SRC]",
+    ),
+    Option(
+        "include",
+        "globs",
+        "Of folders take only files that one of these globs matches, whatever their names end in; "
+        "a glob without a slash is of files at any depth, one with is of paths below SRC.",
+        commands=_ONE_SPLIT,
+        metavar="GLOBS",
+    ),
+    Option(
+        "exclude",
+        "globs",
+        "Of folders take no file that one of these globs matches.",
+        commands=_ONE_SPLIT,
+        metavar="GLOBS",
     ),
     Option(
         "memory",
@@ -375,6 +415,8 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         num_workers=found["workers"],
         scheduler=found["scheduler"],
         durable=found["fsync"],
+        include=found["include"] or (),
+        exclude=found["exclude"] or (),
         overwrite=found["overwrite"],
         access=Access(found["credential"], found["transfer"], found["storage_options"]),
     )

@@ -44,6 +44,8 @@ _NOT_SHAPING = (
     "num_workers",
     "scheduler",
     "durable",
+    "include",
+    "exclude",
     "overwrite",
     "access",
 )
@@ -111,6 +113,8 @@ class Settings:
         num_workers: parts written at once; None chooses.
         scheduler: address of a running Dask scheduler.
         durable: wait for the disk before a part counts as committed.
+        include, exclude: globs of the files of source folders that are taken, or not; the files
+            found are in the plan's identity.
         overwrite: replace another plan's parts in the destination.
         access: how stores are reached.
     """
@@ -131,6 +135,8 @@ class Settings:
     num_workers: int | None = None
     scheduler: str | None = None
     durable: bool = True
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     overwrite: bool = False
     access: Access = Access()
 

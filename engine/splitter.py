@@ -11,9 +11,8 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine import events, memory, system
 from engine.errors import (
@@ -42,7 +41,7 @@ from engine.storage import (
 )
 from engine.storage.access import current
 from engine.storage.base import redacted
-from engine.storage.folders import partitions_refusal
+from engine.storage.folders import glob_matches, partitions_refusal
 from engine.version import __version__
 from engine.wording import amount, counted
 from engine.work import PartTask, is_intact
@@ -83,7 +82,7 @@ def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
         NoSource: nothing matches.
         NotPlainFolder: a folder holds more, or less, than its files say.
     """
-    return _found(patterns)[0]
+    return _found(patterns).files
 
 
 def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
@@ -99,18 +98,26 @@ def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
     return list(zip(files, found.names, strict=True))
 
 
-def _expanded(patterns: Sequence[str]) -> Found:
+def _expanded(patterns: Sequence[str], settings: Settings | None = None) -> Found:
     if not patterns:
         raise BadSetting("no source given")
-    found = expand_all(patterns)
+    found = expand_all(patterns, *((settings.include, settings.exclude) if settings else ()))
     if found.problems:
         raise NotPlainFolder(found.problems[0])
     return found
 
 
-def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
-    """Describe the files that sources stand for; and what is to be said about them."""
-    found = _expanded(patterns)
+class _Sources(NamedTuple):
+    """The files of a split, what is to be said about them, and the sources without lists."""
+
+    files: tuple[SourceFile, ...]
+    notes: tuple[str, ...]
+    patterns: tuple[str, ...]
+
+
+def _found(patterns: Sequence[str], settings: Settings | None = None) -> _Sources:
+    """Describe the files that sources stand for; settings say which of a folder's, and columns."""
+    found = _expanded(patterns, settings)
     files = tuple(store.stat(path) for store, path in found.files)
     if found.partition_columns:
         # All files have one schema, which is seen to later: one footer says it.
@@ -118,17 +125,15 @@ def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, 
         lost = [name for name in found.partition_columns if name not in held]
         if lost:
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
-    return files, found.notes
+    if settings is not None:
+        files = tuple(replace(file, columns=settings.columns) for file in files)
+    return _Sources(files, found.notes, found.patterns)
 
 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
-    files, notes = _found(patterns)
-    return replace(_plan(_chosen(files, settings), settings), source_notes=notes)
-
-
-def _chosen(files: tuple[SourceFile, ...], settings: Settings) -> tuple[SourceFile, ...]:
-    return tuple(replace(file, columns=settings.columns) for file in files)
+    found = _found(patterns, settings)
+    return replace(_plan(found.files, settings), source_notes=found.notes)
 
 
 def _plan(
@@ -189,8 +194,7 @@ def split_files(
     memory.forget_own_peak()
     check_destination(destination)
     store, folder = open_storage(destination)
-    files, notes = _found(patterns)
-    files = _chosen(files, settings)
+    files, notes, patterns = _found(patterns, settings)
     _check_apart(patterns, files, settings, folder)
     places = [folder, *(file.path for file in files)]
     _check_transfer(places, settings)
@@ -520,7 +524,7 @@ def _check_apart(
     for pattern in patterns:
         root = _real(open_storage(pattern)[1])
         part = f"{target}/{settings.part_name(0)}"
-        if target == root or target.startswith(root + "/") or _matches(root, part):
+        if target == root or target.startswith(root + "/") or glob_matches(root, part):
             raise DestinationInSource(
                 f"the destination {redacted(folder)} lies inside the source {redacted(root)}: the "
                 "next run would read the parts as source; name a folder beside it"
@@ -529,16 +533,3 @@ def _check_apart(
 
 def _real(path: str) -> str:
     return path.rstrip("/") if "://" in path else os.path.realpath(path)
-
-
-def _matches(pattern: str, path: str) -> bool:
-    """Whether a glob, in which ``**`` stands for any number of folders, matches a path."""
-
-    def match(wanted: Sequence[str], names: Sequence[str]) -> bool:
-        if not wanted:
-            return not names
-        if wanted[0] == "**":
-            return any(match(wanted[1:], names[i:]) for i in range(len(names) + 1))
-        return bool(names) and fnmatchcase(names[0], wanted[0]) and match(wanted[1:], names[1:])
-
-    return match(pattern.split("/"), path.split("/"))
