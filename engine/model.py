@@ -317,7 +317,8 @@ class SplitResult:
 
     ``num_resumed`` counts parts that an earlier run had already committed; ``peak_memory_bytes``
     is what was measured over all processes of this run on this machine (0: not measured).
-    ``verification`` is there if the parts were proved equal as well.
+    ``verification`` is there if the parts were proved equal as well. ``loads`` are the files by
+    which another system loads the parts, if one was named.
     """
 
     destination: str
@@ -326,6 +327,7 @@ class SplitResult:
     elapsed_seconds: float
     peak_memory_bytes: int = 0
     verification: Verification | None = None
+    loads: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """Return a table of the parts, for a notebook."""

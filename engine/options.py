@@ -19,7 +19,9 @@ from engine import store_options
 from engine.errors import BadSetting
 from engine.formats import BY_ENDING
 from engine.formats.parquet.bytes.column_names import split_names
+from engine.loaders import LOADERS
 from engine.part_names import DEFAULT_NAME, template_problem
+from engine.presets import read_preset
 from engine.settings import (
     CODECS,
     CREDENTIALS,
@@ -66,6 +68,8 @@ class SplitOptions(TypedDict, total=False):
     codec_level: int | None
     row_group_size: str | int | None
     columns: Sequence[str] | str | None
+    preset: str | None
+    load_slots: int | None
     data_page_version: int | str | None
     dictionary: bool | None
     include: Sequence[str] | str | None
@@ -74,6 +78,8 @@ class SplitOptions(TypedDict, total=False):
     workers: int | None
     scheduler: str | None
     fsync: bool
+    manifest: str | None
+    table: str | None
     overwrite: bool
     credential: str
     storage_options: Mapping[str, Any] | Sequence[str] | str | None
@@ -92,6 +98,7 @@ class Option:
         default: if nobody says anything; None leaves it to the source or the machine.
         choices: the only values, where these are few.
         metavar: stands for the value in ``--help``.
+        word: its name on the command line, where that is a word of Python's own.
     """
 
     name: str
@@ -101,11 +108,12 @@ class Option:
     default: Any = None
     choices: tuple[str, ...] = ()
     metavar: str | None = None
+    word: str = ""
 
     @property
     def flag(self) -> str:
         """Its name on the command line; pairs are given one by one."""
-        name = self.name.removesuffix("s") if self.kind == "pairs" else self.name
+        name = self.name.removesuffix("s") if self.kind == "pairs" else self.word or self.name
         return "--" + name.replace("_", "-")
 
     @property
@@ -189,7 +197,7 @@ class Option:
         except BadSetting as error:
             raise BadSetting(f"{self.flag}: {error}") from error
 
-    def _row_group_size(self, value: Any) -> tuple[int | None, int | None]:
+    def _row_group_size(self, value: Any) -> tuple[int | None, int | None, int | None]:
         try:
             return parse_row_group_size(value)
         except BadSetting as error:
@@ -238,6 +246,23 @@ _ROWS = (
         "Hard cap on a part's file size: 100MB (10^8 bytes), 128MiB, ... [default: 100MB]",
         metavar="SIZE",
     ),
+    Option(
+        "preset",
+        "text",
+        "Choose sizes as the documents of a warehouse ask: synapse, fabric, snowflake, redshift, "
+        "bigquery, databricks, generic, or a file of yours in conf/presets. Other options win.",
+        commands=_ONE_SPLIT,
+        metavar="NAME",
+        word="for",
+    ),
+    Option(
+        "load_slots",
+        "count",
+        "Make the number of parts a multiple of N, the files that are loaded at once; see --for.",
+        commands=_ONE_SPLIT,
+        metavar="N",
+        word="slots",
+    ),
     Option("parts", "count", "Exactly N parts, equal by bytes, instead of a size.", metavar="N"),
     Option(
         "rows_per_part",
@@ -255,7 +280,8 @@ _ROWS = (
     Option(
         "name",
         "template",
-        "Names of the parts; {index} is a part's number from 0 on.",
+        "Names of the parts, of {index} from 0 on, {total}, {stem} of the source file that a part "
+        "begins in, {first_row} and {num_rows}.",
         default=DEFAULT_NAME,
         metavar="TEMPLATE",
     ),
@@ -269,7 +295,8 @@ _ROWS = (
     Option(
         "row_group_size",
         "row-group-size",
-        "Row groups of the parts are at most so large: 128MB, or 1000000rows. [default: as in SRC]",
+        "Row groups of the parts are at most so large: 128MB, or 1000000rows; or auto, which only "
+        "merges neighbours that are below 16 MiB. [default: as in SRC]",
         metavar="SIZE",
     ),
     Option(
@@ -360,6 +387,20 @@ _ROWS = (
         choices=TRANSFERS,
     ),
     Option(
+        "manifest",
+        "text",
+        "Write a file or statement beside the split's manifest that loads exactly these parts.",
+        commands=_RUNS,
+        choices=tuple(LOADERS),
+    ),
+    Option(
+        "table",
+        "text",
+        "Table that --manifest loads into, as schema.table. [default: the last folder of DEST]",
+        commands=_RUNS,
+        metavar="NAME",
+    ),
+    Option(
         "overwrite",
         "switch",
         "Replace a finished split in DEST, or another plan's parts.",
@@ -395,8 +436,9 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
     """
     for name in given:
         option_named(name)
+    given, least_part_size = _with_preset(given)
     found = {name: option.parse(given.get(name)) for name, option in OPTIONS.items()}
-    row_group_bytes, row_group_rows = found["row_group_size"] or (None, None)
+    row_group_bytes, row_group_rows, floor_bytes = found["row_group_size"] or (None, None, None)
     version = found["data_page_version"]
     return Settings(
         target_bytes=found["target_size"],
@@ -408,18 +450,36 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         codec_level=found["codec_level"],
         row_group_bytes=row_group_bytes,
         row_group_rows=row_group_rows,
+        row_group_floor_bytes=floor_bytes,
         page_version=None if version is None else int(version),
         dictionary=found["dictionary"],
         columns=found["columns"],
+        slots=found["load_slots"],
+        least_part_bytes=least_part_size and OPTIONS["target_size"].parse(least_part_size),
         memory_bytes=found["memory"],
         num_workers=found["workers"],
         scheduler=found["scheduler"],
         durable=found["fsync"],
         include=found["include"] or (),
         exclude=found["exclude"] or (),
+        loader=found["manifest"],
+        table=found["table"],
         overwrite=found["overwrite"],
         access=Access(found["credential"], found["transfer"], found["storage_options"]),
     )
+
+
+def _with_preset(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
+    """Return options with those of a preset that are not given; and its least size of a part."""
+    name = OPTIONS["preset"].parse(given.get("preset"))
+    if name is None:
+        return given, None
+    wanted = read_preset(name)
+    least_part_size = wanted.pop("least_part_size", None)
+    said = {key: value for key, value in given.items() if value is not None}
+    if said.keys() & {"parts", "rows_per_part"}:
+        wanted.pop("target_size", None)
+    return wanted | said, least_part_size
 
 
 def access_from(credential: str, storage_options: Any) -> Access:

@@ -27,7 +27,9 @@ from engine.errors import (
 from engine.executors import LocalProcesses, Resources, run_parts
 from engine.formats import format_of, load_format
 from engine.ledger.manifest import Ledger
+from engine.loaders import check_loader, load_files
 from engine.model import Measured, Receipt, Run, SourceFile, SplitPlan, SplitResult
+from engine.part_names import NameFields, stem_of
 from engine.planning.planner import make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
@@ -209,6 +211,9 @@ def split_files(
         plan = replace(_plan(files, settings, failed, budget), source_notes=notes)
         while True:
             _check_part_sizes(plan, store)
+            if settings.loader is not None:
+                names = [part.name for part in plan.parts]
+                check_loader(settings.loader, redacted(folder), names, settings.table)
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
             resources = replace(resources, client=client)
             try:
@@ -292,6 +297,11 @@ def _carry_out(
             ahead=ahead,
         )
         manifest = ledger.finish(plan, receipts, __version__)
+        loads: tuple[str, ...] = ()
+        if settings.loader is not None:
+            loads = ledger.note_loads(
+                load_files(settings.loader, redacted(folder), settings.table, manifest.parts)
+            )
         elapsed = time.monotonic() - started
         peak_bytes = max(memory.own_peak_bytes(), meter.peak_bytes if meter else 0)
         if tasks:
@@ -300,7 +310,7 @@ def _carry_out(
         about = {"num_parts": len(receipts), "size_bytes": manifest.size_bytes}
         text = f"{redacted(folder)} is complete: {counted(len(receipts), 'part')}"
         events.say("split.complete", text, elapsed_seconds=round(elapsed, 3), **about)
-    return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes)
+    return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes, loads=loads)
 
 
 def _say_planned(plan: SplitPlan, folder: str, num_resumed: int) -> None:
@@ -523,7 +533,7 @@ def _check_apart(
         )
     for pattern in patterns:
         root = _real(open_storage(pattern)[1])
-        part = f"{target}/{settings.part_name(0)}"
+        part = f"{target}/{settings.part_name(NameFields(stem=stem_of(files[0].path)))}"
         if target == root or target.startswith(root + "/") or glob_matches(root, part):
             raise DestinationInSource(
                 f"the destination {redacted(folder)} lies inside the source {redacted(root)}: the "

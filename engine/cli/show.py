@@ -31,6 +31,7 @@ def split_result(result: SplitResult) -> None:
         f"{1 - encoded / (manifest.size_bytes or 1):.2%} of the bytes copied as they were, "
         f"{size(encoded)} re-encoded; peak memory {memory_amount(result.peak_memory_bytes)}",
         result.destination,
+        *result.loads,
     )
     for note in sorted({note for part in manifest.parts for note in part.store_notes}):
         say(note, fg="yellow")

@@ -32,6 +32,7 @@ from engine.errors import (
     StorageFailed,
 )
 from engine.ledger.typed import made
+from engine.loaders import FOLDER as LOADS
 from engine.model import Manifest, Measured, Receipt, Run, SourceFile, SplitPlan
 from engine.storage import Storage
 from engine.storage.base import redacted
@@ -212,12 +213,16 @@ class Ledger:
                     f"{redacted(self._folder)} holds {part.name}, which evensplit did not write "
                     "and this plan would replace; move it away"
                 )
+        self._empty(LOADS)
         self._store.remove(self._path("manifest.json"))
-        for entry in self._store.files(self._path("receipts")):
-            self._store.remove(self._path("receipts", entry.name))
+        self._empty("receipts")
         for name in sorted(there & old):
             self._store.remove(self._store.join(self._folder, name))
         self._store.put(self._path("plan.json"), text)
+
+    def _empty(self, name: str) -> None:
+        for entry in self._store.files(self._path(name)):
+            self._store.remove(self._path(name, entry.name))
 
     def receipts(self, plan: SplitPlan) -> list[Receipt]:
         """Return the receipts whose parts are there with the size that they had."""
@@ -316,6 +321,12 @@ class Ledger:
             return made(kind, self.plan().settings)
         except ValueError as error:
             raise self._damaged("plan.json") from error
+
+    def note_loads(self, files: Mapping[str, str]) -> tuple[str, ...]:
+        """Keep texts by which the parts of a finished split are loaded; return where they are."""
+        for name, text in files.items():
+            self._store.put(self._path(LOADS, name), text.encode())
+        return tuple(redacted(self._path(LOADS, name)) for name in files)
 
     def note_run(self, run: Run) -> None:
         """Keep what a run took, for :mod:`engine.reporter`."""

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from engine.errors import BadSetting, TargetTooSmall
 from engine.model import Growth, Measured, PartPlan, SourceFile, SplitPlan, spread
+from engine.part_names import NameFields, names_problem, stem_of
 from engine.planning.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.planning.even_runs import even_runs, fewest_runs
 from engine.planning.layout import Layout
@@ -71,6 +72,8 @@ def make_plan(
         )
     parts = _parts(ruler, settings)
     parts = [replace(part, memory_bytes=memory_of(part)) for part in parts]
+    if problem := names_problem([part.name for part in parts]):
+        raise BadSetting(f"--name {settings.name!r} {problem}")
     growth = _growth(parts, layout, source_bytes)
     return SplitPlan(
         plan_id=plan_id(layout.files, settings, version),
@@ -129,7 +132,8 @@ def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
         cap = _cap(ruler.layout, settings)
         assert cap is not None
         try:
-            return _moved(ruler, _fewest_row_cuts(ruler, cap), settings)
+            fewest = _fewest_row_cuts(ruler, cap)
+            return _moved(ruler, _for_slots(ruler, fewest, settings), settings)
         except TargetTooSmall as error:
             raise TargetTooSmall(f"{error}{_what_grows(settings)}") from None
     _check_target(ruler, cuts, settings)
@@ -171,6 +175,19 @@ def _check_target(ruler: Ruler, cuts: Sequence[int], settings: Settings) -> None
                 "--target-size leaves it; ask for more parts or fewer rows a part, or leave one of "
                 "the settings out"
             )
+
+
+def _for_slots(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
+    """Return cuts for as many parts as are loaded at once, or a multiple; else those there are.
+
+    More parts are smaller; if one were smaller than is asked for, or without a row, they stay.
+    """
+    number = len(cuts) - 1
+    wanted = -(-number // (settings.slots or 1)) * (settings.slots or 1)
+    if number == wanted or wanted > ruler.num_rows:
+        return cuts
+    more = _numbered_row_cuts(ruler, wanted)
+    return more if min(ruler.sizes(more)) >= (settings.least_part_bytes or 0) else cuts
 
 
 # -- by rows -------------------------------------------------------------------------------------
@@ -354,7 +371,10 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
     limit = settings.target_bytes
     for _ in range(_MAX_ROUNDS):
         cuts = _seen_cuts(ruler, replace(settings, target_bytes=limit))
-        parts = [_part(ruler, settings, index, a, b) for index, (a, b) in enumerate(pairwise(cuts))]
+        parts = [
+            _part(ruler, settings, index, a, b, total=len(cuts) - 1)
+            for index, (a, b) in enumerate(pairwise(cuts))
+        ]
         if limit is None or settings.target_bytes is None or not settings.regroups:
             return parts
         cap = _cap(ruler.layout, settings) or 0
@@ -363,8 +383,8 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
             return parts
         limit = int(limit * cap / largest * _REGROUPED_ROOM)
     raise TargetTooSmall(
-        f"no parts of at most {settings.target_bytes:,} bytes were found with row groups of "
-        f"{settings.row_group_bytes or settings.row_group_rows:,}; raise one of the two"
+        f"no parts of at most {settings.target_bytes:,} bytes were found with such "
+        "--row-group-size; raise one of the two"
     )
 
 
@@ -396,9 +416,12 @@ def _group_rows(ruler: Ruler, settings: Settings, start: int, stop: int) -> Iter
     yield row
 
 
-def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -> PartPlan:
-    """Describe the part of rows ``[start, stop)``."""
+def _part(
+    ruler: Ruler, settings: Settings, index: int, start: int, stop: int, *, total: int = 1
+) -> PartPlan:
+    """Describe the part of rows ``[start, stop)``, one of ``total``."""
     pieces = slices(ruler, settings, start, stop)
+    first = ruler.layout.files[pieces[0].file if pieces else 0]
     size = ruler.layout.part_bytes
     reencoded_bytes = 0
     reasons: dict[str, None] = {}
@@ -423,7 +446,7 @@ def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -
         reasons = {_recoding_in_words(settings): None} | reasons
     return PartPlan(
         index=index,
-        name=settings.part_name(index),
+        name=settings.part_name(NameFields(index, total, stem_of(first.path), start, stop - start)),
         first_row=start,
         num_rows=stop - start,
         predicted_bytes=size,
@@ -449,6 +472,10 @@ def _recoding_in_words(settings: Settings) -> str:
 
 def _advice(parts: Sequence[PartPlan], layout: Layout, settings: Settings) -> str:
     """Say if whole row groups, which are only copied, would make nearly equal parts, as many."""
+    if settings.slots and len(parts) % settings.slots:
+        least = f"smaller than {amount(settings.least_part_bytes or 0)}, or without rows"
+        number = counted(len(parts), "part")
+        return f"{number}, no multiple of {settings.slots:,} slots: parts would be {least}"
     encoded = sum(part.reencoded_bytes for part in parts)
     is_asked = settings.regroups or settings.rows_per_part or not settings.recoding.is_nothing
     if is_asked or encoded <= _WORTH_SAYING * sum(part.predicted_bytes for part in parts):

@@ -35,7 +35,11 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "switch": [(True, True), ("false", False)],
     "names": [("a,b", ("a", "b")), (["a", "b"], ("a", "b"))],
     "globs": [("*.a, 2024/**", ("*.a", "2024/**")), (["./x,y"], ("x,y",))],
-    "row-group-size": [("1MB", (10**6, None)), ("10 rows", (None, 10))],
+    "row-group-size": [
+        ("1MB", (10**6, None, None)),
+        ("10 rows", (None, 10, None)),
+        ("Auto", (None, None, 16 << 20)),
+    ],
     "pairs": [("anon=true", '{"anon": true}'), ('{"port": 1}', '{"port": 1}')],
 }
 BAD: dict[str, list[Any]] = {
