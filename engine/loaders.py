@@ -4,6 +4,9 @@ One row of :data:`LOADERS` a system: which addresses it can read and how it writ
 takes for a wildcard, and the text. Texts hold addresses and sizes, never a credential: roles,
 integrations and identities are the system's own. Pure.
 
+Parts of hive partitions are read by DuckDB and Spark, which take columns from the names of folders;
+the others would load tables without these, and are refused.
+
 Not covered: tables are not made, but by DuckDB; types are the system's own choice.
 
 Sources: Amazon Redshift, "Using a manifest to specify data files" (``meta.content_length`` is
@@ -20,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.errors import BadSetting
-from engine.model import Receipt
+from engine.model import Receipt, folder_of
 
 FOLDER = "load"  # of a destination's record
 _SNOWFLAKE_FILES = 1_000
@@ -42,6 +45,11 @@ class Load(NamedTuple):
     parts: Sequence[Receipt]
 
     @property
+    def is_partitioned(self) -> bool:
+        """Whether columns are in the names of the parts' folders."""
+        return any(map(folder_of, (part.name for part in self.parts)))
+
+    @property
     def urls(self) -> list[str]:
         """Addresses of the parts."""
         return [f"{self.folder}/{part.name}" for part in self.parts]
@@ -54,11 +62,13 @@ class Loader(NamedTuple):
         places: what it makes of an address, by the scheme; of a local path, the scheme is empty.
         files: texts by name.
         wildcards: characters that are none of a name, where it reads them.
+        reads_partitions: it takes columns from the names of folders.
     """
 
     places: Mapping[str, Callable[[str], str]]
     files: Callable[[Load], dict[str, str]]
     wildcards: str = ""
+    reads_partitions: bool = False
 
 
 def check_loader(name: str, folder: str, part_names: Sequence[str], table: str | None) -> None:
@@ -84,12 +94,27 @@ def check_loader(name: str, folder: str, part_names: Sequence[str], table: str |
                 f"{text} holds {' '.join(sorted(found))}, which {name} reads as a wildcard; choose "
                 "another DEST or --name, or leave --manifest out"
             )
+    if any(map(folder_of, part_names)):
+        _check_partitions(name, folder)
     names = _table(folder, table)
     if not all(names):
         raise BadSetting(f"--table is {table!r}; give a name, or names with dots between")
     if name == "bigquery" and (len(names) < 2 or "`" in "".join(names)):
         raise BadSetting(
             "--manifest bigquery loads into a table of a dataset: --table DATASET.NAME"
+        )
+
+
+def _check_partitions(name: str, folder: str) -> None:
+    if not LOADERS[name].reads_partitions:
+        known = " or ".join(it for it, loader in LOADERS.items() if loader.reads_partitions)
+        raise BadSetting(
+            f"--manifest {name} would load parts without the columns of their folders; load the "
+            f"partitions one by one, or by {known}"
+        )
+    if name == "duckdb" and "=" in folder:
+        raise BadSetting(
+            f"DuckDB would read {folder} itself as a partition as well; name a DEST without ="
         )
 
 
@@ -218,24 +243,25 @@ def _duckdb(load: Load) -> dict[str, str]:
     places = _listed(list(map(_text, load.urls)))
     table = ".".join(map(_name, load.table))
     # Folders above the parts may look like partitions, and are none of the table's columns.
+    is_partitioned = str(load.is_partitioned).lower()
     return {
         "duckdb.sql": f"CREATE TABLE {table} AS\nSELECT * FROM read_parquet([\n  {places}\n], "
-        "hive_partitioning = false);\n"
+        f"hive_partitioning = {is_partitioned});\n"
     }
 
 
 def _spark(load: Load) -> dict[str, str]:
     paths = ",\n    ".join(map(repr, load.urls))
+    base = f".option('basePath', {load.folder!r})" if load.is_partitioned else ""
     view = repr(_doubled("`")("_".join(load.table)))
     return {
         "spark.py": f"paths = [\n    {paths},\n]\n"
-        f"spark.read.parquet(*paths).createOrReplaceTempView({view})\n"
+        f"spark.read{base}.parquet(*paths).createOrReplaceTempView({view})\n"
     }
 
 
 _S3 = {"s3": _as_it_is, "s3a": _scheme_of("s3")}
 _HTTPS = {"abfss": _azure("https://{host}/{container}/{path}")}
-_SPARK_WILDCARDS = "*?[]{}\\"
 LOADERS: Mapping[str, Loader] = {
     "redshift": Loader(_S3, _redshift),
     "snowflake": Loader(
@@ -262,6 +288,7 @@ LOADERS: Mapping[str, Loader] = {
         },
         _duckdb,
         "*?[]",
+        reads_partitions=True,
     ),
     "spark": Loader(
         {
@@ -272,6 +299,7 @@ LOADERS: Mapping[str, Loader] = {
             "abfss": _as_it_is,
         },
         _spark,
-        _SPARK_WILDCARDS,
+        "*?[]{}\\",
+        reads_partitions=True,
     ),
 }

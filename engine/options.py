@@ -281,7 +281,7 @@ _ROWS = (
         "name",
         "template",
         "Names of the parts, of {index} from 0 on, {total}, {stem} of the source file that a part "
-        "begins in, {first_row} and {num_rows}.",
+        "begins in, {first_row}, {num_rows} and {partition}.",
         default=DEFAULT_NAME,
         metavar="TEMPLATE",
     ),

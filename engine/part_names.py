@@ -30,6 +30,7 @@ class NameFields:
         stem: name of the source file that it begins in, without the ending.
         first_row: position of its first row in the source.
         num_rows: its rows.
+        partition: the hive folders that it lies in, with - between; empty if it does not.
     """
 
     index: int = 0
@@ -37,6 +38,7 @@ class NameFields:
     stem: str = "source"
     first_row: int = 0
     num_rows: int = 1
+    partition: str = ""
 
 
 _DISTINCT = {"index", "first_row"}  # one of them tells parts apart

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine import events, memory, system
@@ -28,9 +30,17 @@ from engine.executors import LocalProcesses, Resources, run_parts
 from engine.formats import format_of, load_format
 from engine.ledger.manifest import Ledger
 from engine.loaders import check_loader, load_files
-from engine.model import Measured, Receipt, Run, SourceFile, SplitPlan, SplitResult
+from engine.model import (
+    Measured,
+    Receipt,
+    Run,
+    SourceFile,
+    SplitPlan,
+    SplitResult,
+    by_partition,
+)
 from engine.part_names import NameFields, stem_of
-from engine.planning.planner import make_plan, plan_id
+from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
     Found,
@@ -43,7 +53,7 @@ from engine.storage import (
 )
 from engine.storage.access import current
 from engine.storage.base import redacted
-from engine.storage.folders import glob_matches, partitions_refusal
+from engine.storage.folders import glob_matches, partitions_problem, partitions_refusal
 from engine.version import __version__
 from engine.wording import amount, counted
 from engine.work import PartTask, is_intact
@@ -125,11 +135,31 @@ def _found(patterns: Sequence[str], settings: Settings | None = None) -> _Source
         # All files have one schema, which is seen to later: one footer says it.
         held = load_format(format_of(files)).top_columns(files[0])
         lost = [name for name in found.partition_columns if name not in held]
-        if lost:
+        if lost and settings is None:
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
+        if lost:
+            files = _in_partitions(files, found.partitions)
     if settings is not None:
         files = tuple(replace(file, columns=settings.columns) for file in files)
     return _Sources(files, found.notes, found.patterns)
+
+
+def _in_partitions(
+    files: tuple[SourceFile, ...], partitions: Sequence[str]
+) -> tuple[SourceFile, ...]:
+    """Return files with their partitions, those of one partition together."""
+    one_of_each = {
+        partition: redacted(file.path)
+        for file, partition in zip(files[::-1], partitions[::-1], strict=True)
+    }
+    if problem := partitions_problem(one_of_each):
+        raise NotPlainFolder(problem)
+    order = {partition: at for at, partition in enumerate(dict.fromkeys(partitions))}
+    placed = [
+        replace(file, partition=partition)
+        for file, partition in zip(files, partitions, strict=True)
+    ]
+    return tuple(sorted(placed, key=lambda file: order[file.partition]))
 
 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
@@ -144,10 +174,36 @@ def _plan(
     failed: tuple[Measured, ...] = (),
     budget: memory.Budget | None = None,
 ) -> SplitPlan:
-    """Plan, given the parts of earlier revisions that failed, and the memory that there is."""
+    """Plan, given the parts of earlier revisions that failed, and the memory that there is.
+
+    Each partition is planned by itself, and all are one plan.
+    """
+    groups = [tuple(group) for _, group in groupby(files, attrgetter("partition"))]
+    if len(groups) == 1:
+        return _plan_partition(files, settings, failed, 0, budget)
+    firsts = [group[0] for group in groups]
+    # That all are one table is seen by a file of each, as each by itself sees to its own.
+    load_format(format_of(files)).measure(firsts, Settings(), revision=0, budget=budget)
+    plans: list[SplitPlan] = []
+    first_row = 0
+    for group in groups:
+        plans.append(_plan_partition(group, settings, failed, first_row, budget))
+        first_row += plans[-1].num_rows
+    return joined_plan(plans, plan_id(files, settings, __version__), failed)
+
+
+def _plan_partition(
+    files: tuple[SourceFile, ...],
+    settings: Settings,
+    failed: tuple[Measured, ...],
+    first_row: int,
+    budget: memory.Budget | None,
+) -> SplitPlan:
+    """Plan files of one partition; ``failed`` counts rows over all, of which these begin there."""
     measures = load_format(format_of(files)).measure(
         files, settings, revision=len(failed), budget=budget
     )
+    stop = first_row + measures.layout.num_rows
     plan = make_plan(
         measures.layout,
         settings,
@@ -155,7 +211,11 @@ def _plan(
         curve_of=measures.curve_of,
         inside_of=measures.inside_of,
         memory_of=measures.memory_of,
-        failed=failed,
+        failed=tuple(
+            replace(part, first_row=part.first_row - first_row)
+            for part in failed
+            if first_row <= part.first_row < stop
+        ),
         source_bytes=measures.source_bytes,
     )
     # What looks and samples took is kept by the allocator while parts are written.
@@ -271,7 +331,7 @@ def _carry_out(
     """Write the parts that are not there yet, and the manifest."""
     meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
     with meter or nullcontext(), ledger.lock():
-        _check_room(plan, folder)
+        _check_room(plan, folder, sum(ledger.sizes(plan.parts).values()))
         receipts = ledger.claim(
             plan,
             overwrite=settings.overwrite,
@@ -368,14 +428,20 @@ def _tasks(
 ) -> list[PartTask]:
     done = {receipt.index for receipt in receipts}
     name = format_of(plan.sources)  # once: there may be thousands of sources, and of parts
+    first = {file.partition: at for at, file in reversed(list(enumerate(plan.sources)))}
     return [
         PartTask(
-            part=part,
+            part=replace(
+                part,
+                slices=tuple(
+                    replace(it, file=it.file - first[sources[0].partition]) for it in part.slices
+                ),
+            ),
             plan_id=plan.plan_id,
             revision=plan.revision,
             claim=claim,
             num_parts=len(plan.parts),
-            sources=plan.sources,
+            sources=sources,
             destination=folder,
             target_bytes=settings.target_bytes,
             durable=settings.durable,
@@ -384,7 +450,8 @@ def _tasks(
             recoding=settings.recoding,
             format=name,
         )
-        for part in plan.parts
+        for sources, parts in by_partition(plan.sources, plan.parts)
+        for part in parts
         if part.index not in done
     ]
 
@@ -498,18 +565,18 @@ def _check_part_sizes(plan: SplitPlan, store: Storage) -> None:
         )
 
 
-def _check_room(plan: SplitPlan, folder: str) -> None:
+def _check_room(plan: SplitPlan, folder: str, there_bytes: int) -> None:
     """Raise NoDiskSpace if the parts certainly do not fit.
 
-    What lies in the folder counts as free: it is committed already, or it will be replaced. Sizes
-    of what is re-encoded may be estimates, and count half.
+    What lies in the folder, ``there_bytes``, counts as free: it is committed already, or it will be
+    replaced. Sizes of what is re-encoded may be estimates, and count half.
     """
     store, folder = open_storage(folder)
     room = store.room(folder)
     if room is None:
         return
     least_bytes = sum(part.predicted_bytes - part.reencoded_bytes // 2 for part in plan.parts)
-    least_bytes -= sum(entry.size_bytes for entry in store.files(folder))
+    least_bytes -= there_bytes
     if least_bytes <= room.num_bytes:
         return
     needed, left = amount(least_bytes), amount(room.num_bytes)
@@ -533,8 +600,11 @@ def _check_apart(
         )
     for pattern in patterns:
         root = _real(open_storage(pattern)[1])
-        part = f"{target}/{settings.part_name(NameFields(stem=stem_of(files[0].path)))}"
-        if target == root or target.startswith(root + "/") or glob_matches(root, part):
+        name = settings.part_name(NameFields(stem=stem_of(files[0].path)))
+        places = dict.fromkeys(file.partition for file in files)
+        parts = ["/".join(filter(None, (target, place, name))) for place in places]
+        is_inside = target == root or target.startswith(root + "/")
+        if is_inside or any(glob_matches(root, part) for part in parts):
             raise DestinationInSource(
                 f"the destination {redacted(folder)} lies inside the source {redacted(root)}: the "
                 "next run would read the parts as source; name a folder beside it"

@@ -15,7 +15,7 @@ a receipt without its part (or with a part of another size) does not count.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -33,7 +33,17 @@ from engine.errors import (
 )
 from engine.ledger.typed import made
 from engine.loaders import FOLDER as LOADS
-from engine.model import Manifest, Measured, Receipt, Run, SourceFile, SplitPlan
+from engine.model import (
+    Manifest,
+    Measured,
+    PartPlan,
+    Receipt,
+    Run,
+    SourceFile,
+    SplitPlan,
+    by_partition,
+    folder_of,
+)
 from engine.storage import Storage
 from engine.storage.base import redacted
 from engine.storage.folders import SPLIT_FOLDER
@@ -46,7 +56,7 @@ FOLDER = SPLIT_FOLDER
 FORMAT_VERSION = 1
 _VERSION_KEY = "format_version"
 _IGNORED = {".DS_Store"}
-_SEPARATORS = {"/", "\\", "\0"}
+_SEPARATORS = {"\\", "\0"}
 
 
 def record(data: Mapping[str, Any]) -> bytes:
@@ -65,6 +75,7 @@ class Ledger:
     def __init__(self, store: Storage, folder: str) -> None:
         self._store = store
         self._folder = folder
+        self._places: set[str] = set()  # of partitions, below
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -129,6 +140,7 @@ class Ledger:
             SourceChanged: it holds this very plan for an earlier version of the source.
         """
         self.check_free()
+        self._places = {place for part in plan.parts if (place := folder_of(part.name))}
         text = record(plan.as_dict())
         if not self._store.put_if_absent(self._path("plan.json"), text):
             found = self.plan()
@@ -200,13 +212,13 @@ class Ledger:
         if not self._store.has_locks:
             return False
         names = {part.name for part in found.parts}
-        there = {entry.name for entry in self._store.files(self._folder)}
+        there = self.sizes(found.parts).keys()
         return not (names & there or self._store.files(self._path("receipts")))
 
     def _replace(self, found: SplitPlan, plan: SplitPlan, text: bytes) -> None:
         """Remove another plan's split and claim the folder anew; safe to die in at any step."""
         old = {part.name for part in found.parts}
-        there = {entry.name for entry in self._store.files(self._folder)}
+        there = self.sizes(found.parts).keys() | self.sizes(plan.parts).keys()
         for part in plan.parts:
             if part.name in there - old:
                 raise DestinationInUse(
@@ -220,13 +232,20 @@ class Ledger:
             self._store.remove(self._store.join(self._folder, name))
         self._store.put(self._path("plan.json"), text)
 
+    def sizes(self, parts: Sequence[PartPlan | Receipt]) -> dict[str, int]:
+        """Return the files where parts lie, with their sizes: also below, if those have folders."""
+        if any(folder_of(part.name) for part in parts):
+            entries = self._store.expand(self._folder).entries
+            return {item.name: item.size_bytes for item in entries}
+        return {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
+
     def _empty(self, name: str) -> None:
         for entry in self._store.files(self._path(name)):
             self._store.remove(self._path(name, entry.name))
 
     def receipts(self, plan: SplitPlan) -> list[Receipt]:
         """Return the receipts whose parts are there with the size that they had."""
-        sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
+        sizes = self.sizes(plan.parts)
         found = []
         for part in plan.parts:
             receipt = self._receipt(plan, part.index) if part.name in sizes else None
@@ -271,7 +290,7 @@ class Ledger:
             plan.source_notes,
             plan.advice,
         )
-        sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
+        sizes = self.sizes(ordered)
         for receipt in ordered:
             if sizes.get(receipt.name) != receipt.size_bytes:
                 raise StorageFailed(
@@ -342,7 +361,8 @@ class Ledger:
 
     def remove_leftovers(self) -> None:
         """Remove temporary files of runs and workers that died."""
-        for folder in (self._folder, self._path(), self._path("receipts")):
+        places = [self._store.join(self._folder, place) for place in sorted(self._places)]
+        for folder in (self._folder, *places, self._path(), self._path("receipts")):
             self._store.remove_leftovers(folder)
 
     def _path(self, *names: str) -> str:
@@ -367,6 +387,7 @@ class Ledger:
                 raise ValueError("it names no source, or no part")
             if not all(_is_plain(part.name) for part in found.parts):
                 raise ValueError("a part's name leads out of the folder")
+            by_partition(found.sources, found.parts)
         except ValueError as error:
             raise self._damaged(name) from error
         return found
@@ -390,8 +411,10 @@ def _decoded(text: bytes | None) -> dict[str, Any]:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name lies in the folder itself: a record may be forged."""
-    return bool(name) and name not in (".", "..") and not _SEPARATORS.intersection(name)
+    """Whether a name lies in the folder, or folders of partitions in it: it may be forged."""
+    *folders, last = name.split("/")
+    is_plain = bool(last) and last not in (".", "..") and not _SEPARATORS.intersection(name)
+    return is_plain and all("=" in folder for folder in folders)
 
 
 def _describe(plan: SplitPlan) -> str:

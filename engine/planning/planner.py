@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from itertools import pairwise
 
 from engine.errors import BadSetting, TargetTooSmall
@@ -72,7 +72,7 @@ def make_plan(
         )
     parts = _parts(ruler, settings)
     parts = [replace(part, memory_bytes=memory_of(part)) for part in parts]
-    if problem := names_problem([part.name for part in parts]):
+    if problem := names_problem([part.name.rpartition("/")[2] for part in parts]):
         raise BadSetting(f"--name {settings.name!r} {problem}")
     growth = _growth(parts, layout, source_bytes)
     return SplitPlan(
@@ -88,6 +88,41 @@ def make_plan(
         growth=_growth_in_words(growth),
         growth_bytes=growth,
         advice=_advice(parts, layout, settings),
+    )
+
+
+def joined_plan(
+    plans: Sequence[SplitPlan], plan_id: str, failed: tuple[Measured, ...]
+) -> SplitPlan:
+    """Put plans of partitions together: parts, rows and sources are counted over all.
+
+    ``failed`` counts rows over all as well.
+    """
+    parts: list[PartPlan] = []
+    first_row = first_file = 0
+    for plan in plans:
+        for part in plan.parts:
+            pieces = tuple(replace(it, file=it.file + first_file) for it in part.slices)
+            row = part.first_row + first_row
+            parts.append(replace(part, index=len(parts), first_row=row, slices=pieces))
+        first_row += plan.num_rows
+        first_file += len(plan.sources)
+    every = [plan.growth_bytes for plan in plans if plan.growth_bytes is not None]
+    sums = map(sum, zip(*map(astuple, every), strict=True))
+    growth = Growth(*sums) if len(every) == len(plans) else None
+    return replace(
+        plans[0],
+        plan_id=plan_id,
+        sources=tuple(source for plan in plans for source in plan.sources),
+        num_rows=first_row,
+        parts=tuple(parts),
+        lost=tuple(dict.fromkeys(item for plan in plans for item in plan.lost)),
+        planning_memory_bytes=sum(plan.planning_memory_bytes for plan in plans),
+        revision=len(failed),
+        failed=failed,
+        growth=_growth_in_words(growth),
+        growth_bytes=growth,
+        advice="",
     )
 
 
@@ -422,6 +457,8 @@ def _part(
     """Describe the part of rows ``[start, stop)``, one of ``total``."""
     pieces = slices(ruler, settings, start, stop)
     first = ruler.layout.files[pieces[0].file if pieces else 0]
+    partition = first.partition.replace("/", "-")
+    fields = NameFields(index, total, stem_of(first.path), start, stop - start, partition)
     size = ruler.layout.part_bytes
     reencoded_bytes = 0
     reasons: dict[str, None] = {}
@@ -446,7 +483,7 @@ def _part(
         reasons = {_recoding_in_words(settings): None} | reasons
     return PartPlan(
         index=index,
-        name=settings.part_name(NameFields(index, total, stem_of(first.path), start, stop - start)),
+        name="/".join(filter(None, (first.partition, settings.part_name(fields)))),
         first_row=start,
         num_rows=stop - start,
         predicted_bytes=size,

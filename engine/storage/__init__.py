@@ -163,6 +163,7 @@ class Found(NamedTuple):
         notes: what was passed over, or is taken more than once; a sentence each.
         problems: why the sources' files are not all of what they hold, or more than that.
         partition_columns: columns that are in the paths of the files; perhaps in the files as well.
+        partitions: of each file its folders of these columns.
         patterns: the sources, with what lists name instead of the lists.
     """
 
@@ -171,6 +172,7 @@ class Found(NamedTuple):
     notes: tuple[str, ...]
     problems: tuple[str, ...]
     partition_columns: tuple[str, ...]
+    partitions: tuple[str, ...]
     patterns: tuple[str, ...]
 
 
@@ -205,6 +207,7 @@ def expand_all(
     problems += [_table_around(*pair) for pair in zip(stores, choices, strict=True)]
     problems += [_unfinished_split(*pair) for pair in zip(stores, choices, strict=True)]
     notes = [*filter(None, (folders.said(*pair) for pair in pairs)), *notes]
+    columns = folders.partition_columns(choices)
     return Found(
         tuple(
             (store, check_name(item.path))
@@ -216,7 +219,8 @@ def expand_all(
         ),
         tuple(readable(note) for note in notes),
         tuple(dict.fromkeys(readable(problem) for problem in problems if problem)),
-        folders.partition_columns(choices),
+        columns,
+        tuple(folders.partition_paths(choices, columns)),
         tuple(every),
     )
 

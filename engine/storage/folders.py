@@ -14,8 +14,9 @@ hive        folders named ``column=value``         these columns would vanish
 
 Sources: the Delta transaction log protocol; the Iceberg table specification ("Table Metadata");
 Hudi's technical specification ("Storage layout"); Hive's language manual ("Partitioned Tables").
-Reading a table's log and parts by partition are not covered: such folders are refused. Hard links
-are files of their own, as every reader has it.
+Reading a table's log is not covered: such folders are refused. Of hive folders it is told which
+files lie in which partition; a split keeps them apart. Hard links are files of their own, as every
+reader has it.
 
 Told apart besides, and said: what Spark or Hadoop put out (``_SUCCESS``), the destination of an
 earlier split (``_evensplit/``), and plain folders.
@@ -263,6 +264,32 @@ def partition_columns(choices: Sequence[Choice]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*found, *differing]))
 
 
+def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[str]:
+    """Return of each taken file its folders of some columns, as ``year=2024/month=01``."""
+    wanted = set(columns)
+    return [
+        "/".join(part for name, part in _partitions(item.path).items() if name in wanted)
+        for choice in choices
+        for item in choice.taken
+    ]
+
+
+def partitions_problem(partitions: Mapping[str, str]) -> str:
+    """Return why files are not of one table of partitions, by a file of each; empty if they are."""
+    first, *others = [(path, tuple(_partitions(f"{it}/"))) for it, path in partitions.items()]
+    for path, columns in others:
+        if columns != first[1]:
+            found = [", ".join(names) or "none" for names in (first[1], columns)]
+            return (
+                f"{first[0]} lies in folders of the columns {found[0]}, {path} of {found[1]}: "
+                "partitions of one split have the same columns in the same order; split them apart"
+            )
+    odd = next((it for it in partitions if "\\" in it or not it.isprintable()), None)
+    if odd is not None:
+        return f"the folder {odd!r} holds a backslash or what cannot be printed; rename it"
+    return ""
+
+
 def _partitions(path: str) -> dict[str, str]:
     folders = path.split("/")[:-1]
     return {part.partition("=")[0]: part for part in folders if _PARTITION.fullmatch(part)}
@@ -376,6 +403,6 @@ def partitions_refusal(path: str, columns: Sequence[str]) -> str:
     return (
         f"{path} lies in a hive-partitioned folder: the column{'s' if len(columns) > 1 else ''} "
         f"{', '.join(columns)} {'are' if len(columns) > 1 else 'is'} in the names of folders "
-        f"({columns[0]}=...) and not in the files, so that parts would be without: split each "
-        f"partition by itself, naming its folder ({columns[0]}=.../)"
+        f"({columns[0]}=...) and not in the files: name the folder of one partition "
+        f"({columns[0]}=.../)"
     )

@@ -144,6 +144,17 @@ class LocalSource:
             )
 
 
+def _make_folders(folder: str, *, durable: bool) -> None:
+    """Make a folder, with those above it; ``durable``: their names outlive a power cut."""
+    above, missing = folder, []
+    while above and not os.path.isdir(above):
+        above = os.path.dirname(above)
+        missing.append(above)
+    os.makedirs(folder, exist_ok=True)
+    for place in missing if durable else []:
+        _sync_folder(place or ".")
+
+
 class LocalSink:
     """A growing local part; see :class:`engine.storage.base.PartSink`."""
 
@@ -158,7 +169,7 @@ class LocalSink:
         folder, name = os.path.split(path)
         self._temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         with os_errors(path):
-            os.makedirs(folder, exist_ok=True)
+            _make_folders(folder, durable=durable)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with endings.remembered(partial(os.unlink, self._temporary)) as self._ending:
                 self._descriptor = os.open(self._temporary, flags, 0o666)

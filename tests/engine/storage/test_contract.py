@@ -408,7 +408,7 @@ def test_nothing_is_said_where_all_is_taken(place: Place) -> None:
         place.write(*names)
     found = expand_all([place.folder])
     assert len(found.files) == 3
-    assert found[2:] == ((), (), (), (place.folder,))
+    assert found[2:] == ((), (), (), ("", "", ""), (place.folder,))
 
 
 def test_parquet_without_its_name_is_taken_alone_and_refused_beside_others(place: Place) -> None:
@@ -524,6 +524,8 @@ def test_columns_that_are_in_paths(
     place.write("t", "plain.parquet")
     found = expand_all([place.path("t", name).rstrip("/") for name in asked])
     assert found.partition_columns == columns
+    wanted = [part.partition("=")[0] for part in found.partitions[0].split("/") if part]
+    assert set(wanted) <= set(columns)
 
 
 def test_a_file_is_taken_once_unless_it_is_named_twice(place: Place) -> None:
