@@ -252,6 +252,9 @@ def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
 
     Every search knows the row groups that the one before cut; mostly the second is the last.
     """
+    whole = [0, ruler.num_rows]
+    if ruler.size(*whole) <= target:
+        return whole  # no row group is cut, so none is looked into
     limit = target
     best: list[int] = []
     for number in range(_MAX_ROUNDS):
