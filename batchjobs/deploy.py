@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batchjobs.conf import conf_folders
 from batchjobs.spec import id_of
 from engine import BadSetting
+from engine.hooks import conf_folders
 
 BLOB_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"  # Storage Blob Data Contributor
 POOL = "evensplit"
@@ -208,7 +208,7 @@ def template(wanted: Deployment, conf: Path | None = None) -> dict[str, Any]:
 
     Args:
         wanted: what fills it.
-        conf: instead of the one that :mod:`batchjobs.conf` finds.
+        conf: instead of the one that :mod:`engine.conf` finds.
 
     Raises:
         BadSetting: the files are not there, or name what nobody knows.

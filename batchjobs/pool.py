@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchjobs.conf import conf_file, conf_folders
 from batchjobs.errors import PoolTooSmall
 from batchjobs.service import NODE_MEMORY_MARGIN
 from batchjobs.spec import id_of
 from engine import BadSetting
+from engine.hooks import conf_file, conf_folders
 
 _FORMULAS = "batch/autoscale"  # in conf/
 START_SCRIPT = "start.sh"
@@ -217,7 +217,7 @@ def read_formula(name: str, conf: Path | None = None) -> str:
 
     Args:
         name: of the formula, or a path.
-        conf: instead of the one that :mod:`batchjobs.conf` finds.
+        conf: instead of the one that :mod:`engine.conf` finds.
 
     Raises:
         BadSetting: there is none.

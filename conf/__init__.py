@@ -1,1 +1,1 @@
-"""Files that travel with evensplit as the package ``evensplit_conf``: see ``batchjobs.conf``."""
+"""Files that travel with evensplit as the package ``evensplit_conf``: see ``engine.conf``."""

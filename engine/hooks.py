@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
+from engine.conf import PACKAGE as PACKAGE
+from engine.conf import conf_file as conf_file
+from engine.conf import conf_folders as conf_folders
 from engine.endings import unwound as unwound
 from engine.errors import EvensplitError, register
 from engine.places import Place, place_text

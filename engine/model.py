@@ -7,14 +7,17 @@ files as they lie on disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from engine.markup import Bar, Grid, card
 from engine.wording import amount, counted, percent
 
 Verb = Literal["splice", "page-cut", "re-encode"]
+P = TypeVar("P", "PartPlan", "Receipt")
 Buffer = Any  # bytes in a row, with a length: bytes, memory views, Arrow's buffers
 
 
@@ -36,13 +39,15 @@ class SourceFile:
 
     ``path`` never holds a secret (no query string); ``version`` changes when the content does:
     modification time for a local file, the ETag for a blob. ``columns``: the only ones taken, by
-    dotted path (a group stands for all below it); None for all.
+    dotted path (a group stands for all below it); None for all. ``partition``: the hive
+    folders whose columns the file lacks, ``year=2024/month=01``; parts lie in such folders too.
     """
 
     path: str
     size_bytes: int
     version: str
     columns: tuple[str, ...] | None = None
+    partition: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ class PartPlan:
 
     Attributes:
         index: position among the parts, from zero.
-        name: file name inside the destination.
+        name: file name inside the destination; a path of folders before it for a partition.
         first_row: position of its first row in the source.
         num_rows: rows.
         predicted_bytes: expected file size.
@@ -222,8 +227,8 @@ class SplitPlan:
 
     @property
     def spread(self) -> float:
-        """(largest - smallest) / mean of the predicted sizes."""
-        return spread([part.predicted_bytes for part in self.parts])
+        """(largest - smallest) / mean of the predicted sizes, the most within one partition."""
+        return _most_spread((part.name, part.predicted_bytes) for part in self.parts)
 
     @property
     def memory_bytes(self) -> int:
@@ -290,8 +295,8 @@ class Manifest:
 
     @property
     def spread(self) -> float:
-        """(largest - smallest) / mean of the parts' sizes."""
-        return spread([part.size_bytes for part in self.parts])
+        """(largest - smallest) / mean of the parts' sizes, the most within one partition."""
+        return _most_spread((part.name, part.size_bytes) for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -319,7 +324,8 @@ class SplitResult:
 
     ``num_resumed`` counts parts that an earlier run had already committed; ``peak_memory_bytes``
     is what was measured over all processes of this run on this machine (0: not measured).
-    ``verification`` is there if the parts were proved equal as well.
+    ``verification`` is there if the parts were proved equal as well. ``loads`` are the files by
+    which another system loads the parts, if one was named.
     """
 
     destination: str
@@ -328,6 +334,7 @@ class SplitResult:
     elapsed_seconds: float
     peak_memory_bytes: int = 0
     verification: Verification | None = None
+    loads: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """Return a table of the parts, for a notebook."""
@@ -373,6 +380,40 @@ class Verification:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
+
+
+def folder_of(name: str) -> str:
+    """Return the partition that a part lies in, by its name; empty for none."""
+    return name.rpartition("/")[0]
+
+
+def by_partition(
+    sources: Sequence[SourceFile], parts: Sequence[P]
+) -> list[tuple[tuple[SourceFile, ...], tuple[P, ...]]]:
+    """Return sources and parts of each partition, in order; all together where there are none.
+
+    Raises:
+        ValueError: they are not of the same partitions.
+    """
+    ours = [(key, tuple(items)) for key, items in groupby(sources, attrgetter("partition"))]
+    theirs = [
+        (key, tuple(items)) for key, items in groupby(parts, lambda part: folder_of(part.name))
+    ]
+    if [key for key, _ in ours] != [key for key, _ in theirs]:
+        raise ValueError("sources and parts are of different partitions")
+    return [(files, made) for (_, files), (_, made) in zip(ours, theirs, strict=True)]
+
+
+def num_partitions(parts: Sequence[PartPlan | Receipt]) -> int:
+    """Return in how many partitions parts lie; 1 where there are none."""
+    return len({folder_of(part.name) for part in parts})
+
+
+def _most_spread(parts: Iterable[tuple[str, int]]) -> float:
+    sizes: dict[str, list[int]] = {}
+    for name, size_bytes in parts:
+        sizes.setdefault(folder_of(name), []).append(size_bytes)
+    return max(map(spread, sizes.values()), default=0.0)
 
 
 def spread(sizes: list[int]) -> float:

@@ -19,7 +19,9 @@ from engine import store_options
 from engine.errors import BadSetting
 from engine.formats import BY_ENDING
 from engine.formats.parquet.bytes.column_names import split_names
+from engine.loaders import LOADERS
 from engine.part_names import DEFAULT_NAME, template_problem
+from engine.presets import read_preset
 from engine.settings import (
     CODECS,
     CREDENTIALS,
@@ -33,9 +35,19 @@ from engine.wording import choice_hint
 
 Command = Literal["plan", "split", "report", "batch"]
 Kind = Literal[
-    "size", "count", "number", "text", "template", "switch", "names", "row-group-size", "pairs"
+    "size",
+    "count",
+    "number",
+    "text",
+    "template",
+    "switch",
+    "names",
+    "globs",
+    "row-group-size",
+    "pairs",
 ]
 _SHAPES: tuple[Command, ...] = ("plan", "split", "report", "batch")
+_ONE_SPLIT: tuple[Command, ...] = ("plan", "split", "report")
 _RUNS: tuple[Command, ...] = ("split",)
 _RUNS_ANYWHERE: tuple[Command, ...] = ("split", "batch")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
@@ -56,12 +68,18 @@ class SplitOptions(TypedDict, total=False):
     codec_level: int | None
     row_group_size: str | int | None
     columns: Sequence[str] | str | None
+    preset: str | None
+    load_slots: int | None
     data_page_version: int | str | None
     dictionary: bool | None
+    include: Sequence[str] | str | None
+    exclude: Sequence[str] | str | None
     memory: str | int | None
     workers: int | None
     scheduler: str | None
     fsync: bool
+    manifest: str | None
+    table: str | None
     overwrite: bool
     credential: str
     storage_options: Mapping[str, Any] | Sequence[str] | str | None
@@ -81,6 +99,7 @@ class Option:
         default: if nobody says anything; None leaves it to the source or the machine.
         choices: the only values, where these are few.
         metavar: stands for the value in ``--help``.
+        word: its name on the command line, where that is a word of Python's own.
     """
 
     name: str
@@ -90,11 +109,12 @@ class Option:
     default: Any = None
     choices: tuple[str, ...] = ()
     metavar: str | None = None
+    word: str = ""
 
     @property
     def flag(self) -> str:
         """Its name on the command line; pairs are given one by one."""
-        name = self.name.removesuffix("s") if self.kind == "pairs" else self.name
+        name = self.name.removesuffix("s") if self.kind == "pairs" else self.word or self.name
         return "--" + name.replace("_", "-")
 
     @property
@@ -178,7 +198,7 @@ class Option:
         except BadSetting as error:
             raise BadSetting(f"{self.flag}: {error}") from error
 
-    def _row_group_size(self, value: Any) -> tuple[int | None, int | None]:
+    def _row_group_size(self, value: Any) -> tuple[int | None, int | None, int | None]:
         try:
             return parse_row_group_size(value)
         except BadSetting as error:
@@ -190,6 +210,18 @@ class Option:
         if not isinstance(value, Sequence) or not all(isinstance(name, str) for name in value):
             raise BadSetting(f"{self.flag} is {value!r}; give names, or text with commas between")
         return tuple(value)
+
+    def _globs(self, value: Any) -> tuple[str, ...]:
+        globs = value.split(",") if isinstance(value, str) else value
+        if not isinstance(globs, Sequence) or not all(isinstance(glob, str) for glob in globs):
+            raise BadSetting(f"{self.flag} is {value!r}; give globs, or text with commas between")
+        found = tuple(glob.strip().removeprefix("./") for glob in globs)
+        if not all(found) or any(glob.startswith("/") or "://" in glob for glob in found):
+            raise BadSetting(
+                f"{self.flag} is {value!r}; give globs of names below SRC, with commas between, "
+                "as *.snappy or 2024/**"
+            )
+        return found
 
     def _pairs(self, value: Any) -> str:
         return store_options.parse(value)
@@ -203,6 +235,7 @@ _PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
     "template": Option._template,
     "switch": Option._switch,
     "names": Option._names,
+    "globs": Option._globs,
     "row-group-size": Option._row_group_size,
     "pairs": Option._pairs,
 }
@@ -213,6 +246,23 @@ _ROWS = (
         "size",
         "Hard cap on a part's file size: 100MB (10^8 bytes), 128MiB, ... [default: 100MB]",
         metavar="SIZE",
+    ),
+    Option(
+        "preset",
+        "text",
+        "Choose sizes as the documents of a warehouse ask: synapse, fabric, snowflake, redshift, "
+        "bigquery, databricks, generic, or a file of yours in conf/presets. Other options win.",
+        commands=_ONE_SPLIT,
+        metavar="NAME",
+        word="for",
+    ),
+    Option(
+        "load_slots",
+        "count",
+        "Make the number of parts a multiple of N, the files that are loaded at once; see --for.",
+        commands=_ONE_SPLIT,
+        metavar="N",
+        word="slots",
     ),
     Option("parts", "count", "Exactly N parts, equal by bytes, instead of a size.", metavar="N"),
     Option(
@@ -231,7 +281,8 @@ _ROWS = (
     Option(
         "name",
         "template",
-        "Names of the parts; {index} is a part's number from 0 on.",
+        "Names of the parts, of {index} from 0 on, {total}, {stem} of the source file that a part "
+        "begins in, {first_row}, {num_rows} and {partition}.",
         default=DEFAULT_NAME,
         metavar="TEMPLATE",
     ),
@@ -245,7 +296,8 @@ _ROWS = (
     Option(
         "row_group_size",
         "row-group-size",
-        "Row groups of the parts are at most so large: 128MB, or 1000000rows. [default: as in SRC]",
+        "Row groups of the parts are at most so large: 128MB, or 1000000rows; or auto, which only "
+        "merges neighbours that are below 16 MiB. [default: as in SRC]",
         metavar="SIZE",
     ),
     Option(
@@ -266,6 +318,21 @@ _ROWS = (
         "dictionary",
         "switch",
         "Encode values by dictionaries, or not. [default: as in SRC]",
+    ),
+    Option(
+        "include",
+        "globs",
+        "Of folders take only files that one of these globs matches, whatever their names end in; "
+        "a glob without a slash is of files at any depth, one with is of paths below SRC.",
+        commands=_ONE_SPLIT,
+        metavar="GLOBS",
+    ),
+    Option(
+        "exclude",
+        "globs",
+        "Of folders take no file that one of these globs matches.",
+        commands=_ONE_SPLIT,
+        metavar="GLOBS",
     ),
     Option(
         "memory",
@@ -321,6 +388,20 @@ _ROWS = (
         choices=TRANSFERS,
     ),
     Option(
+        "manifest",
+        "text",
+        "Write a file or statement beside the split's manifest that loads exactly these parts.",
+        commands=_RUNS,
+        choices=tuple(LOADERS),
+    ),
+    Option(
+        "table",
+        "text",
+        "Table that --manifest loads into, as schema.table. [default: the last folder of DEST]",
+        commands=_RUNS,
+        metavar="NAME",
+    ),
+    Option(
         "overwrite",
         "switch",
         "Replace a finished split in DEST, or another plan's parts.",
@@ -364,8 +445,9 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
     """
     for name in given:
         option_named(name)
+    given, least_part_size = _with_preset(given)
     found = {name: option.parse(given.get(name)) for name, option in OPTIONS.items()}
-    row_group_bytes, row_group_rows = found["row_group_size"] or (None, None)
+    row_group_bytes, row_group_rows, floor_bytes = found["row_group_size"] or (None, None, None)
     version = found["data_page_version"]
     return Settings(
         target_bytes=found["target_size"],
@@ -377,18 +459,38 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         codec_level=found["codec_level"],
         row_group_bytes=row_group_bytes,
         row_group_rows=row_group_rows,
+        row_group_floor_bytes=floor_bytes,
         page_version=None if version is None else int(version),
         dictionary=found["dictionary"],
         columns=found["columns"],
+        slots=found["load_slots"],
+        least_part_bytes=least_part_size and OPTIONS["target_size"].parse(least_part_size),
         memory_bytes=found["memory"],
         num_workers=found["workers"],
         scheduler=found["scheduler"],
         durable=found["fsync"],
+        include=found["include"] or (),
+        exclude=found["exclude"] or (),
+        loader=found["manifest"],
+        table=found["table"],
         overwrite=found["overwrite"],
         access=Access(
             found["credential"], found["transfer"], found["storage_options"], found["rehydrate"]
         ),
     )
+
+
+def _with_preset(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
+    """Return options with those of a preset that are not given; and its least size of a part."""
+    name = OPTIONS["preset"].parse(given.get("preset"))
+    if name is None:
+        return given, None
+    wanted = read_preset(name)
+    least_part_size = wanted.pop("least_part_size", None)
+    said = {key: value for key, value in given.items() if value is not None}
+    if said.keys() & {"parts", "rows_per_part"}:
+        wanted.pop("target_size", None)
+    return wanted | said, least_part_size
 
 
 def access_from(credential: str, storage_options: Any, *, rehydrate: bool = False) -> Access:

@@ -1,13 +1,17 @@
 """How data files are named: the endings that readers know, and the template of parts' names.
 
 A template is checked before any work: what it gives for all numbers must be names that differ, that
-file systems and stores take, and that readers of a folder do not pass over.
+file systems and stores take, and that readers of a folder do not pass over. What it gives with the
+names of sources in it is checked again with the plan (:func:`names_problem`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import PurePosixPath
 from string import Formatter
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
@@ -15,6 +19,34 @@ DEFAULT_NAME = "part-{index:05d}.parquet"
 # 255 is Linux's limit; a part that grows has `.` in front and `.TOKEN.tmp` behind its name.
 MAX_NAME_BYTES = 255 - len("..12345678.tmp")
 _MAX_WIDTH_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class NameFields:
+    """What a template may say of a part.
+
+    Attributes:
+        index: its number, from zero.
+        total: how many parts there are.
+        stem: name of the source file that it begins in, without the ending.
+        first_row: position of its first row in the source.
+        num_rows: its rows.
+        partition: the hive folders that it lies in, with - between; empty if it does not.
+    """
+
+    index: int = 0
+    total: int = 1
+    stem: str = "source"
+    first_row: int = 0
+    num_rows: int = 1
+    partition: str = ""
+
+
+_DISTINCT = {"index", "first_row"}  # one of them tells parts apart
+_FIELDS = [field.name for field in fields(NameFields)]
+_NUMBER_FIELDS = {field.name for field in fields(NameFields) if field.type == "int"}
+_NUMBER = r"[-+ ,._0-9a-fA-FxX]+"  # in any format
+_FIELDS_IN_WORDS = ", ".join(f"{{{name}}}" for name in _FIELDS)
 # Neighbours, where a format that drops digits gives one name twice.
 _NUMBERS = sorted({0, *(10**power + more for power in range(7) for more in (0, 1))})
 
@@ -26,22 +58,25 @@ def template_problem(template: str, endings: Iterable[str] = ()) -> str:
     Parquet.
     """
     try:
-        fields = [(name, spec or "") for _, name, spec, _ in Formatter().parse(template)]
+        found = [(name, spec or "") for _, name, spec, _ in Formatter().parse(template)]
     except ValueError:
         return "has a brace without its other half; write {index}, and {{ for a brace itself"
-    for name, spec in fields:
+    for name, spec in found:
         if name is None:
             continue
-        if name != "index":
-            return f"has the unknown field {{{name}}}; the only one is {{index}}: {DEFAULT_NAME}"
+        if name not in _FIELDS:
+            return f"has the unknown field {{{name}}}; there are {_FIELDS_IN_WORDS}"
         if sum(letter.isdecimal() for letter in spec) > _MAX_WIDTH_DIGITS:
             return f"asks for more than {10**_MAX_WIDTH_DIGITS - 1} digits; write {DEFAULT_NAME}"
-    if not any(name for name, _ in fields):
+    if not _DISTINCT.intersection(name for name, _ in found):
         return f"gives every part one name; put {{index}} into it: {DEFAULT_NAME}"
     try:
-        names = {template.format(index=number): number for number in _NUMBERS}
+        names = {
+            part_name(template, NameFields(index=number, first_row=number)): number
+            for number in _NUMBERS
+        }
     except (ValueError, LookupError):
-        return f"has a format that no whole number has; write {DEFAULT_NAME}"
+        return f"has a format that its field cannot have; write {DEFAULT_NAME}"
     if len(names) < len(_NUMBERS):
         return f"gives several parts one name; write {DEFAULT_NAME}"
     known = (*PARQUET_SUFFIXES, *endings)
@@ -49,21 +84,32 @@ def template_problem(template: str, endings: Iterable[str] = ()) -> str:
 
 
 def is_named_by(template: str, name: str) -> bool:
-    """Whether a name is one that a template gives to some number."""
-    head = ""
+    """Whether a name is one that a template gives to some part."""
+    pattern = ""
     for text, field, _, _ in Formatter().parse(template):
-        head += text
+        pattern += re.escape(text)
         if field is not None:
-            break
-    if not name.startswith(head):
-        return False
-    for stop in range(len(head) + 1, len(name) + 1):
-        shown = name[len(head) : stop].strip().replace(",", "").replace("_", "")
-        for base in (10, 16, 8, 2):
-            with suppress(ValueError):
-                if template.format(index=int(shown, base)) == name:
-                    return True
-    return False
+            pattern += _NUMBER if field in _NUMBER_FIELDS else ".*"
+    return re.fullmatch(pattern, name) is not None
+
+
+def part_name(template: str, said: NameFields) -> str:
+    """Return the name of a part."""
+    return template.format(**asdict(said))
+
+
+def stem_of(path: str) -> str:
+    """Return the name of a file without its ending."""
+    return PurePosixPath(path.rpartition("/")[2]).stem
+
+
+def names_problem(names: Sequence[str]) -> str:
+    """Return what is wrong with the names of a plan's parts; empty if nothing is."""
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        return f"gives several parts one name, {twice[0]}; put {{index}} into it"
+    told = ((name, _problem_of_name(name, ("",))) for name in names)
+    return next((f"gives {name!r}: that {problem}" for name, problem in told if problem), "")
 
 
 def _problem_of_name(name: str, endings: tuple[str, ...]) -> str:

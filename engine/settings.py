@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from engine.errors import BadSetting
 from engine.model import Recoding
-from engine.part_names import DEFAULT_NAME
+from engine.part_names import DEFAULT_NAME, NameFields, part_name
 
 Cut = Literal["row", "row-group"]
 
@@ -28,6 +28,9 @@ _VAULT = re.compile(
 )
 
 DEFAULT_TARGET_BYTES = 100_000_000
+# BigQuery's "Loading Parquet data from Cloud Storage" asks for row groups of at least 16 MiB, as
+# smaller ones cost more requests; the only floor that a vendor names.
+ROW_GROUP_FLOOR_BYTES = 16 << 20
 
 # Numbers of ``CompressionCodec`` in parquet.thrift; lz4 is LZ4_RAW, whose framing is defined.
 CODECS = {"none": 0, "snappy": 1, "gzip": 2, "brotli": 4, "zstd": 6, "lz4": 7}
@@ -44,6 +47,10 @@ _NOT_SHAPING = (
     "num_workers",
     "scheduler",
     "durable",
+    "include",
+    "loader",
+    "table",
+    "exclude",
     "overwrite",
     "access",
 )
@@ -98,21 +105,30 @@ class Settings:
         num_parts: exactly so many parts.
         rows_per_part: every part but the last has so many rows.
         cut: ``row`` cuts anywhere, ``row-group`` only between row groups (nothing re-encoded).
-        name: template of part names, with ``{index}``.
+        name: template of part names; its fields are :class:`engine.part_names.NameFields`.
         codec: compression of the parts, a name of :data:`CODECS`; None keeps the source's.
         codec_level: of ``codec``; None for its library's default.
         row_group_bytes: row groups of the parts are at most so large: larger ones are cut, smaller
             ones merged; None keeps them.
         row_group_rows: row groups of so many rows, instead.
+        row_group_floor_bytes: neighbouring row groups that are smaller are merged until they are
+            not, and all others are kept, instead.
         page_version: of data pages, 1 or 2; None keeps the source's.
         dictionary: whether values are dictionary-encoded; None keeps the source's encodings.
         columns: the only columns taken, by dotted path; None for all.
+        slots: the number of parts is a multiple of it, where no part gets smaller than
+            ``least_part_bytes`` by that.
+        least_part_bytes: see there.
 
     Attributes that do not:
         memory_bytes: budget set by the user; None leaves it to the machine.
         num_workers: parts written at once; None chooses.
         scheduler: address of a running Dask scheduler.
         durable: wait for the disk before a part counts as committed.
+        include, exclude: globs of the files of source folders that are taken, or not; the files
+            found are in the plan's identity.
+        loader: a system of :mod:`engine.loaders`, for which a manifest is written.
+        table: into which that loads.
         overwrite: replace another plan's parts in the destination.
         access: how stores are reached.
     """
@@ -126,13 +142,20 @@ class Settings:
     codec_level: int | None = None
     row_group_bytes: int | None = None
     row_group_rows: int | None = None
+    row_group_floor_bytes: int | None = None
     page_version: int | None = None
     dictionary: bool | None = None
     columns: tuple[str, ...] | None = None
+    slots: int | None = None
+    least_part_bytes: int | None = None
     memory_bytes: int | None = None
     num_workers: int | None = None
     scheduler: str | None = None
     durable: bool = True
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    loader: str | None = None
+    table: str | None = None
     overwrite: bool = False
     access: Access = Access()
 
@@ -150,6 +173,13 @@ class Settings:
                 "--memory and --workers are for this machine; with --scheduler the cluster's "
                 "workers say what they have: leave the two out"
             )
+        if self.slots and (chosen or self.cut == "row-group"):
+            raise BadSetting(
+                "--slots chooses the number of parts by --target-size and --cut row; leave it, or "
+                "--parts, --rows-per-part and --cut row-group, out"
+            )
+        if self.table is not None and self.loader is None:
+            raise BadSetting("--table is the table of --manifest; give both, or neither")
         self._check_encoding()
 
     def _check_encoding(self) -> None:
@@ -161,7 +191,7 @@ class Settings:
                 raise BadSetting(
                     f"--codec-level is {self.codec_level} with {codec}; levels are for {kinds}"
                 )
-        if self.row_group_bytes is not None and self.row_group_rows is not None:
+        if sum(size is not None for size in self._row_group_sizes) > 1:
             raise BadSetting("give the row-group size in bytes or in rows, not both")
         if self.columns is not None and not self.columns:
             raise BadSetting("no columns chosen; name one, or leave --columns out for all")
@@ -177,11 +207,15 @@ class Settings:
     @property
     def regroups(self) -> bool:
         """Whether the parts' row groups are others than the source's."""
-        return self.row_group_bytes is not None or self.row_group_rows is not None
+        return any(size is not None for size in self._row_group_sizes)
 
-    def part_name(self, index: int) -> str:
+    @property
+    def _row_group_sizes(self) -> tuple[int | None, ...]:
+        return self.row_group_bytes, self.row_group_rows, self.row_group_floor_bytes
+
+    def part_name(self, fields: NameFields) -> str:
         """Return the file name of a part."""
-        return self.name.format(index=index)
+        return part_name(self.name, fields)
 
     def shaping(self) -> dict[str, Any]:
         """Return the settings that belong to a plan's identity."""
@@ -192,19 +226,23 @@ class Settings:
         }
 
 
-def parse_row_group_size(text: str | int) -> tuple[int | None, int | None]:
-    """Return (bytes, None) for a size like ``128MB``, (None, rows) for ``1000000rows``.
+def parse_row_group_size(text: str | int) -> tuple[int | None, int | None, int | None]:
+    """Return bytes for a size like ``128MB``, or rows for ``1000000rows``, or a floor for ``auto``.
+
+    They are the first, second and third of what is returned; the others are None.
 
     Raises:
         BadSetting: it is neither.
     """
+    if str(text).strip().lower() == "auto":
+        return None, None, ROW_GROUP_FLOOR_BYTES
     found = re.fullmatch(r"([\d_,]+)\s*rows?", str(text).strip())
     if found is None:
-        return parse_size(text), None
+        return parse_size(text), None, None
     num_rows = int(re.sub(r"[_,]", "", found[1]) or 0)
     if num_rows < 1:
         raise BadSetting(f"{text!r} is no number of rows above zero")
-    return None, num_rows
+    return None, num_rows, None
 
 
 def parse_size(text: str | int) -> int:

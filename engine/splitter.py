@@ -11,9 +11,10 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine import events, memory, system
 from engine.errors import (
@@ -27,8 +28,18 @@ from engine.errors import (
 from engine.executors import LocalProcesses, Resources, run_parts
 from engine.formats import format_of, load_format
 from engine.ledger.manifest import Ledger
-from engine.model import Measured, Receipt, Run, SourceFile, SplitPlan, SplitResult
-from engine.planning.planner import make_plan, plan_id
+from engine.loaders import check_loader, load_files
+from engine.model import (
+    Measured,
+    Receipt,
+    Run,
+    SourceFile,
+    SplitPlan,
+    SplitResult,
+    by_partition,
+)
+from engine.part_names import NameFields, stem_of
+from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
     Found,
@@ -42,7 +53,7 @@ from engine.storage import (
 )
 from engine.storage.access import current
 from engine.storage.base import redacted
-from engine.storage.folders import partitions_refusal
+from engine.storage.folders import glob_matches, partitions_problem, partitions_refusal
 from engine.version import __version__
 from engine.wording import amount, counted
 from engine.work import PartTask, is_intact
@@ -86,10 +97,10 @@ def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
         NoSource: nothing matches.
         NotPlainFolder: a folder holds more, or less, than its files say.
     """
-    files, notes = _found(patterns)
-    for note in notes:
+    found = _found(patterns)
+    for note in found.notes:
         events.say("sources.note", note)
-    return files
+    return found.files
 
 
 def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
@@ -104,37 +115,63 @@ def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
     return list(zip(describe_all(found.files), found.names, strict=True))
 
 
-def _expanded(patterns: Sequence[str]) -> Found:
+def _expanded(patterns: Sequence[str], settings: Settings | None = None) -> Found:
     if not patterns:
         raise BadSetting("no source given")
-    found = expand_all(patterns)
+    found = expand_all(patterns, *((settings.include, settings.exclude) if settings else ()))
     if found.problems:
         raise NotPlainFolder(found.problems[0])
     return found
 
 
-def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, ...]]:
-    """Describe the files that sources stand for; and what is to be said about them."""
-    found = _expanded(patterns)
+class _Sources(NamedTuple):
+    """The files of a split, what is to be said about them, and the sources without lists."""
+
+    files: tuple[SourceFile, ...]
+    notes: tuple[str, ...]
+    patterns: tuple[str, ...]
+
+
+def _found(patterns: Sequence[str], settings: Settings | None = None) -> _Sources:
+    """Describe the files that sources stand for; settings say which of a folder's, and columns."""
+    found = _expanded(patterns, settings)
     files = tuple(describe_all(found.files))
     if found.partition_columns:
         # All files have one schema, which is seen to later: one footer says it.
         held = load_format(format_of(files)).top_columns(files[0])
         lost = [name for name in found.partition_columns if name not in held]
-        if lost:
+        if lost and settings is None:
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
-    return files, found.notes
+        if lost:
+            files = _in_partitions(files, found.partitions)
+    if settings is not None:
+        files = tuple(replace(file, columns=settings.columns) for file in files)
+    return _Sources(files, found.notes, found.patterns)
+
+
+def _in_partitions(
+    files: tuple[SourceFile, ...], partitions: Sequence[str]
+) -> tuple[SourceFile, ...]:
+    """Return files with their partitions, those of one partition together."""
+    one_of_each = {
+        partition: redacted(file.path)
+        for file, partition in zip(files[::-1], partitions[::-1], strict=True)
+    }
+    if problem := partitions_problem(one_of_each):
+        raise NotPlainFolder(problem)
+    order = {partition: at for at, partition in enumerate(dict.fromkeys(partitions))}
+    placed = [
+        replace(file, partition=partition)
+        for file, partition in zip(files, partitions, strict=True)
+    ]
+    return tuple(sorted(placed, key=lambda file: order[file.partition]))
 
 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
     with memory.keeping_to(settings.memory_bytes):
-        files, notes = _found(patterns)
-        return replace(_plan(_chosen(files, settings), settings), source_notes=notes)
-
-
-def _chosen(files: tuple[SourceFile, ...], settings: Settings) -> tuple[SourceFile, ...]:
-    return tuple(replace(file, columns=settings.columns) for file in files)
+        found = _found(patterns, settings)
+        return replace(_plan(found.files, settings), source_notes=found.notes)
 
 
 def _plan(
@@ -142,8 +179,33 @@ def _plan(
     settings: Settings,
     failed: tuple[Measured, ...] = (),
 ) -> SplitPlan:
-    """Plan, given the parts of earlier revisions that failed."""
+    """Plan, given the parts of earlier revisions that failed.
+
+    Each partition is planned by itself, and all are one plan.
+    """
+    groups = [tuple(group) for _, group in groupby(files, attrgetter("partition"))]
+    if len(groups) == 1:
+        return _plan_partition(files, settings, failed, 0)
+    firsts = [group[0] for group in groups]
+    # That all are one table is seen by a file of each, as each by itself sees to its own.
+    load_format(format_of(files)).measure(firsts, Settings(), revision=0)
+    plans: list[SplitPlan] = []
+    first_row = 0
+    for group in groups:
+        plans.append(_plan_partition(group, settings, failed, first_row))
+        first_row += plans[-1].num_rows
+    return joined_plan(plans, plan_id(files, settings, __version__), failed)
+
+
+def _plan_partition(
+    files: tuple[SourceFile, ...],
+    settings: Settings,
+    failed: tuple[Measured, ...],
+    first_row: int,
+) -> SplitPlan:
+    """Plan files of one partition; ``failed`` counts rows over all, of which these begin there."""
     measures = load_format(format_of(files)).measure(files, settings, revision=len(failed))
+    stop = first_row + measures.layout.num_rows
     plan = make_plan(
         measures.layout,
         settings,
@@ -152,7 +214,11 @@ def _plan(
         inside_of=measures.inside_of,
         memory_of=measures.memory_of,
         copied_of=measures.copied_of,
-        failed=failed,
+        failed=tuple(
+            replace(part, first_row=part.first_row - first_row)
+            for part in failed
+            if first_row <= part.first_row < stop
+        ),
     )
     # What looks and samples took is kept by the allocator while parts are written.
     kept_bytes = measures.kept_bytes(plan.memory_bytes)
@@ -209,8 +275,7 @@ def split_files(
     store, folder = open_storage(destination)
     with ExitStack() as stack:
         budget = stack.enter_context(memory.keeping_to(settings.memory_bytes))
-        files, notes = _found(patterns)
-        files = _chosen(files, settings)
+        files, notes, patterns = _found(patterns, settings)
         _check_apart(patterns, files, settings, folder)
         places = [folder, *(file.path for file in files)]
         _check_transfer(places, settings)
@@ -223,6 +288,9 @@ def split_files(
         plan = replace(_plan(files, settings, failed), source_notes=notes)
         while True:
             _check_part_sizes(plan, store)
+            if settings.loader is not None:
+                names = [part.name for part in plan.parts]
+                check_loader(settings.loader, redacted(folder), names, settings.table)
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
             resources = replace(resources, client=client)
             try:
@@ -279,7 +347,7 @@ def _carry_out(
     """Write the parts that are not there yet, and the manifest."""
     meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
     with meter or nullcontext(), ledger.lock():
-        _check_room(plan, folder)
+        _check_room(plan, folder, sum(ledger.sizes(plan.parts).values()))
         receipts = ledger.claim(
             plan,
             overwrite=settings.overwrite,
@@ -305,6 +373,11 @@ def _carry_out(
             ahead=ahead,
         )
         manifest = ledger.finish(plan, receipts, __version__)
+        loads: tuple[str, ...] = ()
+        if settings.loader is not None:
+            loads = ledger.note_loads(
+                load_files(settings.loader, redacted(folder), settings.table, manifest.parts)
+            )
         elapsed = time.monotonic() - started
         peak_bytes = max(memory.own_peak_bytes(), meter.peak_bytes if meter else 0)
         if tasks:
@@ -313,7 +386,7 @@ def _carry_out(
         about = {"num_parts": len(receipts), "size_bytes": manifest.size_bytes}
         text = f"{redacted(folder)} is complete: {counted(len(receipts), 'part')}"
         events.say("split.complete", text, elapsed_seconds=round(elapsed, 3), **about)
-    return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes)
+    return SplitResult(folder, manifest, num_resumed, elapsed, peak_bytes, loads=loads)
 
 
 def _say_planned(plan: SplitPlan, folder: str, num_resumed: int) -> None:
@@ -385,14 +458,20 @@ def _tasks(
 ) -> list[PartTask]:
     done = {receipt.index for receipt in receipts}
     name = format_of(plan.sources)  # once: there may be thousands of sources, and of parts
+    first = {file.partition: at for at, file in reversed(list(enumerate(plan.sources)))}
     return [
         PartTask(
-            part=part,
+            part=replace(
+                part,
+                slices=tuple(
+                    replace(it, file=it.file - first[sources[0].partition]) for it in part.slices
+                ),
+            ),
             plan_id=plan.plan_id,
             revision=plan.revision,
             claim=claim,
             num_parts=len(plan.parts),
-            sources=plan.sources,
+            sources=sources,
             destination=folder,
             target_bytes=settings.target_bytes,
             durable=settings.durable,
@@ -401,7 +480,8 @@ def _tasks(
             recoding=settings.recoding,
             format=name,
         )
-        for part in plan.parts
+        for sources, parts in by_partition(plan.sources, plan.parts)
+        for part in parts
         if part.index not in done
     ]
 
@@ -511,18 +591,18 @@ def _check_part_sizes(plan: SplitPlan, store: Storage) -> None:
         )
 
 
-def _check_room(plan: SplitPlan, folder: str) -> None:
+def _check_room(plan: SplitPlan, folder: str, there_bytes: int) -> None:
     """Raise NoDiskSpace if the parts certainly do not fit.
 
-    What lies in the folder counts as free: it is committed already, or it will be replaced. Sizes
-    of what is re-encoded may be estimates, and count half.
+    What lies in the folder, ``there_bytes``, counts as free: it is committed already, or it will be
+    replaced. Sizes of what is re-encoded may be estimates, and count half.
     """
     store, folder = open_storage(folder)
     room = store.room(folder)
     if room is None:
         return
     least_bytes = sum(part.predicted_bytes - part.reencoded_bytes // 2 for part in plan.parts)
-    least_bytes -= sum(entry.size_bytes for entry in store.files(folder))
+    least_bytes -= there_bytes
     if least_bytes <= room.num_bytes:
         return
     needed, left = amount(least_bytes), amount(room.num_bytes)
@@ -546,8 +626,11 @@ def _check_apart(
         )
     for pattern in patterns:
         root = _real(open_storage(pattern)[1])
-        part = f"{target}/{settings.part_name(0)}"
-        if target == root or target.startswith(root + "/") or _matches(root, part):
+        name = settings.part_name(NameFields(stem=stem_of(files[0].path)))
+        places = dict.fromkeys(file.partition for file in files)
+        parts = ["/".join(filter(None, (target, place, name))) for place in places]
+        is_inside = target == root or target.startswith(root + "/")
+        if is_inside or any(glob_matches(root, part) for part in parts):
             raise DestinationInSource(
                 f"the destination {redacted(folder)} lies inside the source {redacted(root)}: the "
                 "next run would read the parts as source; name a folder beside it"
@@ -556,16 +639,3 @@ def _check_apart(
 
 def _real(path: str) -> str:
     return path.rstrip("/") if "://" in path else os.path.realpath(path)
-
-
-def _matches(pattern: str, path: str) -> bool:
-    """Whether a glob, in which ``**`` stands for any number of folders, matches a path."""
-
-    def match(wanted: Sequence[str], names: Sequence[str]) -> bool:
-        if not wanted:
-            return not names
-        if wanted[0] == "**":
-            return any(match(wanted[1:], names[i:]) for i in range(len(names) + 1))
-        return bool(names) and fnmatchcase(names[0], wanted[0]) and match(wanted[1:], names[1:])
-
-    return match(pattern.split("/"), path.split("/"))

@@ -9,14 +9,21 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from engine import events
 from engine.errors import Different, NoSource, OtherFiles
-from engine.formats import format_of, load_format
+from engine.formats import Compared, format_of, load_format
 from engine.ledger.manifest import Ledger
 from engine.memory import budget, keeping_to
-from engine.model import Manifest, Receipt, SourceFile, Verification
+from engine.model import (
+    Manifest,
+    Receipt,
+    SourceFile,
+    Verification,
+    by_partition,
+    folder_of,
+)
 from engine.storage import Storage, open_storage
 from engine.storage.base import readable, redacted
 from engine.storage.folders import is_read
@@ -76,21 +83,25 @@ def verify_split(
     for source in manifest.sources:
         source_store, path = open_storage(source.path)
         source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
-    try:
-        with keeping_to(memory_bytes) as allowed:
-            compared = load_format(format_of(manifest.sources)).verify(
-                manifest.sources,
-                [_part_file(store, folder, receipt) for receipt in manifest.parts],
-                memory_bytes=allowed.bytes,
-                workers=workers or _default_workers(),
-                expected_rows=[receipt.num_rows for receipt in manifest.parts],
-                settings=manifest.settings,
-                progress=progress,
-            )
-        for receipt in manifest.parts:
-            _check_end(store, folder, receipt, format_of(manifest.sources))
-    except Different as error:
-        raise _blamed(error, manifest, destination) from error
+    found = []
+    for sources, parts in by_partition(manifest.sources, manifest.parts):
+        try:
+            with keeping_to(memory_bytes) as allowed:
+                one = load_format(format_of(sources)).verify(
+                    sources,
+                    [_part_file(store, folder, receipt) for receipt in parts],
+                    memory_bytes=allowed.bytes,
+                    workers=workers or _default_workers(),
+                    expected_rows=[receipt.num_rows for receipt in parts],
+                    settings=manifest.settings,
+                    progress=progress,
+                )
+            for receipt in parts:
+                _check_end(store, folder, receipt, format_of(sources))
+        except Different as error:
+            raise _blamed(error, parts, destination) from error
+        found.append(one)
+    compared = Compared(sum(one.num_values for one in found), found[0].num_columns)
     about = {"num_values": compared.num_values, "num_rows": manifest.num_rows}
     events.say("verify.complete", f"{number} in {place} equal the source", **about)
     return Verification(
@@ -117,15 +128,17 @@ def _check_alone(store: Storage, folder: str, manifest: Manifest) -> None:
         )
 
 
-def _blamed(error: Different, manifest: Manifest, destination: str) -> Different:
-    """Return the error with the part that it is about, and with what mends it."""
-    names = (receipt.name for receipt in manifest.parts)
-    part = next((name for name in names if str(error).startswith(name)), None)
+def _blamed(error: Different, parts: Sequence[Receipt], destination: str) -> Different:
+    """Return the error with the part that it is about, of one partition, and with what mends it."""
+    names = {receipt.name.rpartition("/")[2]: receipt.name for receipt in parts}
+    names |= {name: name for name in names.values()}
+    part = next((names[it] for it in names if str(error).startswith(it)), None)
+    where = f"{folder_of(part)}/" if part and folder_of(part) else ""
     place = shlex.quote(redacted(destination))
     cure = f"evensplit verify {place} --repair writes it anew"
     if part is None:
         cure = "split --overwrite writes all parts anew"
-    told = Different(f"{error}; {cure}")
+    told = Different(f"{where}{str(error).removeprefix(where)}; {cure}")
     told.part = part
     return told
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from batchjobs.conf import PACKAGE, conf_file
 from batchjobs.pool import read_formula
+from engine.conf import PACKAGE, conf_file
 from engine.version import __version__
 
 ROOT = Path(__file__).parents[1]

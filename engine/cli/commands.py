@@ -174,6 +174,7 @@ def split(
             "peak_memory_bytes": result.peak_memory_bytes,
             "spread": result.manifest.spread,
             "verification": result.verification and result.verification.as_dict(),
+            "loads": result.loads,
         }
         click.echo(json.dumps(data))
         return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from engine.cli.tables import parts_of
 from engine.cli.terminal import say
-from engine.model import Manifest, SplitResult, Verification
+from engine.model import Manifest, SplitResult, Verification, num_partitions
 from engine.wording import amount as size
 from engine.wording import counted, memory_amount
 
@@ -21,16 +21,19 @@ def split_result(result: SplitResult) -> None:
     """Print what a split did."""
     manifest: Manifest = result.manifest
     sizes = [part.size_bytes for part in manifest.parts]
+    number = num_partitions(manifest.parts)
     encoded = sum(part.reencoded_bytes for part in manifest.parts)
     resumed = f" ({result.num_resumed} were there already)" if result.num_resumed else ""
+    parts = parts_of(sizes, manifest.spread, resumed, num_partitions=number)
     rate = manifest.size_bytes / max(result.elapsed_seconds, 1e-9)
     say(
-        f"{parts_of(sizes, manifest.spread, resumed)}, {counted(manifest.num_rows, 'row')}, "
+        f"{parts}, {counted(manifest.num_rows, 'row')}, "
         f"in {result.elapsed_seconds:.1f} s"
         + (f" ({size(int(rate))}/s)" if not result.num_resumed else ""),
         f"{1 - encoded / (manifest.size_bytes or 1):.2%} of the bytes copied as they were, "
         f"{size(encoded)} re-encoded; peak memory {memory_amount(result.peak_memory_bytes)}",
         result.destination,
+        *result.loads,
     )
     for note in sorted({note for part in manifest.parts for note in part.store_notes}):
         say(note, fg="yellow")

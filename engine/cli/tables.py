@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.cli.terminal import Column, bar, print_table, say
+from engine.model import num_partitions
 from engine.wording import amount as size
 from engine.wording import counted, memory_amount
 
@@ -282,16 +283,24 @@ def summary(found: SplitPlan) -> tuple[str, str]:
     total = sum(source.size_bytes for source in found.sources)
     encoded = sum(part.reencoded_bytes for part in found.parts)
     share = encoded / (found.predicted_bytes or 1)
+    sizes = [part.predicted_bytes for part in found.parts]
     return (
         f"{names}: {size(total)}, {counted(found.num_rows, 'row')}",
-        f"{parts_of([part.predicted_bytes for part in found.parts], found.spread)}, "
+        f"{parts_of(sizes, found.spread, num_partitions=num_partitions(found.parts))}, "
         f"{1 - share:.1%} spliced, {share:.1%} re-encoded",
     )
 
 
-def parts_of(sizes: Sequence[int], spread: float, resumed: str = "") -> str:
+def parts_of(
+    sizes: Sequence[int], spread: float, resumed: str = "", *, num_partitions: int = 1
+) -> str:
     """Return how many parts there are, and how large."""
     number = counted(len(sizes), "part")
+    if num_partitions > 1:
+        return (
+            f"{number} in {num_partitions:,} partitions{resumed} of {size(min(sizes))} to "
+            f"{size(max(sizes))} (spread at most {spread:.2%} in one)"
+        )
     if len(sizes) == 1:
         return f"{number}{resumed} of {size(sizes[0])}"
     return f"{number}{resumed} of {size(min(sizes))} to {size(max(sizes))} (spread {spread:.2%})"

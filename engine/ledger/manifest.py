@@ -20,9 +20,10 @@ else lies there, the split is not. What is left to chance in which store: docs/d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any, TypeVar
 
 from engine import endings, system
@@ -38,7 +39,18 @@ from engine.errors import (
     StorageFailed,
 )
 from engine.ledger.typed import made
-from engine.model import Manifest, Measured, Receipt, Run, SourceFile, SplitPlan
+from engine.loaders import FOLDER as LOADS
+from engine.model import (
+    Manifest,
+    Measured,
+    PartPlan,
+    Receipt,
+    Run,
+    SourceFile,
+    SplitPlan,
+    by_partition,
+    folder_of,
+)
 from engine.part_names import DEFAULT_NAME, is_named_by
 from engine.storage import Storage
 from engine.storage.base import redacted
@@ -54,7 +66,7 @@ _VERSION_KEY = "format_version"
 _REPLACES = "replaces"  # of plan.json: names of parts, until the split is finished
 _UNFINISHED = "an unfinished split; run the same split again to finish it"
 _IGNORED = {".DS_Store"}
-_SEPARATORS = {"/", "\\", "\0"}
+_SEPARATORS = {"\\", "\0"}
 
 
 def record(data: Mapping[str, Any]) -> bytes:
@@ -74,6 +86,7 @@ class Ledger:
         self._store = store
         self._folder = folder
         self._held: SourceFile | None = None
+        self._places: set[str] = set()  # of partitions, below
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -138,6 +151,7 @@ class Ledger:
             SourceChanged: it holds this very plan for an earlier version of the source.
         """
         self.check_free()
+        self._places = {place for part in plan.parts if (place := folder_of(part.name))}
         if not self._store.put_if_absent(self._path("plan.json"), record(plan.as_dict())):
             version = self._store.stat(self._path("plan.json")).version  # before it is read
             found = self.plan()
@@ -219,15 +233,15 @@ class Ledger:
         if not self._store.has_locks:
             return False
         names = {part.name for part in found.parts}
-        there = {entry.name for entry in self._store.files(self._folder)}
+        there = self.sizes(found.parts).keys()
         return not (names & there or self._store.files(self._path("receipts")))
 
     def _replace(self, found: SplitPlan, version: str, plan: SplitPlan) -> None:
         """Claim the folder anew and remove another plan's split; safe to die in at any step."""
         old = {part.name for part in found.parts} | self._replaced()
-        there = {entry.name for entry in self._store.files(self._folder)}
+        strangers = self.sizes(plan.parts).keys() - old
         for part in plan.parts:
-            if part.name in there - old:
+            if part.name in strangers:
                 raise DestinationInUse(
                     f"{redacted(self._folder)} holds {part.name}, which evensplit did not write "
                     "and this plan would replace; move it away"
@@ -236,7 +250,8 @@ class Ledger:
         gone = [
             *self._listed(self._path(), {"manifest.json"}),
             *self._listed(self._path("receipts")),
-            *self._listed(self._folder, old),
+            *self._listed(self._path(LOADS)),
+            *self._listed_parts(old),
         ]
         text = record({**plan.as_dict(), _REPLACES: sorted(old)})
         path = self._path("plan.json")
@@ -253,6 +268,14 @@ class Ledger:
             for entry in self._store.files(folder)
             if names is None or entry.name in names
         ]
+
+    def _listed_parts(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Return paths and versions of parts, by names that may lie in folders of partitions."""
+        found: list[tuple[str, str]] = []
+        for place, inside in groupby(sorted(names, key=folder_of), folder_of):
+            folder = self._store.join(self._folder, place) if place else self._folder
+            found += self._listed(folder, {name.rpartition("/")[2] for name in inside})
+        return found
 
     def _hold(self, plan: SplitPlan) -> None:
         """Remember the claim's version; it is read after, as it may be another's by then."""
@@ -284,16 +307,16 @@ class Ledger:
         Files of other names are not looked at: they are the user's.
         """
         own, replaced = {part.name for part in plan.parts}, self._replaced()
-        others = [name for name, *_ in self._store.files(self._folder) if name not in own]
+        others = self.sizes(plan.parts).keys() - own
         template = str(plan.settings.get("name", DEFAULT_NAME))
-        for name in others:
-            if name not in replaced and is_named_by(template, name):
+        for name in sorted(others - replaced):
+            if is_named_by(template, name.rpartition("/")[2]):
                 raise DestinationInUse(
                     f"{redacted(self._folder)} holds {name}, which is named like a part and is "
                     f"none of the {counted(len(own), 'part')} of this split, so that readers "
                     "would take its rows as well; move it away and run the same command again"
                 )
-        gone = self._listed(self._folder, replaced - own)
+        gone = self._listed_parts(replaced - own)
         if replaced:  # a run that died left receipts of the old plan: ours have fewer numbers
             known = {receipt_path(self._store, self._folder, part.index) for part in plan.parts}
             kept = self._listed(self._path("receipts"))
@@ -303,9 +326,16 @@ class Ledger:
         for where, seen in gone:
             self._store.remove(where, seen)
 
+    def sizes(self, parts: Sequence[PartPlan | Receipt]) -> dict[str, int]:
+        """Return the files where parts lie, with their sizes: also below, if those have folders."""
+        if any(folder_of(part.name) for part in parts):
+            entries = self._store.expand(self._folder).entries
+            return {item.name: item.size_bytes for item in entries}
+        return {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
+
     def receipts(self, plan: SplitPlan) -> list[Receipt]:
         """Return the receipts whose parts are there with the size that they had."""
-        sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
+        sizes = self.sizes(plan.parts)
         found = []
         for part in plan.parts:
             receipt = self._receipt(plan, part.index) if part.name in sizes else None
@@ -352,7 +382,7 @@ class Ledger:
             plan.source_notes,
             plan.advice,
         )
-        sizes = {entry.name: entry.size_bytes for entry in self._store.files(self._folder)}
+        sizes = self.sizes(ordered)
         for receipt in ordered:
             if sizes.get(receipt.name) != receipt.size_bytes:
                 raise StorageFailed(
@@ -434,6 +464,12 @@ class Ledger:
         except ValueError as error:
             raise self._damaged("plan.json") from error
 
+    def note_loads(self, files: Mapping[str, str]) -> tuple[str, ...]:
+        """Keep texts by which the parts of a finished split are loaded; return where they are."""
+        for name, text in files.items():
+            self._store.put(self._path(LOADS, name), text.encode())
+        return tuple(redacted(self._path(LOADS, name)) for name in files)
+
     def note_run(self, run: Run) -> None:
         """Keep what a run took, for :mod:`engine.reporter`."""
         self._store.put(self._path("run.json"), json.dumps(asdict(run)).encode(), durable=False)
@@ -448,7 +484,8 @@ class Ledger:
 
     def remove_leftovers(self) -> None:
         """Remove temporary files of runs and workers that died."""
-        for folder in (self._folder, self._path(), self._path("receipts")):
+        places = [self._store.join(self._folder, place) for place in sorted(self._places)]
+        for folder in (self._folder, *places, self._path(), self._path("receipts")):
             self._store.remove_leftovers(folder)
 
     def _path(self, *names: str) -> str:
@@ -473,6 +510,7 @@ class Ledger:
                 raise ValueError("it names no source, or no part")
             if not all(_is_plain(part.name) for part in found.parts):
                 raise ValueError("a part's name leads out of the folder")
+            by_partition(found.sources, found.parts)
         except ValueError as error:
             raise self._damaged(name) from error
         return found
@@ -496,8 +534,10 @@ def _decoded(text: bytes | None) -> dict[str, Any]:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name lies in the folder itself: a record may be forged."""
-    return bool(name) and name not in (".", "..") and not _SEPARATORS.intersection(name)
+    """Whether a name lies in the folder, or folders of partitions in it: it may be forged."""
+    *folders, last = name.split("/")
+    is_plain = bool(last) and last not in (".", "..") and not _SEPARATORS.intersection(name)
+    return is_plain and all("=" in folder for folder in folders)
 
 
 def _describe(plan: SplitPlan) -> str:

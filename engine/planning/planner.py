@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from itertools import pairwise
 
 from engine.errors import BadSetting, TargetTooSmall
 from engine.model import Growth, Measured, PartPlan, RowGroupSlice, SourceFile, SplitPlan, spread
+from engine.part_names import NameFields, names_problem, stem_of
 from engine.planning.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.planning.even_runs import even_runs, fewest_runs
 from engine.planning.layout import Layout
@@ -74,6 +75,8 @@ def make_plan(
         replace(_with_shares(ruler, part, settings, copied_of), memory_bytes=memory_of(part))
         for part in parts
     ]
+    if problem := names_problem([part.name.rpartition("/")[2] for part in parts]):
+        raise BadSetting(f"--name {settings.name!r} {problem}")
     growth = _growth(parts, layout)
     return SplitPlan(
         plan_id=plan_id(layout.files, settings, version),
@@ -88,6 +91,41 @@ def make_plan(
         growth=_growth_in_words(growth),
         growth_bytes=growth,
         advice=_advice(parts, layout, settings),
+    )
+
+
+def joined_plan(
+    plans: Sequence[SplitPlan], plan_id: str, failed: tuple[Measured, ...]
+) -> SplitPlan:
+    """Put plans of partitions together: parts, rows and sources are counted over all.
+
+    ``failed`` counts rows over all as well.
+    """
+    parts: list[PartPlan] = []
+    first_row = first_file = 0
+    for plan in plans:
+        for part in plan.parts:
+            pieces = tuple(replace(it, file=it.file + first_file) for it in part.slices)
+            row = part.first_row + first_row
+            parts.append(replace(part, index=len(parts), first_row=row, slices=pieces))
+        first_row += plan.num_rows
+        first_file += len(plan.sources)
+    every = [plan.growth_bytes for plan in plans if plan.growth_bytes is not None]
+    sums = map(sum, zip(*map(astuple, every), strict=True))
+    growth = Growth(*sums) if len(every) == len(plans) else None
+    return replace(
+        plans[0],
+        plan_id=plan_id,
+        sources=tuple(source for plan in plans for source in plan.sources),
+        num_rows=first_row,
+        parts=tuple(parts),
+        lost=tuple(dict.fromkeys(item for plan in plans for item in plan.lost)),
+        planning_memory_bytes=sum(plan.planning_memory_bytes for plan in plans),
+        revision=len(failed),
+        failed=failed,
+        growth=_growth_in_words(growth),
+        growth_bytes=growth,
+        advice="",
     )
 
 
@@ -132,7 +170,8 @@ def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
         cap = _cap(ruler.layout, settings)
         assert cap is not None
         try:
-            return _moved(ruler, _fewest_row_cuts(ruler, cap), settings)
+            fewest = _fewest_row_cuts(ruler, cap)
+            return _moved(ruler, _for_slots(ruler, fewest, settings), settings)
         except TargetTooSmall as error:
             raise TargetTooSmall(f"{error}{_what_grows(settings)}") from None
     _check_target(ruler, cuts, settings)
@@ -176,6 +215,19 @@ def _check_target(ruler: Ruler, cuts: Sequence[int], settings: Settings) -> None
             )
 
 
+def _for_slots(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
+    """Return cuts for as many parts as are loaded at once, or a multiple; else those there are.
+
+    More parts are smaller; if one were smaller than is asked for, or without a row, they stay.
+    """
+    number = len(cuts) - 1
+    wanted = -(-number // (settings.slots or 1)) * (settings.slots or 1)
+    if number == wanted or wanted > ruler.num_rows:
+        return cuts
+    more = _numbered_row_cuts(ruler, wanted)
+    return more if min(ruler.sizes(more)) >= (settings.least_part_bytes or 0) else cuts
+
+
 # -- by rows -------------------------------------------------------------------------------------
 
 
@@ -203,6 +255,9 @@ def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
 
     Every search knows the row groups that the one before cut; mostly the second is the last.
     """
+    whole = [0, ruler.num_rows]
+    if ruler.size(*whole) <= target:
+        return whole  # no row group is cut, so none is looked into
     limit = target
     best: list[int] = []
     for number in range(_MAX_ROUNDS):
@@ -357,7 +412,10 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
     limit = settings.target_bytes
     for _ in range(_MAX_ROUNDS):
         cuts = _seen_cuts(ruler, replace(settings, target_bytes=limit))
-        parts = [_part(ruler, settings, index, a, b) for index, (a, b) in enumerate(pairwise(cuts))]
+        parts = [
+            _part(ruler, settings, index, a, b, total=len(cuts) - 1)
+            for index, (a, b) in enumerate(pairwise(cuts))
+        ]
         if limit is None or settings.target_bytes is None or not settings.regroups:
             return parts
         cap = _cap(ruler.layout, settings) or 0
@@ -366,8 +424,8 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
             return parts
         limit = int(limit * cap / largest * _REGROUPED_ROOM)
     raise TargetTooSmall(
-        f"no parts of at most {settings.target_bytes:,} bytes were found with row groups of "
-        f"{settings.row_group_bytes or settings.row_group_rows:,}; raise one of the two"
+        f"no parts of at most {settings.target_bytes:,} bytes were found with such "
+        "--row-group-size; raise one of the two"
     )
 
 
@@ -399,9 +457,14 @@ def _group_rows(ruler: Ruler, settings: Settings, start: int, stop: int) -> Iter
     yield row
 
 
-def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -> PartPlan:
-    """Describe the part of rows ``[start, stop)``."""
+def _part(
+    ruler: Ruler, settings: Settings, index: int, start: int, stop: int, *, total: int = 1
+) -> PartPlan:
+    """Describe the part of rows ``[start, stop)``, one of ``total``."""
     pieces = slices(ruler, settings, start, stop)
+    first = ruler.layout.files[pieces[0].file if pieces else 0]
+    partition = first.partition.replace("/", "-")
+    fields = NameFields(index, total, stem_of(first.path), start, stop - start, partition)
     size = ruler.layout.part_bytes
     reasons: dict[str, None] = {}
     for at, piece in enumerate(pieces):
@@ -421,7 +484,7 @@ def _part(ruler: Ruler, settings: Settings, index: int, start: int, stop: int) -
         reasons = {_recoding_in_words(settings): None} | reasons
     return PartPlan(
         index=index,
-        name=settings.part_name(index),
+        name="/".join(filter(None, (first.partition, settings.part_name(fields)))),
         first_row=start,
         num_rows=stop - start,
         predicted_bytes=size,
@@ -464,6 +527,10 @@ def _recoding_in_words(settings: Settings) -> str:
 
 def _advice(parts: Sequence[PartPlan], layout: Layout, settings: Settings) -> str:
     """Say if whole row groups, which are only copied, would make nearly equal parts, as many."""
+    if settings.slots and len(parts) % settings.slots:
+        least = f"smaller than {amount(settings.least_part_bytes or 0)}, or without rows"
+        number = counted(len(parts), "part")
+        return f"{number}, no multiple of {settings.slots:,} slots: parts would be {least}"
     encoded = sum(part.reencoded_bytes for part in parts)
     is_asked = settings.regroups or settings.rows_per_part or not settings.recoding.is_nothing
     if is_asked or encoded <= _WORTH_SAYING * sum(part.predicted_bytes for part in parts):

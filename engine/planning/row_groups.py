@@ -1,7 +1,8 @@
 """Which row groups a part gets, where the source's are not kept. Pure.
 
 Row groups of the source that are too large are cut into equal ones; neighbours that fit into one
-are merged. What has the right size already stays whole, and so is copied.
+are merged. What has the right size already stays whole, and so is copied. With a floor instead of a
+size, only small neighbours are merged.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def slices(ruler: Ruler, settings: Settings, start: int, stop: int) -> list[RowG
         bounds = [*range(start, stop, settings.row_group_rows), stop]
     elif settings.row_group_bytes is not None:
         bounds = _by_bytes(ruler, settings.row_group_bytes, start, stop)
+    elif settings.row_group_floor_bytes is not None:
+        bounds = _small_merged(ruler, settings.row_group_floor_bytes, start, stop)
     else:
         return [piece for piece, _ in _pieces(ruler, start, stop)]
     return [
@@ -68,6 +71,28 @@ def _by_bytes(ruler: Ruler, most_bytes: int, start: int, stop: int) -> list[int]
             held_bytes += num_bytes
         row += piece.num_rows
     return bounds if bounds[-1] == stop else [*bounds, stop]
+
+
+def _small_merged(ruler: Ruler, floor_bytes: int, start: int, stop: int) -> list[int]:
+    """Return the first row of each row group of a part, and behind the last its end.
+
+    Small neighbours are put together until they reach the floor; a small one between large ones
+    stays, as a large one would have to be made anew with it.
+    """
+    bounds: list[int] = []
+    held_bytes = 0  # of small ones that are put together; at the floor they take no more
+    row = start
+    for piece, position in _pieces(ruler, start, stop):
+        if not piece.is_whole:
+            ruler.read(position)
+        num_bytes = ruler.piece_bytes(position, piece.start_row, piece.stop_row)
+        if num_bytes < floor_bytes and 0 < held_bytes < floor_bytes:
+            held_bytes += num_bytes
+        else:
+            bounds.append(row)
+            held_bytes = num_bytes
+        row += piece.num_rows
+    return [*bounds, stop]
 
 
 def _equal(curve: Curve, start: int, stop: int, most_bytes: int) -> list[int]:

@@ -52,7 +52,7 @@ def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
         raise NotASplit(
             f"{redacted(place)} holds no split of evensplit; --verify compares the parts of one"
         )
-    profile = profile_files([place])
+    profile = profile_files([place], settings.include, settings.exclude)
     sections = [*_layout(profile, "Layout")]
     try:
         plan = plan_split([place], settings)

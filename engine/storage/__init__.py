@@ -29,6 +29,7 @@ from engine.storage.base import (
     readable,
     redacted,
 )
+from engine.storage.lists import is_list, listed
 
 __all__ = [
     "Entry",
@@ -164,6 +165,8 @@ class Found(NamedTuple):
         notes: what was passed over, or is taken more than once; a sentence each.
         problems: why the sources' files are not all of what they hold, or more than that.
         partition_columns: columns that are in the paths of the files; perhaps in the files as well.
+        partitions: of each file its folders of these columns.
+        patterns: the sources, with what lists name instead of the lists.
     """
 
     files: tuple[tuple[Storage, str], ...]
@@ -171,19 +174,28 @@ class Found(NamedTuple):
     notes: tuple[str, ...]
     problems: tuple[str, ...]
     partition_columns: tuple[str, ...]
+    partitions: tuple[str, ...]
+    patterns: tuple[str, ...]
 
 
-def expand_all(patterns: Iterable[str]) -> Found:
+def expand_all(
+    patterns: Iterable[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Found:
     """Return the files that sources stand for, and what is to be said about them.
+
+    Args:
+        patterns: files, folders, globs, or lists of these (``@files.txt``).
+        include, exclude: globs of files in folders, as :func:`engine.storage.folders.choose` says.
 
     Raises:
         NoSource: an argument matches no Parquet file.
-        BadSetting: the name of a file is not UTF-8.
+        BadSetting: the name of a file is not UTF-8, or a list cannot be read.
     """
+    notes, every = _with_lists(patterns)
+    places = [open_storage(pattern) for pattern in every]
     names, stores, choices = [], [], []
-    for pattern in patterns:
-        store, path = open_storage(pattern)
-        choice = folders.choose(store.expand(path))
+    for pattern, (store, path), listing in zip(every, places, _expanded(places), strict=True):
+        choice = folders.choose(listing, include, exclude)
         choice.add_unknown(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
         problem = bool(choice.listing.loops or choice.tables)
         if not choice.taken and not problem:
@@ -191,12 +203,13 @@ def expand_all(patterns: Iterable[str]) -> Found:
         names.append(redacted(path))
         stores.append(store)
         choices.append(choice)
-    notes = folders.without_twice(choices)
+    notes += folders.without_twice(choices)
     pairs = list(zip(names, choices, strict=True))
     problems = [folders.refusal(*pair) for pair in pairs]
     problems += [_table_around(*pair) for pair in zip(stores, choices, strict=True)]
     problems += [_unfinished_split(*pair) for pair in zip(stores, choices, strict=True)]
-    notes = [folders.said(name, it.passed_over) for name, it in pairs if it.passed_over] + notes
+    notes = [*filter(None, (folders.said(*pair) for pair in pairs)), *notes]
+    columns = folders.partition_columns(choices)
     return Found(
         tuple(
             (store, check_name(item.path))
@@ -208,7 +221,9 @@ def expand_all(patterns: Iterable[str]) -> Found:
         ),
         tuple(readable(note) for note in notes),
         tuple(dict.fromkeys(readable(problem) for problem in problems if problem)),
-        folders.partition_columns(choices),
+        columns,
+        tuple(folders.partition_paths(choices, columns)),
+        tuple(every),
     )
 
 
@@ -229,6 +244,29 @@ def describe_all(files: Sequence[tuple[Storage, str]]) -> list[SourceFile]:
     if waits:
         raise waits[0]
     return described
+
+
+def _with_lists(patterns: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return what is to be said about lists, and sources with what lists name instead of them."""
+    notes: list[str] = []
+    every: list[str] = []
+    for pattern in patterns:
+        if not is_list(pattern):
+            every.append(pattern)
+            continue
+        store, path = open_storage(pattern[1:])
+        found = listed(redacted(path), store.get(path))
+        notes += found.notes
+        every += found.sources
+    return notes, every
+
+
+def _expanded(places: Sequence[tuple[Storage, str]]) -> list[folders.Listing]:
+    """List what paths stand for; many at once where an answer is mostly waited for."""
+    if len(places) == 1 or not any("://" in path for _, path in places):
+        return [store.expand(path) for store, path in places]
+    with ThreadPoolExecutor(min(_REQUESTS, len(places))) as pool:
+        return list(pool.map(lambda place: place[0].expand(place[1]), places))
 
 
 def _table_around(store: Storage, choice: folders.Choice) -> str | None:

@@ -14,8 +14,12 @@ hive        folders named ``column=value``         these columns would vanish
 
 Sources: the Delta transaction log protocol; the Iceberg table specification ("Table Metadata");
 Hudi's technical specification ("Storage layout"); Hive's language manual ("Partitioned Tables").
-Reading a table's log, ``--include``/``--exclude`` and parts by partition are not covered: such
-folders are refused. Hard links are files of their own, as every reader has it.
+Reading a table's log is not covered: such folders are refused. Of hive folders it is told which
+files lie in which partition; a split keeps them apart. Hard links are files of their own, as every
+reader has it.
+
+Told apart besides, and said: what Spark or Hadoop put out (``_SUCCESS``), the destination of an
+earlier split (``_evensplit/``), and plain folders.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
 from engine.part_names import PARQUET_SUFFIXES
@@ -33,7 +38,7 @@ PARQUET_MARKS = (b"PAR1", b"PARE")  # the second: an encrypted footer
 _SMALLEST_FILE_BYTES = 12
 _MAX_NAMED = 3
 
-Reason = Literal["mark", "hidden", "hidden folder", "other", "twice", "linked folder"]
+Reason = Literal["mark", "hidden", "hidden folder", "other", "twice", "linked folder", "globs"]
 
 # Reason: how one, and how several are named.
 _REASONS: Mapping[Reason, tuple[str, str]] = {
@@ -43,10 +48,13 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
     "other": ("without .parquet in its name", "without .parquet in their names"),
     "twice": ("reached twice (by a link or another source)",) * 2,
     "linked folder": ("link to a folder that was seen already",) * 2,
+    "globs": ("left out by --include or --exclude",) * 2,
 }
 _FOLDER_REASONS = {"hidden folder", "linked folder"}
-_WRITERS_MARK = re.compile(r"_SUCCESS|_metadata|_common_metadata|\..*\.crc|_(started|committed)_.*")
+_JOBS_MARK = re.compile(r"_SUCCESS|_(started|committed)_.*")  # of Hadoop's committer, Databricks'
+_WRITERS_MARK = re.compile(rf"{_JOBS_MARK.pattern}|_metadata|_common_metadata|\..*\.crc")
 _PARTITION = re.compile(r"([^=/]+)=[^/]*")
+PLAIN = "plain folder"
 SPLIT_FOLDER = "_evensplit"  # where a split keeps its record
 _TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
 _ICEBERG_METADATA = re.compile(r"metadata/[^/]*\.metadata\.json(\.gz)?")
@@ -97,6 +105,7 @@ class Choice:
         tables: kind of table by the folder that holds its mark ("" for the root).
         mixed: Parquet without its name beside files that have it: whose rows are wanted?
         splits: folders that hold the record of a split ("" for the root).
+        is_job_output: the root holds the mark that a job of Spark or Hadoop leaves.
     """
 
     listing: Listing
@@ -106,6 +115,22 @@ class Choice:
     tables: dict[str, str] = field(default_factory=dict)
     mixed: list[Listed] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
+    is_job_output: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What a folder is, in words; empty for what is no folder."""
+        if self.listing.kind != "folder":
+            return ""
+        columns = dict.fromkeys(name for item in self.taken for name in _partitions(item.name))
+        table = self.tables.get("")
+        found = [
+            f"{table} table" if table else "",
+            "destination of an earlier split" if "" in self.splits else "",
+            "output of Spark or Hadoop" if self.is_job_output else "",
+            f"hive-partitioned by {', '.join(columns)}" if columns else "",
+        ]
+        return ", ".join(filter(None, found)) or PLAIN
 
     def add_unknown(self, found: Iterable[bool]) -> None:
         """Decide about the unknown files, by whether each is Parquet by its content."""
@@ -121,8 +146,14 @@ class Choice:
             self.taken = parquet
 
 
-def choose(listing: Listing) -> Choice:
-    """Sort a listing's entries: taken, passed over (and why), or unknown by name."""
+def choose(listing: Listing, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Choice:
+    """Sort a listing's entries: taken, passed over (and why), or unknown by name.
+
+    Args:
+        listing: what a store found.
+        include: globs; only what one of them matches is taken, whatever its name ends in.
+        exclude: globs; what one of them matches is not.
+    """
     choice = Choice(listing)
     folders: set[str] = set()
     for item in sorted(listing.entries, key=lambda item: item.name):
@@ -132,7 +163,7 @@ def choose(listing: Listing) -> Choice:
         elif item.is_seen:
             choice.passed_over["linked folder"] += 1
         else:
-            _choose_file(choice, item)
+            _choose_file(choice, item, include, exclude)
     choice.passed_over["hidden folder"] += len(folders)
     for folder in folders:
         place, _, name = folder.rpartition("/")
@@ -144,15 +175,20 @@ def choose(listing: Listing) -> Choice:
     return choice
 
 
-def _choose_file(choice: Choice, item: Listed) -> None:
+def _choose_file(
+    choice: Choice, item: Listed, include: Sequence[str], exclude: Sequence[str]
+) -> None:
     place, _, name = item.name.rpartition("/")
     if choice.listing.kind == "file":
         choice.taken.append(item)
     elif _WRITERS_MARK.fullmatch(name):
         choice.passed_over["mark"] += 1
+        choice.is_job_output |= not place and _JOBS_MARK.fullmatch(name) is not None
     elif name.startswith(("_", ".")):
         choice.passed_over["hidden"] += 1
-    elif choice.listing.kind == "glob" or name.lower().endswith(PARQUET_SUFFIXES):
+    elif _is_among(item.name, exclude) or (include and not _is_among(item.name, include)):
+        choice.passed_over["globs"] += 1
+    elif include or choice.listing.kind == "glob" or name.lower().endswith(PARQUET_SUFFIXES):
         choice.taken.append(item)
     elif item.size_bytes >= _SMALLEST_FILE_BYTES:
         choice.unknown.append(item)
@@ -161,6 +197,25 @@ def _choose_file(choice: Choice, item: Listed) -> None:
     above, _, last = place.rpartition("/")
     if last == "metadata" and _ICEBERG_METADATA.fullmatch(f"{last}/{name}"):
         choice.tables[above] = "Iceberg"
+
+
+def _is_among(name: str, globs: Sequence[str]) -> bool:
+    """Whether a glob matches a name below a source; one without a slash is of files anywhere."""
+    last = name.rpartition("/")[2]
+    return any(glob_matches(glob, name if "/" in glob else last) for glob in globs)
+
+
+def glob_matches(glob: str, path: str) -> bool:
+    """Whether a glob, in which ``**`` stands for any number of folders, matches a path."""
+
+    def match(wanted: Sequence[str], names: Sequence[str]) -> bool:
+        if not wanted:
+            return not names
+        if wanted[0] == "**":
+            return any(match(wanted[1:], names[i:]) for i in range(len(names) + 1))
+        return bool(names) and fnmatchcase(names[0], wanted[0]) and match(wanted[1:], names[1:])
+
+    return match(glob.split("/"), path.split("/"))
 
 
 def hidden_folder(name: str) -> str | None:
@@ -209,6 +264,32 @@ def partition_columns(choices: Sequence[Choice]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*found, *differing]))
 
 
+def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[str]:
+    """Return of each taken file its folders of some columns, as ``year=2024/month=01``."""
+    wanted = set(columns)
+    return [
+        "/".join(part for name, part in _partitions(item.path).items() if name in wanted)
+        for choice in choices
+        for item in choice.taken
+    ]
+
+
+def partitions_problem(partitions: Mapping[str, str]) -> str:
+    """Return why files are not of one table of partitions, by a file of each; empty if they are."""
+    first, *others = [(path, tuple(_partitions(f"{it}/"))) for it, path in partitions.items()]
+    for path, columns in others:
+        if columns != first[1]:
+            found = [", ".join(names) or "none" for names in (first[1], columns)]
+            return (
+                f"{first[0]} lies in folders of the columns {found[0]}, {path} of {found[1]}: "
+                "partitions of one split have the same columns in the same order; split them apart"
+            )
+    odd = next((it for it in partitions if "\\" in it or not it.isprintable()), None)
+    if odd is not None:
+        return f"the folder {odd!r} holds a backslash or what cannot be printed; rename it"
+    return ""
+
+
 def _partitions(path: str) -> dict[str, str]:
     folders = path.split("/")[:-1]
     return {part.partition("=")[0]: part for part in folders if _PARTITION.fullmatch(part)}
@@ -243,8 +324,18 @@ def _is_link(item: Listed) -> bool:
     return item.real != item.path
 
 
-def said(source: str, passed_over: Mapping[Reason, int]) -> str:
-    """Return the sentence about what of a source was passed over."""
+def said(source: str, choice: Choice) -> str:
+    """Return the sentence about what a source is, and what of it was passed over.
+
+    Empty if there is nothing to say: it is a plain folder, and all of it is taken.
+    """
+    passed_over = _counted(choice.passed_over) if choice.passed_over else ""
+    kind = choice.kind if passed_over or choice.kind != PLAIN else ""
+    words = ", ".join(filter(None, (kind, passed_over)))
+    return f"{source}: {words}" if words else ""
+
+
+def _counted(passed_over: Mapping[Reason, int]) -> str:
     total = sum(passed_over.values())
     every = [
         f"{number:,} {_REASONS[reason][number > 1]}"
@@ -253,7 +344,7 @@ def said(source: str, passed_over: Mapping[Reason, int]) -> str:
     noun = counted(total, "file")
     if _FOLDER_REASONS & passed_over.keys():
         noun = f"{total:,} files and folders" if total > 1 else "1 folder"
-    return f"{source}: {noun} passed over: {', '.join(every)}"
+    return f"{noun} passed over: {', '.join(every)}"
 
 
 def nothing_taken(source: str, choice: Choice) -> str:
@@ -262,7 +353,7 @@ def nothing_taken(source: str, choice: Choice) -> str:
         return f"there is no file or folder {source}"
     ways = f"name a file, a folder that holds {'/'.join(PARQUET_SUFFIXES)} files, or a glob"
     if choice.passed_over:
-        return f"no Parquet file in {said(source, choice.passed_over)}; {ways}"
+        return f"no Parquet file in {source}: {_counted(choice.passed_over)}; {ways}"
     return f"no Parquet file in {source}, nor any other; {ways}"
 
 
@@ -282,8 +373,8 @@ def refusal(source: str, choice: Choice) -> str | None:
         more = ", ..." if len(choice.mixed) > _MAX_NAMED else ""
         return (
             f"{source}: {counted(len(choice.mixed), 'Parquet file')} without the ending "
-            f"{'/'.join(PARQUET_SUFFIXES)} beside others that have it ({names}{more}): name the "
-            "files, or a glob that takes what is wanted"
+            f"{'/'.join(PARQUET_SUFFIXES)} beside others that have it ({names}{more}): say by "
+            "--include or --exclude whether they belong to it, or name the files"
         )
     return None
 
@@ -312,6 +403,6 @@ def partitions_refusal(path: str, columns: Sequence[str]) -> str:
     return (
         f"{path} lies in a hive-partitioned folder: the column{'s' if len(columns) > 1 else ''} "
         f"{', '.join(columns)} {'are' if len(columns) > 1 else 'is'} in the names of folders "
-        f"({columns[0]}=...) and not in the files, so that parts would be without: split each "
-        f"partition by itself, naming its folder ({columns[0]}=.../)"
+        f"({columns[0]}=...) and not in the files: name the folder of one partition "
+        f"({columns[0]}=.../)"
     )

@@ -40,6 +40,8 @@ def make_world(folder: Path) -> None:
     middle = len(whole) // 2
     (folder / "page.parquet").write_bytes(whole[:middle] + bytes(20_000) + whole[middle + 20_000 :])
     _make_folders(folder)
+    (folder / "files.txt").write_text("# of today\nlake/day-1.parquet\nlake/day-2.parquet\n")
+    (folder / "control.csv").write_text("source,destination\nlake,out\n")
     for name, text in SETTINGS.items():
         (folder / name).write_text(text)
 

@@ -34,7 +34,12 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "template": [("a{index}.parquet", "a{index}.parquet")],
     "switch": [(True, True), ("false", False)],
     "names": [("a,b", ("a", "b")), (["a", "b"], ("a", "b"))],
-    "row-group-size": [("1MB", (10**6, None)), ("10 rows", (None, 10))],
+    "globs": [("*.a, 2024/**", ("*.a", "2024/**")), (["./x,y"], ("x,y",))],
+    "row-group-size": [
+        ("1MB", (10**6, None, None)),
+        ("10 rows", (None, 10, None)),
+        ("Auto", (None, None, 16 << 20)),
+    ],
     "pairs": [("anon=true", '{"anon": true}'), ('{"port": 1}', '{"port": 1}')],
 }
 BAD: dict[str, list[Any]] = {
@@ -45,6 +50,7 @@ BAD: dict[str, list[Any]] = {
     "template": [3, "a.parquet", "{index}", "{idx}.parquet", "a/{index}.parquet"],
     "switch": ["maybe", 7],
     "names": [3, [1]],
+    "globs": [3, [1], "", "a,,b", "/a", "s3://b/*", [""]],
     "row-group-size": ["x rows", "0"],
     "pairs": [3, "anon", {"password": 1}, "secret=x"],
 }

@@ -12,22 +12,37 @@ from engine.part_names import (
     DEFAULT_NAME,
     MAX_NAME_BYTES,
     PARQUET_SUFFIXES,
+    NameFields,
     is_named_by,
+    names_problem,
+    part_name,
+    stem_of,
     template_problem,
 )
 
-GOOD = [DEFAULT_NAME, "{index}.pq", "a {index:>5}.parq", "{{x}}-{index:x}.parquet", "列{index}.pq"]
+GOOD = [
+    "{stem}-{index}of{total}.parquet",
+    "{first_row:012d}+{num_rows}.pq",
+    DEFAULT_NAME,
+    "{index}.pq",
+    "a {index:>5}.parq",
+    "{{x}}-{index:x}.parquet",
+    "列{index}.pq",
+]
 REFUSED = {
     "x{idx}.parquet": "unknown field {idx}",
     "{}.parquet": "unknown field {}",
     "{index.real}.parquet": "unknown field {index.real}",
     "x.parquet": "every part one name",
     "{{index}}.parquet": "every part one name",
+    "{stem}-{total}-{num_rows}.parquet": "every part one name",
+    "{index}-{stem:d}.parquet": "a format that its field cannot have",
+    "{index}.{stem}": "ending",
     "": "every part one name",
     "{index!s:.1}.parquet": "several parts one name",
     "{index:g}.parquet": "several parts one name",
-    "{index:zz}.parquet": "a format that no whole number has",
-    "{index:{width}}.parquet": "a format that no whole number has",
+    "{index:zz}.parquet": "a format that its field cannot have",
+    "{index:{width}}.parquet": "a format that its field cannot have",
     "{index:999999999}.parquet": "more than 999 digits",
     "{index.parquet": "without its other half",
     "a/{index}.parquet": "slash",
@@ -52,7 +67,44 @@ def test_a_template_is_refused(template: str, words: str):
     assert words in template_problem(template)
 
 
-PIECES = ["{index}", "{index:05d}", "{index:x}", "{", "}", "{{", "a", "列", "/", "."]
+def test_a_name_says_what_a_part_is():
+    fields = NameFields(3, 12, stem_of("s3://b/x/big.data.parquet"), 500, 20)
+    assert part_name("{stem}-{index:02d}of{total}@{first_row}+{num_rows}.pq", fields) == (
+        "big.data-03of12@500+20.pq"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["a.pq", "b.pq", "a.pq"], "several parts one name, a.pq"),
+        (["_a.pq"], "begins with _ or ."),
+        (["a\\b.pq"], "holds a slash"),
+        (["\x1b.pq"], "cannot be printed"),
+        (["x" * 250], "over 241 bytes"),
+        (["a.pq", "b.pq"], ""),
+    ],
+)
+def test_names_of_a_plan_are_looked_at_again(names: list[str], words: str):
+    assert words in names_problem(names)
+    assert bool(words) == bool(names_problem(names))
+
+
+PIECES = [
+    "{stem}",
+    "{total}",
+    "{first_row}",
+    "{index}",
+    "{index:05d}",
+    "{index:x}",
+    "{",
+    "}",
+    "{{",
+    "a",
+    "列",
+    "/",
+    ".",
+]
 pieces = st.sampled_from(PIECES)
 endings = st.sampled_from(["", ".parquet", ".pq"])
 
@@ -62,9 +114,9 @@ def test_what_is_taken_gives_names_that_differ(stem: str, ending: str):
     template = stem + ending
     if template_problem(template):
         return
-    names = [template.format(index=index) for index in range(2000)]
+    names = [part_name(template, NameFields(i, 2000, "x", i)) for i in range(2000)]
     assert len(set(names)) == 2000
-    assert any(field == "index" for _, field, _, _ in Formatter().parse(template))
+    assert {field for _, field, _, _ in Formatter().parse(template)} & {"index", "first_row"}
     for name in names:
         assert name.endswith(PARQUET_SUFFIXES)
         assert name.isprintable()

@@ -385,6 +385,19 @@ def best_runs(sizes, num_runs):
     return min((max(sums), -min(sums)) for sums in found)
 
 
+def test_no_row_group_is_looked_into_where_one_part_holds_all():
+    layout = layout_of([curve(0, 100, 5_000), curve(1, 50, 900)])
+
+    def nobody_asks(position: int) -> Curve:
+        raise AssertionError(f"row group {position} is read")
+
+    size = Ruler(layout, nobody_asks).size(0, 150)
+    plan = make_plan(layout, Settings(target_bytes=size), version="1", curve_of=nobody_asks)
+    assert [part.num_rows for part in plan.parts] == [150]
+    with pytest.raises(AssertionError, match="is read"):
+        make_plan(layout, Settings(target_bytes=size - 1), version="1", curve_of=nobody_asks)
+
+
 @given(sizes_lists, st.data())
 def test_even_runs_are_the_best_of_all(sizes, data):
     num_runs = data.draw(st.integers(1, len(sizes)))

@@ -50,6 +50,40 @@ def test_large_ones_are_cut_equally_and_small_ones_put_together():
     ]
 
 
+def test_only_small_neighbours_are_merged_up_to_a_floor():
+    sizes = [400, 300, 5000, 100, 2000, 600, 500, 200]
+    curves = [curve(index, 10, size) for index, size in enumerate(sizes)]
+    assert groups_of(curves, row_group_floor_bytes=1000) == [
+        [(0, 0, 10), (1, 0, 10)],
+        [(2, 0, 10)],
+        [(3, 0, 10)],
+        [(4, 0, 10)],
+        [(5, 0, 10), (6, 0, 10)],
+        [(7, 0, 10)],
+    ]
+    assert groups_of(curves, 15, 65, row_group_floor_bytes=1000)[-1] == [(5, 0, 10), (6, 0, 5)]
+
+
+@quick
+@given(fine_groups(), st.integers(1, 400_000), st.data())
+def test_large_ones_are_kept_and_small_ones_have_no_small_neighbour(curves, floor_bytes, data):
+    layout = layout_of(curves)
+    start = data.draw(st.integers(0, layout.num_rows - 1))
+    stop = data.draw(st.integers(start + 1, layout.num_rows))
+    found = groups_of(curves, start, stop, row_group_floor_bytes=floor_bytes)
+    ruler = Ruler(layout, curves.__getitem__)
+    for index in range(len(curves)):
+        ruler.read(index)
+    kept = groups_of(curves, start, stop)
+    assert [piece for group in found for piece in group] == [piece for (piece,) in kept]
+    sizes = [[ruler.piece_bytes(*piece) for piece in group] for group in found]
+    for group in sizes:
+        assert len(group) == 1 or max(group) < floor_bytes
+        assert sum(group[:-1]) < floor_bytes
+    for before, after in pairwise(sizes):
+        assert sum(before) >= floor_bytes or after[0] >= floor_bytes
+
+
 def test_repeated_dictionaries_do_not_make_slices_of_a_row():
     curves = [curve(0, 1000, 10_000, [(1000, 5000)])]
     found = groups_of(curves, row_group_bytes=2000)

@@ -483,8 +483,8 @@ def test_what_is_passed_over_is_counted_by_reason(place: Place) -> None:
     assert [path for _, path in found.files] == [place.path("a.parquet")]
     (note,) = found.notes
     assert note.endswith(
-        ": 5 files and folders passed over: 2 _SUCCESS/.crc, 1 hidden (_ or . in front), "
-        "1 hidden folder (_ or . in front), 1 without .parquet in its name"
+        ": output of Spark or Hadoop, 5 files and folders passed over: 2 _SUCCESS/.crc, 1 hidden "
+        "(_ or . in front), 1 hidden folder (_ or . in front), 1 without .parquet in its name"
     )
     assert not found.problems
 
@@ -494,7 +494,7 @@ def test_nothing_is_said_where_all_is_taken(place: Place) -> None:
         place.write(*names)
     found = expand_all([place.folder])
     assert len(found.files) == 3
-    assert found[2:] == ((), (), ())
+    assert found[2:] == ((), (), (), ("", "", ""), (place.folder,))
 
 
 def test_parquet_without_its_name_is_taken_alone_and_refused_beside_others(place: Place) -> None:
@@ -507,7 +507,65 @@ def test_parquet_without_its_name_is_taken_alone_and_refused_beside_others(place
     place.write("c.parquet", data=PARQUET)
     (problem,) = expand_all([place.folder]).problems
     assert "000000_0, a.parquet.gzip, b.parquet.snappy" in problem
+    assert "--include or --exclude" in problem
     assert len(expand_all([place.path("*_0"), place.path("*.parquet*")]).files) == 4
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "names"),
+    [
+        (["*"], [], ["2024/01/000000_0", "2024/b.parquet", "c.parquet.gzip"]),
+        ([], ["*_0", "*.gzip"], ["2024/b.parquet"]),
+        (["2024/**"], [], ["2024/01/000000_0", "2024/b.parquet"]),
+        (["**/b*", "*.gzip"], ["2024/b.*"], ["c.parquet.gzip"]),
+        (["2024/*"], [], ["2024/b.parquet"]),
+    ],
+)
+def test_globs_say_which_files_of_a_folder_are_meant(
+    place: Place, include: list[str], exclude: list[str], names: list[str]
+) -> None:
+    for path in (("2024", "01", "000000_0"), ("2024", "b.parquet"), ("c.parquet.gzip",)):
+        place.write(*path, data=PARQUET)
+    place.write("2024", "_hidden.parquet", data=PARQUET)
+    found = expand_all([place.folder], include, exclude)
+    assert not found.problems
+    assert [path for _, path in found.files] == [place.path(*name.split("/")) for name in names]
+    (note,) = found.notes
+    assert (f"{3 - len(names)} left out by --include or --exclude" in note) == (len(names) < 3)
+    with pytest.raises(NoSource, match="3 left out by --include or --exclude"):
+        expand_all([place.folder], ["no"], exclude)
+
+
+def test_a_folder_says_what_it_is(place: Place) -> None:
+    place.write("a.parquet")
+    assert expand_all([place.folder]).notes == ()
+    place.write("year=2024", "a.parquet")
+    place.write("_evensplit", "manifest.json")
+    place.write("_evensplit", "plan.json")
+    (note,) = expand_all([place.folder]).notes
+    assert note == (
+        f"{redacted(place.folder)}: destination of an earlier split, hive-partitioned by year, "
+        "1 folder passed over: 1 hidden folder (_ or . in front)"
+    )
+
+
+def test_a_list_stands_for_what_it_names(place: Place) -> None:
+    for names in (("b.parquet",), ("a,b.parquet",), ("in", "c.parquet"), ("@x",)):
+        place.write(*names)
+    urls = [place.path(name) for name in ("b.parquet", "a,b.parquet", "in", "@x")]
+    files = [*urls[:2], place.path("in", "c.parquet"), urls[3]]
+    plain = place.write("list.txt", data="\n".join(["\ufeff# remark", "", *urls]).encode())
+    rows = "".join(f'"{url}",out\r\n' for url in urls)
+    control = place.write("list.csv", data=f"Source,destination\r\n{rows}".encode())
+    for path in (plain, control):
+        found = expand_all(["@" + path])
+        assert [path for _, path in found.files] == files
+        assert found.patterns == tuple(urls)
+    assert found.notes == (
+        f"{redacted(control)}: of its columns only source is read, not destination",
+    )
+    with pytest.raises(NoSource, match="there is no list"):
+        expand_all(["@" + place.path("none")])
 
 
 @pytest.mark.parametrize(
@@ -552,6 +610,8 @@ def test_columns_that_are_in_paths(
     place.write("t", "plain.parquet")
     found = expand_all([place.path("t", name).rstrip("/") for name in asked])
     assert found.partition_columns == columns
+    wanted = [part.partition("=")[0] for part in found.partitions[0].split("/") if part]
+    assert set(wanted) <= set(columns)
 
 
 def test_a_file_is_taken_once_unless_it_is_named_twice(place: Place) -> None:

@@ -29,15 +29,17 @@ from engine.storage.base import naming
 _REQUESTS = 16  # files at once where they are remote: one is mostly waiting
 
 
-def profile_files(patterns: Sequence[str]) -> Profile:
-    """Profile every file that the patterns stand for, in order.
+def profile_files(
+    patterns: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Profile:
+    """Profile every file that the patterns stand for, in order; see :func:`expand_all`.
 
     Raises:
         NoSource: a pattern matches nothing.
         NotPlainFolder: nothing of it can be profiled.
         SourceError: a file is no Parquet file, or is damaged or encrypted.
     """
-    found = expand_all(patterns)
+    found = expand_all(patterns, include, exclude)
     if not found.files:
         raise NotPlainFolder(found.problems[0])
     files = tuple(_profiles(found.files))

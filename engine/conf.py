@@ -1,7 +1,7 @@
-"""Where the files of ``conf/`` are: formulas, pipelines, template, start task.
+"""Where the files of ``conf/`` are: presets, formulas, pipelines, template, start task.
 
 They are installed with the program, as the package :data:`PACKAGE`. A copy in ``conf/`` of the
-current folder wins, folder by folder, formulas file by file.
+current folder wins, folder by folder, formulas and presets file by file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def conf_folders(inside: str, given: Path | None = None) -> list[Path]:
     """Return the folders of ``conf/`` that hold some files, the one that wins first.
 
     Args:
-        inside: of ``conf/``: ``adf``, ``azure``, ``batch/autoscale``.
+        inside: of ``conf/``: ``adf``, ``azure``, ``batch/autoscale``, ``presets``.
         given: the only ``conf/`` to look at, if the caller names one.
     """
     roots = [given] if given is not None else [HERE, Path(str(files(PACKAGE)))]

@@ -1,0 +1,305 @@
+"""How other systems load the parts of a split: a file or statement that names exactly these parts.
+
+One row of :data:`LOADERS` a system: which addresses it can read and how it writes them, what it
+takes for a wildcard, and the text. Texts hold addresses and sizes, never a credential: roles,
+integrations and identities are the system's own. Pure.
+
+Parts of hive partitions are read by DuckDB and Spark, which take columns from the names of folders;
+the others would load tables without these, and are refused.
+
+Not covered: tables are not made, but by DuckDB; types are the system's own choice.
+
+Sources: Amazon Redshift, "Using a manifest to specify data files" (``meta.content_length`` is
+needed for Parquet); Snowflake, ``COPY INTO <table>`` (at most 1,000 names in ``FILES``);
+Transact-SQL, ``COPY INTO`` (one container a statement); BigQuery, ``LOAD DATA`` (10,000 URIs a
+job); DuckDB, ``read_parquet``; Spark, ``DataFrameReader.parquet``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from engine.errors import BadSetting
+from engine.model import Receipt, folder_of
+
+FOLDER = "load"  # of a destination's record
+_SNOWFLAKE_FILES = 1_000
+_BIGQUERY_URIS = 10_000
+_AZURE = re.compile(r"abfss://(?P<container>[^@/]+)@(?P<host>[^/]+)/?(?P<path>.*)", re.DOTALL)
+
+
+class Load(NamedTuple):
+    """What is loaded.
+
+    Attributes:
+        table: into which, names between dots.
+        folder: of the parts, as the system writes it, without a slash at its end.
+        parts: in their order.
+    """
+
+    table: tuple[str, ...]
+    folder: str
+    parts: Sequence[Receipt]
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether columns are in the names of the parts' folders."""
+        return any(map(folder_of, (part.name for part in self.parts)))
+
+    @property
+    def urls(self) -> list[str]:
+        """Addresses of the parts."""
+        return [f"{self.folder}/{part.name}" for part in self.parts]
+
+
+class Loader(NamedTuple):
+    """One system.
+
+    Attributes:
+        places: what it makes of an address, by the scheme; of a local path, the scheme is empty.
+        files: texts by name.
+        wildcards: characters that are none of a name, where it reads them.
+        reads_partitions: it takes columns from the names of folders.
+    """
+
+    places: Mapping[str, Callable[[str], str]]
+    files: Callable[[Load], dict[str, str]]
+    wildcards: str = ""
+    reads_partitions: bool = False
+
+
+def check_loader(name: str, folder: str, part_names: Sequence[str], table: str | None) -> None:
+    """Refuse, before any work, what a system cannot load.
+
+    Args:
+        name: of :data:`LOADERS`.
+        folder: of the parts, path or URL.
+        part_names: of the parts.
+        table: as the user names it; None for the folder's name.
+
+    Raises:
+        BadSetting: another store, a name that is a wildcard there, or a table without dataset.
+    """
+    loader, scheme = LOADERS[name], _scheme(folder)
+    if scheme not in loader.places:
+        known = ", ".join(f"{it}://" if it else "local folders" for it in loader.places)
+        raise BadSetting(f"--manifest {name} is for {known}, and DEST is {folder}; leave it out")
+    for text in (folder, *part_names):
+        found = set(text) & set(loader.wildcards)
+        if found:
+            raise BadSetting(
+                f"{text} holds {' '.join(sorted(found))}, which {name} reads as a wildcard; choose "
+                "another DEST or --name, or leave --manifest out"
+            )
+    if any(map(folder_of, part_names)):
+        _check_partitions(name, folder)
+    names = _table(folder, table)
+    if not all(names):
+        raise BadSetting(f"--table is {table!r}; give a name, or names with dots between")
+    if name == "bigquery" and (len(names) < 2 or "`" in "".join(names)):
+        raise BadSetting(
+            "--manifest bigquery loads into a table of a dataset: --table DATASET.NAME"
+        )
+
+
+def _check_partitions(name: str, folder: str) -> None:
+    if not LOADERS[name].reads_partitions:
+        known = " or ".join(it for it, loader in LOADERS.items() if loader.reads_partitions)
+        raise BadSetting(
+            f"--manifest {name} would load parts without the columns of their folders; load the "
+            f"partitions one by one, or by {known}"
+        )
+    if name == "duckdb" and "=" in folder:
+        raise BadSetting(
+            f"DuckDB would read {folder} itself as a partition as well; name a DEST without ="
+        )
+
+
+def load_files(
+    name: str, folder: str, table: str | None, parts: Sequence[Receipt]
+) -> dict[str, str]:
+    """Return the texts by which a system loads parts, by the names of their files."""
+    loader = LOADERS[name]
+    place = loader.places[_scheme(folder)](folder.rstrip("/"))
+    return loader.files(Load(_table(folder, table), place, parts))
+
+
+def _scheme(folder: str) -> str:
+    scheme, colon, _ = folder.partition("://")
+    return scheme if colon else ""
+
+
+def _table(folder: str, table: str | None) -> tuple[str, ...]:
+    if table is not None:
+        return tuple(table.split("."))
+    return (folder.rstrip("/").rpartition("/")[2],)
+
+
+# -- addresses -------------------------------------------------------------------------------------
+
+
+def _as_it_is(folder: str) -> str:
+    return folder
+
+
+def _azure(form: str) -> Callable[[str], str]:
+    """Return what writes an address of Azure's as a form with container, host, blob_host, path."""
+
+    def written(folder: str) -> str:
+        found = _AZURE.fullmatch(folder)
+        assert found is not None, folder
+        blob_host = found["host"].replace(".dfs.", ".blob.", 1)
+        return form.format(blob_host=blob_host, **found.groupdict()).rstrip("/")
+
+    return written
+
+
+def _scheme_of(scheme: str) -> Callable[[str], str]:
+    return lambda folder: f"{scheme}://{folder.partition('://')[2]}"
+
+
+# -- texts -----------------------------------------------------------------------------------------
+
+
+def _doubled(quote: str, close: str = "") -> Callable[[str], str]:
+    """Return what puts text into quotes, which are doubled in it."""
+    end = close or quote
+    return lambda text: f"{quote}{text.replace(end, end * 2)}{end}"
+
+
+def _escaped(text: str) -> str:
+    """Put text into quotes, where a backslash stands before quotes and backslashes in it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+_text, _name = _doubled("'"), _doubled('"')
+
+
+def _listed(items: Sequence[str]) -> str:
+    return ",\n  ".join(items)
+
+
+def _redshift(load: Load) -> dict[str, str]:
+    entries = [
+        {"url": url, "mandatory": True, "meta": {"content_length": part.size_bytes}}
+        for url, part in zip(load.urls, load.parts, strict=True)
+    ]
+    table = ".".join(map(_name, load.table))
+    manifest = _text(f"{load.folder}/_evensplit/{FOLDER}/redshift.json")
+    return {
+        "redshift.json": json.dumps({"entries": entries}, indent=1) + "\n",
+        "redshift.sql": f"COPY {table}\nFROM {manifest}\nIAM_ROLE DEFAULT\n"
+        "FORMAT AS PARQUET\nMANIFEST;\n",
+    }
+
+
+def _snowflake(load: Load) -> dict[str, str]:
+    # What is not quoted is found in any case, as tables mostly are made.
+    table = ".".join(
+        name if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else _name(name)
+        for name in load.table
+    )
+    head = "-- Private storage: add STORAGE_INTEGRATION = name, or name a stage in FROM.\n"
+    return {
+        "snowflake.sql": head
+        + "\n".join(
+            f"COPY INTO {table}\nFROM {_escaped(f'{load.folder}/')}\n"
+            f"FILES = (\n  {_listed([_escaped(part.name) for part in parts])}\n)\n"
+            "FILE_FORMAT = (TYPE = PARQUET)\nMATCH_BY_COLUMN_NAME = CASE_INSENSITIVE;\n"
+            for parts in _groups(load.parts, _SNOWFLAKE_FILES)
+        )
+    }
+
+
+def _groups(items: Sequence[Receipt], size: int) -> list[Sequence[Receipt]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _tsql(file: str, options: str) -> Callable[[Load], dict[str, str]]:
+    def texts(load: Load) -> dict[str, str]:
+        table = ".".join(map(_doubled("[", "]"), load.table))
+        places = _listed(list(map(_text, load.urls)))
+        return {file: f"COPY INTO {table}\nFROM\n  {places}\nWITH ({options});\n"}
+
+    return texts
+
+
+def _bigquery(load: Load) -> dict[str, str]:
+    table = ".".join(f"`{name}`" for name in load.table)  # none holds a backtick
+    groups = [load._replace(parts=parts) for parts in _groups(load.parts, _BIGQUERY_URIS)]
+    return {
+        "bigquery.sql": "\n".join(
+            f"LOAD DATA INTO {table}\nFROM FILES (\n  format = 'PARQUET',\n"
+            f"  uris = [\n  {_listed(list(map(_escaped, group.urls)))}\n  ]\n);\n"
+            for group in groups
+        )
+    }
+
+
+def _duckdb(load: Load) -> dict[str, str]:
+    places = _listed(list(map(_text, load.urls)))
+    table = ".".join(map(_name, load.table))
+    # Folders above the parts may look like partitions, and are none of the table's columns.
+    is_partitioned = str(load.is_partitioned).lower()
+    return {
+        "duckdb.sql": f"CREATE TABLE {table} AS\nSELECT * FROM read_parquet([\n  {places}\n], "
+        f"hive_partitioning = {is_partitioned});\n"
+    }
+
+
+def _spark(load: Load) -> dict[str, str]:
+    paths = ",\n    ".join(map(repr, load.urls))
+    base = f".option('basePath', {load.folder!r})" if load.is_partitioned else ""
+    view = repr(_doubled("`")("_".join(load.table)))
+    return {
+        "spark.py": f"paths = [\n    {paths},\n]\n"
+        f"spark.read{base}.parquet(*paths).createOrReplaceTempView({view})\n"
+    }
+
+
+_S3 = {"s3": _as_it_is, "s3a": _scheme_of("s3")}
+_HTTPS = {"abfss": _azure("https://{host}/{container}/{path}")}
+LOADERS: Mapping[str, Loader] = {
+    "redshift": Loader(_S3, _redshift),
+    "snowflake": Loader(
+        {
+            **_S3,
+            "gs": _scheme_of("gcs"),
+            "abfss": _azure("azure://{blob_host}/{container}/{path}"),
+        },
+        _snowflake,
+    ),
+    "bigquery": Loader({"gs": _as_it_is}, _bigquery, "*"),
+    "synapse": Loader(
+        _HTTPS,
+        _tsql("synapse.sql", "FILE_TYPE = 'PARQUET', CREDENTIAL = (IDENTITY = 'Managed Identity')"),
+        "*",
+    ),
+    "fabric": Loader(_HTTPS, _tsql("fabric.sql", "FILE_TYPE = 'PARQUET'"), "*"),
+    "duckdb": Loader(
+        {
+            "": _as_it_is,
+            **_S3,
+            "gs": _as_it_is,
+            "abfss": _azure("abfss://{host}/{container}/{path}"),
+        },
+        _duckdb,
+        "*?[]",
+        reads_partitions=True,
+    ),
+    "spark": Loader(
+        {
+            "": "file://{}".format,
+            "s3": _scheme_of("s3a"),
+            "s3a": _as_it_is,
+            "gs": _as_it_is,
+            "abfss": _as_it_is,
+        },
+        _spark,
+        "*?[]{}\\",
+        reads_partitions=True,
+    ),
+}

@@ -1,0 +1,46 @@
+"""Presets: what a warehouse's own documents ask of files, as options of a split.
+
+One file each in ``conf/presets``, of which a copy in ``conf/presets`` of the current folder wins;
+people add their own there. ``document`` is where the figures are from, each quoted beside it; the
+table ``options`` has keys of :data:`KEYS`. Options that are given besides win.
+
+Not covered: whether a document still says so. Codecs are left alone: all that are asked for by name
+would be re-encoded.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+from engine.conf import conf_file, conf_folders
+from engine.errors import BadSetting
+from engine.wording import choice_hint
+
+FOLDER = "presets"
+KEYS = ("target_size", "least_part_size", "row_group_size", "codec", "codec_level")
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Return the options of a preset.
+
+    Raises:
+        BadSetting: there is none of that name, or it is no preset.
+    """
+    path = None if "/" in name else conf_file(FOLDER, f"{name.lower()}.toml")
+    if path is None:
+        raise BadSetting(f"there is no preset {name!r}; {choice_hint(name, preset_names())}")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadSetting(f"{path} is no TOML: {error}") from error
+    options = data.get("options", {})
+    others = [*(data.keys() - {"document", "options"}), *(set(options) - set(KEYS))]
+    if others:
+        raise BadSetting(f"{path}: a preset has no {others[0]}; {choice_hint(others[0], KEYS)}")
+    return dict(options)
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets."""
+    return sorted({path.stem for it in conf_folders(FOLDER) for path in it.glob("*.toml")})

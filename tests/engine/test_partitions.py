@@ -1,0 +1,240 @@
+"""Hive folders: each partition is split by itself, its folders are kept, and all is one split."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import engine
+from engine.errors import Different, NotASplit, NotPlainFolder, OtherFiles, SchemaMismatch
+from engine.storage import open_storage
+from tests.engine.running import make_table, run, write_source, write_trap
+from tests.engine.storage.conftest import azurite, blobs, no_identity, s3, s3_server
+from tests.stores import S3
+
+__all__ = ["azurite", "blobs", "no_identity", "s3", "s3_server"]
+
+TARGET = {"target_size": "60kB"}
+ROWS = {
+    ("2023", "01"): [3_000, 50],
+    ("2023", "02"): [1],
+    ("2024", "01"): [9_000],
+    ("2024", "10 & more"): [200, 200, 200],
+}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("lake")
+    seed = 0
+    for (year, month), sizes in ROWS.items():
+        for number, size in enumerate(sizes):
+            path = root / f"year={year}" / f"month={month}" / f"{number}.parquet"
+            write_source(path, size, seed=(seed := seed + 1))
+    return root
+
+
+def read(place: Path) -> pa.Table:
+    """All rows with the columns of folders, in the order of partitions and names."""
+    return ds.dataset(str(place), partitioning="hive").to_table()
+
+
+def folders(place: Path) -> set[str]:
+    return {str(path.parent.relative_to(place)) for path in place.rglob("[!_]*.parquet")}
+
+
+def test_partitions_are_split_each_by_itself_and_read_as_before(lake: Path, tmp_path: Path):
+    done = engine.split(lake, tmp_path / "out", verify=True, **TARGET)
+    assert done.verification is not None
+    assert done.verification.num_rows == sum(map(sum, ROWS.values()))
+    assert folders(tmp_path / "out") == folders(lake)
+    assert read(tmp_path / "out") == read(lake)
+    by_folder: dict[str, list[int]] = {}
+    for part in done.manifest.parts:
+        by_folder.setdefault(part.name.rpartition("/")[0], []).append(part.size_bytes)
+        assert part.size_bytes <= 60_000
+    sizes = by_folder["year=2024/month=01"]
+    assert len(sizes) > 3
+    assert (max(sizes) - min(sizes)) * len(sizes) / sum(sizes) <= 0.05
+    assert len(by_folder["year=2023/month=02"]) == 1
+    assert done.manifest.spread <= 0.05
+    names = [part.name for part in done.manifest.parts]
+    assert names[0] == "year=2023/month=01/part-00000.parquet"
+    assert "year=2024/month=10 & more/part-00000.parquet" in names
+    files = f"{tmp_path}/out/year=*/month=*/*.parquet"
+    query = "select year, month, count(*) n, sum(id) s from read_parquet('{}') group by all"
+    ours, theirs = (
+        sorted(duckdb.sql(query.format(place)).fetchall())
+        for place in (files, f"{lake}/*/*/*.parquet")
+    )
+    assert ours == theirs
+
+
+def test_a_partition_smaller_than_the_target_is_copied(lake: Path, tmp_path: Path):
+    plan = engine.plan(lake, target_size="10MB")
+    assert [part.reencoded_bytes for part in plan.parts] == [0] * len(ROWS)
+    assert len(plan.sources) == sum(map(len, ROWS.values()))
+    assert plan.growth_bytes is not None
+    assert plan.growth_bytes.source_bytes > 0
+
+
+@pytest.mark.parametrize("kind", ["local", "memory", "azure", "s3"])
+def test_a_split_goes_on_and_mends_itself_in_every_store(
+    kind: str, lake: Path, tmp_path: Path, request: pytest.FixtureRequest
+):
+    if kind == "s3":
+        bucket: S3 = request.getfixturevalue("s3")
+        dest = f"s3://{bucket.new_bucket()}/out"
+    elif kind == "azure":
+        dest = request.getfixturevalue("blobs") + "/out"
+    else:
+        dest = {"local": f"{tmp_path}/out", "memory": f"memory://{tmp_path.name}/out"}[kind]
+    done = engine.split(lake, dest, **TARGET)
+    again = engine.split(lake, dest, **TARGET)
+    assert again.num_resumed == len(done.manifest.parts)
+    store, folder = open_storage(dest)
+    lost, damaged = done.manifest.parts[1].name, done.manifest.parts[-1].name
+    store.remove(store.join(folder, *lost.split("/")))
+    path = store.join(folder, *damaged.split("/"))
+    data = store.get(path)
+    assert data is not None
+    middle = len(data) // 3
+    store.put(path, data[:middle] + bytes(50) + data[middle + 50 :])
+    with pytest.raises(Different, match=f"^{lost} is missing"):
+        engine.verify(dest)
+    proof = engine.verify(dest, repair=True)
+    assert set(proof.repaired) == {lost, damaged}
+    store.put(store.join(folder, "year=2023", "month=02", "x.parquet"), data)
+    with pytest.raises(OtherFiles, match=r"year=2023/month=02/x\.parquet"):
+        engine.verify(dest)
+
+
+def test_other_parts_replace_those_of_partitions(lake: Path, tmp_path: Path):
+    dest = tmp_path / "out"
+    engine.split(lake, dest, **TARGET)
+    flat = write_source(tmp_path / "s.parquet", 100)
+    engine.split(flat, dest, overwrite=True)
+    assert folders(dest) == {"."}
+    engine.split(lake, dest, overwrite=True, **TARGET)
+    assert folders(dest) == folders(lake)
+    assert engine.verify(dest).num_rows == 12_651
+
+
+def test_a_part_over_the_target_is_planned_again_in_its_partition(tmp_path: Path):
+    (tmp_path / "in" / "p=1").mkdir(parents=True)
+    (tmp_path / "in" / "p=2").mkdir()
+    schema = pa.schema([("noise", pa.binary())])
+    pq.write_table(pa.table([[b"x"] * 70], schema), tmp_path / "in" / "p=1" / "a.parquet")
+    write_trap(tmp_path / "in" / "p=2" / "b.parquet")
+    done = engine.split(
+        tmp_path / "in", tmp_path / "out", target_size="300kB", codec="zstd", verify=True
+    )
+    plan = json.loads((tmp_path / "out" / "_evensplit" / "plan.json").read_text())
+    assert plan["revision"] == len(plan["failed"]) >= 1
+    assert plan["failed"][0]["first_row"] == 70
+    assert all(part.size_bytes <= 300_000 for part in done.manifest.parts)
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        (["y=1/a", "b"], "of the columns y, .*b.parquet of none"),
+        (["y=1/m=1/a", "m=1/y=2/b"], "of the columns y, m, .* of m, y"),
+        (["y=1/a", "Y=2/a"], "the same columns in the same order"),
+        (["y=a\\b/a", "y=2/a"], "holds a backslash"),
+        (["y=a\nb/a", "y=2/a"], "cannot be printed"),
+    ],
+)
+def test_what_is_no_one_table_is_refused(paths: list[str], words: str, tmp_path: Path):
+    for path in paths:
+        write_source(tmp_path / "in" / f"{path}.parquet", 10)
+    with pytest.raises(NotPlainFolder, match=words):
+        engine.plan(tmp_path / "in")
+
+
+def test_partitions_of_other_schemas_are_refused(tmp_path: Path):
+    write_source(tmp_path / "in" / "y=1" / "a.parquet", 10)
+    write_source(tmp_path / "in" / "y=2" / "a.parquet", 10)
+    pq.write_table(make_table(10).drop_columns(["few"]), tmp_path / "in" / "y=2" / "a.parquet")
+    with pytest.raises(SchemaMismatch, match="column few is missing"):
+        engine.plan(tmp_path / "in")
+
+
+def test_columns_that_files_have_as_well_make_one_folder(tmp_path: Path):
+    for value in (1, 2):
+        path = tmp_path / "in" / f"few={value}" / "a.parquet"
+        write_source(path, 10)
+    assert [part.name for part in engine.plan(tmp_path / "in", parts=1).parts] == [
+        "part-00000.parquet"
+    ]
+
+
+def test_named_files_of_partitions_keep_the_folders_they_differ_in(lake: Path, tmp_path: Path):
+    sources = [lake / f"year={year}" / "month=01" / "0.parquet" for year in ("2024", "2023")]
+    done = engine.split(
+        sources, tmp_path / "out", parts=2, name="{partition}-{index}-{total}.parquet"
+    )
+    assert [part.name for part in done.manifest.parts] == [
+        f"year={year}/year={year}-{index}-2.parquet" for year in (2024, 2023) for index in (0, 1)
+    ]
+
+
+def test_the_destination_is_not_among_the_sources_of_the_next_run(lake: Path, tmp_path: Path):
+    shutil.copytree(lake, tmp_path / "in")
+    ended = run("split", f"{tmp_path}/in/*/*/*.parquet", tmp_path / "in")
+    assert ended.code == 2
+    assert "the next run would read the parts as source" in ended.err
+
+
+def test_engines_read_partitions_by_their_manifests(lake: Path, tmp_path: Path):
+    done = engine.split(lake, tmp_path / "out", manifest="duckdb", table="t", **TARGET)
+    with duckdb.connect() as database:
+        database.execute(Path(done.loads[0]).read_text())
+        query = "select year, month, count(*) from t group by all order by all"
+        found = {(str(year), month): n for year, month, n in database.sql(query).fetchall()}
+    assert found == {key: sum(sizes) for key, sizes in ROWS.items()}
+    for name, dest, words in (
+        ("redshift", "s3://b/x", "without the columns of their folders"),
+        ("duckdb", "/a=1/b", "as a partition as well"),
+    ):
+        from engine.loaders import check_loader
+
+        with pytest.raises(engine.BadSetting, match=words):
+            check_loader(name, dest, ["y=1/a"], None)
+
+
+@pytest.mark.parametrize("name", ["../x=1/a.parquet", "x/a.parquet", "x=1/../../a.parquet", "/a"])
+def test_a_record_that_names_parts_elsewhere_is_refused(name: str, lake: Path, tmp_path: Path):
+    engine.split(lake, tmp_path / "out", **TARGET)
+    path = tmp_path / "out" / "_evensplit" / "manifest.json"
+    data = json.loads(path.read_text())
+    data["parts"][0]["name"] = name
+    path.write_text(json.dumps(data))
+    with pytest.raises(NotASplit, match="is damaged"):
+        engine.verify(tmp_path / "out")
+
+
+keys = st.tuples(st.sampled_from("ab"), st.sampled_from(["1", "2", "x y"]))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.dictionaries(keys, st.lists(st.integers(1, 400), min_size=1, max_size=3), min_size=2))
+def test_rows_of_every_tree_are_kept_with_their_partitions(
+    tmp_path_factory: pytest.TempPathFactory, rows: dict[tuple[str, str], list[int]]
+):
+    place = tmp_path_factory.mktemp("tree")
+    for (one, two), sizes in rows.items():
+        for number, size in enumerate(sizes):
+            write_source(place / "in" / f"p={one}" / f"q={two}" / f"{number}.parquet", size)
+    done = engine.split(place / "in", place / "out", rows_per_part=150, verify=True)
+    assert sum(part.num_rows for part in done.manifest.parts) == sum(map(sum, rows.values()))
+    assert read(place / "out") == read(place / "in")
