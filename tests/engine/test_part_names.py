@@ -129,8 +129,10 @@ def test_what_is_taken_gives_names_that_differ(stem: str, ending: str):
     st.integers(0, 10**7),
 )
 def test_a_name_is_known_by_its_template(template: str, index: int):
-    name = template.format(index=index)
+    name = part_name(template, NameFields(index=index, first_row=3 * index, stem="a.b [x]"))
     assert is_named_by(template, name)
-    for other in (f"x{name}", f"{name}x", name.replace(".p", "..p"), "notes.parquet", ""):
+    for other in (f"{name}x", name.replace(".p", "..q"), "notes.txt", ""):
         assert not is_named_by(template, other)
-    assert is_named_by(DEFAULT_NAME, f"part-{index:06d}.parquet") is (index > 99_999)
+    if not template.startswith("{"):
+        assert not is_named_by(template, f"y{name}")
+    assert is_named_by(DEFAULT_NAME, f"part-{index:06d}.parquet")
