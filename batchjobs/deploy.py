@@ -22,6 +22,7 @@ from engine.hooks import conf_folders
 
 BLOB_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"  # Storage Blob Data Contributor
 POOL = "evensplit"
+OPERATOR_TYPES = ("User", "Group", "ServicePrincipal")
 MAX_BATCH_COUNT = 50  # of Data Factory's ForEach
 _TEMPLATE = "main.json"
 _FACTORY_API = "2018-06-01"
@@ -39,6 +40,7 @@ _REFERENCES = {
 }
 _PREFIX = re.compile(r"[a-z][a-z0-9]{2,9}")
 _PLACE = re.compile(r"<([a-z-]+)>")
+_OBJECT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _REGION = re.compile(r"[a-z0-9]+")
 
 
@@ -52,10 +54,6 @@ def region(text: str) -> str:
     if not _REGION.fullmatch(name):
         raise BadSetting(f"location {text!r} is no region; `az account list-locations` has them")
     return name
-
-
-_OBJECT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-OPERATOR_TYPES = ("User", "Group", "ServicePrincipal")
 
 
 class Operator(NamedTuple):

@@ -93,25 +93,26 @@ def check_containers(image: Sequence[str], supported: Iterable[SupportedImage]) 
         )
 
 
-def check_python(files: Iterable[str], agent: str) -> None:
+def check_python(files: Iterable[str], image: Sequence[str], agent: str) -> None:
     """Refuse a package whose wheels are for another Python than the agent's system has.
 
     Args:
         files: names of a package's files.
-        agent: SKU of the Batch agent; what is not known is not judged.
+        image: that nodes run; what one of your own has is not known, and not judged.
+        agent: SKU of the Batch agent; likewise one that is not known.
 
     Raises:
         BadSetting: nodes could not install it.
     """
     python = _PYTHONS.get(agent)
-    if python is None:
+    if python is None or len(image) == 1:
         return
     has = f"the system of {agent} has Python {python[0]}.{python[1]}"
     if python < _LEAST_PYTHON:
         raise BadSetting(
             f"{has}, and evensplit needs {_LEAST_PYTHON[0]}.{_LEAST_PYTHON[1]}: take "
-            f"{UBUNTU.agent} with its image, a --container, or an image of your own (--image-id) "
-            "whose python3 is newer, with an --agent that is not in this list"
+            f"{UBUNTU.agent} with its image, or an image of your own (--image-id) whose python3 is "
+            "newer"
         )
     built = {tuple(map(int, found)) for file in files for found in _WHEEL_PYTHON.findall(file)}
     other = sorted(built - {python})

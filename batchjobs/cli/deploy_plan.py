@@ -168,7 +168,7 @@ def make_plan(wish: Wish, doors: Doors) -> Plan:
     live = account.live_pool(name)
     images = _Images(doors, found, wanted)
     spec = _pool(wish, live, wanted, package, images)
-    check_python(files, spec.agent)
+    check_python(files, spec.image, spec.agent)
     pool = _planned(POOL, live, spec, name, account, beside=wish.second_pool)
     wanted = replace(
         wanted,

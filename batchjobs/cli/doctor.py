@@ -83,28 +83,40 @@ class _Patient:
         self._wanted = Deployment(subscription, group, "nowhere", prefix)
 
     def findings(self) -> Iterator[Finding]:
-        """Yield a finding a check; a check that needs what is not there is left out."""
+        """Yield a finding a check; what needs something that is not there is left out."""
+        login = _checked("login", self._login)
+        yield login
+        if login.state == "bad":
+            return
         early: list[tuple[str, Callable[[], Finding]]] = [
-            ("login", self._login),
             ("group", self._location),
             ("providers", self._providers),
             ("roles", self._roles),
+            ("Batch account", self._region),
         ]
-        yield from (_checked(*check) for check in early)
-        if self._account is None:
-            yield Finding("Batch account", "note", "not there yet: `evensplit batch deploy`")
-            return
-        late: list[tuple[str, Callable[[], Finding]]] = [
-            ("quota", self._quota),
-            *((f"firewall of {name}", check) for name, check in self._firewalls()),
-            ("linked storage", self._linked),
-            ("nodes' roles", self._nodes_roles),
-        ]
+        found = [_checked(*check) for check in early]
+        yield from found
+        if found[-1].state == "ok":
+            yield from (_checked(*check) for check in self._late())
+
+    def _late(self) -> Iterator[tuple[str, Callable[[], Finding]]]:
+        yield "quota", self._quota
+        for name, check in self._firewalls():
+            yield f"firewall of {name}", check
+        yield "linked storage", self._linked
+        yield "nodes' roles", self._nodes_roles
         if self._pool is None:
-            yield Finding("pool", "bad", f"there is no pool {self._pool_id}: deploy again")
+            missing = Finding("pool", "bad", f"there is no pool {self._pool_id}: deploy again")
+            yield "pool", lambda: missing
         else:
-            late += [("package", self._package), ("image", self._image), ("pool", self._nodes)]
-        yield from (_checked(*check) for check in late)
+            yield "package", self._package
+            yield "image", self._image
+            yield "pool", self._nodes
+
+    def _region(self) -> Finding:
+        if self._account is None:
+            return Finding("Batch account", "note", "not there yet: `evensplit batch deploy`")
+        return Finding("Batch account", "ok", self._wanted.names["batch"])
 
     def _login(self) -> Finding:
         id_, type_ = self._service.who()

@@ -152,8 +152,6 @@ def new_pool(name: str | None, wish: PoolWish, need: Callable[[], pools.Need]) -
     slots = wish.slots or 1
     formula = wish.formula_text
     package, files = pools.read_package(wish.package) if wish.package else ("", {})
-    if wish.package:
-        images.check_python(files, wish.agent or "")
     if wish.container:
         pools.parse_container(wish.container)
     spec = PoolSpec(
@@ -173,6 +171,8 @@ def new_pool(name: str | None, wish: PoolWish, need: Callable[[], pools.Need]) -
         registry=wish.registry or "",
         identity=wish.pool_identity or "",
     )
+    if wish.package:
+        images.check_python(files, spec.image, spec.agent)
     url, account_id = wish.package_url or "", wish.account_id or ""
     return NewPool(pools.check_name(name or spec.id), spec, files, url, account_id)
 

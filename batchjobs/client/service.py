@@ -231,20 +231,28 @@ class AzureBatch:
         useless = [node for node in nodes if node.state in _USELESS]
         if problem or not useless:
             return problem
-        return f"{len(useless)} of {len(nodes)} nodes run nothing: {_node_problem(useless[0])}"
+        why = _node_problem(useless[0])
+        return (
+            f"{len(useless)} of {len(nodes)} nodes run nothing: {why}; deploy a package that "
+            "installs, then give the pool no nodes, and some again"
+        )
 
     def reboot_nodes(self, pool_id: str, tell: Callable[[str], None]) -> int:
         """Reboot a pool's nodes one after the other, each after its tasks; return how many.
 
         The next one waits until the last has run its start task, so a package that does not
-        install costs one node.
+        install costs one node. Only nodes that are idle or run tasks can be rebooted: Compute
+        Node - Reboot (https://learn.microsoft.com/rest/api/batchservice/compute-node/reboot).
 
         Raises:
             NoNodes: a node does not come back.
         """
         # The SDK does not export the class that it declares for it.
         options: Any = {"nodeRebootOption": "taskcompletion"}
-        before = self._nodes(pool_id)
+        there = self._nodes(pool_id)
+        before = {name: node for name, node in there.items() if node.state in _READY}
+        for name in sorted(there.keys() - before.keys()):
+            tell(f"node {name} is left as it is: {_node_problem(there[name])}")
         for number, (name, node) in enumerate(before.items(), 1):
             tell(f"node {name}, {number} of {len(before)}: reboots after its tasks")
             with translate_sdk_errors():

@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from batchjobs.cli import batch
 from tests.adf.az import check, commands_in
 from tests.adf.deploying import CONF, arm, package_in
 from tests.adf.factory import ROOT, load
@@ -118,3 +120,16 @@ def test_every_test_that_the_table_of_flows_names_is_there():
     assert len(named) >= 18
     for path, name in named:
         assert f"def {name}(" in (HERE / "tests" / path).read_text(), (path, name)
+
+
+def test_evensplit_has_every_command_and_option_that_the_page_names():
+    text = re.sub(r"\\\n\s*", " ", PAGE.read_text())
+    named = re.findall(r"^evensplit (batch .*)", text, re.MULTILINE)
+    named += re.findall(r"`evensplit (batch [^`]+)`", text)
+    assert len(named) >= 8
+    for call in named:
+        command, words = batch, call.split()[1:]
+        while isinstance(command, click.Group) and words:
+            command = command.commands[words.pop(0)]
+        known = {option for item in command.params for option in item.opts}
+        assert {word for word in words if word.startswith("--")} <= known, call

@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 
+from tests.adf.az import check
 from tests.adf.deploying import CONF, arm, package_in
 from tests.engine.running import run
 
@@ -45,6 +46,12 @@ def test_logins_are_federated_and_no_secret_is_named(name):
     assert not re.search(r"secret|password|creds|_key|connection.?string|sas", plain)
     if name == "github.yml":
         assert yaml.safe_load(text)["permissions"] == {"contents": "read", "id-token": "write"}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_az_takes_its_commands(name):
+    (call,) = re.findall(r"^ *az (.*)", (FOLDER / name).read_text(), re.MULTILINE)
+    check(shlex.split(call))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -63,7 +63,7 @@ def test_what_is_well_is_said_so_and_nothing_is_changed(well, fake):
     ended = done(look("--json"))
     states = found(ended)
     assert {state for state, _ in states.values()} == {"ok"}
-    assert len(states) == 14
+    assert len(states) == 15
     assert (json.dumps(well.resources), well.asked) == (before, [])
     assert {method for method, _ in fake.requests[number:]} == {"GET"}
     shown = done(look()).out
@@ -167,6 +167,28 @@ def test_what_may_not_be_looked_at_is_not_judged(well):
     ended = done(look("--json"))
     state, text = found(ended)["quota"]
     assert (state, "Reader on the subscription" in text) == ("unknown", True)
+
+
+def test_who_may_see_nothing_is_told_so(well):
+    well.denied = ("/subscriptions",)
+    states = found(done(look("--json", "--subscription", "S")))
+    assert {name: state for name, (state, _) in states.items()} == {
+        "login": "ok",
+        "group": "unknown",
+        "providers": "unknown",
+        "roles": "unknown",
+        "Batch account": "unknown",
+    }
+
+
+def test_a_pool_that_is_gone_and_a_login_that_is_none_are_found(well, arm):
+    del well.resources[POOL]
+    state, told = found(look("--json"))["pool"]
+    assert (state, told) == ("bad", "there is no pool evensplit: deploy again")
+    arm.login.claims = {}
+    states = found(look("--json"))
+    assert list(states) == ["login"]
+    assert "does not say who it is" in states["login"][1]
 
 
 def test_before_the_first_deployment_only_what_can_be_is_looked_at(arm):

@@ -366,8 +366,13 @@ def test_a_package_that_does_not_install_costs_one_node(tmp_path, arm, fake, mon
             time.sleep(0.01)
         fake.pools["evensplit"]["startTask"] = {"commandLine": "/bin/false"}
         ended = deploy(tmp_path, "--apply", "--reboot-nodes")
-    assert (ended.code, "does not come back" in ended.err.replace("\n", " ")) == (2, True)
-    assert sorted(node.num_boots for node in fake.nodes.values()) == [1, 2]
+        assert (ended.code, "does not come back" in ended.err.replace("\n", " ")) == (2, True)
+        assert sorted(node.num_boots for node in fake.nodes.values()) == [1, 2]
+        del fake.pools["evensplit"]["startTask"]
+        again = done(deploy(tmp_path, "--apply", "--reboot-nodes"))
+    assert "is left as it is: its start task failed" in again.err.replace("\n", " ")
+    assert "1 node rebooted" in again.err
+    assert [node.num_boots for node in fake.nodes.values()] == [2, 2]
 
 
 def test_started_triggers_are_started_again_whatever_happens(tmp_path, arm):

@@ -358,6 +358,8 @@ class FakeBatch:
     def post_node_reboot(self, body, query, pool_id, node_id):
         checked(_models.BatchNodeRebootOptions, body)
         self._pool(pool_id)
+        if self.nodes[node_id].state not in ("idle", "running"):
+            raise Refusal(409, "NodeStateUnusable", "The node is in an unusable state.")
         self.nodes[node_id].reboots = True
         away = sum(not node.is_ready for node in self.nodes.values())
         self.most_away = max(self.most_away, away)

@@ -17,6 +17,7 @@ OLDER = SupportedImage("canonical", "ubuntu-24_04-lts", "server", "batch.node.ub
 UNVERIFIED = SupportedImage(
     "canonical", "ubuntu-24_04-lts", "server", UBUNTU.agent, is_verified=False
 )
+IMAGE = ("canonical", "ubuntu", "server", "1.2")
 HPC = SupportedImage("microsoft-dsvm", "ubuntu-hpc", "2404", UBUNTU.agent, runs_containers=True)
 
 
@@ -52,13 +53,14 @@ def test_containers_need_an_image_that_runs_them():
 
 def test_a_package_for_another_python_than_the_nodes_is_refused():
     wheels = ["numpy-2.3-cp312-cp312-manylinux_2_28_x86_64.whl", "a-1-cp39-abi3-any.whl"]
-    check_python(wheels, "batch.node.ubuntu 24.04")
-    check_python(wheels, "batch.node.own 1")
-    check_python(["evensplit-1-py3-none-any.whl"], "batch.node.debian 12")
+    check_python(wheels, IMAGE, "batch.node.ubuntu 24.04")
+    check_python(wheels, IMAGE, "batch.node.own 1")
+    check_python(["evensplit-1-py3-none-any.whl"], IMAGE, "batch.node.debian 12")
+    check_python(wheels, ("/subscriptions/x",), "batch.node.ubuntu 22.04")  # who knows
     with pytest.raises(BadSetting, match=r"NODE_PYTHON=3\.11"):
-        check_python(wheels, "batch.node.debian 12")
+        check_python(wheels, IMAGE, "batch.node.debian 12")
     with pytest.raises(BadSetting, match=r"Python 3\.10, and evensplit needs 3\.11"):
-        check_python([], "batch.node.ubuntu 22.04")
+        check_python([], IMAGE, "batch.node.ubuntu 22.04")
 
 
 def test_the_command_lists_what_the_service_supports(fake):
