@@ -218,6 +218,7 @@ class Ledger:
     def _replace(self, found: SplitPlan, plan: SplitPlan, text: bytes) -> None:
         """Remove another plan's split and claim the folder anew; safe to die in at any step."""
         old = {part.name for part in found.parts}
+        self._places |= {place for name in old if (place := folder_of(name))}
         there = self.sizes(found.parts).keys() | self.sizes(plan.parts).keys()
         for part in plan.parts:
             if part.name in there - old:

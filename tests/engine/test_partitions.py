@@ -121,9 +121,12 @@ def test_a_split_goes_on_and_mends_itself_in_every_store(
 def test_other_parts_replace_those_of_partitions(lake: Path, tmp_path: Path):
     dest = tmp_path / "out"
     engine.split(lake, dest, **TARGET)
+    left = dest / "year=2023" / "month=01" / ".part-00000.parquet.abcd1234.tmp"
+    left.touch()  # of a run that died
     flat = write_source(tmp_path / "s.parquet", 100)
     engine.split(flat, dest, overwrite=True)
     assert folders(dest) == {"."}
+    assert not left.exists()
     engine.split(lake, dest, overwrite=True, **TARGET)
     assert folders(dest) == folders(lake)
     assert engine.verify(dest).num_rows == 12_651
