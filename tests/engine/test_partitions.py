@@ -215,6 +215,20 @@ def test_engines_read_partitions_by_their_manifests(lake: Path, tmp_path: Path):
             check_loader(name, dest, ["y=1/a"], None)
 
 
+@pytest.mark.slow
+def test_spark_reads_partitions_by_its_manifest(lake: Path, tmp_path: Path):
+    from tests.witness.spark_session import spark_session
+
+    dest = tmp_path / "x=1" / "out"  # above the table, and no column of it
+    done = engine.split(lake, dest, manifest="spark", table="t", **TARGET)
+    spark = spark_session().newSession()
+    exec(Path(done.loads[0]).read_text(), {"spark": spark})
+    query = "select year, month, count(*) n from t group by year, month"
+    found = {(str(it.year), it.month): it.n for it in spark.sql(query).collect()}
+    assert found == {key: sum(sizes) for key, sizes in ROWS.items()}
+    assert "x" not in spark.table("t").columns
+
+
 @pytest.mark.parametrize("name", ["../x=1/a.parquet", "x/a.parquet", "x=1/../../a.parquet", "/a"])
 def test_a_record_that_names_parts_elsewhere_is_refused(name: str, lake: Path, tmp_path: Path):
     engine.split(lake, tmp_path / "out", **TARGET)
