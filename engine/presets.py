@@ -4,12 +4,13 @@ One file each in ``conf/presets``, of which a copy in ``conf/presets`` of the cu
 people add their own there. ``document`` is where the figures are from, each quoted beside it; the
 table ``options`` has keys of :data:`KEYS`. Options that are given besides win.
 
-Not covered: whether a document still says so. Codecs are left alone: all that are asked for by name
+Not covered: whether a document still says so. Those of ours ask for no codec: whatever has another
 would be re-encoded.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.errors import BadSetting
 from engine.wording import choice_hint
 
 FOLDER = "presets"
+_NAME = re.compile(r"[\w-]{1,100}")
 KEYS = ("target_size", "least_part_size", "row_group_size", "codec", "codec_level")
 
 
@@ -27,7 +29,7 @@ def read_preset(name: str) -> dict[str, Any]:
     Raises:
         BadSetting: there is none of that name, or it is no preset.
     """
-    path = None if "/" in name else conf_file(FOLDER, f"{name.lower()}.toml")
+    path = conf_file(FOLDER, f"{name.lower()}.toml") if _NAME.fullmatch(name) else None
     if path is None:
         raise BadSetting(f"there is no preset {name!r}; {choice_hint(name, preset_names())}")
     try:
@@ -35,6 +37,8 @@ def read_preset(name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BadSetting(f"{path} is no TOML: {error}") from error
     options = data.get("options", {})
+    if not isinstance(options, dict):
+        raise BadSetting(f"{path}: options is no table; write [options]")
     others = [*(data.keys() - {"document", "options"}), *(set(options) - set(KEYS))]
     if others:
         raise BadSetting(f"{path}: a preset has no {others[0]}; {choice_hint(others[0], KEYS)}")

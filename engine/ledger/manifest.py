@@ -239,6 +239,7 @@ class Ledger:
     def _replace(self, found: SplitPlan, version: str, plan: SplitPlan) -> None:
         """Claim the folder anew and remove another plan's split; safe to die in at any step."""
         old = {part.name for part in found.parts} | self._replaced()
+        self._places |= {place for name in old if (place := folder_of(name))}
         strangers = self.sizes(plan.parts).keys() - old
         for part in plan.parts:
             if part.name in strangers:

@@ -121,9 +121,12 @@ def test_a_split_goes_on_and_mends_itself_in_every_store(
 def test_other_parts_replace_those_of_partitions(lake: Path, tmp_path: Path):
     dest = tmp_path / "out"
     engine.split(lake, dest, **TARGET)
+    left = dest / "year=2023" / "month=01" / ".part-00000.parquet.abcd1234.tmp"
+    left.touch()  # of a run that died
     flat = write_source(tmp_path / "s.parquet", 100)
     engine.split(flat, dest, overwrite=True)
     assert folders(dest) == {"."}
+    assert not left.exists()
     engine.split(lake, dest, overwrite=True, **TARGET)
     assert folders(dest) == folders(lake)
     assert engine.verify(dest).num_rows == 12_651
@@ -210,6 +213,20 @@ def test_engines_read_partitions_by_their_manifests(lake: Path, tmp_path: Path):
 
         with pytest.raises(engine.BadSetting, match=words):
             check_loader(name, dest, ["y=1/a"], None)
+
+
+@pytest.mark.slow
+def test_spark_reads_partitions_by_its_manifest(lake: Path, tmp_path: Path):
+    from tests.witness.spark_session import spark_session
+
+    dest = tmp_path / "x=1" / "out"  # above the table, and no column of it
+    done = engine.split(lake, dest, manifest="spark", table="t", **TARGET)
+    spark = spark_session().newSession()
+    exec(Path(done.loads[0]).read_text(), {"spark": spark})
+    query = "select year, month, count(*) n from t group by year, month"
+    found = {(str(it.year), it.month): it.n for it in spark.sql(query).collect()}
+    assert found == {key: sum(sizes) for key, sizes in ROWS.items()}
+    assert "x" not in spark.table("t").columns
 
 
 @pytest.mark.parametrize("name", ["../x=1/a.parquet", "x/a.parquet", "x=1/../../a.parquet", "/a"])

@@ -52,6 +52,7 @@ def test_a_preset_of_ones_own_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("x = [", "is no TOML"),
         ('[options]\ntarget_szie = "1MB"', "has no target_szie; did you mean target_size"),
         ("[other]", "has no other"),
+        ("options = 3", "options is no table"),
         ('[options]\ntarget_size = "much"', "is no size"),
     ],
 )
@@ -65,7 +66,9 @@ def test_what_is_no_preset_is_refused(
         engine.make_settings(preset="mine")
 
 
-@pytest.mark.parametrize("name", ["snowflaek", "../presets/generic", "", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["snowflaek", "../presets/generic", "", "a\0b", "x" * 300, "\udcff"]
+)
 def test_an_unknown_preset_is_told_with_the_nearest(name: str):
     with pytest.raises(BadSetting, match="there is no preset"):
         read_preset(name)
