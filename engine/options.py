@@ -33,11 +33,22 @@ from engine.wording import choice_hint
 
 Command = Literal["plan", "split", "report", "batch"]
 Kind = Literal[
-    "size", "count", "number", "text", "template", "switch", "names", "row-group-size", "pairs"
+    "size",
+    "count",
+    "number",
+    "text",
+    "template",
+    "switch",
+    "names",
+    "row-group-size",
+    "pairs",
+    "character",
 ]
 _SHAPES: tuple[Command, ...] = ("plan", "split", "report", "batch")
 _RUNS: tuple[Command, ...] = ("split",)
 _RUNS_ANYWHERE: tuple[Command, ...] = ("split", "batch")
+_CHARACTERS = {"tab": "\t", "\\t": "\t", "none": ""}
+_ENDS = ("\n", "\r", "\0")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -58,6 +69,10 @@ class SplitOptions(TypedDict, total=False):
     columns: Sequence[str] | str | None
     data_page_version: int | str | None
     dictionary: bool | None
+    header: Literal["auto", "yes", "no"]
+    delimiter: str | None
+    quote: str | None
+    escape: str | None
     memory: str | int | None
     workers: int | None
     scheduler: str | None
@@ -190,6 +205,16 @@ class Option:
             raise BadSetting(f"{self.flag} is {value!r}; give names, or text with commas between")
         return tuple(value)
 
+    def _character(self, value: Any) -> str:
+        text = _CHARACTERS.get(str(value).lower(), value)
+        is_mark = isinstance(text, str) and len(text) < 2 and text.isascii() and text not in _ENDS
+        if not is_mark or not value or (not text and self.name != "quote"):
+            raise BadSetting(
+                f"{self.flag} is {value!r}; give one ASCII character, or tab"
+                + (", or none" if self.name == "quote" else "")
+            )
+        return str(text)
+
     def _pairs(self, value: Any) -> str:
         return store_options.parse(value)
 
@@ -204,6 +229,7 @@ _PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
     "names": Option._names,
     "row-group-size": Option._row_group_size,
     "pairs": Option._pairs,
+    "character": Option._character,
 }
 
 _ROWS = (
@@ -265,6 +291,31 @@ _ROWS = (
         "dictionary",
         "switch",
         "Encode values by dictionaries, or not. [default: as in SRC]",
+    ),
+    Option(
+        "header",
+        "text",
+        "CSV: whether the first record names the columns, and is to be in every part.",
+        default="auto",
+        choices=("auto", "yes", "no"),
+    ),
+    Option(
+        "delimiter",
+        "character",
+        "CSV: between fields; tab for a tab. [default: found in SRC]",
+        metavar="C",
+    ),
+    Option(
+        "quote",
+        "character",
+        'CSV: around fields that hold delimiters or line ends; none if no field does. [default: "]',
+        metavar="C",
+    ),
+    Option(
+        "escape",
+        "character",
+        "CSV: makes the next character plain. [default: none, quotes are doubled]",
+        metavar="C",
     ),
     Option(
         "memory",
@@ -371,6 +422,10 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         page_version=None if version is None else int(version),
         dictionary=found["dictionary"],
         columns=found["columns"],
+        header=found["header"],
+        delimiter=found["delimiter"],
+        quote=found["quote"],
+        escape=found["escape"],
         memory_bytes=found["memory"],
         num_workers=found["workers"],
         scheduler=found["scheduler"],

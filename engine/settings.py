@@ -17,6 +17,7 @@ from engine.model import Recoding
 from engine.part_names import DEFAULT_NAME
 
 Cut = Literal["row", "row-group"]
+Header = Literal["auto", "yes", "no"]
 
 CREDENTIALS = ("auto", "identity", "environment")
 TRANSFERS = ("auto", "server", "client")
@@ -39,6 +40,7 @@ _UNITS = {"": 1, "b": 1} | {
     for unit in units
 }
 _LEVELS = {"gzip": (1, 9), "brotli": (0, 11), "zstd": (-7, 22), "lz4": (1, 12)}
+LINE_SETTINGS = ("header", "delimiter", "quote", "escape")
 _NOT_SHAPING = (
     "memory_bytes",
     "num_workers",
@@ -105,6 +107,10 @@ class Settings:
         page_version: of data pages, 1 or 2; None keeps the source's.
         dictionary: whether values are dictionary-encoded; None keeps the source's encodings.
         columns: the only columns taken, by dotted path; None for all.
+        header: whether the first record of lines names the columns; ``auto`` looks at it.
+        delimiter: between fields of lines; None finds it.
+        quote: around fields of lines; empty for none, None for ``"``.
+        escape: what makes the next character of lines plain; None for nothing.
 
     Attributes that do not:
         memory_bytes: budget set by the user; None leaves it to the machine.
@@ -127,6 +133,10 @@ class Settings:
     page_version: int | None = None
     dictionary: bool | None = None
     columns: tuple[str, ...] | None = None
+    header: Header = "auto"
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
     memory_bytes: int | None = None
     num_workers: int | None = None
     scheduler: str | None = None
@@ -165,6 +175,12 @@ class Settings:
             raise BadSetting("no columns chosen; name one, or leave --columns out for all")
         if self.cut == "row-group" and self.regroups:
             raise BadSetting("--row-group-size makes new row groups, so it needs --cut row")
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise BadSetting(
+                "two of --delimiter, --quote and --escape are the same character; a doubled quote "
+                "needs no --escape"
+            )
 
     @property
     def recoding(self) -> Recoding:

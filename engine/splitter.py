@@ -124,11 +124,8 @@ def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
     files, notes = _found(patterns)
-    return replace(_plan(_chosen(files, settings), settings), source_notes=notes)
-
-
-def _chosen(files: tuple[SourceFile, ...], settings: Settings) -> tuple[SourceFile, ...]:
-    return tuple(replace(file, columns=settings.columns) for file in files)
+    files, settings = load_format(format_of(files)).settled(files, settings)
+    return replace(_plan(files, settings), source_notes=notes)
 
 
 def _plan(
@@ -190,7 +187,7 @@ def split_files(
     check_destination(destination)
     store, folder = open_storage(destination)
     files, notes = _found(patterns)
-    files = _chosen(files, settings)
+    files, settings = load_format(format_of(files)).settled(files, settings)
     _check_apart(patterns, files, settings, folder)
     places = [folder, *(file.path for file in files)]
     _check_transfer(places, settings)

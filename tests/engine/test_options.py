@@ -35,6 +35,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "switch": [(True, True), ("false", False)],
     "names": [("a,b", ("a", "b")), (["a", "b"], ("a", "b"))],
     "row-group-size": [("1MB", (10**6, None)), ("10 rows", (None, 10))],
+    "character": [("|", "|"), ("tab", "\t"), ("\t", "\t")],
     "pairs": [("anon=true", '{"anon": true}'), ('{"port": 1}', '{"port": 1}')],
 }
 BAD: dict[str, list[Any]] = {
@@ -46,6 +47,7 @@ BAD: dict[str, list[Any]] = {
     "switch": ["maybe", 7],
     "names": [3, [1]],
     "row-group-size": ["x rows", "0"],
+    "character": ["", "ab", "é", "\n", 3],
     "pairs": [3, "anon", {"password": 1}, "secret=x"],
 }
 every_option = pytest.mark.parametrize("option", OPTIONS.values(), ids=list(OPTIONS))
