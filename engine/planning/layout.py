@@ -53,6 +53,7 @@ class Layout:
         part_bytes: what every part spends on magic, schema and metadata.
         num_columns: leaves of the schema.
         held_bytes: memory that the opened sources take while they are planned and split.
+        repeats: what parts repeat, in words.
         lost: metadata that parts of several sources cannot keep, with the reason.
         uncertain_share: by which anything may turn out larger, where bytes are estimates.
     """
@@ -66,6 +67,7 @@ class Layout:
     lost: tuple[str, ...] = ()
     uncertain_share: float = 0.0
     held_bytes: int = 0
+    repeats: str = "schema and dictionaries"
 
     @cached_property
     def _positions(self) -> dict[tuple[int, int], int]:

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from engine.errors import BadSetting, NotLines, Unsupported
@@ -39,7 +40,7 @@ _OTHERS = {
     b"Obj\x01": ("an Avro file", "write it as Parquet or NDJSON"),
     b"ARROW1": ("an Arrow file", "write it as Parquet"),
 }
-_NUL_SHARE, _CONTROL_SHARE = 0.2, 0.1  # of the begin: text has less
+_NUL_SHARE, _CONTROL_SHARE = 0.2, 0.02  # of the begin: text has less
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\f\r\x1c\x1d\x1e\x1f\x01\x02"})
 _DELIMITERS = (",", "\t", ";", "|", "\x01")
 _GUESSED_BYTES, _GUESSED_RECORDS, _MOSTLY = 256 << 10, 200, 0.9
@@ -50,7 +51,8 @@ _TYPED = re.compile(
     re.IGNORECASE,
 )
 NOTHING = frozenset(["", "NULL", "null", "NA", "NaN", "nan", "\\N", "None"])
-_NAMES_SHOWN = 4
+_YEARS = range(1900, 2101)
+_NAMES_SHOWN, _LETTERS_SHOWN = 4, 30
 
 
 class Begin(NamedTuple):
@@ -157,10 +159,7 @@ def _delimiter(head: bytes, dialect: Dialect, given: str | None) -> str:
         return given
     able: dict[str, int] = {}
     for delimiter in _DELIMITERS:
-        try:
-            records = _records(head[:_GUESSED_BYTES], replace(dialect, delimiter=delimiter))
-        except TextBehindQuote:
-            continue
+        records = _records(head[:_GUESSED_BYTES], replace(dialect, delimiter=delimiter))
         widths = Counter(len(fields) for fields, _ in records[:_GUESSED_RECORDS])
         for width, times in widths.most_common(1):
             if width > 1 and times >= _MOSTLY * widths.total():
@@ -173,12 +172,17 @@ def _records(
 ) -> list[tuple[list[str], int]]:
     """Return the fields of the first records, blank lines left out, and where each ends.
 
-    The last is left out if nobody knows its end.
+    The last is left out if nobody knows its end, and what follows a quote that is not understood:
+    that is told, with its line, when the whole file is read.
     """
     marks = marks_of(dialect)
     if not head:
         return []
-    ends = record_ends(plain(head, b"", marks), FRESH, b"", marks).ends[:_GUESSED_RECORDS].tolist()
+    shown = plain(head, b"", marks)
+    try:
+        ends = record_ends(shown, FRESH, b"", marks).ends[:_GUESSED_RECORDS].tolist()
+    except TextBehindQuote as error:
+        return _records(head[: error.opened], dialect) if error.opened > 0 else []
     if is_whole and len(ends) < _GUESSED_RECORDS and ends[-1:] != [len(head)]:
         ends.append(len(head))
     found, start = [], 0
@@ -213,10 +217,7 @@ def _fields(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
 
 
 def _with_header(head: bytes, dialect: Dialect, wanted: str, *, is_whole: bool) -> Begin:
-    try:
-        records = _records(head, dialect, is_whole=is_whole)
-    except TextBehindQuote:  # told with its line when the whole file is read
-        return Begin(dialect, (), ())
+    records = _records(head, dialect, is_whole=is_whole)
     rows = [fields for fields, _ in records]
     if not rows:
         if wanted == "yes" and head:
@@ -247,14 +248,24 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: str) -> bool:
         if below and all(map(is_typed, below)) and name not in NOTHING:
             values += is_typed(name)
             names += not is_typed(name)
-    if bool(names) == bool(values):
-        shown = ", ".join(first[:_NAMES_SHOWN]) + (", ..." if len(first) > _NAMES_SHOWN else "")
+    if bool(names) == bool(values) or (values and _may_name([*filter(is_typed, first)])):
+        some = [name[:_LETTERS_SHOWN] for name in first[:_NAMES_SHOWN]]
+        shown = ", ".join(some) + (", ..." if len(first) > _NAMES_SHOWN else "")
         raise BadSetting(
             f"nothing tells whether its first record is a header or data ({shown}), as "
-            + ("some columns say so and others not" if names else "all columns are text")
+            + ("its numbers may be names" if values else "all columns are text")
             + ": give --header yes or --header no"
         )
     return bool(names)
+
+
+def _may_name(texts: Sequence[str]) -> bool:
+    """Whether numbers in a first record may be names of columns: years, or 0, 1, 2."""
+    if not all(text.isdecimal() and text.isascii() for text in texts):
+        return False
+    numbers = [int(text) for text in texts]
+    is_counted = len(numbers) > 1 and all(b == a + 1 for a, b in pairwise(numbers))
+    return is_counted or all(number in _YEARS for number in numbers)
 
 
 def is_typed(text: str) -> bool:

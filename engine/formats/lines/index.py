@@ -37,6 +37,7 @@ _BLOCK_BYTES = 256 << 10
 _MAX_BLOCKS = 8192
 _LOOK_BYTES = 2 << 20
 _MAX_KNOTS = 4096
+_NEVER = np.iinfo(np.int64).max
 _REQUESTS = 8
 _COPIES_PER_LOOK = 12  # of a stretch: as read, compared, and positions of its marks
 
@@ -58,11 +59,11 @@ class _Begun(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A stretch in both cases: whether it holds, what begins there, and the state behind."""
+    """A stretch in both cases, or in one without quotes: whether it holds, what begins, the end."""
 
     verdict: Verdict
-    begun: tuple[_Begun, _Begun]
-    states: tuple[bytes, bytes]
+    begun: list[_Begun]
+    states: list[bytes]
 
 
 def looks_bytes(files: Sequence[SourceFile]) -> int:
@@ -116,12 +117,11 @@ def _begun(source: Source, start: int, block_bytes: int, marks: Marks) -> Iterat
         offset, length = step
         data, after = stretch(source, offset, length, marks)
         seen = Look(data, after, marks)
-        both = (False, True) if marks.quote else (False, False)
-        closed, opened = (seen.ends(is_open=is_open) for is_open in both)
+        cases = (False, True) if marks.quote else (False,)
         return _Seen(
             seen.verdict,
-            (summed(closed + offset), summed(opened + offset)),
-            (seen.walked(FRESH).state, seen.walked(marks.quote or FRESH).state),
+            [summed(seen.ends(is_open=is_open) + offset) for is_open in cases],
+            [seen.state(is_open=is_open) for is_open in cases],
         )
 
     state = FRESH
@@ -150,12 +150,11 @@ def _summed(starts: Positions, *, start: int, block_bytes: int) -> _Begun:
     """Sum up records by block; blocks without any have the largest number as their first."""
     if not len(starts):
         return _Begun(0, starts, starts)
-    blocks = (starts - start) // block_bytes
-    first_block = int(blocks[0])
-    counts = np.bincount(blocks - first_block).astype(np.int64)
-    at = np.searchsorted(blocks, np.arange(len(counts)) + first_block)
-    firsts = np.where(counts > 0, starts[at], np.iinfo(np.int64).max)
-    return _Begun(first_block, firsts, counts)
+    first, last = ((int(starts[at]) - start) // block_bytes for at in (0, -1))
+    at = np.searchsorted(starts, start + block_bytes * np.arange(first, last + 2))
+    counts = np.diff(at)
+    firsts = np.where(counts > 0, starts[np.minimum(at[:-1], len(starts) - 1)], _NEVER)
+    return _Begun(first, firsts, counts)
 
 
 def knots(source: Source, block: Block, marks: Marks) -> tuple[Sequence[int], Sequence[float]]:

@@ -119,7 +119,7 @@ def measured(files: Sequence[SourceFile]) -> Measures:
         return Curve(block.offset, rows, sums, 0, (), ())
 
     return Measures(
-        layout=replace(layout, held_bytes=_HELD_PER_BLOCK_BYTES * len(groups)),
+        layout=replace(layout, held_bytes=_HELD_PER_BLOCK_BYTES * len(groups), repeats="header"),
         source_bytes=layout.num_bytes + layout.part_bytes,
         curve_of=curve_of,
         inside_of=no_insides,

@@ -138,14 +138,18 @@ class Look:
         every = np.frombuffer(data, dtype=np.uint8)
         self._marks = marks
         self._last = data[-1:]
-        self._feeds = np.flatnonzero(every == _LINE_FEED)
-        self._quotes: Positions = np.zeros(0, dtype=np.int64)
         self.verdict = Verdict(True, True, begins_with_quote=False)
-        if not marks.quote:
+        if not marks.quote or marks.quote not in data:
+            self._feeds = np.flatnonzero(every == _LINE_FEED)
+            self._is_odd = np.zeros(len(self._feeds), dtype=np.bool_)
+            self._quotes: Positions = self._feeds[:0]
             return
-        self._quotes = np.flatnonzero(every == marks.quote[0])
-        if not len(self._quotes):
-            return
+        places = np.flatnonzero((every == _LINE_FEED) | (every == marks.quote[0]))
+        is_quote = every[places] == marks.quote[0]
+        # Of the number of quotes before a line feed only the last bit is wanted.
+        self._is_odd = (np.cumsum(is_quote, dtype=np.uint8)[~is_quote] & 1).astype(np.bool_)
+        self._feeds = places[~is_quote]
+        self._quotes = places[is_quote]
         beside = marks.beside_fields
         can_open = beside[every[self._quotes - 1]]
         can_close = beside[every[np.minimum(self._quotes + 1, len(every) - 1)]]
@@ -160,22 +164,23 @@ class Look:
 
     def ends(self, *, is_open: bool) -> Positions:
         """Return the positions behind the ends of records, where it begins in quotes or not."""
-        if not len(self._quotes):
-            return self._feeds[:0] if is_open else self._feeds + 1
-        before = np.searchsorted(self._quotes, self._feeds)
-        found: Positions = self._feeds[(before + is_open) % 2 == 0] + 1
+        found: Positions = self._feeds[self._is_odd == is_open] + 1
         return found
+
+    def state(self, *, is_open: bool) -> bytes:
+        """Return the state behind it, where it begins in quotes or not."""
+        quote = self._marks.quote
+        if (len(self._quotes) + is_open) % 2:
+            return quote
+        return 2 * quote if quote and self._last == quote else self._last
 
     def walked(self, state: bytes) -> Walked:
         """Return what :func:`walk` does of a stretch that is regular."""
         is_open = self._marks.is_open(state)
+        behind = self.state(is_open=is_open)
         opened: int | None = None
-        behind = self._last
-        if (len(self._quotes) + is_open) % 2:
-            behind = self._marks.quote
+        if self._marks.is_open(behind):
             opened = int(self._quotes[-1]) if len(self._quotes) else -1
-        elif self._marks.quote and behind == self._marks.quote:
-            behind = 2 * self._marks.quote
         return Walked(self.ends(is_open=is_open), behind, opened)
 
 
