@@ -175,7 +175,8 @@ class Settings:
             raise BadSetting("no columns chosen; name one, or leave --columns out for all")
         if self.cut == "row-group" and self.regroups:
             raise BadSetting("--row-group-size makes new row groups, so it needs --cut row")
-        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        quote = '"' if self.quote is None else self.quote
+        marks = [mark for mark in (self.delimiter, quote, self.escape) if mark]
         if len(set(marks)) < len(marks):
             raise BadSetting(
                 "two of --delimiter, --quote and --escape are the same character; a doubled quote "

@@ -26,9 +26,10 @@ from engine.errors import (
     TargetTooSmall,
 )
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.formats import format_of, load_format
+from engine.formats import LINES, format_of, load_format
 from engine.ledger.manifest import Ledger
 from engine.model import Measured, Receipt, Run, SourceFile, SplitPlan, SplitResult
+from engine.part_names import LINE_SUFFIXES
 from engine.planning.planner import make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
@@ -119,6 +120,18 @@ def _found(patterns: Sequence[str]) -> tuple[tuple[SourceFile, ...], tuple[str, 
         if lost:
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
     return files, found.notes
+
+
+def are_lines(patterns: Sequence[str]) -> bool:
+    """Whether sources are files of lines, by the first of them; only names of lines are looked at.
+
+    Raises:
+        NoSource: nothing matches.
+    """
+    if not any(pattern.lower().endswith(LINE_SUFFIXES) for pattern in patterns):
+        return False
+    files = [store.stat(path) for store, path in expand_all(patterns).files[:1]]
+    return bool(files) and format_of(files) == LINES
 
 
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:

@@ -44,12 +44,13 @@ _NUL_SHARE, _CONTROL_SHARE = 0.2, 0.02  # of the begin: text has less
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\f\r\x1c\x1d\x1e\x1f\x01\x02"})
 _DELIMITERS = (",", "\t", ";", "|", "\x01")
 _GUESSED_BYTES, _GUESSED_RECORDS, _MOSTLY = 256 << 10, 200, 0.9
-_TYPED = re.compile(
-    r"\s*[-+]?(\d[\d_., ]*|[.,]\d+)([eE][-+]?\d+)?\s*%?"
-    r"|\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d.*)?"
-    r"|true|false",
-    re.IGNORECASE,
-)
+# Kinds of values that names of columns are not.
+_KINDS = {
+    "whole number": re.compile(r"\s*[-+]?\d+\s*"),
+    "number": re.compile(r"\s*[-+]?(\d[\d_., ]*|[.,]\d+)([eE][-+]?\d+)?\s*%?"),
+    "date": re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d.*)?"),
+    "truth": re.compile(r"true|false", re.IGNORECASE),
+}
 NOTHING = frozenset(["", "NULL", "null", "NA", "NaN", "nan", "\\N", "None"])
 _YEARS = range(1900, 2101)
 _NAMES_SHOWN, _LETTERS_SHOWN = 4, 30
@@ -187,13 +188,13 @@ def _records(
         ends.append(len(head))
     found, start = [], 0
     for stop in ends:
-        found += [(fields, stop) for fields in _fields(head[start:stop], dialect)]
+        found += [(fields, stop) for fields in fields_of(head[start:stop], dialect)]
         start = stop
     return found
 
 
-def _fields(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
-    """Yield a record's fields; nothing for a blank line. What csv cannot read is one field."""
+def fields_of(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
+    """Yield a record's fields; nothing for a blank line, one field of what csv cannot read."""
     text = record.decode("utf-8", "replace").replace("\0", "").rstrip("\r\n")
     if not text:
         return
@@ -270,4 +271,9 @@ def _may_name(texts: Sequence[str]) -> bool:
 
 def is_typed(text: str) -> bool:
     """Whether a field is a number, a date or a truth, as names of columns are not."""
-    return _TYPED.fullmatch(text) is not None
+    return kind_of(text) != "text"
+
+
+def kind_of(text: str) -> str:
+    """Return what kind of value a field is."""
+    return next((kind for kind, form in _KINDS.items() if form.fullmatch(text)), "text")

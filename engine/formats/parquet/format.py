@@ -15,6 +15,7 @@ from engine.formats.parquet.opened import OpenFile, close_files, read_footer_byt
 from engine.formats.parquet.part import write
 from engine.memory import Budget
 from engine.model import SourceFile
+from engine.part_names import LINE_SUFFIXES
 from engine.settings import CODECS, LINE_SETTINGS, Settings
 from engine.storage import Source
 from engine.storage.base import redacted
@@ -44,6 +45,11 @@ def settled(
         raise BadSetting(
             f"{given[0]} is for files of lines, and {redacted(files[0].path)} is Parquet: leave it "
             "out"
+        )
+    if settings.name.endswith(LINE_SUFFIXES):
+        raise BadSetting(
+            f"--name {settings.name!r} lacks the ending by which readers know such files; end "
+            "it in .parquet"
         )
     return tuple(replace(file, columns=settings.columns) for file in files), settings
 
