@@ -8,7 +8,9 @@ import json
 import random
 from pathlib import Path
 
+import fsspec
 import pytest
+from distributed import Client, LocalCluster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -180,3 +182,24 @@ def test_a_damaged_part_is_found_and_repaired(tmp_path: Path):
         engine.verify(tmp_path / "out")
     assert engine.verify(tmp_path / "out", repair=True).repaired == ("part-00002.csv",)
     assert part.read_bytes() == before
+
+
+def test_a_store_is_read_and_written(tmp_path: Path):
+    data = write_rows(tmp_path / "in.csv", 20_000)
+    store = fsspec.filesystem("memory")
+    store.pipe("/lines/in.csv", data)
+    try:
+        engine.split("memory://lines/in.csv", "memory://lines/out", parts=3, verify=True)
+        first, *others = (store.cat(path) for path in sorted(store.glob("/lines/out/part-*.csv")))
+    finally:
+        store.rm("/lines", recursive=True)
+    header = b"id,price,comment\n"
+    assert first + b"".join(part.removeprefix(header) for part in others) == data
+
+
+def test_workers_of_a_cluster_write_parts(tmp_path: Path):
+    data = write_rows(tmp_path / "in.csv", 20_000)
+    how = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(host="127.0.0.1", **how) as cluster, Client(cluster) as client:
+        engine.split(tmp_path / "in.csv", tmp_path / "out", parts=3, client=client)
+    assert joined(tmp_path / "out", b"id,price,comment\n") == data
