@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 import engine
 from engine import splitter
 from engine.errors import Different
+from engine.formats.lines.proof import compare
+from engine.model import Dialect
 from engine.work import write_part
 
 MARK = b"\xef\xbb\xbf"
@@ -203,3 +206,21 @@ def test_workers_of_a_cluster_write_parts(tmp_path: Path):
     with LocalCluster(host="127.0.0.1", **how) as cluster, Client(cluster) as client:
         engine.split(tmp_path / "in.csv", tmp_path / "out", parts=3, client=client)
     assert joined(tmp_path / "out", b"id,price,comment\n") == data
+
+
+@pytest.mark.parametrize(
+    ("moved", "told"), [(b'1,"a\nb"\n', "holds 2 records"), (b'1,"a\n', "inside a quoted field")]
+)
+def test_parts_that_were_cut_elsewhere_are_found(tmp_path: Path, moved: bytes, told: str):
+    rows = [b'0,"a\nb"\n', b'1,"a\nb"\n', b'2,"a\nb"\n']
+    texts = {
+        "in.csv": b"".join(rows),
+        "part-0.csv": rows[0] + moved,
+        "part-1.csv": b"".join(rows[1:]).removeprefix(moved),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_bytes(text)
+    source, *parts = engine.find_sources([tmp_path / name for name in texts])
+    source = replace(source, dialect=Dialect("csv", ",", '"'))
+    with pytest.raises(Different, match=f"^part-0.csv .*{told}"):
+        compare([source], parts, [1, 2], 1, None)
