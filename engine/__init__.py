@@ -159,14 +159,19 @@ def profile(
         credential, storage_options: as for :func:`make_settings`.
 
     Raises:
-        engine.errors.EvensplitError: a source is missing or is not Parquet.
+        engine.errors.EvensplitError: a source is missing or is not Parquet; of files of lines
+            :func:`profile_lines` tells.
     """
     from engine.formats.parquet.profiler import profile_files
     from engine.options import access_from
+    from engine.splitter import are_lines as tell
     from engine.storage.access import using
 
+    patterns = patterns_of(src)
     with using(access_from(credential, storage_options)):
-        return profile_files(patterns_of(src))
+        if tell(patterns):
+            raise BadSetting("these are files of lines; call profile_lines")
+        return profile_files(patterns)
 
 
 def profile_lines(

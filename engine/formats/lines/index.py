@@ -20,6 +20,7 @@ from engine import system
 from engine.errors import BadStructure
 from engine.formats.lines.reading import blamed, record_starts, stretch
 from engine.formats.lines.scan import (
+    COPIES,
     FRESH,
     Look,
     Marks,
@@ -35,11 +36,10 @@ from engine.storage.base import steps
 
 _BLOCK_BYTES = 256 << 10
 _MAX_BLOCKS = 8192
-_LOOK_BYTES = 2 << 20
+_LOOK_BYTES = 1 << 20
 _MAX_KNOTS = 4096
 _NEVER = np.iinfo(np.int64).max
-_REQUESTS = 8
-_COPIES_PER_LOOK = 12  # of a stretch: as read, compared, and positions of its marks
+_REQUESTS = 4
 
 
 class Block(NamedTuple):
@@ -69,7 +69,7 @@ class _Seen(NamedTuple):
 def looks_bytes(files: Sequence[SourceFile]) -> int:
     """Return the memory that :func:`read_blocks` takes at most."""
     is_remote = any("://" in file.path for file in files)
-    return (_num_looks(is_remote=is_remote) + 1) * _COPIES_PER_LOOK * _LOOK_BYTES
+    return (_num_looks(is_remote=is_remote) + 1) * COPIES * _LOOK_BYTES
 
 
 def _num_looks(*, is_remote: bool) -> int:

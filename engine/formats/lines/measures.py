@@ -12,7 +12,7 @@ from engine.formats.lines.dialect import read_begin
 from engine.formats.lines.index import Block, knots, looks_bytes, read_blocks
 from engine.formats.lines.pieces import dialect_of, head_of
 from engine.formats.lines.reading import STEP_BYTES, opened
-from engine.formats.lines.scan import marks_of
+from engine.formats.lines.scan import COPIES, marks_of
 from engine.model import SourceFile
 from engine.part_names import DEFAULT_NAME, JSON_SUFFIXES, LINE_SUFFIXES, PARQUET_SUFFIXES
 from engine.planning.curves import Curve
@@ -22,7 +22,11 @@ from engine.settings import Settings
 from engine.storage.base import redacted
 
 _HELD_PER_BLOCK_BYTES = 400
-_PART_BYTES = 8 * memory.MIB + 16 * STEP_BYTES  # a copy's buffer, and blocks at the ends
+_PART_BYTES = 8 * memory.MIB + COPIES * STEP_BYTES  # a copy's buffer, and blocks at the ends
+_ENDINGS = {
+    "csv": tuple(end for end in LINE_SUFFIXES if end not in JSON_SUFFIXES),
+    "ndjson": (*JSON_SUFFIXES, ".txt"),
+}
 # Settings that have a meaning for Parquet alone, and what they are without one.
 _PARQUETS = {
     "--cut row-group": ("cut", "row"),
@@ -77,22 +81,15 @@ def _check_alike(one: tuple[SourceFile, bytes], other: tuple[SourceFile, bytes])
 
 def _part_name(file: SourceFile, name: str) -> str:
     """Return the template of parts' names, which end as the source does where that is true."""
-    if name != DEFAULT_NAME:
-        if name.endswith(PARQUET_SUFFIXES):
-            raise BadSetting(
-                f"--name {name!r} is for Parquet, and the parts are lines: end it in "
-                f"{_ending(file)}"
-            )
-        return name
-    return name.removesuffix(PARQUET_SUFFIXES[0]) + _ending(file)
-
-
-def _ending(file: SourceFile) -> str:
     dialect = dialect_of(file)
-    is_json = dialect.kind == "ndjson"
-    able = JSON_SUFFIXES if is_json else set(LINE_SUFFIXES).difference(JSON_SUFFIXES)
-    own = next((end for end in able if file.path.lower().endswith(end)), None)
-    return own or (".ndjson" if is_json else ".tsv" if dialect.delimiter == "\t" else ".csv")
+    able = _ENDINGS[dialect.kind]
+    usual = ".tsv" if dialect.delimiter == "\t" else able[0]
+    ending = next((end for end in able if file.path.lower().endswith(end)), usual)
+    if name == DEFAULT_NAME:
+        return name.removesuffix(PARQUET_SUFFIXES[0]) + ending
+    if not name.lower().endswith(able):
+        raise BadSetting(f"--name {name!r} is for another format: end it in {ending}")
+    return name
 
 
 def measured(files: Sequence[SourceFile]) -> Measures:

@@ -15,6 +15,7 @@ from engine.formats import Compared
 from engine.formats.lines.pieces import Joined, all_records, dialect_of, head_of, opened_all
 from engine.formats.lines.reading import opened
 from engine.formats.lines.scan import (
+    COPIES,
     FRESH,
     LOOKBACK_BYTES,
     Marks,
@@ -28,13 +29,12 @@ from engine.storage.base import steps
 from engine.wording import counted
 
 _STEP_BYTES = 1 << 20
-_COPIES = 14  # of a step: of source and part, compared, and positions of marks
 _PROCESS_BYTES = 60 << 20
 
 
 def proof_bytes(workers: int) -> int:
     """Return the projected peak memory of :func:`compare`, the process included."""
-    return _PROCESS_BYTES + workers * _COPIES * _STEP_BYTES
+    return _PROCESS_BYTES + workers * (COPIES + 3) * _STEP_BYTES
 
 
 def compare(

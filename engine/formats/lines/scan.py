@@ -25,6 +25,8 @@ import numpy.typing as npt
 from engine.model import Dialect
 
 FRESH = b"\n"  # the state where a record begins
+# Of a stretch while it is looked at, where every byte is a mark: positions take 8 bytes. 20
+COPIES = 24
 LOOKBACK_BYTES = 256  # of escape characters in a row, which pair up
 _LINE_FEED = 10
 _STRAY = b"x"  # the state behind a quote that is plain text

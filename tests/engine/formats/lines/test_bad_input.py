@@ -123,7 +123,6 @@ def test_a_record_over_the_target_is_refused(tmp_path: Path):
         {"data_page_version": 2},
         {"dictionary": False},
         {"cut": "row-group"},
-        {"name": "x-{index}.parquet"},
     ],
     ids=str,
 )
@@ -152,3 +151,30 @@ def test_files_of_two_kinds_are_no_one_source(tmp_path: Path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(SchemaMismatch, match=f"different {what}"):
             engine.plan([tmp_path / "a.csv", tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "ending"),
+    [
+        ("x-{index}.parquet", NUMBERS, r"\.csv"),
+        ("x-{index}.json", NUMBERS, r"\.csv"),
+        ("x-{index}.tsv", JSON, r"\.ndjson"),
+    ],
+)
+def test_names_of_another_format_are_refused(tmp_path: Path, name: str, data: bytes, ending: str):
+    with pytest.raises(BadSetting, match=f"is for another format: end it in {ending}"):
+        split(tmp_path, "in.csv", data, name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("x-{index}.txt", JSON), ("x-{index}.json", JSON), ("{index}.psv", NUMBERS)]
+)
+def test_names_of_the_format_are_taken(tmp_path: Path, name: str, data: bytes):
+    split(tmp_path, "in.csv", data, name=name)
+    assert (tmp_path / "out" / name.format(index=0)).read_bytes() == data
+
+
+def test_a_profile_of_lines_has_a_verb_of_its_own(tmp_path: Path):
+    (tmp_path / "in.csv").write_bytes(NUMBERS)
+    with pytest.raises(BadSetting, match="call profile_lines"):
+        engine.profile(tmp_path / "in.csv")

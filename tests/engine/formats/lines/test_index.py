@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadStructure
 from engine.formats.lines import index
-from engine.formats.lines.index import knots, read_blocks, record_offset
+from engine.formats.lines.index import knots, looks_bytes, read_blocks, record_offset
 from engine.formats.lines.reading import opened
 from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
 from engine.model import Dialect
@@ -92,3 +93,19 @@ def test_knots_of_very_many_records_are_some_of_them(tmp_path: Path):
     assert len(rows) < 5_000
     assert list(rows) == list(sums)
     assert (np.diff(rows) > 0).all()
+
+
+@pytest.mark.parametrize("text", [b"\n" * 4, b'"\n"\n'])
+def test_memory_is_what_is_projected(tmp_path: Path, text: bytes):
+    """Where every byte is a mark; of the threads' stretches, whatever the file's size."""
+    (tmp_path / "in.csv").write_bytes(text * (2 << 20))
+    file = described(tmp_path / "in.csv")
+    with opened(file) as source:
+        read_blocks(source, Dialect("csv", ",", '"'))  # modules, and what they keep
+        tracemalloc.start()
+        try:
+            read_blocks(source, Dialect("csv", ",", '"'))
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak_bytes < looks_bytes([file])
