@@ -155,7 +155,11 @@ def _check_json_settings(settings: Settings) -> None:
 
 
 def _delimiter(head: bytes, dialect: Dialect, given: str | None) -> str:
-    """Return the delimiter that gives nearly all records of the begin as many fields, or none."""
+    """Return the delimiter that gives nearly all records of the begin as many fields, or none.
+
+    Raises:
+        BadSetting: several do, as where numbers have decimal commas.
+    """
     if given is not None:
         return given
     able: dict[str, int] = {}
@@ -163,9 +167,15 @@ def _delimiter(head: bytes, dialect: Dialect, given: str | None) -> str:
         records = _records(head[:_GUESSED_BYTES], replace(dialect, delimiter=delimiter))
         widths = Counter(len(fields) for fields, _ in records[:_GUESSED_RECORDS])
         for width, times in widths.most_common(1):
-            if width > 1 and times >= _MOSTLY * widths.total():
+            is_first = len(records[0][0]) == width
+            if width > 1 and is_first and times >= _MOSTLY * widths.total():
                 able[delimiter] = width
-    return max(able, key=lambda delimiter: able[delimiter], default="")
+    if len(able) > 1:
+        found = ", ".join(
+            f"{delimiter!r} gives {width} fields" for delimiter, width in able.items()
+        )
+        raise BadSetting(f"several delimiters fit its first records ({found}): give --delimiter")
+    return next(iter(able), "")
 
 
 def _records(
@@ -221,18 +231,19 @@ def _with_header(head: bytes, dialect: Dialect, wanted: str, *, is_whole: bool) 
     records = _records(head, dialect, is_whole=is_whole)
     rows = [fields for fields, _ in records]
     if not rows:
-        if wanted == "yes" and head:
+        if head and (wanted == "yes" or (wanted == "auto" and not is_whole)):
             raise BadSetting(
-                f"--header yes, and its first record does not end within {amount(HEAD_BYTES)}"
+                f"no record ends within its first {amount(HEAD_BYTES)}, so that nothing tells "
+                "whether it has a header: give --header no, if it has none"
             )
         return Begin(dialect, (), ())
-    if not _has_header(rows, wanted):
+    if not _has_header(rows, wanted, is_whole=is_whole):
         return Begin(dialect, rows[0], rows)
     header_bytes = dialect.mark_bytes + records[0][1]
     return Begin(replace(dialect, header_bytes=header_bytes), rows[0], rows[1:])
 
 
-def _has_header(rows: Sequence[Sequence[str]], wanted: str) -> bool:
+def _has_header(rows: Sequence[Sequence[str]], wanted: str, *, is_whole: bool) -> bool:
     """Whether the first record names the columns: where a column has numbers or dates, it tells.
 
     Raises:
@@ -241,7 +252,7 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: str) -> bool:
     if wanted != "auto":
         return wanted == "yes"
     first, *others = rows
-    if not others:
+    if not others and is_whole:
         return not any(map(is_typed, first))
     names, values = 0, 0
     for column, name in enumerate(first):

@@ -57,6 +57,11 @@ def settled(
         found.append((replace(file, dialect=dialect), header))
     for other in found[1:]:
         _check_alike(found[0], other)
+        if found[0][1] and not found[0][1].endswith(b"\n"):
+            raise SchemaMismatch(
+                f"{redacted(files[0].path)} is a header alone, without a line end, so that records "
+                "of other files would continue it: leave it out"
+            )
     settled_files = tuple(file for file, _ in found)
     return settled_files, replace(settings, name=_part_name(settled_files[0], settings.name))
 

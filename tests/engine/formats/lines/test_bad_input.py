@@ -60,6 +60,9 @@ def split(tmp_path: Path, file: str, data: bytes, **options: Any) -> list[bytes]
         ("a.json", json.dumps([{"a": 1}, {"a": 2}], indent=1).encode(), NotLines, "one a line"),
         ("a.ndjson", NUMBERS, NotLines, "one a line"),
         ("a.csv", b"name,city\nann,bern\nbob,basel\n", BadSetting, "--header yes or --header no"),
+        ("a.csv", b"1,5;2,5\n" * 9, BadSetting, "several delimiters .*: give --delimiter"),
+        ("a.csv", b"x" * 1_100_000 + b"\n", BadSetting, "--header no"),
+        ("a.csv", b"id,n\n1," + b"7" * 1_100_000 + b"\n", BadSetting, "--header yes"),
         ("a.csv", b"country,2020,2021\nch,1,2\nde,3,4\n", BadSetting, "numbers may be names"),
     ],
 )
@@ -178,3 +181,17 @@ def test_a_profile_of_lines_has_a_verb_of_its_own(tmp_path: Path):
     (tmp_path / "in.csv").write_bytes(NUMBERS)
     with pytest.raises(BadSetting, match="call profile_lines"):
         engine.profile(tmp_path / "in.csv")
+
+
+def test_a_delimiter_may_be_beside_decimal_commas(tmp_path: Path):
+    rows = b"".join(b'%d,5;"a\nb"\n' % number for number in range(100))
+    parts = split(tmp_path, "in.csv", b"id;note\n" + rows, parts=3)
+    assert sum(part.count(b'"a\nb"') for part in parts) == 100
+    assert all(part.startswith(b"id;note\n") for part in parts)
+
+
+def test_a_header_without_a_line_end_is_no_first_file(tmp_path: Path):
+    (tmp_path / "a.csv").write_bytes(b"id,n")
+    (tmp_path / "b.csv").write_bytes(NUMBERS)
+    with pytest.raises(SchemaMismatch, match="a header alone"):
+        engine.plan([tmp_path / "a.csv", tmp_path / "b.csv"])
