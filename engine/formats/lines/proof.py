@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import accumulate
 
 from engine.errors import Different
@@ -60,7 +61,15 @@ def compare(
             part = _Part(parts[index], other if index else first, marks, progress)
             return part.compare(records, starts[index], expected_rows[index])
 
-        num_bytes = sum(pool.map(compare_one, range(len(parts))))
+        for number in range(len(sources)):
+            get(number)  # here, not by several threads at once
+        # Each part has a context of its own: it says which credential holds.
+        runs = [pool.submit(copy_context().run, compare_one, index) for index in range(len(parts))]
+        try:
+            num_bytes = sum(run.result() for run in runs)
+        finally:
+            for run in runs:
+                run.cancel()
     if starts[-1] != records.size_bytes:
         raise Different(
             f"the parts hold {starts[-1]:,} bytes of records, the source has {records.size_bytes:,}"

@@ -20,6 +20,7 @@ from engine import splitter
 from engine.errors import Different
 from engine.formats.lines.proof import compare
 from engine.model import Dialect
+from engine.storage.access import current
 from engine.work import write_part
 
 MARK = b"\xef\xbb\xbf"
@@ -224,3 +225,15 @@ def test_parts_that_were_cut_elsewhere_are_found(tmp_path: Path, moved: bytes, t
     source = replace(source, dialect=Dialect("csv", ",", '"'))
     with pytest.raises(Different, match=f"^part-0.csv .*{told}"):
         compare([source], parts, [1, 2], 1, None)
+
+
+def test_the_credential_holds_in_all_threads_of_a_proof(tmp_path: Path):
+    write_rows(tmp_path / "in.csv", 2_000)
+    engine.split(tmp_path / "in.csv", tmp_path / "out", parts=3)
+    seen = set()
+    engine.verify(
+        tmp_path / "out",
+        credential="environment",
+        progress=lambda _: seen.add(current().credential),
+    )
+    assert seen == {"environment"}
