@@ -39,6 +39,7 @@ from engine.version import __version__
 if TYPE_CHECKING:
     from distributed import Client
 
+    from engine.formats.lines.profiler import LinesProfile
     from engine.formats.parquet.profiler import FileProfile, Profile, Skew
     from engine.formats.parquet.profiler.keys import KeySkew
     from engine.model import Manifest, SourceFile, SplitPlan, SplitResult, Verification
@@ -54,6 +55,7 @@ __all__ = [
     "EvensplitError",
     "FileProfile",
     "KeySkew",
+    "LinesProfile",
     "Manifest",
     "NoPermission",
     "OverBudget",
@@ -70,12 +72,14 @@ __all__ = [
     "SplitResult",
     "Verification",
     "__version__",
+    "are_lines",
     "find_sources",
     "make_settings",
     "parse_size",
     "plan",
     "profile",
     "profile_key",
+    "profile_lines",
     "report",
     "split",
     "verify",
@@ -86,6 +90,7 @@ __all__ = [
 _LAZY = {
     "FileProfile": "engine.formats.parquet.profiler",
     "KeySkew": "engine.formats.parquet.profiler.keys",
+    "LinesProfile": "engine.formats.lines.profiler",
     "Manifest": "engine.model",
     "Profile": "engine.formats.parquet.profiler",
     "Progress": "engine.splitter",
@@ -154,15 +159,53 @@ def profile(
         credential, storage_options: as for :func:`make_settings`.
 
     Raises:
-        engine.errors.EvensplitError: a source is missing or is not Parquet.
+        engine.errors.EvensplitError: a source is missing or is not Parquet; of files of lines
+            :func:`profile_lines` tells.
     """
     from engine.formats.parquet.profiler import profile_files
     from engine.memory import keeping_to
     from engine.options import access_from
+    from engine.splitter import are_lines as tell
     from engine.storage.access import using
 
+    patterns = patterns_of(src)
     with using(access_from(credential, storage_options)), keeping_to(None):
-        return profile_files(patterns_of(src))
+        if tell(patterns):
+            raise BadSetting("these are files of lines; call profile_lines")
+        return profile_files(patterns)
+
+
+def profile_lines(
+    src: Sources, *, exact: bool = False, **options: Unpack[SplitOptions]
+) -> tuple[LinesProfile, ...]:
+    """Return what files of lines are like: dialect, columns, sizes of records along each.
+
+    Args:
+        src: a file, glob or URL, or several.
+        exact: read all, and count records, instead of looking at some places.
+        **options: as for :func:`make_settings`: how lines are told apart, and stores reached.
+
+    Raises:
+        engine.errors.EvensplitError: a source is missing or is not of lines.
+    """
+    from engine.formats.lines.profiler import profile_lines as profiled
+    from engine.storage.access import using
+
+    made = make_settings(**options)
+    with using(made.access):
+        return profiled(patterns_of(src), made, exact=exact)
+
+
+def are_lines(
+    src: Sources, *, credential: str = "auto", storage_options: StorageOptions = None
+) -> bool:
+    """Return whether sources are files of lines, which :func:`profile_lines` tells of."""
+    from engine.options import access_from
+    from engine.splitter import are_lines as tell
+    from engine.storage.access import using
+
+    with using(access_from(credential, storage_options)):
+        return tell(patterns_of(src))
 
 
 def profile_key(

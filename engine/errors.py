@@ -128,8 +128,14 @@ class NotParquet(SourceError):
     kind = "source.not-parquet"
 
 
+class NotLines(SourceError):
+    """The file has the name of a line format, and is not of lines."""
+
+    kind = "source.not-lines"
+
+
 class BadStructure(SourceError):
-    """A footer, page header or index is damaged or contradicts itself."""
+    """A footer, page header or index is damaged or contradicts itself; or quotes in text do."""
 
     kind = "source.damaged"
 

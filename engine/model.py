@@ -34,13 +34,35 @@ class Range(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """How records are told apart in a file of lines; what it lacks is empty.
+
+    Attributes:
+        kind: delimited text, or a JSON value a line.
+        delimiter, quote, escape: one character of ASCII each.
+        mark_bytes: of a byte order mark at the begin.
+        header_bytes: where the first record begins: behind mark and header.
+        line_end: of its first line.
+    """
+
+    kind: Literal["csv", "ndjson"]
+    delimiter: str = ""
+    quote: str = ""
+    escape: str = ""
+    mark_bytes: int = 0
+    header_bytes: int = 0
+    line_end: str = "\n"
+
+
+@dataclass(frozen=True)
 class SourceFile:
-    """One Parquet file as it was when it was planned.
+    """One file as it was when it was planned.
 
     ``path`` never holds a secret (no query string); ``version`` changes when the content does:
     modification time for a local file, the ETag for a blob. ``columns``: the only ones taken, by
     dotted path (a group stands for all below it); None for all. ``partition``: the hive
     folders whose columns the file lacks, ``year=2024/month=01``; parts lie in such folders too.
+    ``dialect``: of a file of lines, once its begin was looked at.
     """
 
     path: str
@@ -48,6 +70,7 @@ class SourceFile:
     version: str
     columns: tuple[str, ...] | None = None
     partition: str = ""
+    dialect: Dialect | None = None
 
 
 @dataclass(frozen=True)
@@ -351,7 +374,8 @@ class SplitResult:
 class Verification:
     """What verify compared; a difference is an error and never a result.
 
-    ``repaired`` names the parts that were found different, and written anew.
+    ``repaired`` names the parts that were found different, and written anew. Of lines all bytes are
+    compared (``num_bytes``), of other formats values.
     """
 
     destination: str
@@ -361,15 +385,23 @@ class Verification:
     num_values: int
     elapsed_seconds: float
     repaired: tuple[str, ...] = ()
+    num_bytes: int = 0
+
+    @property
+    def compared(self) -> str:
+        """What was compared, in words."""
+        if not self.num_columns:
+            return f"{amount(self.num_bytes)}, every byte,"
+        values, columns = counted(self.num_values, "value"), counted(self.num_columns, "column")
+        return f"{values} of {columns}, schema and metadata"
 
     @property
     def sentence(self) -> str:
         """What was proved, in words."""
         return (
             f"Equal: {counted(self.num_parts, 'part')} hold{'s' if self.num_parts == 1 else ''} "
-            f"all {counted(self.num_rows, 'row')} of the source in order; "
-            f"{self.num_values:,} values of {counted(self.num_columns, 'column')}, schema and "
-            f"metadata compared in {self.elapsed_seconds:.1f} s"
+            f"all {counted(self.num_rows, 'row')} of the source in order; {self.compared} compared "
+            f"in {self.elapsed_seconds:.1f} s"
         )
 
     def _repr_html_(self) -> str:

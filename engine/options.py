@@ -45,11 +45,14 @@ Kind = Literal[
     "globs",
     "row-group-size",
     "pairs",
+    "character",
 ]
 _SHAPES: tuple[Command, ...] = ("plan", "split", "report", "batch")
 _ONE_SPLIT: tuple[Command, ...] = ("plan", "split", "report")
 _RUNS: tuple[Command, ...] = ("split",)
 _RUNS_ANYWHERE: tuple[Command, ...] = ("split", "batch")
+_CHARACTERS = {"tab": "\t", "\\t": "\t", "none": ""}
+_ENDS = ("\n", "\r", "\0")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -74,6 +77,10 @@ class SplitOptions(TypedDict, total=False):
     dictionary: bool | None
     include: Sequence[str] | str | None
     exclude: Sequence[str] | str | None
+    header: Literal["auto", "yes", "no"]
+    delimiter: str | None
+    quote: str | None
+    escape: str | None
     memory: str | int | None
     workers: int | None
     scheduler: str | None
@@ -223,6 +230,16 @@ class Option:
             )
         return found
 
+    def _character(self, value: Any) -> str:
+        text = _CHARACTERS.get(str(value).lower(), value)
+        is_mark = isinstance(text, str) and len(text) < 2 and text.isascii() and text not in _ENDS
+        if not is_mark or not value or (not text and self.name != "quote"):
+            raise BadSetting(
+                f"{self.flag} is {value!r}; give one ASCII character, or tab"
+                + (", or none" if self.name == "quote" else "")
+            )
+        return str(text)
+
     def _pairs(self, value: Any) -> str:
         return store_options.parse(value)
 
@@ -238,6 +255,7 @@ _PARSERS: Mapping[str, Callable[[Option, Any], Any]] = {
     "globs": Option._globs,
     "row-group-size": Option._row_group_size,
     "pairs": Option._pairs,
+    "character": Option._character,
 }
 
 _ROWS = (
@@ -333,6 +351,31 @@ _ROWS = (
         "Of folders take no file that one of these globs matches.",
         commands=_ONE_SPLIT,
         metavar="GLOBS",
+    ),
+    Option(
+        "header",
+        "text",
+        "CSV: whether the first record names the columns, and is to be in every part.",
+        default="auto",
+        choices=("auto", "yes", "no"),
+    ),
+    Option(
+        "delimiter",
+        "character",
+        "CSV: between fields; tab for a tab. [default: found in SRC]",
+        metavar="C",
+    ),
+    Option(
+        "quote",
+        "character",
+        'CSV: around fields that hold delimiters or line ends; none if no field does. [default: "]',
+        metavar="C",
+    ),
+    Option(
+        "escape",
+        "character",
+        "CSV: makes the next character plain. [default: none, quotes are doubled]",
+        metavar="C",
     ),
     Option(
         "memory",
@@ -465,6 +508,10 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         columns=found["columns"],
         slots=found["load_slots"],
         least_part_bytes=least_part_size and OPTIONS["target_size"].parse(least_part_size),
+        header=found["header"],
+        delimiter=found["delimiter"],
+        quote=found["quote"],
+        escape=found["escape"],
         memory_bytes=found["memory"],
         num_workers=found["workers"],
         scheduler=found["scheduler"],

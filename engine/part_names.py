@@ -15,6 +15,8 @@ from pathlib import PurePosixPath
 from string import Formatter
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+JSON_SUFFIXES = (".ndjson", ".jsonl", ".json")
+LINE_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt", *JSON_SUFFIXES)
 DEFAULT_NAME = "part-{index:05d}.parquet"
 # 255 is Linux's limit; a part that grows has `.` in front and `.TOKEN.tmp` behind its name.
 MAX_NAME_BYTES = 255 - len("..12345678.tmp")

@@ -17,6 +17,7 @@ from engine.model import Recoding
 from engine.part_names import DEFAULT_NAME, NameFields, part_name
 
 Cut = Literal["row", "row-group"]
+Header = Literal["auto", "yes", "no"]
 
 CREDENTIALS = ("auto", "identity", "environment")
 TRANSFERS = ("auto", "server", "client")
@@ -42,6 +43,7 @@ _UNITS = {"": 1, "b": 1} | {
     for unit in units
 }
 _LEVELS = {"gzip": (1, 9), "brotli": (0, 11), "zstd": (-7, 22), "lz4": (1, 12)}
+LINE_SETTINGS = ("header", "delimiter", "quote", "escape")
 _NOT_SHAPING = (
     "memory_bytes",
     "num_workers",
@@ -119,6 +121,10 @@ class Settings:
         slots: the number of parts is a multiple of it, where no part gets smaller than
             ``least_part_bytes`` by that.
         least_part_bytes: see there.
+        header: whether the first record of lines names the columns; ``auto`` looks at it.
+        delimiter: between fields of lines; None finds it.
+        quote: around fields of lines; empty for none, None for ``"``.
+        escape: what makes the next character of lines plain; None for nothing.
 
     Attributes that do not:
         memory_bytes: budget set by the user; None leaves it to the machine.
@@ -148,6 +154,10 @@ class Settings:
     columns: tuple[str, ...] | None = None
     slots: int | None = None
     least_part_bytes: int | None = None
+    header: Header = "auto"
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
     memory_bytes: int | None = None
     num_workers: int | None = None
     scheduler: str | None = None
@@ -197,6 +207,13 @@ class Settings:
             raise BadSetting("no columns chosen; name one, or leave --columns out for all")
         if self.cut == "row-group" and self.regroups:
             raise BadSetting("--row-group-size makes new row groups, so it needs --cut row")
+        quote = '"' if self.quote is None else self.quote
+        marks = [mark for mark in (self.delimiter, quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise BadSetting(
+                "two of --delimiter, --quote and --escape are the same character; a doubled quote "
+                "needs no --escape"
+            )
 
     @property
     def recoding(self) -> Recoding:

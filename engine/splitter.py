@@ -26,7 +26,7 @@ from engine.errors import (
     TargetTooSmall,
 )
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.formats import format_of, load_format
+from engine.formats import LINES, format_of, load_format
 from engine.ledger.manifest import Ledger
 from engine.loaders import check_loader, load_files
 from engine.model import (
@@ -38,7 +38,7 @@ from engine.model import (
     SplitResult,
     by_partition,
 )
-from engine.part_names import NameFields, stem_of
+from engine.part_names import LINE_SUFFIXES, NameFields, stem_of
 from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
@@ -144,8 +144,6 @@ def _found(patterns: Sequence[str], settings: Settings | None = None) -> _Source
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
         if lost:
             files = _in_partitions(files, found.partitions)
-    if settings is not None:
-        files = tuple(replace(file, columns=settings.columns) for file in files)
     return _Sources(files, found.notes, found.patterns)
 
 
@@ -167,11 +165,24 @@ def _in_partitions(
     return tuple(sorted(placed, key=lambda file: order[file.partition]))
 
 
+def are_lines(patterns: Sequence[str]) -> bool:
+    """Whether sources are files of lines, by the first of them; only names of lines are looked at.
+
+    Raises:
+        NoSource: nothing matches.
+    """
+    if not any(pattern.lower().endswith(LINE_SUFFIXES) for pattern in patterns):
+        return False
+    files = [store.stat(path) for store, path in expand_all(patterns).files[:1]]
+    return bool(files) and format_of(files) == LINES
+
+
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
     with memory.keeping_to(settings.memory_bytes):
         found = _found(patterns, settings)
-        return replace(_plan(found.files, settings), source_notes=found.notes)
+        files, settings = load_format(format_of(found.files)).settled(found.files, settings)
+        return replace(_plan(files, settings), source_notes=found.notes)
 
 
 def _plan(
@@ -276,6 +287,7 @@ def split_files(
     with ExitStack() as stack:
         budget = stack.enter_context(memory.keeping_to(settings.memory_bytes))
         files, notes, patterns = _found(patterns, settings)
+        files, settings = load_format(format_of(files)).settled(files, settings)
         _check_apart(patterns, files, settings, folder)
         places = [folder, *(file.path for file in files)]
         _check_transfer(places, settings)

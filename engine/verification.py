@@ -110,6 +110,7 @@ def verify_split(
         num_rows=manifest.num_rows,
         num_columns=compared.num_columns,
         num_values=compared.num_values,
+        num_bytes=compared.num_bytes,
         elapsed_seconds=time.monotonic() - started,
     )
 

@@ -22,7 +22,7 @@ from engine import endings
 from engine.cli.group import completing
 from engine.cli.log import log_options
 from engine.cli.options import SIZE, click_option, split_options
-from engine.errors import DestinationInUse
+from engine.errors import BadSetting, DestinationInUse
 from engine.options import OPTIONS
 from engine.places import place_text
 
@@ -56,6 +56,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
     envvar="EVENSPLIT_SCHEDULER",
     help="With --key: count on a running Dask cluster that shares the storage.",
 )
+@click.option("--exact", is_flag=True, help="CSV, NDJSON: read all, and count the records.")
+@click_option(OPTIONS["header"])
+@click_option(OPTIONS["delimiter"])
+@click_option(OPTIONS["quote"])
+@click_option(OPTIONS["escape"])
 @_credential
 @_storage_options
 @_json
@@ -63,6 +68,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
 @click.pass_context
 def profile(
     context: click.Context,
+    /,
     src: tuple[str, ...],
     key: str | None,
     partitions: int,
@@ -70,14 +76,24 @@ def profile(
     credential: str,
     storage_options: Sequence[str] | None,
     as_json: bool,
+    exact: bool,
+    **dialect: Any,
 ) -> None:
     """Show layout and skew of Parquet files, from their footers and page indexes alone.
 
-    SRC is a file, a folder, a glob or a URL; several are allowed.
+    Of CSV and NDJSON: delimiter, header, columns, and sizes of records, from some places of the
+    file. SRC is a file, a folder, a glob or a URL; several are allowed.
     """
     if key is None and context.get_parameter_source("partitions") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--partitions goes with --key")
     access: dict[str, Any] = {"credential": credential, "storage_options": storage_options}
+    if engine.are_lines(src, **access):
+        if key is not None:
+            raise BadSetting("--key is for Parquet, and these are lines: leave it out")
+        _show_lines(engine.profile_lines(src, exact=exact, **access, **dialect), as_json=as_json)
+        return
+    if exact or any(dialect[name] not in (None, "auto") for name in dialect):
+        raise BadSetting("--exact, --header, --delimiter, --quote and --escape are for lines")
     found = engine.profile(src, **access)
     keys = None
     if key is not None:
@@ -91,6 +107,15 @@ def profile(
     tables.profile(found)
     if keys is not None:
         tables.key_skew(keys)
+
+
+def _show_lines(found: Sequence[engine.LinesProfile], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"files": [item.as_dict() for item in found]}))
+        return
+    from engine.cli import tables
+
+    tables.lines(found)
 
 
 @click.command()

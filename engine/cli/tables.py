@@ -16,7 +16,7 @@ from engine.wording import amount as size
 from engine.wording import counted, memory_amount
 
 if TYPE_CHECKING:
-    from engine import FileProfile, KeySkew, Profile, Skew
+    from engine import FileProfile, KeySkew, LinesProfile, Profile, Skew
     from engine.memory import Budget
     from engine.model import SplitPlan
 
@@ -57,6 +57,16 @@ _COLUMNS = (
     Column("order", drop=8, is_text=True),
     Column("codec", drop=5, is_text=True),
     Column("encodings", drop=9, is_text=True),
+)
+_LINE_COLUMNS = (
+    Column("column", shorten="middle"),
+    Column("type", is_text=True),
+    Column("nulls", drop=1),
+)
+_STRETCHES = (
+    Column("from byte"),
+    Column("bytes a record"),
+    Column("", drop=1, is_text=True),
 )
 _KEY_VALUES = (
     Column("value", shorten="middle"),
@@ -114,6 +124,34 @@ def profile(found: Profile) -> None:
         for item in _ends(sorted(found, key=lambda item: -item.size_bytes))
     ]
     print_table(_FILES, rows)
+
+
+def lines(found: Sequence[LinesProfile]) -> None:
+    """Print profiles of files of lines, one after another."""
+    for at, item in enumerate(found):
+        if at:
+            say("")
+        say(item.path, *(f"  {sentence}" for sentence in item.sentences))
+        _findings(item.findings)
+        if not item.stretches:
+            continue
+        columns = [(c.name, c.type, f"{c.null_share:.1%}") for c in item.columns[:_MAX_LINES]]
+        print_table(_LINE_COLUMNS, columns)
+        if len(item.columns) > _MAX_LINES:
+            more = len(item.columns) - _MAX_LINES
+            say(f"  and {counted(more, 'column')} more (--json lists all)")
+        most = round(max((each.bytes_per_record for each in item.stretches), default=1))
+        print_table(
+            _STRETCHES,
+            [
+                (
+                    f"{each.offset:,}",
+                    f"{each.bytes_per_record:,.1f}",
+                    bar(round(each.bytes_per_record), most),
+                )
+                for each in item.stretches
+            ],
+        )
 
 
 def key_skew(found: KeySkew) -> None:

@@ -1,7 +1,8 @@
 """File formats that can be split: what one must tell the story of a split, and which a file has.
 
 A format is a module with the functions of :class:`Format`; :data:`BY_ENDING` names those that a
-file's name tells, all else is Parquet. The story (:mod:`engine.splitter`), the workers
+file's name tells. Of a name that is no format's own, and of lines, the content decides: what begins
+as Parquet is Parquet, what is text is lines. The story (:mod:`engine.splitter`), the workers
 (:mod:`engine.work`) and the proof (:mod:`engine.verification`) know formats by these functions
 only. ``DESIGN.md`` says what they must keep to. Not covered: profiles, and the key counts of
 ``splitter.profile_key_of``, which are Parquet's alone.
@@ -11,20 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
 from engine.errors import SchemaMismatch
 from engine.model import PartPlan, Recoding, RowGroupSlice, SourceFile
+from engine.part_names import LINE_SUFFIXES, PARQUET_SUFFIXES
 from engine.planning.layout import Layout
 from engine.planning.ruler import CurveOf, InsideOf
 from engine.settings import Settings
-from engine.storage import PartSink, Source
+from engine.storage import PartSink, Source, open_storage
 from engine.storage.base import redacted
 
 PARQUET = "engine.formats.parquet.format"
+LINES = "engine.formats.lines.format"
 # Modules by the end of a file's name.
-BY_ENDING: dict[str, str] = {}
+BY_ENDING: dict[str, str] = {
+    **dict.fromkeys(PARQUET_SUFFIXES, PARQUET),
+    **dict.fromkeys(LINE_SUFFIXES, LINES),
+}
+_LOOK_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,11 @@ class WrittenPart(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What a proof has compared: values, over how many columns."""
+    """What a proof has compared: values, over how many columns; or bytes."""
 
     num_values: int
     num_columns: int
+    num_bytes: int = 0
 
 
 class Format(Protocol):
@@ -76,6 +85,15 @@ class Format(Protocol):
     @property
     def PRELOAD(self) -> Sequence[str]:  # noqa: N802 - a constant of a module
         """Modules that worker processes import before there is a part."""
+
+    def settled(
+        self, files: Sequence[SourceFile], settings: Settings, /
+    ) -> tuple[tuple[SourceFile, ...], Settings]:
+        """Return files and settings with what the content of the files decides.
+
+        Raises:
+            BadSetting: a setting has no meaning for the format, or one that is needed is missing.
+        """
 
     def top_columns(self, file: SourceFile, /) -> set[str]:
         """Return the names of the columns that a file itself holds."""
@@ -179,7 +197,7 @@ def load_format(name: str) -> Format:
 
 
 def format_of(files: Sequence[SourceFile]) -> str:
-    """Return the name of the format that files have, by their names.
+    """Return the name of the format that files have, by their names and content.
 
     Raises:
         SchemaMismatch: they have several.
@@ -192,4 +210,25 @@ def format_of(files: Sequence[SourceFile]) -> str:
 
 
 def _format_of(file: SourceFile) -> str:
-    return next((name for end, name in BY_ENDING.items() if file.path.endswith(end)), PARQUET)
+    if file.dialect is not None:
+        return LINES
+    path = file.path.lower()
+    named = next((name for end, name in BY_ENDING.items() if path.endswith(end)), None)
+    if named is None or named == LINES:
+        return _by_content(file, named or PARQUET)
+    return named
+
+
+@lru_cache(maxsize=1024)
+def _by_content(file: SourceFile, otherwise: str) -> str:
+    from engine.formats.lines.dialect import is_text  # imports numpy
+
+    store, path = open_storage(file.path)
+    source = store.open(SourceFile(path, file.size_bytes, file.version))
+    try:
+        head = source.read(0, min(file.size_bytes, _LOOK_BYTES))
+    finally:
+        source.close()
+    if head.startswith(b"PAR1"):
+        return PARQUET
+    return LINES if head and is_text(head) else otherwise

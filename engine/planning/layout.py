@@ -54,6 +54,7 @@ class Layout:
         num_columns: leaves of the schema.
         source_bytes: what the sources would take as one part, as they are; 0 if nobody asks.
         held_bytes: memory that the opened sources take while they are planned and split.
+        repeats: what parts repeat, in words.
         lost: metadata that parts of several sources cannot keep, with the reason.
         uncertain_share: by which anything may turn out larger, where bytes are estimates.
     """
@@ -68,6 +69,7 @@ class Layout:
     uncertain_share: float = 0.0
     held_bytes: int = 0
     source_bytes: int = 0
+    repeats: str = "schema and dictionaries"
 
     @cached_property
     def _positions(self) -> dict[tuple[int, int], int]:

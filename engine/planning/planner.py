@@ -342,8 +342,9 @@ def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
         if not ruler.look([row, row + 1], limit) and ruler.is_read(ruler.locate(row)[0]):
             need = ruler.size(row, row + 1)
             raise TargetTooSmall(
-                f"a part that holds only row {row} takes about {need:,} bytes (schema and "
-                f"dictionaries included), over the {limit:,} that it may have; raise --target-size"
+                f"a part that holds only row {row} takes about {need:,} bytes "
+                f"({ruler.layout.repeats} included), over the {limit:,} that it may have; raise "
+                f"--target-size"
                 f"{_advice_on_dictionaries(ruler, row, need)}"
             )
         ruler.read(ruler.locate(row)[0])

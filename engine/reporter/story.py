@@ -14,12 +14,12 @@ from engine import memory
 from engine.errors import EvensplitError, NoSource, NotASplit
 from engine.formats.parquet.profiler import FileProfile, Profile, profile_files
 from engine.ledger.manifest import Ledger
-from engine.model import Receipt, Run, SplitPlan, Verification
+from engine.model import Dialect, Receipt, Run, SplitPlan, Verification
 from engine.reporter import figures
 from engine.reporter.page import Section, render
 from engine.reporter.spoken import Table
 from engine.settings import Settings
-from engine.splitter import choose_resources, plan_split
+from engine.splitter import are_lines, choose_resources, plan_split
 from engine.storage import open_storage
 from engine.storage.base import redacted
 from engine.verification import verify_split
@@ -52,6 +52,11 @@ def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
         raise NotASplit(
             f"{redacted(place)} holds no split of evensplit; --verify compares the parts of one"
         )
+    if are_lines([place]):
+        plan = plan_split([place], settings)
+        size = amount(sum(source.size_bytes for source in plan.sources))
+        about = f"{counted(len(plan.sources), 'file')}, {size}, {count(plan.num_rows)} rows"
+        return render(redacted(place), about, [_lines(plan), *_plan(plan, settings)])
     profile = profile_files([place], settings.include, settings.exclude)
     sections = [*_layout(profile, "Layout")]
     try:
@@ -59,8 +64,32 @@ def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
     except EvensplitError as error:
         sections.append(Section("What a split would do", (), (f"It is refused: {error}",)))
     else:
-        sections = [*_layout(profile, "Layout", plan), *_plan(profile, plan, settings)]
+        sections = [*_layout(profile, "Layout", plan), *_plan(plan, settings)]
     return render(redacted(place), _subtitle(profile), sections)
+
+
+def _dialect(plan: SplitPlan) -> Dialect | None:
+    """Return how records of the source are told apart, if it is one of lines."""
+    return plan.sources[0].dialect
+
+
+def _lines(plan: SplitPlan) -> Section:
+    """Tell of a source of lines what its plan knows; ``evensplit profile`` tells more."""
+    dialect = _dialect(plan)
+    assert dialect is not None
+    facts = {
+        "bytes": amount(sum(source.size_bytes for source in plan.sources)),
+        "records": f"{plan.num_rows:,}",
+        "format": "JSON, a value a line" if dialect.kind == "ndjson" else "delimited text",
+    }
+    if dialect.kind == "csv":
+        header_bytes = dialect.header_bytes - dialect.mark_bytes
+        facts |= {
+            "delimiter": repr(dialect.delimiter) if dialect.delimiter else "none",
+            "quote": repr(dialect.quote) if dialect.quote else "none",
+            "header, in every part": amount(header_bytes) if header_bytes else "none",
+        }
+    return Section("The source", tuple(facts.items()))
 
 
 def _subtitle(profile: Profile) -> str:
@@ -134,8 +163,8 @@ def _column_table(file: FileProfile) -> Table:
     return Table(f"All {len(rows):,} columns", headings, tuple(rows[:_MAX_TABLE_ROWS]))
 
 
-def _plan(profile: Profile, plan: SplitPlan, settings: Settings) -> list[Section]:
-    before = {file.path: file.size_bytes for file in profile}
+def _plan(plan: SplitPlan, settings: Settings) -> list[Section]:
+    before = {file.path: file.size_bytes for file in plan.sources}
     after = {part.name: part.predicted_bytes for part in plan.parts}
     budget = memory.budget(settings.memory_bytes)
     values = {"one part, projected": plan.memory_bytes}
@@ -239,8 +268,7 @@ def _of_split(place: str, ledger: Ledger, *, verify: bool) -> str:
         )
     )
     if finished:
-        parts = profile_files([place])
-        sections += [_verification(place, plan, parts, verify=verify), *_layout(parts, "The parts")]
+        sections += _of_parts(place, plan, receipts, verify=verify)
     title = f"Split of {', '.join(redacted(source.path) for source in plan.sources[:3])}"
     if len(plan.sources) > 3:
         title += f" and {len(plan.sources) - 3:,} more"
@@ -249,6 +277,8 @@ def _of_split(place: str, ledger: Ledger, *, verify: bool) -> str:
 
 def _source_layout(plan: SplitPlan) -> list[Section]:
     """Tell how the source is laid out, if it still is what it was."""
+    if _dialect(plan) is not None:
+        return [_lines(plan)]
     paths = [source.path for source in plan.sources]
     try:
         for source in plan.sources:
@@ -276,22 +306,36 @@ def _memory(plan: SplitPlan, run: Run) -> Any:
     return figures.memory_figure(values, takeaway)
 
 
-def _verification(place: str, plan: SplitPlan, parts: Profile, *, verify: bool) -> Section:
-    facts = [
-        ("rows of the source", f"{plan.num_rows:,}"),
-        ("rows of the parts", f"{parts.num_rows:,}"),
-    ]
+def _of_parts(
+    place: str, plan: SplitPlan, receipts: Sequence[Receipt], *, verify: bool
+) -> list[Section]:
+    """Tell whether the parts are proved, and, where they have a layout, of it."""
+    if _dialect(plan) is None:
+        parts = profile_files([place])
+        counted_by, num_rows, layout = "footers", parts.num_rows, _layout(parts, "The parts")
+    else:
+        counted_by, num_rows, layout = "receipts", sum(each.num_rows for each in receipts), []
+    facts = (("rows of the source", f"{plan.num_rows:,}"), ("rows of the parts", f"{num_rows:,}"))
+    return [_verification(place, facts, counted_by, verify=verify), *layout]
+
+
+def _verification(
+    place: str, facts: tuple[tuple[str, str], ...], counted_by: str, *, verify: bool
+) -> Section:
     if not verify:
         text = (
-            "Rows are counted by the parts' footers. Values were not compared for this page: "
+            f"Rows are counted by the parts' {counted_by}. Values were not compared for this page: "
             f"evensplit verify {redacted(place)} compares them; report --verify tells the outcome."
         )
-        return Section("Verification", tuple(facts), (text,))
+        return Section("Verification", facts, (text,))
     found: Verification = verify_split(place, memory_bytes=None, workers=None, progress=None)
-    facts.append(("values compared", f"{found.num_values:,}"))
+    if found.num_columns:
+        more = ("values compared", f"{found.num_values:,}")
+        what = f"schema, metadata and every value of {counted(found.num_columns, 'column')}"
+    else:
+        more, what = ("bytes compared", f"{found.num_bytes:,}"), "all bytes"
     text = (
         f"Equal: {counted(found.num_parts, 'part')} hold all {counted(found.num_rows, 'row')} of "
-        f"the source in order; schema, metadata and every value of "
-        f"{counted(found.num_columns, 'column')} were compared in {found.elapsed_seconds:.1f} s."
+        f"the source in order; {what} were compared in {found.elapsed_seconds:.1f} s."
     )
-    return Section("Verification", tuple(facts), (text,))
+    return Section("Verification", (*facts, more), (text,))

@@ -42,8 +42,19 @@ def make_world(folder: Path) -> None:
     _make_folders(folder)
     (folder / "files.txt").write_text("# of today\nlake/day-1.parquet\nlake/day-2.parquet\n")
     (folder / "control.csv").write_text("source,destination\nlake,out\n")
+    _make_lines(folder / "lines")
     for name, text in SETTINGS.items():
         (folder / name).write_text(text)
+
+
+def _make_lines(folder: Path) -> None:
+    folder.mkdir()
+    rows = "".join(f'{n},{n / 8},"a ""quote"",\nand a line"\n' for n in range(2_000))
+    (folder / "sales.csv").write_text(f"id,price,note\n{rows}")
+    (folder / "open.csv").write_text(f'id,price,note\n{rows}1,2,"never closed\n')
+    (folder / "words.csv").write_text("name,city\nann,bern\nbob,basel\n")
+    (folder / "events.ndjson").write_text("".join(f'{{"id": {n}}}\n' for n in range(500)))
+    (folder / "utf16.csv").write_bytes(f"id,price\n{rows}".encode("utf-16"))
 
 
 def _make_folders(folder: Path) -> None:

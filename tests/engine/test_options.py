@@ -40,6 +40,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
         ("10 rows", (None, 10, None)),
         ("Auto", (None, None, 16 << 20)),
     ],
+    "character": [("|", "|"), ("tab", "\t"), ("\t", "\t")],
     "pairs": [("anon=true", '{"anon": true}'), ('{"port": 1}', '{"port": 1}')],
 }
 BAD: dict[str, list[Any]] = {
@@ -52,6 +53,7 @@ BAD: dict[str, list[Any]] = {
     "names": [3, [1]],
     "globs": [3, [1], "", "a,,b", "/a", "s3://b/*", [""]],
     "row-group-size": ["x rows", "0"],
+    "character": ["", "ab", "é", "\n", 3],
     "pairs": [3, "anon", {"password": 1}, "secret=x"],
 }
 every_option = pytest.mark.parametrize("option", OPTIONS.values(), ids=list(OPTIONS))

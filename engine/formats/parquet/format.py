@@ -7,16 +7,20 @@ does without.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 
+from engine.errors import BadSetting
 from engine.formats import Compared, Measures
 from engine.formats.parquet.bytes.chunk_table import read_chunk_table
 from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.opened import OpenFile, close_files, read_footer_bytes
 from engine.formats.parquet.part import write
 from engine.model import SourceFile
-from engine.settings import CODECS, Settings
+from engine.part_names import LINE_SUFFIXES
+from engine.settings import CODECS, LINE_SETTINGS, Settings
 from engine.storage import Source
+from engine.storage.base import redacted
 
 __all__ = [
     "PRELOAD",
@@ -24,6 +28,7 @@ __all__ = [
     "hash_end",
     "measure",
     "read_tail",
+    "settled",
     "top_columns",
     "verify",
     "verify_memory_bytes",
@@ -33,6 +38,24 @@ __all__ = [
 PRELOAD = ("engine.formats.parquet.writers.make",)
 close_sources = close_files
 _HASHED_BYTES = 8 << 20  # at once
+
+
+def settled(
+    files: Sequence[SourceFile], settings: Settings, /
+) -> tuple[tuple[SourceFile, ...], Settings]:
+    """Return the files with the columns that are taken."""
+    given = [f"--{name}" for name in LINE_SETTINGS if getattr(settings, name) not in (None, "auto")]
+    if given:
+        raise BadSetting(
+            f"{given[0]} is for files of lines, and {redacted(files[0].path)} is Parquet: leave it "
+            "out"
+        )
+    if settings.name.endswith(LINE_SUFFIXES):
+        raise BadSetting(
+            f"--name {settings.name!r} lacks the ending by which readers know such files; end "
+            "it in .parquet"
+        )
+    return tuple(replace(file, columns=settings.columns) for file in files), settings
 
 
 def top_columns(file: SourceFile, /) -> set[str]:

@@ -62,6 +62,12 @@ def _num_rows(file: SourceFile) -> int:
     return (file.size_bytes - HEAD_BYTES - TAIL_BYTES) // _width(file)
 
 
+def settled(
+    files: Sequence[SourceFile], settings: Settings, /
+) -> tuple[tuple[SourceFile, ...], Settings]:
+    return tuple(files), settings
+
+
 def top_columns(file: SourceFile, /) -> set[str]:
     return set()
 

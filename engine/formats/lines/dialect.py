@@ -1,0 +1,290 @@
+"""What the begin of a file says: CSV, NDJSON or neither; its delimiter; whether it has a header.
+
+Content decides, not the file's name. What it leaves open is asked for, never guessed: a header that
+is none would be repeated in every part. Not covered: delimiters of several bytes, comments, lines
+to skip before the header.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+from engine.errors import BadSetting, NotLines, Unsupported
+from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
+from engine.model import Dialect
+from engine.part_names import JSON_SUFFIXES
+from engine.settings import Settings
+from engine.storage import Source
+from engine.wording import amount
+
+HEAD_BYTES = 1 << 20
+_MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+# What files begin with that are no lines: what it is, and what to do.
+_OTHERS = {
+    b"\x1f\x8b": ("compressed by gzip", "decompress it first (gzip -d)"),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "decompress it first (zstd -d)"),
+    b"BZh": ("compressed by bzip2", "decompress it first (bzip2 -d)"),
+    b"\x04\x22\x4d\x18": ("compressed by lz4", "decompress it first (lz4 -d)"),
+    b"\xfd7zXZ\x00": ("compressed by xz", "decompress it first (xz -d)"),
+    b"PK\x03\x04": ("a zip archive or a workbook", "unpack it, or save its sheets as CSV"),
+    b"ORC": ("an ORC file", "write it as Parquet or CSV"),
+    b"Obj\x01": ("an Avro file", "write it as Parquet or NDJSON"),
+    b"ARROW1": ("an Arrow file", "write it as Parquet"),
+}
+_NUL_SHARE, _CONTROL_SHARE = 0.2, 0.02  # of the begin: text has less
+_CONTROLS = bytes({*range(32)} - {*b"\t\n\f\r\x1c\x1d\x1e\x1f\x01\x02"})
+_DELIMITERS = (",", "\t", ";", "|", "\x01")
+_GUESSED_BYTES, _GUESSED_RECORDS, _MOSTLY = 256 << 10, 200, 0.9
+# Kinds of values that names of columns are not.
+_KINDS = {
+    "whole number": re.compile(r"\s*[-+]?\d+\s*"),
+    "number": re.compile(r"\s*[-+]?(\d[\d_., ]*|[.,]\d+)([eE][-+]?\d+)?\s*%?"),
+    "date": re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d.*)?"),
+    "truth": re.compile(r"true|false", re.IGNORECASE),
+}
+NOTHING = frozenset(["", "NULL", "null", "NA", "NaN", "nan", "\\N", "None"])
+_YEARS = range(1900, 2101)
+_NAMES_SHOWN, _LETTERS_SHOWN = 4, 30
+
+
+class Begin(NamedTuple):
+    """A file's dialect, the fields of its first record, and of the records behind the header."""
+
+    dialect: Dialect
+    first: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def is_text(head: bytes) -> bool:
+    """Whether bytes look like the begin of a file of lines, or of one that says what it is."""
+    if head.startswith((_MARK, *_UTF_16, *_OTHERS)):
+        return True
+    odd = len(head) - len(head.translate(None, _CONTROLS))
+    return odd <= _CONTROL_SHARE * len(head)
+
+
+def read_begin(source: Source, settings: Settings) -> Begin:
+    """Look at the begin of a file.
+
+    Raises:
+        NotLines: it is no text.
+        Unsupported: it is text that cannot be cut as bytes.
+        BadSetting: a setting is needed to understand it, or contradicts it.
+    """
+    size = source.file.size_bytes
+    head = source.read(0, min(size, HEAD_BYTES))
+    _check_is_text(head)
+    is_whole = len(head) == size
+    mark_bytes = len(_MARK) if head.startswith(_MARK) else 0
+    head = head[mark_bytes:]
+    feed = head.find(b"\n")
+    line_end = "\r\n" if feed > 0 and head[feed - 1 : feed] == b"\r" else "\n"
+    if _is_json(head, source.file.path, is_whole=is_whole):
+        _check_json_settings(settings)
+        made = Dialect("ndjson", mark_bytes=mark_bytes, header_bytes=mark_bytes, line_end=line_end)
+        return Begin(made, (), ())
+    if b"\r" in head and feed < 0:
+        raise Unsupported("its lines end in lone carriage returns: write it with line feeds")
+    quote = '"' if settings.quote is None else settings.quote
+    dialect = Dialect("csv", "", quote, settings.escape or "", mark_bytes, mark_bytes, line_end)
+    dialect = replace(dialect, delimiter=_delimiter(head, dialect, settings.delimiter))
+    return _with_header(head, dialect, settings.header, is_whole=is_whole)
+
+
+def _check_is_text(head: bytes) -> None:
+    if head.startswith(_UTF_16) or head.count(b"\0") > _NUL_SHARE * len(head):
+        raise Unsupported(
+            "it is UTF-16 or UTF-32, or no text: write it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
+        )
+    for begin, (what, cure) in _OTHERS.items():
+        if head.startswith(begin):
+            raise Unsupported(f"it is {what}, whatever its name says: {cure}")
+    if not is_text(head):
+        raise NotLines("it is neither Parquet nor text: it begins with control characters")
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+
+
+def _is_json(head: bytes, path: str, *, is_whole: bool) -> bool:
+    """Whether the first line is a JSON object; or any JSON value, where the name promises that.
+
+    Raises:
+        NotLines: the name promises it, and it is not.
+    """
+    line, end, _ = head.lstrip(b"\r\n").partition(b"\n")
+    is_named = path.lower().endswith(JSON_SUFFIXES)
+    if not line.startswith(b"{") and not (is_named and line):
+        return is_named
+    if not end and not is_whole:
+        return True  # the end of the first record is not in sight
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        if not is_named:
+            return False
+        raise NotLines(
+            "its first line is no JSON value by itself: records must be one a line, as "
+            "jq -c . or jq -c '.[]' writes them"
+        ) from None
+    return True
+
+
+def _check_json_settings(settings: Settings) -> None:
+    given = {
+        "--delimiter": settings.delimiter,
+        "--quote": settings.quote,
+        "--escape": settings.escape,
+        "--header yes": settings.header == "yes" or None,
+    }
+    found = [flag for flag, value in given.items() if value is not None]
+    if found:
+        raise BadSetting(f"{found[0]} is for delimited text, and this is JSON: leave it out")
+
+
+# -- delimiter -------------------------------------------------------------------------------------
+
+
+def _delimiter(head: bytes, dialect: Dialect, given: str | None) -> str:
+    """Return the delimiter that gives nearly all records of the begin as many fields, or none.
+
+    Raises:
+        BadSetting: several do, as where numbers have decimal commas.
+    """
+    if given is not None:
+        return given
+    able: dict[str, int] = {}
+    for delimiter in _DELIMITERS:
+        records = _records(head[:_GUESSED_BYTES], replace(dialect, delimiter=delimiter))
+        widths = Counter(len(fields) for fields, _ in records[:_GUESSED_RECORDS])
+        for width, times in widths.most_common(1):
+            is_first = len(records[0][0]) == width
+            if width > 1 and is_first and times >= _MOSTLY * widths.total():
+                able[delimiter] = width
+    if len(able) > 1:
+        found = ", ".join(
+            f"{delimiter!r} gives {width} fields" for delimiter, width in able.items()
+        )
+        raise BadSetting(f"several delimiters fit its first records ({found}): give --delimiter")
+    return next(iter(able), "")
+
+
+def _records(
+    head: bytes, dialect: Dialect, *, is_whole: bool = False
+) -> list[tuple[list[str], int]]:
+    """Return the fields of the first records, blank lines left out, and where each ends.
+
+    The last is left out if nobody knows its end, and what follows a quote that is not understood:
+    that is told, with its line, when the whole file is read.
+    """
+    marks = marks_of(dialect)
+    if not head:
+        return []
+    shown = plain(head, b"", marks)
+    try:
+        ends = record_ends(shown, FRESH, b"", marks).ends[:_GUESSED_RECORDS].tolist()
+    except TextBehindQuote as error:
+        return _records(head[: error.opened], dialect) if error.opened > 0 else []
+    if is_whole and len(ends) < _GUESSED_RECORDS and ends[-1:] != [len(head)]:
+        ends.append(len(head))
+    found, start = [], 0
+    for stop in ends:
+        found += [(fields, stop) for fields in fields_of(head[start:stop], dialect)]
+        start = stop
+    return found
+
+
+def fields_of(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
+    """Yield a record's fields; nothing for a blank line, one field of what csv cannot read."""
+    text = record.decode("utf-8", "replace").replace("\0", "").rstrip("\r\n")
+    if not text:
+        return
+    if not dialect.delimiter:
+        yield [text]
+        return
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote or None,
+        escapechar=dialect.escape or None,
+        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+    )
+    try:
+        yield [field for fields in reader for field in fields]
+    except csv.Error:  # a field over the module's limit
+        yield [text]
+
+
+# -- header ----------------------------------------------------------------------------------------
+
+
+def _with_header(head: bytes, dialect: Dialect, wanted: str, *, is_whole: bool) -> Begin:
+    records = _records(head, dialect, is_whole=is_whole)
+    rows = [fields for fields, _ in records]
+    if not rows:
+        if head and (wanted == "yes" or (wanted == "auto" and not is_whole)):
+            raise BadSetting(
+                f"no record ends within its first {amount(HEAD_BYTES)}, so that nothing tells "
+                "whether it has a header: give --header no, if it has none"
+            )
+        return Begin(dialect, (), ())
+    if not _has_header(rows, wanted, is_whole=is_whole):
+        return Begin(dialect, rows[0], rows)
+    header_bytes = dialect.mark_bytes + records[0][1]
+    return Begin(replace(dialect, header_bytes=header_bytes), rows[0], rows[1:])
+
+
+def _has_header(rows: Sequence[Sequence[str]], wanted: str, *, is_whole: bool) -> bool:
+    """Whether the first record names the columns: where a column has numbers or dates, it tells.
+
+    Raises:
+        BadSetting: nothing tells.
+    """
+    if wanted != "auto":
+        return wanted == "yes"
+    first, *others = rows
+    if not others and is_whole:
+        return not any(map(is_typed, first))
+    names, values = 0, 0
+    for column, name in enumerate(first):
+        below = {row[column] for row in others if len(row) == len(first)} - NOTHING
+        if below and all(map(is_typed, below)) and name not in NOTHING:
+            values += is_typed(name)
+            names += not is_typed(name)
+    if bool(names) == bool(values) or (values and _may_name([*filter(is_typed, first)])):
+        some = [name[:_LETTERS_SHOWN] for name in first[:_NAMES_SHOWN]]
+        shown = ", ".join(some) + (", ..." if len(first) > _NAMES_SHOWN else "")
+        raise BadSetting(
+            f"nothing tells whether its first record is a header or data ({shown}), as "
+            + ("its numbers may be names" if values else "all columns are text")
+            + ": give --header yes or --header no"
+        )
+    return bool(names)
+
+
+def _may_name(texts: Sequence[str]) -> bool:
+    """Whether numbers in a first record may be names of columns: years, or 0, 1, 2."""
+    if not all(text.isdecimal() and text.isascii() for text in texts):
+        return False
+    numbers = [int(text) for text in texts]
+    is_counted = len(numbers) > 1 and all(b == a + 1 for a, b in pairwise(numbers))
+    return is_counted or all(number in _YEARS for number in numbers)
+
+
+def is_typed(text: str) -> bool:
+    """Whether a field is a number, a date or a truth, as names of columns are not."""
+    return kind_of(text) != "text"
+
+
+def kind_of(text: str) -> str:
+    """Return what kind of value a field is."""
+    return next((kind for kind, form in _KINDS.items() if form.fullmatch(text)), "text")

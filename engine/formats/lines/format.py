@@ -1,0 +1,71 @@
+"""What lines tell the story: the functions of :class:`engine.formats.Format`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from engine.formats import Compared, Measures
+from engine.formats.lines.measures import measured, settled
+from engine.formats.lines.part import hash_end, read_tail, write
+from engine.model import SourceFile
+from engine.settings import Settings
+
+__all__ = [
+    "PRELOAD",
+    "close_sources",
+    "hash_end",
+    "measure",
+    "read_tail",
+    "settled",
+    "top_columns",
+    "verify",
+    "verify_memory_bytes",
+    "write",
+]
+
+PRELOAD: tuple[str, ...] = ()
+
+
+def top_columns(file: SourceFile, /) -> set[str]:
+    """Return no names: columns in the paths of folders are not looked for in lines."""
+    return set()
+
+
+def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
+    """Read what a plan needs; see :meth:`engine.formats.Format.measure`."""
+    return measured(files)
+
+
+def verify(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    /,
+    *,
+    memory_bytes: int,
+    workers: int,
+    expected_rows: Sequence[int],
+    settings: Mapping[str, object],
+    progress: Callable[[int], None] | None,
+) -> Compared:
+    """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
+    from engine.formats.lines.proof import compare
+
+    return compare(sources, parts, expected_rows, workers, progress)
+
+
+def verify_memory_bytes(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    /,
+    *,
+    workers: int,
+    memory_bytes: int,
+) -> int:
+    """Return the projected peak memory of :func:`verify`, the process included."""
+    from engine.formats.lines.proof import proof_bytes
+
+    return proof_bytes(workers)
+
+
+def close_sources() -> None:
+    """Files are closed as soon as they are read."""

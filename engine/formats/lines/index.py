@@ -1,0 +1,193 @@
+"""Where records lie in a whole file: blocks of some hundred KiB, and how many begin in each.
+
+Stretches of the file are looked at in several threads, for both cases of how each may begin
+(:mod:`.scan`); then, in order, it is known which case it was. Exact: the file is read once. What a
+block has inside is read again where a cut falls.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from engine import system
+from engine.errors import BadStructure
+from engine.formats.lines.reading import blamed, record_starts, stretch
+from engine.formats.lines.scan import (
+    COPIES,
+    FRESH,
+    Look,
+    Marks,
+    Positions,
+    TextBehindQuote,
+    Verdict,
+    marks_of,
+    walk,
+)
+from engine.model import Dialect, SourceFile
+from engine.storage import Source
+from engine.storage.base import steps
+
+_BLOCK_BYTES = 256 << 10
+_MAX_BLOCKS = 8192
+_LOOK_BYTES = 1 << 20
+_MAX_KNOTS = 4096
+_NEVER = np.iinfo(np.int64).max
+_REQUESTS = 4
+
+
+class Block(NamedTuple):
+    """Records that begin near each other: where the first does, how many, and all their bytes."""
+
+    offset: int
+    num_records: int
+    num_bytes: int
+
+
+class _Begun(NamedTuple):
+    """Records that begin in a stretch, by block: the first block, the first record, how many."""
+
+    block: int
+    firsts: Positions
+    counts: Positions
+
+
+class _Seen(NamedTuple):
+    """A stretch in both cases, or in one without quotes: whether it holds, what begins, the end."""
+
+    verdict: Verdict
+    begun: list[_Begun]
+    states: list[bytes]
+
+
+def looks_bytes(files: Sequence[SourceFile]) -> int:
+    """Return the memory that :func:`read_blocks` takes at most."""
+    is_remote = any("://" in file.path for file in files)
+    return (_num_looks(is_remote=is_remote) + 1) * COPIES * _LOOK_BYTES
+
+
+def _num_looks(*, is_remote: bool) -> int:
+    return _REQUESTS if is_remote else min(system.num_cores(), _REQUESTS)
+
+
+def read_blocks(source: Source, dialect: Dialect) -> list[Block]:
+    """Return the blocks in which records begin; all records of a file are in one of them.
+
+    Raises:
+        BadStructure: quotes do not pair up; the message has the line.
+    """
+    start, size = dialect.header_bytes, source.file.size_bytes
+    if start >= size:
+        return []
+    block_bytes = max(_BLOCK_BYTES, -(-(size - start) // _MAX_BLOCKS))
+    num_blocks = -(-(size - start) // block_bytes)
+    firsts = np.full(num_blocks + 1, size, dtype=np.int64)
+    counts = np.zeros(num_blocks + 1, dtype=np.int64)
+    firsts[0], counts[0] = start, 1
+    marks = marks_of(dialect)
+    try:
+        for begun in _begun(source, start, block_bytes, marks):
+            some = slice(begun.block, begun.block + len(begun.counts))
+            firsts[some] = np.minimum(firsts[some], begun.firsts)
+            counts[some] += begun.counts
+    except TextBehindQuote:
+        raise blamed(source, start, marks) from None
+    if source.read(size - 1, 1) == b"\n":  # behind the last record none begins
+        counts[(size - start) // block_bytes] -= 1
+    used = np.flatnonzero(counts)
+    bounds = [*firsts[used].tolist(), size]
+    return [
+        Block(first, count, stop - first)
+        for (first, stop), count in zip(pairwise(bounds), counts[used].tolist(), strict=True)
+    ]
+
+
+def _begun(source: Source, start: int, block_bytes: int, marks: Marks) -> Iterator[_Begun]:
+    """Yield what begins in each stretch, in order."""
+    size = source.file.size_bytes
+    summed = partial(_summed, start=start, block_bytes=block_bytes)
+
+    def look(step: tuple[int, int]) -> _Seen:
+        offset, length = step
+        data, after = stretch(source, offset, length, marks)
+        seen = Look(data, after, marks)
+        cases = (False, True) if marks.quote else (False,)
+        return _Seen(
+            seen.verdict,
+            [summed(seen.ends(is_open=is_open) + offset) for is_open in cases],
+            [seen.state(is_open=is_open) for is_open in cases],
+        )
+
+    state = FRESH
+    every = list(steps(start, size - start, _LOOK_BYTES))
+    with ThreadPoolExecutor(_num_looks(is_remote=source.is_remote)) as pool:
+        for (offset, length), seen in zip(every, pool.map(look, every), strict=True):
+            if seen.verdict.holds(state, marks):
+                is_open = marks.is_open(state)
+                state = seen.states[is_open]
+                yield seen.begun[is_open]
+                continue
+            if not marks.delimiter:
+                raise BadStructure(
+                    f"quotes inside fields near byte {offset:,}, and no delimiter was found by "
+                    "which to tell them; give --delimiter, or --quote none"
+                )
+            data, after = stretch(source, offset, length, marks)
+            found = walk(data, state, after, marks)
+            state = found.state
+            yield summed(found.ends + offset)
+    if marks.is_open(state):
+        raise blamed(source, start, marks)
+
+
+def _summed(starts: Positions, *, start: int, block_bytes: int) -> _Begun:
+    """Sum up records by block; blocks without any have the largest number as their first."""
+    if not len(starts):
+        return _Begun(0, starts, starts)
+    first, last = ((int(starts[at]) - start) // block_bytes for at in (0, -1))
+    at = np.searchsorted(starts, start + block_bytes * np.arange(first, last + 2))
+    counts = np.diff(at)
+    firsts = np.where(counts > 0, starts[np.minimum(at[:-1], len(starts) - 1)], _NEVER)
+    return _Begun(first, firsts, counts)
+
+
+def knots(source: Source, block: Block, marks: Marks) -> tuple[Sequence[int], Sequence[float]]:
+    """Return some records of a block and the bytes before each, the first and the end included."""
+    rows, sums = array("q", [0]), array("d", [0.0])
+    every = max(1, block.num_records // _MAX_KNOTS)
+    number = 0
+    for starts in record_starts(source, block.offset, block.offset + block.num_bytes, marks):
+        chosen = np.arange(-(number + 1) % every, len(starts), every)
+        rows.extend((number + 1 + chosen).tolist())
+        sums.extend((starts[chosen] - block.offset).astype(float).tolist())
+        number += len(starts)
+    if rows[-1] >= block.num_records:
+        del rows[-1], sums[-1]
+    rows.append(block.num_records)
+    sums.append(float(block.num_bytes))
+    return rows, sums
+
+
+def record_offset(source: Source, block_offset: int, number: int, marks: Marks) -> int:
+    """Return where a block's record begins, by its number, or the last one ends.
+
+    Raises:
+        BadStructure: there are not so many.
+    """
+    if not number:
+        return block_offset
+    size = source.file.size_bytes
+    left = number
+    for starts in record_starts(source, block_offset, size, marks):
+        if left <= len(starts):
+            return int(starts[left - 1])
+        left -= len(starts)
+    if left == 1 and source.read(size - 1, 1) != b"\n":
+        return size
+    raise BadStructure(f"fewer than {number:,} records from byte {block_offset:,} on")

@@ -1,0 +1,121 @@
+"""What a part is made of: the header, byte ranges of the sources, and line ends that these lack.
+
+A source that does not end in a line feed gets one where another follows it: its last record and the
+next source's first would be one otherwise.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate, groupby
+from typing import NamedTuple
+
+from engine.formats.lines.index import record_offset
+from engine.formats.lines.reading import opened
+from engine.formats.lines.scan import marks_of
+from engine.model import Dialect, PartPlan, SourceFile
+from engine.storage import Source
+
+Opened = Callable[[int], Source]
+
+
+class Piece(NamedTuple):
+    """Bytes of a source, by its number; or a text, where that is given."""
+
+    file: int
+    offset: int
+    length: int
+    text: bytes = b""
+
+
+@contextmanager
+def opened_all(files: Sequence[SourceFile]) -> Iterator[Opened]:
+    """Open files for a while, each when it is first asked for."""
+    with ExitStack() as stack:
+        found: dict[int, Source] = {}
+
+        def get(number: int) -> Source:
+            if number not in found:
+                found[number] = stack.enter_context(opened(files[number]))
+            return found[number]
+
+        yield get
+
+
+def dialect_of(file: SourceFile) -> Dialect:
+    """Return the dialect that a plan found."""
+    assert file.dialect is not None
+    return file.dialect
+
+
+def head_of(file: SourceFile, *, is_first: bool) -> Piece:
+    """Return what a part begins with: the header; in the first part the byte order mark as well."""
+    dialect = dialect_of(file)
+    start = 0 if is_first else dialect.mark_bytes
+    return Piece(0, start, dialect.header_bytes - start)
+
+
+def part_pieces(part: PartPlan, files: Sequence[SourceFile], get: Opened) -> list[Piece]:
+    """Return what a part is made of, in order; the blocks at its ends are read."""
+    found = [head_of(files[0], is_first=part.index == 0)]
+    for number, group in groupby(part.slices, key=lambda piece: piece.file):
+        slices = list(group)
+        source, marks = get(number), marks_of(dialect_of(files[number]))
+        first, last = slices[0], slices[-1]
+        start = record_offset(source, first.row_group, first.start_row, marks)
+        stop = record_offset(source, last.row_group, last.stop_row, marks)
+        found.append(Piece(number, start, stop - start))
+        if stop == files[number].size_bytes:
+            found += _line_end(number, files, get)
+    return [piece for piece in found if piece.length]
+
+
+def all_records(files: Sequence[SourceFile], get: Opened) -> list[Piece]:
+    """Return what the parts hold together beside their headers."""
+    found = []
+    for number, file in enumerate(files):
+        start = dialect_of(file).header_bytes
+        if file.size_bytes > start:
+            found.append(Piece(number, start, file.size_bytes - start))
+            found += _line_end(number, files, get)
+    return found
+
+
+def _line_end(number: int, files: Sequence[SourceFile], get: Opened) -> list[Piece]:
+    text = dialect_of(files[number]).line_end.encode()
+    is_last = number == len(files) - 1
+    if is_last or get(number).read(files[number].size_bytes - 1, 1) == b"\n":
+        return []
+    return [Piece(number, 0, len(text), text)]
+
+
+class Joined:
+    """Pieces as one file that is read."""
+
+    def __init__(self, pieces: Sequence[Piece], get: Opened) -> None:
+        self._pieces = pieces
+        self._get = get
+        self._starts = list(accumulate((piece.length for piece in pieces), initial=0))
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all pieces."""
+        return self._starts[-1]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes from a position, fewer at the end."""
+        stop = min(offset + length, self.size_bytes)
+        found = []
+        at = bisect_right(self._starts, offset) - 1
+        while offset < stop:
+            piece, start = self._pieces[at], self._starts[at]
+            end = min(stop, self._starts[at + 1])
+            if piece.text:
+                found.append(piece.text[offset - start : end - start])
+            else:
+                source = self._get(piece.file)
+                found.append(source.read(piece.offset + offset - start, end - offset))
+            offset, at = end, at + 1
+        return b"".join(found)

@@ -1,0 +1,304 @@
+"""What a file of lines is like: its dialect, its columns, how large records are and where.
+
+From some places spread over the file, whose records are looked at and the number of all estimated;
+with ``exact`` the whole file is read, and they are counted. Types are those of the values seen. Not
+covered: keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from engine.formats.lines.dialect import NOTHING, fields_of, kind_of, read_begin
+from engine.formats.lines.reading import blamed, opened, stretch, walked
+from engine.formats.lines.scan import Look, Marks, TextBehindQuote, marks_of
+from engine.markup import Bar, Grid, card
+from engine.model import Dialect, SourceFile
+from engine.settings import Settings
+from engine.storage import Source, expand_all
+from engine.wording import amount, counted, times
+
+_PLACES, _PLACE_BYTES = 24, 64 << 10
+_NAMES = {
+    "": "none",
+    ",": "comma",
+    ";": "semicolon",
+    "\t": "tab",
+    "\x01": "\\x01",
+    '"': "double quote",
+    "'": "single quote",
+}
+_UNEVEN = 1.5  # bytes a record, along the file
+
+
+@dataclass(frozen=True)
+class LineColumn:
+    """A column, or a key of JSON objects: its name, the type of the values seen, and nulls."""
+
+    name: str
+    type: str
+    null_share: float
+
+
+@dataclass(frozen=True)
+class LineStretch:
+    """Some bytes of a file, and the mean size of records there."""
+
+    offset: int
+    bytes_per_record: float
+
+
+@dataclass(frozen=True)
+class LinesProfile:
+    """One file of lines.
+
+    Attributes:
+        path, size_bytes, dialect: of the file.
+        has_header: whether its first record names the columns.
+        num_records: counted, or estimated from records at some places.
+        is_exact: whether they were counted.
+        longest_record_bytes: of those seen, all if ``is_exact``.
+        num_seen, num_ragged: records whose fields were looked at; those with other numbers of them.
+        columns: in order.
+        stretches: along the file.
+        findings: what stands out, in words.
+    """
+
+    path: str
+    size_bytes: int
+    dialect: Dialect
+    has_header: bool
+    num_records: int
+    is_exact: bool
+    longest_record_bytes: int
+    num_seen: int
+    num_ragged: int
+    columns: tuple[LineColumn, ...]
+    stretches: tuple[LineStretch, ...]
+    findings: tuple[str, ...]
+
+    @property
+    def sentences(self) -> tuple[str, str]:
+        """Size and number of records; and how they are told apart."""
+        about = "" if self.is_exact else "about "
+        longest = f"longest {amount(self.longest_record_bytes)}"
+        size = f"{amount(self.size_bytes)}, {about}{counted(self.num_records, 'record')}"
+        if self.dialect.kind == "ndjson":
+            told = "JSON, a value a line"
+        else:
+            parts = {"delimiter": self.dialect.delimiter, "quote": self.dialect.quote}
+            parts |= {"escape": self.dialect.escape} if self.dialect.escape else {}
+            words = [f"{what} {_NAMES.get(mark, mark)}" for what, mark in parts.items()]
+            told = f"delimited text: {', '.join(words)}, {'a' if self.has_header else 'no'} header"
+        end = "CRLF" if self.dialect.line_end == "\r\n" else "LF"
+        mark = ", byte order mark" if self.dialect.mark_bytes else ""
+        seen = "" if self.is_exact else " of those seen"
+        return f"{size} ({longest}{seen})", f"{told}, line ends {end}{mark}"
+
+    def _repr_html_(self) -> str:
+        """Return tables of columns and stretches, for a notebook."""
+        columns = [(c.name, c.type, f"{c.null_share:.1%}") for c in self.columns]
+        most = max((each.bytes_per_record for each in self.stretches), default=0.0) or 1
+        stretches = [
+            (
+                f"{each.offset:,}",
+                f"{each.bytes_per_record:,.1f}",
+                Bar(each.bytes_per_record / most, f"{each.bytes_per_record:,.1f}"),
+            )
+            for each in self.stretches
+        ]
+        return card(
+            self.path,
+            (*self.sentences, *self.findings),
+            Grid(("<column", "<type", "nulls"), columns),
+            Grid(("from byte", "bytes a record", "<of the largest"), stretches),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+
+def profile_lines(
+    patterns: Sequence[str], settings: Settings, *, exact: bool
+) -> tuple[LinesProfile, ...]:
+    """Profile every file that the patterns stand for, in order.
+
+    Raises:
+        SourceError: a file is not of lines, or, with ``exact``, its quotes do not pair up.
+        BadSetting: nothing tells whether it has a header.
+    """
+    return tuple(
+        _profile(store.stat(path), settings, exact=exact)
+        for store, path in expand_all(patterns).files
+    )
+
+
+@dataclass
+class _Sizes:
+    """Sizes of records: how many, and all, in each of some stretches; and the longest."""
+
+    nums: list[int]
+    sums: list[int]
+    longest: int = 0
+
+    def add(self, place: int, ends: Sequence[int], start: int) -> None:
+        sizes = np.diff(np.asarray(ends, dtype=np.int64), prepend=start)
+        if len(sizes):
+            self.nums[place] += len(sizes)
+            self.sums[place] += int(sizes.sum())
+            self.longest = max(self.longest, int(sizes.max()))
+
+
+def _profile(file: SourceFile, settings: Settings, *, exact: bool) -> LinesProfile:
+    with opened(file) as source:
+        begin = read_begin(source, settings)
+        dialect, marks = begin.dialect, marks_of(begin.dialect)
+        start, size = dialect.header_bytes, file.size_bytes
+        num_places = min(_PLACES, -(-(size - start) // _PLACE_BYTES))
+        offsets = [start + (size - start) * place // num_places for place in range(num_places)]
+        sizes = _Sizes([0] * len(offsets), [0] * len(offsets))
+        rows = []
+        for place, offset in enumerate(offsets):
+            stop = min(offset + _PLACE_BYTES, *offsets[place + 1 : place + 2], size)
+            ends = _ends_at(source, offset, stop, marks, is_start=not place)
+            if len(ends) > 1 and not exact:
+                sizes.add(place, ends[1:], ends[0])
+            data = source.read(offset, stop - offset)
+            rows += [data[one - offset : two - offset] for one, two in pairwise(ends)]
+        num_records = _count(source, start, marks, offsets, sizes) if exact else 0
+        if not exact and any(sizes.nums):
+            num_records = round((size - start) * sum(sizes.nums) / sum(sizes.sums))
+    has_header = dialect.header_bytes > dialect.mark_bytes
+    columns, num_ragged = _columns(rows, dialect, begin.first if has_header else ())
+    stretches = tuple(
+        LineStretch(offset, total / number)
+        for offset, number, total in zip(offsets, sizes.nums, sizes.sums, strict=True)
+        if number
+    )
+    return LinesProfile(
+        path=file.path,
+        size_bytes=size,
+        dialect=dialect,
+        has_header=has_header,
+        num_records=num_records,
+        is_exact=exact,
+        longest_record_bytes=sizes.longest,
+        num_seen=len(rows),
+        num_ragged=num_ragged,
+        columns=columns,
+        stretches=stretches,
+        findings=tuple(_findings(stretches, num_ragged, len(rows))),
+    )
+
+
+def _ends_at(source: Source, offset: int, stop: int, marks: Marks, *, is_start: bool) -> list[int]:
+    """Return where records end in a place, by the case that its quotes allow; a begin counts."""
+    data, after = stretch(source, offset, stop - offset, marks)
+    look = Look(data, after, marks)
+    is_open = not is_start and look.verdict.opened and not look.verdict.closed
+    ends: list[int] = (look.ends(is_open=is_open) + offset).tolist()
+    is_last = stop == source.file.size_bytes and ends[-1:] != [stop]
+    return [*[offset] * is_start, *ends, *[stop] * is_last]
+
+
+def _count(source: Source, start: int, marks: Marks, offsets: Sequence[int], sizes: _Sizes) -> int:
+    """Walk through all records; return their number."""
+    size, last = source.file.size_bytes, start
+    state = b""
+    try:
+        for offset, found in walked(source, start, size, marks):
+            state = found.state
+            ends = (found.ends + offset).tolist()
+            sizes.add(int(np.searchsorted(offsets, offset, side="right")) - 1, ends, last)
+            last = ends[-1] if ends else last
+    except TextBehindQuote:
+        raise blamed(source, start, marks) from None
+    if marks.is_open(state):
+        raise blamed(source, start, marks)
+    if last < size:
+        sizes.add(len(offsets) - 1, [size], last)
+    return sum(sizes.nums)
+
+
+def _columns(
+    rows: Sequence[bytes], dialect: Dialect, names: Sequence[str]
+) -> tuple[tuple[LineColumn, ...], int]:
+    """Return the columns by the values of some records, and how many of these are ragged."""
+    if dialect.kind == "ndjson":
+        return _keys(rows), 0
+    fields = [found for row in rows for found in fields_of(row, dialect)]
+    width = len(names) or (len(fields[0]) if fields else 0)
+    whole = [row for row in fields if len(row) == width]
+    columns = []
+    for at in range(width):
+        values = [row[at] for row in whole]
+        kinds = {kind_of(value) for value in values if value not in NOTHING}
+        nulls = sum(value in NOTHING for value in values)
+        name = names[at] if names else f"column {at + 1}"
+        columns.append(LineColumn(name, _widest(kinds), nulls / (len(values) or 1)))
+    return tuple(columns), len(fields) - len(whole)
+
+
+def _widest(kinds: set[str]) -> str:
+    """Return the type of values of several kinds."""
+    if len(kinds) < 2:
+        return next(iter(kinds), "unknown")
+    return "number" if kinds == {"whole number", "number"} else "text"
+
+
+def _keys(rows: Sequence[bytes]) -> tuple[LineColumn, ...]:
+    kinds: dict[str, set[str]] = {}
+    given: dict[str, int] = {}
+    num_objects = 0
+    for item in _objects(rows):
+        num_objects += 1
+        for key, value in item.items():
+            kinds.setdefault(key, set())
+            if value is not None:
+                kinds[key].add(_JSON_KINDS.get(type(value), "object"))
+                given[key] = given.get(key, 0) + 1
+    return tuple(
+        LineColumn(key, _widest(found), 1 - given.get(key, 0) / num_objects)
+        for key, found in kinds.items()
+    )
+
+
+_JSON_KINDS = {
+    str: "text",
+    bool: "truth",
+    int: "whole number",
+    float: "number",
+    list: "list",
+    dict: "object",
+}
+
+
+def _objects(rows: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        try:
+            item = json.loads(row)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(item, dict):
+            yield item
+
+
+def _findings(stretches: Sequence[LineStretch], num_ragged: int, num_seen: int) -> Iterator[str]:
+    sizes = [each.bytes_per_record for each in stretches]
+    if sizes and max(sizes) > _UNEVEN * min(sizes):
+        yield (
+            f"records are {times(max(sizes) / min(sizes))} times as large in some places as in "
+            "others: parts of equal rows would differ so"
+        )
+    if num_ragged:
+        yield (
+            f"{num_ragged:,} of {counted(num_seen, 'record')} that were looked at have another "
+            "number of fields than the first"
+        )

@@ -1,0 +1,128 @@
+"""Prove parts of lines: all bytes, behind the headers, are those of the sources, in order.
+
+And each part by itself holds as many records as were planned, whole ones: no cut went through a
+quoted field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import accumulate
+
+from engine.errors import Different
+from engine.formats import Compared
+from engine.formats.lines.pieces import Joined, all_records, dialect_of, head_of, opened_all
+from engine.formats.lines.reading import opened
+from engine.formats.lines.scan import (
+    COPIES,
+    FRESH,
+    LOOKBACK_BYTES,
+    Marks,
+    TextBehindQuote,
+    marks_of,
+    plain,
+    record_ends,
+)
+from engine.model import SourceFile
+from engine.storage.base import steps
+from engine.wording import counted
+
+_STEP_BYTES = 1 << 20
+_PROCESS_BYTES = 60 << 20
+
+
+def proof_bytes(workers: int) -> int:
+    """Return the projected peak memory of :func:`compare`, the process included."""
+    return _PROCESS_BYTES + workers * (COPIES + 3) * _STEP_BYTES
+
+
+def compare(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    expected_rows: Sequence[int],
+    workers: int,
+    progress: Callable[[int], None] | None,
+) -> Compared:
+    """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
+    heads = [head_of(sources[0], is_first=index == 0).length for index in range(len(parts))]
+    sizes = [max(0, part.size_bytes - head) for part, head in zip(parts, heads, strict=True)]
+    starts = list(accumulate(sizes, initial=0))
+    marks = marks_of(dialect_of(sources[0]))
+    with opened_all(sources) as get, ThreadPoolExecutor(max(1, workers)) as pool:
+        records = Joined(all_records(sources, get), get)
+        first, other = (
+            Joined([head_of(sources[0], is_first=is_first)], get).read(0, sources[0].size_bytes)
+            for is_first in (True, False)
+        )
+
+        def compare_one(index: int) -> int:
+            part = _Part(parts[index], other if index else first, marks, progress)
+            return part.compare(records, starts[index], expected_rows[index])
+
+        for number in range(len(sources)):
+            get(number)  # here, not by several threads at once
+        # Each part has a context of its own: it says which credential holds.
+        runs = [pool.submit(copy_context().run, compare_one, index) for index in range(len(parts))]
+        try:
+            num_bytes = sum(run.result() for run in runs)
+        finally:
+            for run in runs:
+                run.cancel()
+    if starts[-1] != records.size_bytes:
+        raise Different(
+            f"the parts hold {starts[-1]:,} bytes of records, the source has {records.size_bytes:,}"
+        )
+    return Compared(0, 0, num_bytes)
+
+
+class _Part:
+    """A part that is compared; its errors begin with its name."""
+
+    def __init__(
+        self, file: SourceFile, head: bytes, marks: Marks, progress: Callable[[int], None] | None
+    ) -> None:
+        self._file = file
+        self._head = head
+        self._name = file.path.rpartition("/")[2]
+        self._marks = marks
+        self._progress = progress
+
+    def compare(self, records: Joined, start: int, num_rows: int) -> int:
+        """Return the bytes compared: the header, and records from a position among all."""
+        size, first = self._file.size_bytes, len(self._head)
+        state, before, num_found = FRESH, b"", 0
+        with opened(self._file) as part:
+            if part.read(0, min(first, size)) != self._head:
+                raise Different(f"{self._name} does not begin with the source's header")
+            for offset, length in steps(first, size - first, _STEP_BYTES):
+                text = part.read(offset, min(length + 1, size - offset))
+                data = text[:length]
+                self._check_same(data, records.read(start + offset - first, length), offset)
+                shown = plain(text, before, self._marks)
+                try:
+                    found = record_ends(shown[:length], state, shown[length:], self._marks)
+                except TextBehindQuote:
+                    raise self._torn() from None
+                state, before = found.state, (before + data)[-LOOKBACK_BYTES:]
+                num_found += len(found.ends)
+                if self._progress is not None:
+                    self._progress(length)
+        if self._marks.is_open(state):
+            raise self._torn()
+        num_found += before[-1:] not in (b"", b"\n")
+        if num_found != num_rows:
+            raise Different(
+                f"{self._name} holds {counted(num_found, 'record')}, its receipt says {num_rows:,}"
+            )
+        return size
+
+    def _check_same(self, data: bytes, expected: bytes, offset: int) -> None:
+        if data != expected:
+            pairs = enumerate(zip(data, expected, strict=False))
+            at = next((at for at, (one, two) in pairs if one != two), len(expected))
+            raise Different(f"{self._name} differs from the source at its byte {offset + at:,}")
+
+    def _torn(self) -> Different:
+        return Different(f"{self._name} begins or ends inside a quoted field")
