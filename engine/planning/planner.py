@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, astuple, replace
 from itertools import pairwise
+from math import ceil
 
 from engine.errors import BadSetting, TargetTooSmall
 from engine.model import Growth, Measured, PartPlan, RowGroupSlice, SourceFile, SplitPlan, spread
@@ -149,6 +150,27 @@ def plan_id(files: Sequence[SourceFile], settings: Settings, version: str) -> st
     }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def check_holds_a_row(layout: Layout, settings: Settings) -> None:
+    """Refuse a target that is smaller than what every part has beside its rows, before any work.
+
+    Raises:
+        TargetTooSmall: what is said of files and row groups takes as much.
+    """
+    target = settings.target_bytes
+    if target is None or not layout.groups:
+        return
+    besides = [layout.part_bytes + group.extra_bytes for group in layout.groups]
+    if target <= min(besides):
+        rows = [ceil(group.data_bytes / group.num_rows) for group in layout.groups]
+        least = min(map(sum, zip(besides, rows, strict=True)))
+        raise TargetTooSmall(
+            f"--target-size is {counted(target, 'byte')}, and every part has about "
+            f"{min(besides):,} beside its rows (schema, metadata, a footer entry for each of "
+            f"{counted(layout.num_columns, 'column')}); a part of one row takes {least:,}: raise "
+            "--target-size beyond that"
+        )
 
 
 def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
@@ -343,11 +365,22 @@ def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
             need = ruler.size(row, row + 1)
             raise TargetTooSmall(
                 f"a part that holds only row {row} takes about {need:,} bytes "
-                f"({ruler.layout.repeats} included), over the {limit:,} that it may have; raise "
-                f"--target-size"
+                f"({ruler.layout.repeats} included), over the {limit:,} that it may have"
+                f"{_kept_free(limit, target)}; raise --target-size to about "
+                f"{_smallest(ruler, need + target - limit):,} or more"
                 f"{_advice_on_dictionaries(ruler, row, need)}"
             )
         ruler.read(ruler.locate(row)[0])
+
+
+def _kept_free(limit: int, target: int) -> str:
+    """Say why a part may not have the whole target."""
+    return f", as {target - limit:,} are kept free for what is uncertain" if limit < target else ""
+
+
+def _smallest(ruler: Ruler, num_bytes: int) -> int:
+    """Return the target that leaves a part so many bytes, and a little: other cuts, other pages."""
+    return ceil(num_bytes * (1 + ruler.layout.uncertain_share + _ROOM_BEYOND_SEEN))
 
 
 def _advice_on_dictionaries(ruler: Ruler, row: int, num_bytes: int) -> str:

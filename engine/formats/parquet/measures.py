@@ -23,6 +23,7 @@ from engine.formats.parquet.trimmed import (
 from engine.model import Recoding, SourceFile
 from engine.planning.curves import Curve, Inside
 from engine.planning.layout import Layout
+from engine.planning.planner import check_holds_a_row
 from engine.settings import Settings
 from engine.storage.base import naming
 
@@ -37,7 +38,7 @@ def measured(
 ) -> Measures:
     """Read footers now, and pages where the planner asks; see :class:`engine.formats.Measures`."""
     recoding = settings.recoding
-    layout = read_layout(files)
+    layout = _layout(files, settings)
     with naming(*(file.path for file in files)):
         sizes = _sizes(layout, recoding, revision)
         layout = sizes.resized(layout)
@@ -86,6 +87,13 @@ def measured(
         return kept + (memory.TRIED_PAGES_BYTES if tries else 0)
 
     return Measures(layout, curve_of, inside_of, memory_of, copied_of, kept_bytes)
+
+
+def _layout(files: Sequence[SourceFile], settings: Settings) -> Layout:
+    """Return what footers tell; a target that they alone exceed is refused before other work."""
+    layout = read_layout(files)
+    check_holds_a_row(layout, settings)
+    return layout
 
 
 def _sizes(layout: Layout, recoding: Recoding, revision: int) -> Sizes:

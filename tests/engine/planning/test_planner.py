@@ -1,6 +1,7 @@
 import itertools
 import math
 import random
+import re
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
@@ -13,7 +14,7 @@ from engine.model import SourceFile, spread
 from engine.planning.curves import Curve, Entries
 from engine.planning.even_runs import even_runs, fewest_runs
 from engine.planning.layout import GroupLayout, make_layout
-from engine.planning.planner import make_plan
+from engine.planning.planner import check_holds_a_row, make_plan
 from engine.planning.ruler import Ruler
 from engine.settings import Settings
 from tests.counting import counted
@@ -301,6 +302,46 @@ def test_few_row_groups_are_read():
         layout_of(curves), Settings(target_bytes=100_000_000), version="1", curve_of=curve_of
     )
     assert len(read) == len(set(read)) <= 3 * len(plan.parts)
+
+
+# -- targets too small -----------------------------------------------------------------------------
+
+
+@quick
+@given(fine_groups(), st.integers(-300, 300), st.sampled_from(["row", "row-group"]))
+def test_refused_before_any_work_is_only_what_no_plan_keeps(curves, more, cut):
+    wanted = Settings(target_bytes=PART_BYTES + 200 + more, cut=cut)
+    layout = layout_of(curves)
+    if more > 0:
+        check_holds_a_row(layout, wanted)
+        return
+    with pytest.raises(TargetTooSmall, match=r"has about 700 .* takes 7\d\d: raise --target-size"):
+        check_holds_a_row(layout, wanted)
+    with pytest.raises(TargetTooSmall):
+        make_plan(layout, wanted, version="1", curve_of=curves.__getitem__)
+
+
+row_groups_of_heavy_rows = st.lists(
+    st.tuples(st.integers(1, 12), st.integers(1_000, 50_000)), min_size=1, max_size=4
+)
+
+
+@quick
+@given(row_groups_of_heavy_rows, st.integers(701, 2_000))
+def test_a_refusal_names_a_target_that_does(groups, target):
+    """Each names the first row that is too large, so there are no more of them than row groups."""
+    curves = [curve(i, rows, size, extra_bytes=200) for i, (rows, size) in enumerate(groups)]
+    for _ in range(len(curves) + 1):
+        try:
+            found = plan_of(curves, target_bytes=target)
+        except TargetTooSmall as error:
+            (number,) = re.findall(r"raise --target-size to about ([\d,]+) or more", str(error))
+            assert int(number.replace(",", "")) > target
+            target = int(number.replace(",", ""))
+        else:
+            assert max(part.predicted_bytes for part in found.parts) <= target
+            return
+    raise AssertionError("no target that was named is large enough")
 
 
 # -- identity ------------------------------------------------------------------------------------

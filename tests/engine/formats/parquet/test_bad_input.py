@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -525,10 +526,20 @@ def test_a_target_smaller_than_a_row_is_refused(source: Path, dest: Path):
         run("split", source, dest, "--target-size", "1000"),
         "call.target-too-small",
         2,
-        "1,000",
+        "1,000 bytes",
         "raise --target-size",
     )
     assert not dest.exists()
+
+
+def test_a_target_that_uncertain_bytes_leave_too_little_of_is_refused_with_a_larger_one(
+    source: Path, dest: Path
+):
+    ended = run("split", source, dest, "--target-size", "3000", "--quiet")
+    (wanted,) = re.findall(r"kept free .* to about ([\d,]+) or more", ended.err)
+    refused(ended, "call.target-too-small", 2, "uncertain")
+    assert not dest.exists()
+    assert int(wanted.replace(",", "")) > 3000
 
 
 def test_a_target_smaller_than_a_row_group_is_refused_if_only_these_may_be_cut(
