@@ -179,6 +179,7 @@ def _acknowledge(
         spliced_bytes=written.spliced_bytes,
         reencoded_bytes=written.reencoded_bytes,
         footer_sha256=hashlib.sha256(written.tail).hexdigest(),
+        end_bytes=written.end_bytes,
         end_sha256=written.end_sha256,
         store_notes=sink.notes,
     )
