@@ -267,8 +267,8 @@ class SplitPlan:
 class Receipt:
     """Proof that one part is committed; written after the part itself.
 
-    ``store_notes`` says what the store would not do; ``end_sha256`` is that of
-    :meth:`engine.formats.Format.hash_end`, empty in records of older programs.
+    ``store_notes`` says what the store would not do; ``end_bytes, end_sha256`` are as in
+    :class:`engine.formats.WrittenPart`, missing in records of older programs.
     """
 
     index: int
@@ -280,6 +280,7 @@ class Receipt:
     reencoded_bytes: int
     footer_sha256: str
     store_notes: tuple[str, ...] = ()
+    end_bytes: int = 0
     end_sha256: str = ""
 
     def as_dict(self) -> dict[str, Any]:

@@ -220,6 +220,7 @@ def _receipt(task: PartTask, written: WrittenPart, sink: PartSink) -> Receipt:
         spliced_bytes=written.spliced_bytes,
         reencoded_bytes=written.reencoded_bytes,
         footer_sha256=hashlib.sha256(written.tail).hexdigest(),
+        end_bytes=written.end_bytes,
         end_sha256=written.end_sha256,
     )
 

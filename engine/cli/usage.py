@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import re
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
@@ -24,8 +26,9 @@ def usage_message(error: click.ClickException) -> str:
     see = f"; see {context.command_path} --help" if context else ""
     match error:
         case click.NoSuchOption():
-            hint = _owners(error.option_name, context) or _near(error.possibilities) or see
-            return f"there is no option {error.option_name}{hint}"
+            name = error.option_name
+            hint = _owners(name, context) or _near(error.possibilities) or _file(name) or see
+            return f"there is no option {name}{hint}"
         case click.NoSuchCommand():
             return f"there is no command {error.command_name}" + (_near(error.possibilities) or see)
         case click.MissingParameter(param=click.Parameter() as param):
@@ -35,6 +38,12 @@ def usage_message(error: click.ClickException) -> str:
             prefix = "" if said.startswith(_name(param)) else f"{_name(param)}: "
             return f"{prefix}{said}{_origin(param, context)}"
     return _sentence(error.format_message()) + see
+
+
+def _file(name: str) -> str:
+    """Return how to name a file that was taken for an option, if there is one."""
+    found = sorted(path.name for path in Path().glob(f"{glob.escape(name)}*"))
+    return f"; for the file write ./{found[0]}" if found else ""
 
 
 def _near(possibilities: list[str] | None) -> str:

@@ -61,13 +61,15 @@ class WrittenPart(NamedTuple):
     """What a part was made of.
 
     ``tail`` is the end of the file that tells it from every other one, as
-    :meth:`Format.read_tail` reads it; ``end_sha256`` is what :meth:`Format.hash_end` finds there.
+    :meth:`Format.read_tail` reads it. ``end_bytes`` is how much of a part lies behind its values:
+    readers skip values by it, and no comparison of values proves it; ``end_sha256`` does.
     """
 
     num_rows: int
     spliced_bytes: int
     reencoded_bytes: int
     tail: bytes
+    end_bytes: int
     end_sha256: str
 
 
@@ -142,12 +144,6 @@ class Format(Protocol):
 
     def read_tail(self, source: Source, /) -> bytes:
         """Return the end of a part that tells it from every other one."""
-
-    def hash_end(self, source: Source, /) -> str:
-        """Return the SHA-256 of what a part says of its values, where it says it behind them.
-
-        Readers skip values by it, and no comparison of values proves it.
-        """
 
     def verify(
         self,

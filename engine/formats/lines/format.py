@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from engine.formats import Compared, Measures
 from engine.formats.lines.measures import measured, settled
-from engine.formats.lines.part import hash_end, read_tail, write
+from engine.formats.lines.part import read_tail, write
 from engine.model import SourceFile
 from engine.settings import Settings
 
 __all__ = [
     "PRELOAD",
     "close_sources",
-    "hash_end",
     "measure",
     "read_tail",
     "settled",

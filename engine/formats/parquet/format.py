@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 
 from engine.errors import BadSetting
 from engine.formats import Compared, Measures
-from engine.formats.parquet.bytes.chunk_table import read_chunk_table
-from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.opened import OpenFile, close_files, read_footer_bytes
 from engine.formats.parquet.part import write
 from engine.model import SourceFile
@@ -25,7 +22,6 @@ from engine.storage.base import redacted
 __all__ = [
     "PRELOAD",
     "close_sources",
-    "hash_end",
     "measure",
     "read_tail",
     "settled",
@@ -37,7 +33,6 @@ __all__ = [
 
 PRELOAD = ("engine.formats.parquet.writers.make",)
 close_sources = close_files
-_HASHED_BYTES = 8 << 20  # at once
 
 
 def settled(
@@ -77,19 +72,6 @@ def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int
 def read_tail(source: Source, /) -> bytes:
     """Return the footer of a part."""
     return read_footer_bytes(source)[0]
-
-
-def hash_end(source: Source, /) -> str:
-    """Return the SHA-256 of a part's page indexes and footer."""
-    data, offset = read_footer_bytes(source)
-    table = read_chunk_table(Footer(data))
-    starts = (table.column_index_offsets, table.offset_index_offsets)
-    start = min((int(found[found > 0].min(initial=offset)) for found in starts), default=offset)
-    digest = sha256()
-    for at in range(start, offset, _HASHED_BYTES):
-        digest.update(source.read(at, min(_HASHED_BYTES, offset - at)))
-    digest.update(data)
-    return digest.hexdigest()
 
 
 def verify(

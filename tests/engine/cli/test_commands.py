@@ -46,3 +46,13 @@ def test_resume_changes_nothing(source: Path, tmp_path: Path):
 def test_help_of_a_command_is_its_help():
     for words in (("plan",), ("batch", "submit"), ("batch", "pool", "create")):
         assert run("help", *words) == run(*words, "--help")
+
+
+def test_a_file_that_looks_like_an_option_is_told_by_the_name_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_source(tmp_path / "-x.parquet", 10)
+    monkeypatch.chdir(tmp_path)
+    assert run("plan", "-x.parquet").err.endswith("no option -x; for the file write ./-x.parquet\n")
+    assert run("plan", "./-x.parquet").code == 0
+    assert run("plan", "-y.parquet").err.endswith("no option -y; see evensplit plan --help\n")

@@ -112,15 +112,13 @@ def write(
             source.close()
     tail = part.num_rows.to_bytes(8, "little")
     sink.write(tail)
-    return WrittenPart(part.num_rows, part.num_rows * width, 0, tail, sha256(tail).hexdigest())
+    return WrittenPart(
+        part.num_rows, part.num_rows * width, 0, tail, len(tail), sha256(tail).hexdigest()
+    )
 
 
 def read_tail(source: Source, /) -> bytes:
     return source.read(source.file.size_bytes - TAIL_BYTES, TAIL_BYTES)
-
-
-def hash_end(source: Source, /) -> str:
-    return sha256(read_tail(source)).hexdigest()
 
 
 def verify(

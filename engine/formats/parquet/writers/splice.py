@@ -58,6 +58,7 @@ _PAGE_OFFSETS = (
     spec.ColumnMetaData.INDEX_PAGE_OFFSET,
     spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
 )
+_HASHED_BYTES = 8 << 20  # at once
 _INDEXES = frozenset((*_OFFSET_INDEX, *_COLUMN_INDEX))
 _NOT_KEPT = frozenset(  # of a chunk that is made, unless made anew
     (
@@ -192,6 +193,7 @@ class PartWriter:
         self._pieces: list[Sequence[Piece]] = []
         self._is_copied: list[bool] = []
         self._indexes: dict[int, bytes] = {}
+        self._end = sha256()
         self._num_rows = 0
         self._spliced_bytes = 0
         self._reencoded_bytes = 0
@@ -257,13 +259,14 @@ class PartWriter:
                 extra.drop_indexes()
             groups = self._agreed(empty, model, carried)[0].groups
         footer = part_footer(fields, groups, self._num_rows, key_values)
-        self._sink.write(seal(footer))
-        end = sha256()
-        for data in self._indexes.values():
-            end.update(data if extras[0].offset_place is not None else b"")
-        end.update(footer)
+        self._put_end(seal(footer))
         return WrittenPart(
-            self._num_rows, self._spliced_bytes, self._reencoded_bytes, footer, end.hexdigest()
+            self._num_rows,
+            self._spliced_bytes,
+            self._reencoded_bytes,
+            footer,
+            self._sink.size_bytes - data_end,
+            self._end.hexdigest(),
         )
 
     def _agreed(
@@ -388,6 +391,14 @@ class PartWriter:
         place = spec.ColumnMetaData.BLOOM_FILTER_OFFSET
         meta[place] = spec.entry(place, self._sink.size_bytes)
         self.copy(extra.file, extra.bloom_filter)
+        for at in range(extra.bloom_filter.offset, extra.bloom_filter.end, _HASHED_BYTES):
+            length = min(_HASHED_BYTES, extra.bloom_filter.end - at)
+            self._end.update(extra.file.source.read(at, length))
+
+    def _put_end(self, data: Buffer) -> None:
+        """Append what is no value, and count it in."""
+        self._sink.write(data)
+        self._end.update(data)
 
     def _put_index(self, data: bytes | None) -> Range | None:
         """Append a page index, if there is one; return where it lies."""
@@ -395,7 +406,7 @@ class PartWriter:
             return None
         place = Range(self._sink.size_bytes, len(data))
         self._indexes[place.offset] = data
-        self._sink.write(data)
+        self._put_end(data)
         return place
 
 
