@@ -261,6 +261,7 @@ class LocalSink:
         """
         self.seal()
         with os_errors(self._path):
+            version = _version(os.fstat(self._descriptor))  # later it might be another's
             self._close()
             if self._was is not None and _version_at(self._path) == self._was:
                 os.rename(self._temporary, self._path)
@@ -274,7 +275,7 @@ class LocalSink:
             self._is_open = False
             if self._durable:
                 _sync_folder(os.path.dirname(self._path))
-            return _version(os.stat(self._path))
+        return version
 
     def _close(self) -> None:
         """Close once, whatever comes of it: the number may be another thread's file by then."""

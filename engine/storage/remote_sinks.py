@@ -221,10 +221,13 @@ class RenameSink(_Sink):
             self._store.remove(self._path, self._was)
         inside = self._store.inside(self._path)
         with self._lock, self._store.calling(self._path):
+            # Asked for later it might be another's. SFTP keeps it; the others are locked here.
+            version = self._store.stat(self._temporary).version
             if not renamed_if_absent(self._store.fs, self._temporary, inside):
                 raise taken(redacted(self._path))
             self._is_open = False
-        return self._store.stat(self._path).version
+            is_kept = hasattr(self._store.fs, "ftp")
+            return version if is_kept else self._store.stat(self._path).version
 
     def _send(self, data: memoryview) -> None:
         self._file.write(bytes(data))

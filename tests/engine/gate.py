@@ -30,7 +30,7 @@ _STORES = (LocalStorage, FsspecStorage, AzureStorage)
 _SINKS = (LocalSink, UploadSink, RenameSink, AzureSink)
 CHANGES = ("put", "put_if_absent", "replace", "remove", "fence", "create")
 LOOKS = ("get", "stat", "files")
-_ONE_STEP = {"put", "put_if_absent", "replace"}  # inside them a lock of the process is held
+_ONE_STEP = {"put", "put_if_absent", "replace", "remove"}  # a lock of the process is held inside
 
 
 class Died(BaseException):
@@ -112,7 +112,8 @@ def _stopping(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         run = threading.current_thread()
         if not isinstance(run, Run):
             return method(*arguments, **options)
-        if not _ONE_STEP.intersection(run.inside) and not (name == "seal" and run.inside):
+        is_step = name not in ("seal", *LOOKS) or not run.inside
+        if is_step and not _ONE_STEP.intersection(run.inside):
             run.call(name)
         run.inside.append(name)
         try:

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 NAMES = {"old": (0, 1), "two": (0, 1), "one": (0,), "other": (1,)}
 MAX_TRIES = 3
 

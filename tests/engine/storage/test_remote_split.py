@@ -44,7 +44,7 @@ def put(url: str, file: Path) -> str:
 
 def parts_of(url: str) -> dict[str, bytes]:
     store, folder = open_storage(url)
-    found = {name: store.get(store.join(folder, name)) for name, _ in store.files(folder)}
+    found = {name: store.get(store.join(folder, name)) for name, *_ in store.files(folder)}
     return {name: data for name, data in found.items() if data is not None}
 
 
