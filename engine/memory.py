@@ -48,6 +48,7 @@ _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the 
 _DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
 _COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compressed
 _BYTES_PER_CUT_VALUE = 40
+_COPIES_PER_ARRAY_PAGE, _BYTES_PER_ARRAY_VALUE = 3.5, 20  # which needs no decoding: 2.8 in all
 _COPIES_PER_DELTAS = 4  # as they are decoded, gathered, and given back
 _GATHERED_BYTES, _GATHERED_VALUES = 16 * MIB, 8 * 20_000  # of small pages that are made one
 _BYTES_PER_HASHED_VALUE = 32
@@ -164,6 +165,7 @@ def page_bytes(
     num_values: int,
     value_bytes: float = 0.0,
     delta_bytes: int = 0,
+    is_array: bool = False,
     is_built: bool = False,
 ) -> int:
     """Return what rewriting one page takes above the process.
@@ -174,11 +176,14 @@ def page_bytes(
         value_bytes: of a decoded value, where the page holds indices into a dictionary and is not
             to hold them.
         delta_bytes: all decoded values, where the page holds differences.
+        is_array: whether values lie there one after another, of one width, and without lists.
         is_built: whether it may be one of several, small ones, that are made one, or be hashed.
     """
     decoded_bytes = round(value_bytes * num_values)
     found = _COPIES_PER_CUT_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_CUT_VALUE * num_values
     found += _COPIES_PER_DELTAS * delta_bytes
+    if is_array:
+        found = _array_page_bytes(page_bytes, num_values)
     if not is_built:
         return found
     gathered = min(found, round(_GATHERED_BYTES + _GATHERED_VALUES * value_bytes))
@@ -196,12 +201,23 @@ def recompressed_bytes(*, page_bytes: int, stored_bytes: int) -> int:
 
 
 def look_bytes(
-    *, page_bytes: int, num_values: int, value_bytes: float = 0.0, delta_bytes: int = 0
+    *,
+    page_bytes: int,
+    num_values: int,
+    value_bytes: float = 0.0,
+    delta_bytes: int = 0,
+    is_array: bool = False,
 ) -> int:
     """Return what looking into a page takes above the process; parameters as :func:`page_bytes`."""
     decoded_bytes = round(value_bytes * num_values)
+    if is_array:
+        return _array_page_bytes(page_bytes, num_values)
     found = _COPIES_PER_SEEN_PAGE * (page_bytes + decoded_bytes)
     return found + _COPIES_PER_DELTAS * delta_bytes + _BYTES_PER_SEEN_VALUE * num_values
+
+
+def _array_page_bytes(page_bytes: int, num_values: int) -> int:
+    return round(_COPIES_PER_ARRAY_PAGE * page_bytes) + _BYTES_PER_ARRAY_VALUE * num_values
 
 
 def kept_look_bytes(look_bytes: int, part_bytes: int) -> int:

@@ -149,12 +149,7 @@ def _plan(
         source_bytes=measures.source_bytes,
     )
     # What looks and samples took is kept by the allocator while parts are written.
-    kept_bytes = measures.kept_bytes(plan.memory_bytes)
-    if kept_bytes and not _decodes(plan, settings):  # but the plan did
-        with_arrow, without = (
-            memory.process_base_bytes(arrow=arrow, under="threads") for arrow in (True, False)
-        )
-        kept_bytes += with_arrow - without
+    kept_bytes = measures.kept_bytes(plan.memory_bytes, _decodes(plan, settings))
     return replace(plan, planning_memory_bytes=plan.planning_memory_bytes + kept_bytes)
 
 

@@ -37,7 +37,8 @@ class Measures:
         curve_of: the inside of a row group, by its position in the layout.
         inside_of: the inside of a page.
         memory_of: projected peak memory of writing a part, in bytes.
-        kept_bytes: once the plan is made, what its looks take beside parts that take so much.
+        kept_bytes: once the plan is made, what its looks take beside parts that take so much, and
+            whether these decode anything.
     """
 
     layout: Layout
@@ -45,7 +46,7 @@ class Measures:
     curve_of: CurveOf
     inside_of: InsideOf
     memory_of: Callable[[PartPlan], int]
-    kept_bytes: Callable[[int], int]
+    kept_bytes: Callable[[int, bool], int]
 
 
 class WrittenPart(NamedTuple):

@@ -96,6 +96,15 @@ def test_a_schema_is_not_decoded_that_is_over_the_budget(limited, tmp_path):
     assert "a schema of 60,001 elements" in refused(lambda: engine.plan(source, parts=2))
 
 
+def test_page_indexes_are_not_read_that_are_over_the_budget(limited, tmp_path):
+    source = tmp_path / "source.parquet"
+    values = pa.table({"a": np.arange(400_000)})
+    options = {"data_page_size": 1, "write_batch_size": 4, "max_rows_per_page": 4}
+    pq.write_table(values, source, use_dictionary=False, write_page_index=True, **options)
+    limited(75 * MIB)
+    assert "a profile needs" in refused(lambda: engine.profile(source))
+
+
 def test_with_memory_enough_a_footer_is_refused_for_what_it_is(tmp_path):
     source = tmp_path / "source.parquet"
     source.write_bytes(MAGIC + seal(thrift.encode({**SOUND, 4: (LIST, EMPTY)})))

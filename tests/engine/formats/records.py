@@ -81,7 +81,7 @@ def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int
         curve_of=lambda position: rough_curve(layout.groups[position]),
         inside_of=no_insides,
         memory_of=lambda part: 1 << 20,
-        kept_bytes=lambda part_bytes: 0,
+        kept_bytes=lambda part_bytes, decodes: 0,
     )
 
 
