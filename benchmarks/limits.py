@@ -75,7 +75,7 @@ if verb == "profile":
     )
 elif verb == "profile key":
     tasks = key_tasks(engine.find_sources(source), column, 16)
-    memory_bytes = memory.process_base_bytes(arrow=True)
+    memory_bytes = memory.KEY_PROCESS_BYTES
     memory_bytes += max(task.memory_bytes for task in tasks)
 elif verb == "verify":
     engine.split(source, folder, fsync=False, **options)

@@ -40,12 +40,13 @@ _PROCESS_BYTES = {
     (True, "distributed"): 151 * MIB,  # and pandas, after its first work: 148
 }
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
+KEY_PROCESS_BYTES = 185 * MIB  # pyarrow, pandas and Dask's threads, after their first work: 175
 FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80
 _KEPT_OF_LOOKS_BYTES = 64 * MIB
 TRIED_PAGES_BYTES = 20 * MIB  # what stays of pages that a plan has tried to make: 16
 _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
 _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
-_DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
+_DECODED_PER_CHUNK_BYTES = 3584  # one column chunk as Python objects
 _COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compressed
 _BYTES_PER_CUT_VALUE = 40
 _COPIES_PER_ARRAY_PAGE, _BYTES_PER_ARRAY_VALUE = 3.5, 20  # which needs no decoding: 2.8 in all
@@ -66,6 +67,7 @@ _COPIES_PER_SMALL_ROWS = 6  # as read, decoded, encoded, in the file that Arrow 
 _SMALL_PER_CHUNK_BYTES = 12 * KIB  # what Arrow has of a column while it reads or writes it
 _PROFILE_PROCESS_BYTES = 46 * MIB  # interpreter, engine.formats.parquet.profiler, numpy: 38
 _COPIES_PER_PROFILED_FOOTER = 3
+_COUNTED_BATCH_BYTES = 32 * MIB  # a batch's values as Python has them, and their hashes
 _COPIES_PER_COUNTED_VALUE = 8  # of two sketches, together, hashed, left over, and as Python has it
 _COPIES_PER_PROFILED_INDEX = 6
 TABLED_BYTES = 600  # of a column chunk: a line of a table, and the bytes of its statistics
@@ -292,6 +294,7 @@ def key_bytes(*, decoding_bytes: int, value_bytes: float, footer_bytes: int) -> 
     """
     return (
         decoding_bytes
+        + _COUNTED_BATCH_BYTES
         + round(_COPIES_PER_COUNTED_VALUE * value_bytes)
         + _COPIES_PER_PROFILED_FOOTER * footer_bytes
     )

@@ -174,7 +174,7 @@ def profile_key_of(
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
     name = tasks[0].column if tasks else column
     if not scheduler:
-        process_bytes = memory.process_base_bytes(arrow=True)
+        process_bytes = memory.KEY_PROCESS_BYTES
         each_bytes = max((task.memory_bytes for task in tasks), default=1)
         memory.check(process_bytes + each_bytes, allowed, f"to count the values of column {name}")
         workers = max(1, min(workers, (allowed.bytes - process_bytes) // each_bytes))

@@ -209,7 +209,7 @@ def test_key_values_are_counted_in_as_many_threads_as_fit_and_refused_where_none
     limited, tmp_path
 ):
     source = one_page(tmp_path / "source.parquet", 48 * MIB)
-    limited(500 * MIB)
+    limited(600 * MIB)
     assert engine.profile_key(source, "a").num_rows == 6 * MIB
-    limited(250 * MIB)
+    limited(200 * MIB)
     assert "to count the values of column a" in refused(lambda: engine.profile_key(source, "a"))
