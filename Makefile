@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix ways proof adf bench package wheel fuzz clean
+.PHONY: help demo test lint unit matrix ways proof adf bench limits package wheel fuzz clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -65,6 +65,10 @@ REPEATS ?= 5
 bench: $(VENV)/.benches ## measure beside other tools: writes docs/performance.md and the README's table
 	@$(BIN)/python -m benchmarks --scale $(SCALE) --repeats $(REPEATS)
 	@$(BIN)/python -m benchmarks.page
+
+limits: $(VENV)/.benches ## every verb in control groups of the memory projected: an hour, root, cgroup v1
+	@$(BIN)/python -m benchmarks limits
+	@$(BIN)/python -m benchmarks.limits
 
 # Every seed is another set of damaged files; a fault is kept in build/fuzz, with how to see it again.
 SECONDS ?= 300

@@ -16,7 +16,9 @@ from benchmarks.page import SECTIONS
 from benchmarks.record import Record
 from benchmarks.table import head, line
 
-NAMES = ("azure check copy extremes large memory peers projection small transcode written").split()
+NAMES = (
+    "azure check copy extremes large limits memory peers projection small transcode written"
+).split()
 
 
 def main() -> None:

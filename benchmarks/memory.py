@@ -34,7 +34,7 @@ def inside(limit_bytes: int, commands: Mapping[str, Sequence[str]], out: Path) -
         sys.exit("no writable cgroup v1 memory controller here")
     for name, command in commands.items():
         empty(out)
-        with _group(limit_bytes) as group:
+        with control_group(limit_bytes) as group:
             enter = f'echo $$ > {group}/cgroup.procs; exec "$@"'
             done = run(["sh", "-c", enter, "sh", *command])
             high_mark_bytes = int((group / "memory.max_usage_in_bytes").read_text())
@@ -50,7 +50,8 @@ def inside(limit_bytes: int, commands: Mapping[str, Sequence[str]], out: Path) -
 
 
 @contextmanager
-def _group(limit_bytes: int) -> Iterator[Path]:
+def control_group(limit_bytes: int) -> Iterator[Path]:
+    """Make a control group with a limit, for processes that enter it; it is removed in the end."""
     group = CONTROLLER / f"evensplit-bench-{os.getpid()}"
     group.mkdir()
     try:

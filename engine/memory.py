@@ -40,14 +40,16 @@ _PROCESS_BYTES = {
     (True, "distributed"): 160 * MIB,  # and pandas, after its first work: 155
 }
 _VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
+KEY_PROCESS_BYTES = 185 * MIB  # pyarrow, pandas and Dask's threads, after their first work: 175
 FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80
 _KEPT_OF_LOOKS_BYTES = 64 * MIB
 TRIED_PAGES_BYTES = 20 * MIB  # what stays of pages that a plan has tried to make: 16
 _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
 _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
-_DECODED_PER_CHUNK_BYTES = 4 * KIB  # one column chunk as Python objects
+_DECODED_PER_CHUNK_BYTES = 3584  # one column chunk as Python objects
 _COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compressed
 _BYTES_PER_CUT_VALUE = 40
+_COPIES_PER_ARRAY_PAGE, _BYTES_PER_ARRAY_VALUE = 3.5, 20  # which needs no decoding: 2.8 in all
 _COPIES_PER_DELTAS = 4  # as they are decoded, gathered, and given back
 _GATHERED_BYTES, _GATHERED_VALUES = 16 * MIB, 8 * 20_000  # of small pages that are made one
 _BYTES_PER_HASHED_VALUE = 32
@@ -65,6 +67,7 @@ _COPIES_PER_SMALL_ROWS = 6  # as read, decoded, encoded, in the file that Arrow 
 _SMALL_PER_CHUNK_BYTES = 12 * KIB  # what Arrow has of a column while it reads or writes it
 _PROFILE_PROCESS_BYTES = 46 * MIB  # interpreter, engine.formats.parquet.profiler, numpy: 38
 _COPIES_PER_PROFILED_FOOTER = 3
+_COUNTED_BATCH_BYTES = 32 * MIB  # a batch's values as Python has them, and their hashes
 _COPIES_PER_COUNTED_VALUE = 8  # of two sketches, together, hashed, left over, and as Python has it
 _COPIES_PER_PROFILED_INDEX = 6
 TABLED_BYTES = 600  # of a column chunk: a line of a table, and the bytes of its statistics
@@ -164,6 +167,7 @@ def page_bytes(
     num_values: int,
     value_bytes: float = 0.0,
     delta_bytes: int = 0,
+    is_array: bool = False,
     is_built: bool = False,
 ) -> int:
     """Return what rewriting one page takes above the process.
@@ -174,11 +178,14 @@ def page_bytes(
         value_bytes: of a decoded value, where the page holds indices into a dictionary and is not
             to hold them.
         delta_bytes: all decoded values, where the page holds differences.
+        is_array: whether values lie there one after another, of one width, and without lists.
         is_built: whether it may be one of several, small ones, that are made one, or be hashed.
     """
     decoded_bytes = round(value_bytes * num_values)
     found = _COPIES_PER_CUT_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_CUT_VALUE * num_values
     found += _COPIES_PER_DELTAS * delta_bytes
+    if is_array:
+        found = _array_page_bytes(page_bytes, num_values)
     if not is_built:
         return found
     gathered = min(found, round(_GATHERED_BYTES + _GATHERED_VALUES * value_bytes))
@@ -196,12 +203,23 @@ def recompressed_bytes(*, page_bytes: int, stored_bytes: int) -> int:
 
 
 def look_bytes(
-    *, page_bytes: int, num_values: int, value_bytes: float = 0.0, delta_bytes: int = 0
+    *,
+    page_bytes: int,
+    num_values: int,
+    value_bytes: float = 0.0,
+    delta_bytes: int = 0,
+    is_array: bool = False,
 ) -> int:
     """Return what looking into a page takes above the process; parameters as :func:`page_bytes`."""
     decoded_bytes = round(value_bytes * num_values)
+    if is_array:
+        return _array_page_bytes(page_bytes, num_values)
     found = _COPIES_PER_SEEN_PAGE * (page_bytes + decoded_bytes)
     return found + _COPIES_PER_DELTAS * delta_bytes + _BYTES_PER_SEEN_VALUE * num_values
+
+
+def _array_page_bytes(page_bytes: int, num_values: int) -> int:
+    return round(_COPIES_PER_ARRAY_PAGE * page_bytes) + _BYTES_PER_ARRAY_VALUE * num_values
 
 
 def kept_look_bytes(look_bytes: int, part_bytes: int) -> int:
@@ -276,6 +294,7 @@ def key_bytes(*, decoding_bytes: int, value_bytes: float, footer_bytes: int) -> 
     """
     return (
         decoding_bytes
+        + _COUNTED_BATCH_BYTES
         + round(_COPIES_PER_COUNTED_VALUE * value_bytes)
         + _COPIES_PER_PROFILED_FOOTER * footer_bytes
     )

@@ -232,12 +232,7 @@ def _plan_partition(
         ),
     )
     # What looks and samples took is kept by the allocator while parts are written.
-    kept_bytes = measures.kept_bytes(plan.memory_bytes)
-    if kept_bytes and not _decodes(plan, settings):  # but the plan did
-        with_arrow, without = (
-            memory.process_base_bytes(arrow=arrow, under="threads") for arrow in (True, False)
-        )
-        kept_bytes += with_arrow - without
+    kept_bytes = measures.kept_bytes(plan.memory_bytes, _decodes(plan, settings))
     return replace(plan, planning_memory_bytes=plan.planning_memory_bytes + kept_bytes)
 
 
@@ -262,7 +257,7 @@ def profile_key_of(
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
     name = tasks[0].column if tasks else column
     if not scheduler:
-        process_bytes = memory.process_base_bytes(arrow=True)
+        process_bytes = memory.KEY_PROCESS_BYTES
         each_bytes = max((task.memory_bytes for task in tasks), default=1)
         memory.check(process_bytes + each_bytes, allowed, f"to count the values of column {name}")
         workers = max(1, min(workers, (allowed.bytes - process_bytes) // each_bytes))

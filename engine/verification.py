@@ -85,13 +85,14 @@ def verify_split(
     for source in manifest.sources:
         source_store, path = open_storage(source.path)
         source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
-    found = []
+    compared = Compared(0, 0)
     for sources, parts in by_partition(manifest.sources, manifest.parts):
+        files = [_part_file(store, folder, receipt) for receipt in parts]
         try:
             with keeping_to(memory_bytes) as allowed:
                 one = load_format(format_of(sources)).verify(
                     sources,
-                    [_part_file(store, folder, receipt) for receipt in parts],
+                    files,
                     memory_bytes=allowed.bytes,
                     workers=workers or _default_workers(),
                     expected_rows=[receipt.num_rows for receipt in parts],
@@ -102,12 +103,7 @@ def verify_split(
                 _check_end(store, folder, receipt)
         except Different as error:
             raise _blamed(error, parts, destination) from error
-        found.append(one)
-    compared = Compared(
-        sum(one.num_values for one in found),
-        found[0].num_columns,
-        sum(one.num_bytes for one in found),
-    )
+        compared = compared.and_of(one)
     about = {"num_values": compared.num_values, "num_rows": manifest.num_rows}
     events.say("verify.complete", f"{number} in {place} equal the source", **about)
     return Verification(

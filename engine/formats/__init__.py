@@ -46,7 +46,8 @@ class Measures:
         memory_of: projected peak memory of writing a part, in bytes.
         copied_of: bytes that are copied as they are into a row group of a part that is made of
             these slices, where it is no whole one of the source.
-        kept_bytes: once the plan is made, what its looks take beside parts that take so much.
+        kept_bytes: once the plan is made, what its looks take beside parts that take so much, and
+            whether these decode anything.
     """
 
     layout: Layout
@@ -54,7 +55,7 @@ class Measures:
     inside_of: InsideOf
     memory_of: Callable[[PartPlan], int]
     copied_of: Callable[[Sequence[RowGroupSlice]], int]
-    kept_bytes: Callable[[int], int]
+    kept_bytes: Callable[[int, bool], int]
 
 
 class WrittenPart(NamedTuple):
@@ -79,6 +80,11 @@ class Compared(NamedTuple):
     num_values: int
     num_columns: int
     num_bytes: int = 0
+
+    def and_of(self, other: Compared) -> Compared:
+        """Return what both have compared, of the same columns."""
+        num_values, num_bytes = self.num_values + other.num_values, self.num_bytes + other.num_bytes
+        return Compared(num_values, other.num_columns, num_bytes)
 
 
 class Format(Protocol):

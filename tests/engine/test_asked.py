@@ -96,6 +96,15 @@ def test_a_schema_is_not_decoded_that_is_over_the_budget(limited, tmp_path):
     assert "a schema of 60,001 elements" in refused(lambda: engine.plan(source, parts=2))
 
 
+def test_page_indexes_are_not_read_that_are_over_the_budget(limited, tmp_path):
+    source = tmp_path / "source.parquet"
+    values = pa.table({"a": np.arange(400_000)})
+    options = {"data_page_size": 1, "write_batch_size": 4, "max_rows_per_page": 4}
+    pq.write_table(values, source, use_dictionary=False, write_page_index=True, **options)
+    limited(75 * MIB)
+    assert "a profile needs" in refused(lambda: engine.profile(source))
+
+
 def test_with_memory_enough_a_footer_is_refused_for_what_it_is(tmp_path):
     source = tmp_path / "source.parquet"
     source.write_bytes(MAGIC + seal(thrift.encode({**SOUND, 4: (LIST, EMPTY)})))
@@ -200,7 +209,7 @@ def test_key_values_are_counted_in_as_many_threads_as_fit_and_refused_where_none
     limited, tmp_path
 ):
     source = one_page(tmp_path / "source.parquet", 48 * MIB)
-    limited(500 * MIB)
+    limited(600 * MIB)
     assert engine.profile_key(source, "a").num_rows == 6 * MIB
-    limited(250 * MIB)
+    limited(200 * MIB)
     assert "to count the values of column a" in refused(lambda: engine.profile_key(source, "a"))

@@ -131,5 +131,5 @@ def measured(files: Sequence[SourceFile]) -> Measures:
         inside_of=no_insides,
         memory_of=lambda part: _PART_BYTES,
         copied_of=lambda pieces: layout.num_bytes,  # all is
-        kept_bytes=lambda part_bytes: looks_bytes(files),
+        kept_bytes=lambda part_bytes, decodes: looks_bytes(files),
     )

@@ -30,7 +30,7 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.footer import Encoding, Type
 from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.bytes.pages import PageHeader, page_statistics
-from engine.formats.parquet.opened import OpenChunk, delta_bytes
+from engine.formats.parquet.opened import OpenChunk, delta_bytes, is_array
 from engine.formats.parquet.writers.new_page import PageForm, build_page
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk
 from engine.model import Recoding
@@ -118,6 +118,7 @@ def seen_bytes(chunk: OpenChunk, number: int, recoding: Recoding) -> int:
         num_values=header.num_values,
         value_bytes=value_bytes,
         delta_bytes=delta_bytes(chunk, header),
+        is_array=is_array(chunk.leaf, header),
     )
 
 

@@ -81,9 +81,9 @@ def measured(
     memory_of = partial(part_memory_bytes, files=opened, recoding=recoding)
     copied_of = partial(copied_bytes, files=opened, recoding=recoding)
 
-    def kept_bytes(part_bytes: int) -> int:
+    def kept_bytes(part_bytes: int, decodes: bool) -> int:
         tries = settings.regroups or not recoding.is_nothing
-        kept = memory.kept_look_bytes(looks.most_bytes, part_bytes)
+        kept = looks.kept_bytes(part_bytes, decodes=decodes)
         return kept + (memory.TRIED_PAGES_BYTES if tries else 0)
 
     return Measures(layout, curve_of, inside_of, memory_of, copied_of, kept_bytes)
@@ -115,6 +115,16 @@ class _Looks:
         self.most_bytes = max(self.most_bytes, num_bytes)
         purpose = f"to plan a cut through a large page of column {column}"
         memory.ask(num_bytes, purpose, arrow=True, cure="use --cut row-group")
+
+    def kept_bytes(self, part_bytes: int, *, decodes: bool) -> int:
+        """Return what they take beside parts; where parts decode nothing, the looks alone do."""
+        kept = memory.kept_look_bytes(self.most_bytes, part_bytes)
+        if not self.most_bytes or decodes:
+            return kept
+        with_arrow, without = (
+            memory.process_base_bytes(arrow=arrow, under="threads") for arrow in (True, False)
+        )
+        return kept + with_arrow - without
 
 
 class _UsedEntries:

@@ -18,6 +18,7 @@ from engine.formats.parquet.opened import (
     OpenFile,
     OpenRowGroup,
     delta_bytes,
+    is_array,
     read_each_header,
 )
 from engine.formats.parquet.small_chunks import are_small, small_runs
@@ -219,6 +220,7 @@ class _Making:
             num_values=header.num_values,
             value_bytes=value_bytes if has_indices else 0.0,
             delta_bytes=delta_bytes(self._chunk, header),
+            is_array=is_array(self._chunk.leaf, header) and plain_bytes <= size,
             is_built=self._kind == "gather" or (self._kind == "build" and has_dictionary),
         )
 

@@ -88,7 +88,7 @@ def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int
         inside_of=no_insides,
         memory_of=lambda part: 1 << 20,
         copied_of=lambda pieces: sum(piece.num_rows * widths[piece.file] for piece in pieces),
-        kept_bytes=lambda part_bytes: 0,
+        kept_bytes=lambda part_bytes, decodes: 0,
     )
 
 

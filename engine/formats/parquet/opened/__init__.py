@@ -6,7 +6,13 @@
 Planner, sampler, writers, verifier and profiler all go this way; what is read on it is kept.
 """
 
-from engine.formats.parquet.opened.decoding import Decoding, decoding_of, delta_bytes
+from engine.formats.parquet.opened.decoding import (
+    Decoding,
+    decoding_of,
+    delta_bytes,
+    is_array,
+    value_bytes,
+)
 from engine.formats.parquet.opened.file import (
     CACHED_CHUNKS,
     OpenChunk,
@@ -38,10 +44,12 @@ __all__ = [
     "decoding_of",
     "delta_bytes",
     "headers_at",
+    "is_array",
     "lies_inside",
     "open_file",
     "read_each_header",
     "read_footer",
     "read_footer_bytes",
     "read_pages",
+    "value_bytes",
 ]

@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 from engine import memory
 from engine.formats.parquet.bytes import spec
-from engine.formats.parquet.bytes.footer import TYPE_WIDTHS, ColumnChunk, Encoding, Type, value
+from engine.formats.parquet.bytes.footer import (
+    TYPE_WIDTHS,
+    ColumnChunk,
+    Encoding,
+    Leaf,
+    Type,
+    value,
+)
 from engine.formats.parquet.bytes.pages import PageHeader
 from engine.formats.parquet.opened.file import OpenChunk
 
@@ -77,7 +84,7 @@ def decoding_of(chunk: OpenChunk) -> Decoding:
         dictionary_bytes=dictionary_bytes,
         num_lengths=max((n for _, n, kind in every if kind in _LENGTHS_IN_FRONT), default=0),
         largest_value_bytes=max((size for size, n, _ in every if n <= _FEW_VALUES), default=0),
-        value_bytes=_value_bytes(chunk, entry_bytes),
+        value_bytes=value_bytes(chunk.leaf, chunk.entry, entry_bytes),
     )
 
 
@@ -85,11 +92,23 @@ def delta_bytes(chunk: OpenChunk, header: PageHeader) -> int:
     """Return the bytes of all values of a page that holds differences, 0 for any other."""
     if header.encoding not in _DELTAS:
         return 0
-    return round(header.num_values * _value_bytes(chunk, 0.0))
+    return round(header.num_values * value_bytes(chunk.leaf, chunk.entry))
 
 
-def _value_bytes(chunk: OpenChunk, entry_bytes: float) -> float:
-    leaf, entry = chunk.leaf, chunk.entry
+def is_array(leaf: Leaf, header: PageHeader) -> bool:
+    """Whether the values of a page lie one after another, of one width, and without lists."""
+    is_wide = leaf.physical not in (Type.BYTE_ARRAY, Type.BOOLEAN)
+    return header.encoding == Encoding.PLAIN and is_wide and not leaf.max_repetition
+
+
+def value_bytes(leaf: Leaf, entry: ColumnChunk, entry_bytes: float = 0.0) -> float:
+    """Return the mean bytes of a decoded value.
+
+    Args:
+        leaf, entry: the column, and what the footer says of the chunk.
+        entry_bytes: of an entry of the dictionary: a long value that repeats takes bits in the file
+            and its full length in memory.
+    """
     if leaf.physical is not Type.BYTE_ARRAY:
         return float(TYPE_WIDTHS.get(leaf.physical) or leaf.type_length)
     plain_bytes = max(entry.uncompressed_bytes, _unencoded_bytes(entry)) / max(1, entry.num_values)

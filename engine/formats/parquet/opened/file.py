@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, NamedTuple, TypeVar
 
+from engine import memory
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import ColumnChunk, Leaf, RowGroup, Type
@@ -210,6 +211,8 @@ class OpenRowGroup(NamedTuple):
         kept = self.file.kept_of(self.number)
         if kept.indexes is None:
             places = _index_places(self.entry)
+            num_bytes = self.index_bytes[0]
+            memory.ask(num_bytes, f"to read page indexes of {num_bytes:,} bytes")
             try:
                 # Those of one kind lie side by side; between the kinds lie all other row groups'.
                 read = self.file.source.read_many(places, sparse=True)

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from engine import memory
 from engine.errors import NotPlainFolder
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers, read_chunk_table
-from engine.formats.parquet.bytes.footer import Codec, Encoding
+from engine.formats.parquet.bytes.footer import Codec, Encoding, Footer
 from engine.formats.parquet.opened import OpenFile
 from engine.formats.parquet.profiler.findings import file_findings, folder_findings
 from engine.formats.parquet.profiler.model import (
@@ -83,6 +84,7 @@ def profile_file(store: Storage, path: str) -> FileProfile:
 def _profile(file: OpenFile) -> FileProfile:
     footer = file.footer
     table = read_chunk_table(footer)
+    _ask(footer, table)
     pages = read_pages(file, table)
     filled = table.num_rows > 0
     has_index = bool(filled.any() and (pages.counts[filled] > 0).all())
@@ -108,6 +110,21 @@ def _profile(file: OpenFile) -> FileProfile:
         chunks=replace(table, statistics=()),
     )
     return replace(found, findings=tuple(file_findings(found)))
+
+
+def _ask(footer: Footer, table: ChunkTable) -> None:
+    """Raise OverBudget before page indexes are read that do not fit."""
+    allowed = memory.kept_to()
+    if allowed is None:
+        return
+    index_bytes = (table.offset_index_bytes + table.column_index_bytes).sum(axis=1)
+    needed_bytes = memory.profile_bytes(
+        footer_bytes=footer.size_bytes,
+        num_chunks=table.num_values.size,
+        num_columns=len(footer.leaves),
+        index_bytes=int(index_bytes.max(initial=0)),
+    )
+    memory.check(needed_bytes, allowed, "a profile")
 
 
 def _row_groups(table: ChunkTable, pages: Pages) -> tuple[RowGroupProfile, ...]:

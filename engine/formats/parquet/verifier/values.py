@@ -22,7 +22,6 @@ from engine.errors import (
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import (
-    TYPE_WIDTHS,
     Codec,
     ColumnChunk,
     Encoding,
@@ -37,7 +36,7 @@ from engine.formats.parquet.bytes.one_column import (
     one_column_footer,
     read_chunk,
 )
-from engine.formats.parquet.opened import arrow_file
+from engine.formats.parquet.opened import arrow_file, value_bytes
 from engine.formats.parquet.verifier.footers import blaming, whole_groups
 from engine.formats.parquet.verifier.groups import Seams
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
@@ -235,24 +234,9 @@ def _batch_rows(columns: Sequence[_Column], batch_bytes: int) -> int:
                 entry_bytes = _dictionary_entry_bytes(column.file, list(column.filled()))
         for num_rows, chunk in zip(column.rows, column.chunks, strict=True):
             if chunk is not None:
-                value_bytes = _value_bytes(column.leaf, chunk, entry_bytes)
-                row_bytes = max(row_bytes, value_bytes * chunk.num_values / num_rows)
+                column_bytes = chunk.num_values * value_bytes(column.leaf, chunk, entry_bytes)
+                row_bytes = max(row_bytes, column_bytes / num_rows)
     return max(1, min(_MAX_BATCH_ROWS, int(batch_bytes / row_bytes)))
-
-
-def _value_bytes(leaf: Leaf, chunk: ColumnChunk, entry_bytes: float) -> float:
-    """Return the bytes of a decoded value; ``entry_bytes``: of an entry of the dictionaries."""
-    if leaf.physical != Type.BYTE_ARRAY:
-        return float(TYPE_WIDTHS.get(leaf.physical) or leaf.type_length)
-    plain = chunk.uncompressed_bytes / max(1, chunk.num_values)
-    return 4 + max(plain, entry_bytes, _unencoded_bytes(chunk) / max(1, chunk.num_values))
-
-
-def _unencoded_bytes(chunk: ColumnChunk) -> int:
-    """Bytes of a chunk's decoded values, where ``SizeStatistics`` tells them."""
-    raw = value(chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS)
-    names = spec.SizeStatistics
-    return int(value(spec.read(names, raw), names.UNENCODED_BYTE_ARRAY_DATA_BYTES, 0)) if raw else 0
 
 
 def _dictionary_entry_bytes(file: SourceFile, chunks: Sequence[ColumnChunk]) -> float:
