@@ -24,7 +24,7 @@ def fewest_runs(sizes: Sequence[int], most: int) -> list[int] | None:
     cuts = [0]
     while cuts[-1] < len(sizes):
         end = bisect_right(sums, sums[cuts[-1]] + most) - 1
-        if end == cuts[-1]:
+        if end <= cuts[-1]:
             return None
         cuts.append(end)
     return cuts
