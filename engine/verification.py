@@ -87,8 +87,8 @@ def verify_split(
         source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
     compared = Compared(0, 0)
     for sources, parts in by_partition(manifest.sources, manifest.parts):
-        files = [_part_file(store, folder, receipt) for receipt in parts]
         try:
+            files = [_part_file(store, folder, receipt) for receipt in parts]
             with keeping_to(memory_bytes) as allowed:
                 one = load_format(format_of(sources)).verify(
                     sources,
