@@ -327,15 +327,11 @@ class LocalStorage:
         if os.path.isdir(pattern):
             return _walk(pattern)
         if not glob.has_magic(pattern):
-            try:
-                os.stat(pattern)
-            except PermissionError as error:
-                raise translated(error, pattern) from error
-            except OSError:
-                pass
+            _check_reached(pattern)
             return Listing(pattern, "file")
         root = glob_root(pattern)
         if not os.path.isdir(root or "/"):
+            _check_reached(root)
             return Listing(root, "glob")
         if not os.access(root or "/", os.R_OK | os.X_OK, effective_ids=True):
             raise NoPermission(f"no permission to list {root}")
@@ -473,6 +469,16 @@ class LocalStorage:
             yield
         finally:
             os.close(descriptor)
+
+
+def _check_reached(path: str) -> None:
+    """Raise NoPermission if nobody lets us see whether a path is there."""
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        raise translated(error, path) from error
+    except OSError:
+        pass
 
 
 def _kind_of_file_system(folder: str) -> str:

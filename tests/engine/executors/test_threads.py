@@ -188,8 +188,9 @@ def test_a_script_that_is_interrupted_ends_although_parts_are_being_written(
 ):
     script = tmp_path / "script.py"
     script.write_text(
-        "import time, engine\n"
+        "import signal, time, engine\n"
         "from engine.executors import threads\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may ignore it
         "def stuck(task):\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(1000)\n"

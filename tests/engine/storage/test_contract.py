@@ -879,6 +879,8 @@ def test_no_permission_is_told(local: Place) -> None:
         lambda: store.lock(local.folder).__enter__(),
     ):
         assert _in_child(as_nobody(action)) == NoPermission.__name__
+    below = local.path("below", "*.parquet")
+    assert _in_child(as_nobody(lambda: store.expand(below))) == NoPermission.__name__
     os.chmod(local.folder, 0o755)
 
 

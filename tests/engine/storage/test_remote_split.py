@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -222,10 +223,11 @@ def test_a_secret_that_is_given_is_refused_and_not_repeated(s3: S3, words: list[
 
 
 def assert_told(ended: Ended, code: int, kind: str) -> None:
-    """One line, ours, and the exit code of the register."""
+    """One line, ours, behind those of progress, and the exit code of the register."""
     assert ended.code == code, ended
-    assert ended.err.startswith(f"evensplit: {kind}: ")
-    assert len(ended.err.strip().splitlines()) == 1
+    *before, line = ended.err.strip().splitlines()
+    assert line.startswith(f"evensplit: {kind}: ")
+    assert all(re.match("planning, |[0-9,]+/[0-9,]+ parts, ", other) for other in before)
 
 
 @pytest.fixture
