@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -92,12 +92,15 @@ class PageMap:
         """Return where a page lies."""
         return Range(self.offsets[index], self.sizes[index])
 
-    def pages(self, start: int, stop: int) -> Range:
-        """Return the range from page ``start`` up to the end of page ``stop - 1``."""
-        if start >= stop:
-            return Range(self.offsets[start] if start < self.num_pages else 0, 0)
-        first = self.offsets[start]
-        return Range(first, self.offsets[stop - 1] + self.sizes[stop - 1] - first)
+    def runs(self, start: int, stop: int) -> Iterator[Range]:
+        """Yield ranges of pages ``[start, stop)``: more than one where others lie in between."""
+        while start < stop:
+            first = self.offsets[start]
+            end = first
+            while start < stop and self.offsets[start] == end:
+                end += self.sizes[start]
+                start += 1
+            yield Range(first, end - first)
 
     def rows(self, index: int) -> tuple[int, int]:
         """Return the rows ``[start, stop)`` that begin in a page."""
@@ -169,7 +172,7 @@ def walk_pages(
     """Find the pages of a chunk by their headers; yields ranges, is sent their bytes.
 
     The chunk's first page header decides whether there is a dictionary: offsets in footers are
-    known to be wrong. Index pages are passed over.
+    known to be wrong. Index pages, and data pages without entries, are passed over.
 
     Args:
         chunk: where the chunk lies.
@@ -278,7 +281,7 @@ class _Walk:
             if self.num_pages:
                 raise BadPage("a dictionary page behind the first page of its column chunk")
             self.dictionary = Range(self.position, header.total_bytes)
-        elif header.is_data:
+        elif header.is_data and header.num_values:  # Arrow writes some without any
             self.offsets.append(self.position)
             self.sizes.append(header.total_bytes)
             self.counts.append(header.num_values)

@@ -335,21 +335,15 @@ class _Cut:
         )
 
     def _copy_whole(self, whole: tuple[int, int], headers: WholePages) -> None:
-        if whole[0] == whole[1]:
-            return
-        pages = self.source.pages
-        shift = self.out.num_bytes - pages.offsets[whole[0]]
-        self._locations += [
-            PageLocation(
-                pages.offsets[number] + shift,
-                pages.sizes[number],
-                pages.first_rows[number] - self.start_row,
-            )
-            for number in range(*whole)
-        ]
+        pages, at = self.source.pages, self.out.num_bytes
+        for number in range(*whole):
+            first_row = pages.first_rows[number] - self.start_row
+            self._locations.append(PageLocation(at, pages.sizes[number], first_row))
+            at += pages.sizes[number]
         self._used.update(headers.kinds)
         self._uncompressed_bytes += headers.uncompressed_bytes
-        self.out.copy(self.source.file, pages.pages(*whole))
+        for run in pages.runs(*whole):
+            self.out.copy(self.source.file, run)
 
     def _encodings(self, *, uses_dictionary: bool) -> list[int]:
         """Return the source's list, without dictionaries if there is none, with what is new."""
@@ -394,7 +388,7 @@ class _Cut:
         if not found.is_known and source.order is not st.Order.UNDEFINED:
             if source.column_index is not None:
                 found = self._sharpened(whole, all_dictionary=all_dictionary)
-            num_bytes = source.pages.pages(*whole).length
+            num_bytes = sum(source.pages.sizes[slice(*whole)])
             if not found.is_known and num_bytes <= self.most_decoded_bytes:
                 found = st.merge(
                     (self._decoded_bounds(page) for page in range(*whole)), source.order

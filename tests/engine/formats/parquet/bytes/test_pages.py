@@ -219,8 +219,10 @@ def test_rows_and_pages_of_a_map():
     )
     assert [pages.page_of_row(row) for row in (0, 3, 4, 8, 9, 11, 12)] == [0, 0, 2, 2, 3, 3, 3]
     assert [pages.rows(page) for page in range(4)] == [(0, 4), (4, 4), (4, 9), (9, 12)]
-    assert pages.pages(1, 3) == Range(20, 20)
-    assert pages.pages(1, 1).length == 0
+    assert list(pages.runs(1, 3)) == [Range(20, 20)]
+    assert list(pages.runs(1, 1)) == []
+    apart = replace(pages, offsets=array("q", [10, 20, 35, 45]))
+    assert list(apart.runs(0, 4)) == [Range(10, 20), Range(35, 20)]
     assert not pages.continues(1)
 
 

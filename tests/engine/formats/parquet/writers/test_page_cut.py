@@ -19,6 +19,7 @@ from engine import splitter
 from engine.errors import EvensplitError, SourceError, Unsupported
 from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import Encoding, Footer, footer_range
+from engine.formats.parquet.bytes.pages import read_page_header
 from engine.formats.parquet.opened import open_file
 from engine.formats.parquet.writers.source_chunk import SourceChunk
 from engine.work import write_part
@@ -167,6 +168,43 @@ def _arrow_reads(source: Path, num_rows: int) -> bool:
         return bool(pq.read_table(source).num_rows == num_rows)
     except pa.ArrowInvalid:
         return False
+
+
+@pytest.mark.parametrize("recoding", [{}, {"codec": "gzip"}, {"row_group_size": "70rows"}])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("index", [True, False])
+def test_pages_without_entries_are_left_out(
+    tmp_path: Path, index: bool, version: str, recoding: dict[str, Any]
+):
+    """Arrow writes one where a list reaches behind the page that it began."""
+    source = tmp_path / "source.parquet"
+    lists = [None if row % 2 else ["abc", "d"] for row in range(200)]
+    tiny = {"data_page_size": 64, "write_batch_size": 1, "data_page_version": version}
+    pq.write_table(pa.table({"list": lists}), source, write_page_index=index, **tiny)
+    assert empty_pages(source) == [0]
+    for num_parts in (2, 3, 7):
+        folder = tmp_path / f"parts-{num_parts}"
+        engine.split(str(source), str(folder), parts=num_parts, verify=True, **recoding)
+        parts = sorted(folder.glob("*.parquet"))
+        read = pa.concat_tables([pq.read_table(part) for part in parts])
+        assert read["list"].to_pylist() == lists
+        assert all(wrong_statistics(str(part)) == [] for part in parts)
+        assert [page for part in parts for page in empty_pages(part)] == []
+
+
+def empty_pages(path: Path) -> list[int]:
+    """Row groups with a page without entries, once for each."""
+    data, found = path.read_bytes(), []
+    with pq.ParquetFile(path) as file:
+        chunks = [file.metadata.row_group(at).column(0) for at in range(file.num_row_groups)]
+    for number, chunk in enumerate(chunks):
+        position = chunk.dictionary_page_offset or chunk.data_page_offset
+        end = position + chunk.total_compressed_size
+        while position < end:
+            header = read_page_header(data, position)
+            found += [number] * (header.is_data and not header.num_values)
+            position += header.total_bytes
+    return found
 
 
 def test_bounds_come_from_page_headers_where_there_is_no_column_index(tmp_path: Path):
