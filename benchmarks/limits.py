@@ -1,6 +1,5 @@
 """Every verb on files of every kind, each in a control group with the memory that was projected.
 
-Cells are projected over measured memory. What is projected is all that the kernel gives, so a cell
 Cells are projected over measured memory. What is projected is all that the kernel gives: a cell
 ``killed`` was promised too little, and one over 2 was promised more than twice its need.
 """
