@@ -60,7 +60,7 @@ _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Ar
 _KEPT_COPIES_PER_DICTIONARY = 2
 _COPIES_PER_READ_DICTIONARY = 4  # as read, plain, decoded, and what its buffer grew from
 _BYTES_PER_LENGTH = 8  # a prefix and a length
-_COPIES_PER_UNITED_DICTIONARY = 9  # one after another, hashed, merged
+_COPIES_PER_UNITED_DICTIONARY = 4  # one after another, hashed, merged: 2.6
 _BYTES_PER_UNITED_ENTRY = 240  # in hash tables that double, and in maps from old to new
 _KEPT_PER_CHUNK_BYTES = 8 * KIB
 _COPIES_PER_SMALL_ROWS = 6  # as read, decoded, encoded, in the file that Arrow wrote
@@ -68,6 +68,7 @@ _SMALL_PER_CHUNK_BYTES = 12 * KIB  # what Arrow has of a column while it reads o
 _PROFILE_PROCESS_BYTES = 46 * MIB  # interpreter, engine.formats.parquet.profiler, numpy: 38
 _COPIES_PER_PROFILED_FOOTER = 3
 _COUNTED_BATCH_BYTES = 32 * MIB  # a batch's values as Python has them, and their hashes
+_COPIES_PER_COUNTED_DICTIONARY = 3  # as a batch refers to it
 _COPIES_PER_COUNTED_VALUE = 8  # of two sketches, together, hashed, left over, and as Python has it
 _COPIES_PER_PROFILED_INDEX = 6
 TABLED_BYTES = 600  # of a column chunk: a line of a table, and the bytes of its statistics
@@ -284,16 +285,20 @@ def profile_bytes(*, footer_bytes: int, num_chunks: int, num_columns: int, index
     )
 
 
-def key_bytes(*, decoding_bytes: int, value_bytes: float, footer_bytes: int) -> int:
+def key_bytes(
+    *, decoding_bytes: int, dictionary_bytes: int, value_bytes: float, footer_bytes: int
+) -> int:
     """Return what counting the values of a row group takes above the process.
 
     Args:
         decoding_bytes: what decoding its column takes.
+        dictionary_bytes: largest dictionary page, before compression.
         value_bytes: of the values that are kept, together.
         footer_bytes: the file's footer, which is read anew.
     """
     return (
         decoding_bytes
+        + _COPIES_PER_COUNTED_DICTIONARY * dictionary_bytes
         + _COUNTED_BATCH_BYTES
         + round(_COPIES_PER_COUNTED_VALUE * value_bytes)
         + _COPIES_PER_PROFILED_FOOTER * footer_bytes

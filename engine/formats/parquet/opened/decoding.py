@@ -24,11 +24,6 @@ from engine.formats.parquet.opened.file import OpenChunk
 
 _MAX_HEADERS = 256
 _FEW_VALUES = 1024  # of so few one may be most of a page
-_DELTAS = (
-    Encoding.DELTA_BINARY_PACKED,
-    Encoding.DELTA_LENGTH_BYTE_ARRAY,
-    Encoding.DELTA_BYTE_ARRAY,
-)
 _LENGTHS_IN_FRONT = (Encoding.DELTA_BYTE_ARRAY, Encoding.DELTA_LENGTH_BYTE_ARRAY)
 
 
@@ -89,8 +84,11 @@ def decoding_of(chunk: OpenChunk) -> Decoding:
 
 
 def delta_bytes(chunk: OpenChunk, header: PageHeader) -> int:
-    """Return the bytes of all values of a page that holds differences, 0 for any other."""
-    if header.encoding not in _DELTAS:
+    """Return the bytes of all texts of a page that holds differences, 0 for any other.
+
+    What numbers take is counted by value.
+    """
+    if header.encoding not in _LENGTHS_IN_FRONT:
         return 0
     return round(header.num_values * value_bytes(chunk.leaf, chunk.entry))
 

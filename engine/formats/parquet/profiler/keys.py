@@ -190,6 +190,7 @@ def _memory_bytes(of_key: SourceFile) -> int:
                 decoding = decoding_of(opened.row_group(int(sizes.argmax())).chunk(0))
         return memory.key_bytes(
             decoding_bytes=decoding.num_bytes(_BATCH_BYTES),
+            dictionary_bytes=decoding.dictionary_bytes,
             value_bytes=min(MAX_VALUES * decoding.value_bytes, _MAX_VALUES_BYTES),
             footer_bytes=opened.footer.size_bytes,
         )
