@@ -16,7 +16,17 @@ from string import Formatter
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 JSON_SUFFIXES = (".ndjson", ".jsonl", ".json")
-LINE_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt", *JSON_SUFFIXES)
+# What files of a folder hold, by the end of their names; and endings that notes and settings have
+# as well, which beside Parquet are no data.
+KINDS = {
+    "Parquet": PARQUET_SUFFIXES,
+    "delimited text": (".csv", ".tsv", ".tab", ".psv"),
+    "NDJSON": JSON_SUFFIXES,
+    "text": (".txt",),
+}
+VAGUE_SUFFIXES = (".txt", ".json")
+LINE_SUFFIXES = tuple(end for kind, ends in KINDS.items() if kind != "Parquet" for end in ends)
+_COMPRESSED = re.compile(r"\.(gz|zst|bz2|lz4|xz)$")
 DEFAULT_NAME = "part-{index:05d}.parquet"
 # 255 is Linux's limit; a part that grows has `.` in front and `.TOKEN.tmp` behind its name.
 MAX_NAME_BYTES = 255 - len("..12345678.tmp")
@@ -83,6 +93,20 @@ def template_problem(template: str, endings: Iterable[str] = ()) -> str:
         return f"gives several parts one name; write {DEFAULT_NAME}"
     known = (*PARQUET_SUFFIXES, *endings)
     return next(filter(None, (_problem_of_name(name, known) for name in names)), "")
+
+
+def kind_of(name: str) -> str:
+    """Return which of :data:`KINDS` a data file is by its name; empty if the name does not say."""
+    lines = _COMPRESSED.sub("", name.lower())  # Parquet is compressed inside
+    for kind, endings in KINDS.items():
+        if (name.lower() if kind == "Parquet" else lines).endswith(endings):
+            return kind
+    return ""
+
+
+def is_vague(name: str) -> bool:
+    """Whether files of such a name are often no data."""
+    return _COMPRESSED.sub("", name.lower()).endswith(VAGUE_SUFFIXES)
 
 
 def is_named_by(template: str, name: str) -> bool:

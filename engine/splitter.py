@@ -38,7 +38,7 @@ from engine.model import (
     SplitResult,
     by_partition,
 )
-from engine.part_names import LINE_SUFFIXES, NameFields, stem_of
+from engine.part_names import NameFields, kind_of, stem_of
 from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
@@ -165,15 +165,18 @@ def _in_partitions(
     return tuple(sorted(placed, key=lambda file: order[file.partition]))
 
 
-def are_lines(patterns: Sequence[str]) -> bool:
+def are_lines(
+    patterns: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> bool:
     """Whether sources are files of lines, by the first of them; only names of lines are looked at.
 
     Raises:
         NoSource: nothing matches.
     """
-    if not any(pattern.lower().endswith(LINE_SUFFIXES) for pattern in patterns):
-        return False
-    files = [store.stat(path) for store, path in expand_all(patterns).files[:1]]
+    if all(kind_of(pattern) == "Parquet" for pattern in patterns):
+        return False  # without a listing
+    first = expand_all(patterns, include, exclude).files[:1]
+    files = [store.stat(path) for store, path in first if kind_of(path) not in ("", "Parquet")]
     return bool(files) and format_of(files) == LINES
 
 

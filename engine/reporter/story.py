@@ -52,7 +52,7 @@ def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
         raise NotASplit(
             f"{redacted(place)} holds no split of evensplit; --verify compares the parts of one"
         )
-    if are_lines([place]):
+    if are_lines([place], settings.include, settings.exclude):
         plan = plan_split([place], settings)
         size = amount(sum(source.size_bytes for source in plan.sources))
         about = f"{counted(len(plan.sources), 'file')}, {size}, {count(plan.num_rows)} rows"

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from engine import events
+from engine.errors import NotPlainFolder
 from engine.formats.lines.dialect import NOTHING, fields_of, kind_of, read_begin
 from engine.formats.lines.reading import blamed, opened, stretch, walked
 from engine.formats.lines.scan import Look, Marks, TextBehindQuote, marks_of
@@ -131,13 +133,16 @@ def profile_lines(
     """Profile every file that the patterns stand for, in order.
 
     Raises:
+        NotPlainFolder: a folder holds more, or less, than its files say.
         SourceError: a file is not of lines, or, with ``exact``, its quotes do not pair up.
         BadSetting: nothing tells whether it has a header.
     """
-    return tuple(
-        _profile(store.stat(path), settings, exact=exact)
-        for store, path in expand_all(patterns).files
-    )
+    found = expand_all(patterns, settings.include, settings.exclude)
+    if found.problems:
+        raise NotPlainFolder(found.problems[0])
+    for note in found.notes:
+        events.say("sources.note", note)
+    return tuple(_profile(store.stat(path), settings, exact=exact) for store, path in found.files)
 
 
 @dataclass
