@@ -24,6 +24,7 @@ KINDS = {
     "NDJSON": JSON_SUFFIXES,
     "text": (".txt",),
 }
+GZIP_SUFFIX = ".gz"
 VAGUE_SUFFIXES = (".txt", ".json")
 LINE_SUFFIXES = tuple(end for kind, ends in KINDS.items() if kind != "Parquet" for end in ends)
 _COMPRESSED = re.compile(r"\.(gz|zst|bz2|lz4|xz)$")
@@ -125,8 +126,8 @@ def part_name(template: str, said: NameFields) -> str:
 
 
 def stem_of(path: str) -> str:
-    """Return the name of a file without its ending."""
-    return PurePosixPath(path.rpartition("/")[2]).stem
+    """Return the name of a file without its ending, and without that of its compression."""
+    return PurePosixPath(_COMPRESSED.sub("", path.rpartition("/")[2])).stem
 
 
 def names_problem(names: Sequence[str]) -> str:

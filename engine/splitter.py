@@ -539,7 +539,7 @@ def _processes_ahead(
     files: Sequence[SourceFile], settings: Settings, budget: memory.Budget
 ) -> LocalProcesses | None:
     """Return processes that a plan is likely to want, to start them while it is made."""
-    if settings.scheduler or settings.recoding.is_nothing:
+    if settings.scheduler or settings.recoding.is_nothing or files[0].dialect is not None:
         return None
     size_bytes = sum(file.size_bytes for file in files)
     # How much chosen columns are is not known yet.
@@ -561,6 +561,8 @@ def least_run_bytes(plan: SplitPlan, destination: str, settings: Settings) -> in
 
 
 def _takes_threads(plan: SplitPlan) -> bool:
+    if plan.sources[0].dialect is not None:
+        return True  # lines are copied, or gone through by zlib, which lets other threads run
     num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
     return num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
 

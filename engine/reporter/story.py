@@ -81,6 +81,7 @@ def _lines(plan: SplitPlan) -> Section:
         "bytes": amount(sum(source.size_bytes for source in plan.sources)),
         "records": f"{plan.num_rows:,}",
         "format": "JSON, a value a line" if dialect.kind == "ndjson" else "delimited text",
+        "compression": dialect.codec or "none",
     }
     if dialect.kind == "csv":
         header_bytes = dialect.header_bytes - dialect.mark_bytes
