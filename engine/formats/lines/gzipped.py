@@ -116,14 +116,15 @@ class GzipSource:
 
     Args:
         raw: the file.
+        is_kept: whether its states are kept for who opens it next.
         num_bytes: of its text, where known; else its size is :data:`UNKNOWN_BYTES` until its end
             was read.
     """
 
-    def __init__(self, raw: Source, num_bytes: int | None) -> None:
+    def __init__(self, raw: Source, num_bytes: int | None, *, is_kept: bool) -> None:
         self._raw = raw
         self.is_remote = raw.is_remote
-        self.known = _known_of(raw.file)
+        self.known = _known_of(raw.file) if is_kept else Known()
         self.file = replace(raw.file, size_bytes=UNKNOWN_BYTES if num_bytes is None else num_bytes)
         self._read_at, self._buffer = 0, b""
         self._window, self._start = bytearray(), 0

@@ -56,7 +56,11 @@ def compare(
 ) -> Compared:
     """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
     heads = [head_of(sources[0], is_first=index == 0).length for index in range(len(parts))]
-    texts = [_text_bytes(part) for part in parts]
+    texts = [part.size_bytes for part in parts]
+    if is_compressed(sources[0]):
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            looks = [pool.submit(copy_context().run, _text_bytes, part) for part in parts]
+            texts = [look.result() for look in looks]
     sizes = [max(0, size - head) for size, head in zip(texts, heads, strict=True)]
     starts = list(accumulate(sizes, initial=0))
     marks = marks_of(dialect_of(sources[0]))

@@ -38,9 +38,9 @@ def opened(file: SourceFile) -> Iterator[Source]:
         try:
             if file.dialect is None:
                 is_gzip = source.read(0, min(file.size_bytes, len(MAGIC))) == MAGIC
-                yield GzipSource(source, None) if is_gzip else source
+                yield GzipSource(source, None, is_kept=False) if is_gzip else source
             elif file.dialect.codec:
-                yield GzipSource(source, file.dialect.num_bytes or None)
+                yield GzipSource(source, file.dialect.num_bytes or None, is_kept=True)
             else:
                 yield source
         finally:

@@ -6,6 +6,7 @@ import gzip
 import random
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from engine.errors import BadSetting, Different, EvensplitError, SchemaMismatch
 from engine.formats.lines import gzipped, measures
 from engine.formats.lines.gzipped import GzipSource
 from engine.formats.lines.reading import opened
+from engine.model import Dialect
 from engine.splitter import Progress
 from engine.storage import open_storage
 
@@ -75,7 +77,8 @@ def test_any_range_is_read(
     store, path = open_storage(str(tmp_path / "a.gz"))
     chosen = random.Random(seed)
     starts = [chosen.randrange(len(TABLE)) for _ in range(20)]
-    with opened(store.stat(path)) as source, ThreadPoolExecutor(4) as pool:
+    file = replace(store.stat(path), dialect=Dialect("csv", codec="gzip"))
+    with opened(file) as source, ThreadPoolExecutor(4) as pool:
         assert isinstance(source, GzipSource)
         for start, data in zip(
             starts, pool.map(lambda start: source.read(start, 900), starts), strict=True
@@ -84,6 +87,9 @@ def test_any_range_is_read(
         assert source.measure() == len(TABLE)
         assert b"".join(source.chunks(0, len(TABLE))) == TABLE
         assert 1 < len(source.known.states) <= 9
+        with opened(file) as again:  # goes on from where this one was
+            assert isinstance(again, GzipSource)
+            assert again.known is source.known
         assert abs(source.known.at(len(TABLE)) - (tmp_path / "a.gz").stat().st_size) <= padding + 64
 
 
