@@ -181,7 +181,7 @@ def profile_lines(
     """Return what files of lines are like: dialect, columns, sizes of records along each.
 
     Args:
-        src: a file, glob or URL, or several.
+        src: a file, folder, glob or URL, or several.
         exact: read all, and count records, instead of looking at some places.
         **options: as for :func:`make_settings`: how lines are told apart, and stores reached.
 

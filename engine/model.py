@@ -43,6 +43,8 @@ class Dialect:
         mark_bytes: of a byte order mark at the begin.
         header_bytes: where the first record begins: behind mark and header.
         line_end: of its first line.
+        codec: by which the file is compressed.
+        num_bytes: of the text in a compressed file; all positions are in the text.
     """
 
     kind: Literal["csv", "ndjson"]
@@ -52,6 +54,8 @@ class Dialect:
     mark_bytes: int = 0
     header_bytes: int = 0
     line_end: str = "\n"
+    codec: Literal["", "gzip"] = ""
+    num_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,18 @@ from string import Formatter
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 JSON_SUFFIXES = (".ndjson", ".jsonl", ".json")
-LINE_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt", *JSON_SUFFIXES)
+# What files of a folder hold, by the end of their names; and endings that notes and settings have
+# as well, which beside Parquet are no data.
+KINDS = {
+    "Parquet": PARQUET_SUFFIXES,
+    "delimited text": (".csv", ".tsv", ".tab", ".psv"),
+    "NDJSON": JSON_SUFFIXES,
+    "text": (".txt",),
+}
+GZIP_SUFFIX = ".gz"
+VAGUE_SUFFIXES = (".txt", ".json")
+LINE_SUFFIXES = tuple(end for kind, ends in KINDS.items() if kind != "Parquet" for end in ends)
+_COMPRESSED = re.compile(r"\.(gz|zst|bz2|lz4|xz)$")
 DEFAULT_NAME = "part-{index:05d}.parquet"
 # 255 is Linux's limit; a part that grows has `.` in front and `.TOKEN.tmp` behind its name.
 MAX_NAME_BYTES = 255 - len("..12345678.tmp")
@@ -85,6 +96,20 @@ def template_problem(template: str, endings: Iterable[str] = ()) -> str:
     return next(filter(None, (_problem_of_name(name, known) for name in names)), "")
 
 
+def kind_of(name: str) -> str:
+    """Return which of :data:`KINDS` a data file is by its name; empty if the name does not say."""
+    lines = _COMPRESSED.sub("", name.lower())  # Parquet is compressed inside
+    for kind, endings in KINDS.items():
+        if (name.lower() if kind == "Parquet" else lines).endswith(endings):
+            return kind
+    return ""
+
+
+def is_vague(name: str) -> bool:
+    """Whether files of such a name are often no data."""
+    return _COMPRESSED.sub("", name.lower()).endswith(VAGUE_SUFFIXES)
+
+
 def is_named_by(template: str, name: str) -> bool:
     """Whether a name is one that a template gives to some part."""
     pattern = ""
@@ -101,8 +126,8 @@ def part_name(template: str, said: NameFields) -> str:
 
 
 def stem_of(path: str) -> str:
-    """Return the name of a file without its ending."""
-    return PurePosixPath(path.rpartition("/")[2]).stem
+    """Return the name of a file without its ending, and without that of its compression."""
+    return PurePosixPath(_COMPRESSED.sub("", path.rpartition("/")[2])).stem
 
 
 def names_problem(names: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ from engine.model import (
     SplitResult,
     by_partition,
 )
-from engine.part_names import LINE_SUFFIXES, NameFields, stem_of
+from engine.part_names import NameFields, kind_of, stem_of
 from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
@@ -165,15 +165,18 @@ def _in_partitions(
     return tuple(sorted(placed, key=lambda file: order[file.partition]))
 
 
-def are_lines(patterns: Sequence[str]) -> bool:
+def are_lines(
+    patterns: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> bool:
     """Whether sources are files of lines, by the first of them; only names of lines are looked at.
 
     Raises:
         NoSource: nothing matches.
     """
-    if not any(pattern.lower().endswith(LINE_SUFFIXES) for pattern in patterns):
-        return False
-    files = [store.stat(path) for store, path in expand_all(patterns).files[:1]]
+    if all(kind_of(pattern) == "Parquet" for pattern in patterns):
+        return False  # without a listing
+    first = expand_all(patterns, include, exclude).files[:1]
+    files = [store.stat(path) for store, path in first if kind_of(path) not in ("", "Parquet")]
     return bool(files) and format_of(files) == LINES
 
 
@@ -536,7 +539,7 @@ def _processes_ahead(
     files: Sequence[SourceFile], settings: Settings, budget: memory.Budget
 ) -> LocalProcesses | None:
     """Return processes that a plan is likely to want, to start them while it is made."""
-    if settings.scheduler or settings.recoding.is_nothing:
+    if settings.scheduler or settings.recoding.is_nothing or files[0].dialect is not None:
         return None
     size_bytes = sum(file.size_bytes for file in files)
     # How much chosen columns are is not known yet.
@@ -558,6 +561,8 @@ def least_run_bytes(plan: SplitPlan, destination: str, settings: Settings) -> in
 
 
 def _takes_threads(plan: SplitPlan) -> bool:
+    if plan.sources[0].dialect is not None:
+        return True  # lines are copied, or gone through by zlib, which lets other threads run
     num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
     return num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
 

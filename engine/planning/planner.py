@@ -515,7 +515,8 @@ def _part(
         elif is_joined:
             reasons["row groups are merged"] = None
     if not settings.recoding.is_nothing:
-        reasons = {_recoding_in_words(settings): None} | reasons
+        what = "all pages are" if first.dialect is None else "all is"
+        reasons = {f"{what} made anew: {_recoding_in_words(settings)}": None} | reasons
     return PartPlan(
         index=index,
         name="/".join(filter(None, (first.partition, settings.part_name(fields)))),
@@ -556,7 +557,7 @@ def _recoding_in_words(settings: Settings) -> str:
         wanted.append(f"data pages of version {settings.page_version}")
     if settings.dictionary is not None:
         wanted.append("dictionaries" if settings.dictionary else "no dictionaries")
-    return f"all pages are made anew: {', '.join(wanted)}"
+    return ", ".join(wanted)
 
 
 def _advice(parts: Sequence[PartPlan], layout: Layout, settings: Settings) -> str:

@@ -52,7 +52,7 @@ def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
         raise NotASplit(
             f"{redacted(place)} holds no split of evensplit; --verify compares the parts of one"
         )
-    if are_lines([place]):
+    if are_lines([place], settings.include, settings.exclude):
         plan = plan_split([place], settings)
         size = amount(sum(source.size_bytes for source in plan.sources))
         about = f"{counted(len(plan.sources), 'file')}, {size}, {count(plan.num_rows)} rows"
@@ -81,6 +81,7 @@ def _lines(plan: SplitPlan) -> Section:
         "bytes": amount(sum(source.size_bytes for source in plan.sources)),
         "records": f"{plan.num_rows:,}",
         "format": "JSON, a value a line" if dialect.kind == "ndjson" else "delimited text",
+        "compression": dialect.codec or "none",
     }
     if dialect.kind == "csv":
         header_bytes = dialect.header_bytes - dialect.mark_bytes

@@ -188,7 +188,7 @@ def expand_all(
         include, exclude: globs of files in folders, as :func:`engine.storage.folders.choose` says.
 
     Raises:
-        NoSource: an argument matches no Parquet file.
+        NoSource: an argument matches no file of data.
         BadSetting: the name of a file is not UTF-8, or a list cannot be read.
     """
     notes, every = _with_lists(patterns)
@@ -196,8 +196,8 @@ def expand_all(
     names, stores, choices = [], [], []
     for pattern, (store, path), listing in zip(every, places, _expanded(places), strict=True):
         choice = folders.choose(listing, include, exclude)
-        choice.add_unknown(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
-        problem = bool(choice.listing.loops or choice.tables)
+        choice.decide(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
+        problem = bool(choice.listing.loops or choice.tables or choice.formats)
         if not choice.taken and not problem:
             raise NoSource(folders.nothing_taken(redacted(pattern), choice))
         names.append(redacted(path))

@@ -18,6 +18,9 @@ Reading a table's log is not covered: such folders are refused. Of hive folders 
 files lie in which partition; a split keeps them apart. Hard links are files of their own, as every
 reader has it.
 
+A folder's files have one format: Parquet, delimited text or NDJSON. Their names say which; ``.txt``
+and ``.json`` beside Parquet are notes. Several formats are refused: nobody knows which is wanted.
+
 Told apart besides, and said: what Spark or Hadoop put out (``_SUCCESS``), the destination of an
 earlier split (``_evensplit/``), and plain folders.
 """
@@ -29,14 +32,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
-from engine.part_names import PARQUET_SUFFIXES
+from engine.part_names import KINDS, PARQUET_SUFFIXES, is_vague, kind_of
 from engine.wording import counted
 
 PARQUET_MARKS = (b"PAR1", b"PARE")  # the second: an encrypted footer
 _SMALLEST_FILE_BYTES = 12
 _MAX_NAMED = 3
+_FOR_EXAMPLE = (".parquet", ".csv", ".ndjson")
 
 Reason = Literal["mark", "hidden", "hidden folder", "other", "twice", "linked folder", "globs"]
 
@@ -45,7 +50,7 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
     "mark": ("_SUCCESS/.crc", "_SUCCESS/.crc"),
     "hidden": ("hidden (_ or . in front)", "hidden (_ or . in front)"),
     "hidden folder": ("hidden folder (_ or . in front)", "hidden folders (_ or . in front)"),
-    "other": ("without .parquet in its name", "without .parquet in their names"),
+    "other": ("without {} in its name", "without {} in their names"),
     "twice": ("reached twice (by a link or another source)",) * 2,
     "linked folder": ("link to a folder that was seen already",) * 2,
     "globs": ("left out by --include or --exclude",) * 2,
@@ -100,10 +105,12 @@ class Choice:
 
     Attributes:
         taken: in the order of their names.
-        unknown: may be Parquet, which their names do not say; see :meth:`add_unknown`.
+        unknown: may be Parquet, which their names do not say; see :meth:`decide`.
+        named: all whose names say what they are, by that; empty where names do not matter.
         passed_over: how many, by reason.
         tables: kind of table by the folder that holds its mark ("" for the root).
         mixed: Parquet without its name beside files that have it: whose rows are wanted?
+        formats: a file of each format, by its name, where there are several; none is taken then.
         splits: folders that hold the record of a split ("" for the root).
         is_job_output: the root holds the mark that a job of Spark or Hadoop leaves.
     """
@@ -111,9 +118,11 @@ class Choice:
     listing: Listing
     taken: list[Listed] = field(default_factory=list)
     unknown: list[Listed] = field(default_factory=list)
+    named: dict[str, list[Listed]] = field(default_factory=dict)
     passed_over: Counter[Reason] = field(default_factory=Counter)
     tables: dict[str, str] = field(default_factory=dict)
     mixed: list[Listed] = field(default_factory=list)
+    formats: dict[str, Listed] = field(default_factory=dict)
     splits: list[str] = field(default_factory=list)
     is_job_output: bool = False
 
@@ -132,18 +141,26 @@ class Choice:
         ]
         return ", ".join(filter(None, found)) or PLAIN
 
-    def add_unknown(self, found: Iterable[bool]) -> None:
-        """Decide about the unknown files, by whether each is Parquet by its content."""
-        parquet = []
-        for item, is_parquet in zip(self.unknown, found, strict=True):
-            if is_parquet:
-                parquet.append(item)
-            else:
-                self.passed_over["other"] += 1
-        if self.taken:
+    def decide(self, found: Iterable[bool]) -> None:
+        """Decide about files in a folder; of unknown ones it was seen whether each is Parquet."""
+        parquet = [item for item, is_it in zip(self.unknown, found, strict=True) if is_it]
+        num_passed_over = len(self.unknown) - len(parquet)
+        if parquet and "Parquet" in self.named:
             self.mixed = parquet
-        else:
-            self.taken = parquet
+        elif parquet:
+            self.named["Parquet"] = parquet
+        if "Parquet" in self.named:
+            for kind, items in list(self.named.items()):
+                kept = [item for item in items if not is_vague(item.name)]
+                num_passed_over += len(items) - len(kept)
+                self.named[kind] = kept
+        self.passed_over["other"] += num_passed_over
+        self.passed_over += Counter()  # without zeros
+        kinds = {kind: items for kind, items in self.named.items() if items}
+        if len(kinds) > 1:
+            self.formats = {kind: items[0] for kind, items in kinds.items()}
+        for items in kinds.values() if len(kinds) == 1 else ():
+            self.taken = items
 
 
 def choose(listing: Listing, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Choice:
@@ -188,8 +205,10 @@ def _choose_file(
         choice.passed_over["hidden"] += 1
     elif _is_among(item.name, exclude) or (include and not _is_among(item.name, include)):
         choice.passed_over["globs"] += 1
-    elif include or choice.listing.kind == "glob" or name.lower().endswith(PARQUET_SUFFIXES):
+    elif include or choice.listing.kind == "glob":
         choice.taken.append(item)
+    elif kind := kind_of(name):
+        choice.named.setdefault(kind, []).append(item)
     elif item.size_bytes >= _SMALLEST_FILE_BYTES:
         choice.unknown.append(item)
     else:
@@ -329,16 +348,19 @@ def said(source: str, choice: Choice) -> str:
 
     Empty if there is nothing to say: it is a plain folder, and all of it is taken.
     """
-    passed_over = _counted(choice.passed_over) if choice.passed_over else ""
+    passed_over = _counted(choice) if choice.passed_over else ""
     kind = choice.kind if passed_over or choice.kind != PLAIN else ""
     words = ", ".join(filter(None, (kind, passed_over)))
     return f"{source}: {words}" if words else ""
 
 
-def _counted(passed_over: Mapping[Reason, int]) -> str:
+def _counted(choice: Choice) -> str:
+    passed_over = choice.passed_over
     total = sum(passed_over.values())
+    kind = kind_of(choice.taken[0].name) if choice.taken else ""
+    ending = KINDS[kind or "Parquet"][0]
     every = [
-        f"{number:,} {_REASONS[reason][number > 1]}"
+        f"{number:,} {_REASONS[reason][number > 1].format(ending)}"
         for reason, number in sorted(passed_over.items(), key=lambda item: -item[1])
     ]
     noun = counted(total, "file")
@@ -351,10 +373,10 @@ def nothing_taken(source: str, choice: Choice) -> str:
     """Return why a source stands for no file, and what to name instead."""
     if choice.listing.kind == "file":
         return f"there is no file or folder {source}"
-    ways = f"name a file, a folder that holds {'/'.join(PARQUET_SUFFIXES)} files, or a glob"
+    ways = f"name a file, a folder that holds {'/'.join(_FOR_EXAMPLE)} files, or a glob"
     if choice.passed_over:
-        return f"no Parquet file in {source}: {_counted(choice.passed_over)}; {ways}"
-    return f"no Parquet file in {source}, nor any other; {ways}"
+        return f"no file of data in {source}: {_counted(choice)}; {ways}"
+    return f"no file of data in {source}, nor any other; {ways}"
 
 
 def refusal(source: str, choice: Choice) -> str | None:
@@ -368,6 +390,13 @@ def refusal(source: str, choice: Choice) -> str | None:
         root = choice.listing.root
         place = f"{root}/{folder}" if folder else root
         return table_refusal(place, kind)
+    if choice.formats:
+        found = ", ".join(f"{kind} ({item.name})" for kind, item in choice.formats.items())
+        globs = sorted({f"'*{PurePosixPath(it.name).suffix}'" for it in choice.formats.values()})
+        return (
+            f"{source} holds files of several formats, {found}: name those of one, as by "
+            f"--include {' or --include '.join(globs)}, or by a glob"
+        )
     if choice.mixed:
         names = ", ".join(item.name for item in choice.mixed[:_MAX_NAMED])
         more = ", ..." if len(choice.mixed) > _MAX_NAMED else ""

@@ -30,7 +30,7 @@ _MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 # What files begin with that are no lines: what it is, and what to do.
 _OTHERS = {
-    b"\x1f\x8b": ("compressed by gzip", "decompress it first (gzip -d)"),
+    b"\x1f\x8b": ("compressed by gzip", "decompress it once (gzip -d)"),
     b"\x28\xb5\x2f\xfd": ("compressed by zstd", "decompress it first (zstd -d)"),
     b"BZh": ("compressed by bzip2", "decompress it first (bzip2 -d)"),
     b"\x04\x22\x4d\x18": ("compressed by lz4", "decompress it first (lz4 -d)"),
@@ -80,10 +80,9 @@ def read_begin(source: Source, settings: Settings) -> Begin:
         Unsupported: it is text that cannot be cut as bytes.
         BadSetting: a setting is needed to understand it, or contradicts it.
     """
-    size = source.file.size_bytes
-    head = source.read(0, min(size, HEAD_BYTES))
+    head = source.read(0, min(source.file.size_bytes, HEAD_BYTES))
     _check_is_text(head)
-    is_whole = len(head) == size
+    is_whole = len(head) == source.file.size_bytes
     mark_bytes = len(_MARK) if head.startswith(_MARK) else 0
     head = head[mark_bytes:]
     feed = head.find(b"\n")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.formats import Compared, Measures
-from engine.formats.lines.measures import measured, settled
+from engine.formats.lines import gzipped
+from engine.formats.lines.measures import forget_all, measured, settled
 from engine.formats.lines.part import read_tail, write
 from engine.model import SourceFile
 from engine.settings import Settings
@@ -32,7 +33,7 @@ def top_columns(file: SourceFile, /) -> set[str]:
 
 def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
     """Read what a plan needs; see :meth:`engine.formats.Format.measure`."""
-    return measured(files)
+    return measured(files, settings)
 
 
 def verify(
@@ -63,8 +64,10 @@ def verify_memory_bytes(
     """Return the projected peak memory of :func:`verify`, the process included."""
     from engine.formats.lines.proof import proof_bytes
 
-    return proof_bytes(workers)
+    return proof_bytes(workers, is_gzip=gzipped.is_compressed(sources[0]))
 
 
 def close_sources() -> None:
-    """Files are closed as soon as they are read."""
+    """Drop what is kept of compressed files; files are closed as soon as they are read."""
+    forget_all()
+    gzipped.forget_all()

@@ -8,8 +8,9 @@ block has inside is read again where a cut falls.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 
 from engine import system
 from engine.errors import BadStructure
+from engine.formats.lines.gzipped import KEPT_BYTES, OPEN_BYTES, GzipSource, is_compressed
 from engine.formats.lines.reading import blamed, record_starts, stretch
 from engine.formats.lines.scan import (
     COPIES,
@@ -40,6 +42,8 @@ _LOOK_BYTES = 1 << 20
 _MAX_KNOTS = 4096
 _NEVER = np.iinfo(np.int64).max
 _REQUESTS = 4
+
+_Step = tuple[int, int]  # offset and length
 
 
 class Block(NamedTuple):
@@ -69,7 +73,8 @@ class _Seen(NamedTuple):
 def looks_bytes(files: Sequence[SourceFile]) -> int:
     """Return the memory that :func:`read_blocks` takes at most."""
     is_remote = any("://" in file.path for file in files)
-    return (_num_looks(is_remote=is_remote) + 1) * COPIES * _LOOK_BYTES
+    text_bytes = OPEN_BYTES + KEPT_BYTES if any(map(is_compressed, files)) else 0
+    return (_num_looks(is_remote=is_remote) + 1) * COPIES * _LOOK_BYTES + text_bytes
 
 
 def _num_looks(*, is_remote: bool) -> int:
@@ -82,35 +87,37 @@ def read_blocks(source: Source, dialect: Dialect) -> list[Block]:
     Raises:
         BadStructure: quotes do not pair up; the message has the line.
     """
-    start, size = dialect.header_bytes, source.file.size_bytes
-    if start >= size:
+    start, likely_bytes = dialect.header_bytes, source.file.size_bytes
+    if start >= likely_bytes:
         return []
-    block_bytes = max(_BLOCK_BYTES, -(-(size - start) // _MAX_BLOCKS))
-    num_blocks = -(-(size - start) // block_bytes)
-    firsts = np.full(num_blocks + 1, size, dtype=np.int64)
-    counts = np.zeros(num_blocks + 1, dtype=np.int64)
-    firsts[0], counts[0] = start, 1
+    if isinstance(source, GzipSource):
+        likely_bytes = source.likely_bytes
+    block_bytes = max(_BLOCK_BYTES, -(-(likely_bytes - start) // _MAX_BLOCKS))
+    firsts, counts = {0: start}, Counter({0: 1})
     marks = marks_of(dialect)
     try:
         for begun in _begun(source, start, block_bytes, marks):
-            some = slice(begun.block, begun.block + len(begun.counts))
-            firsts[some] = np.minimum(firsts[some], begun.firsts)
-            counts[some] += begun.counts
+            for block, count in enumerate(begun.counts.tolist(), start=begun.block):
+                if count:
+                    firsts.setdefault(block, int(begun.firsts[block - begun.block]))
+                    counts[block] += count
     except TextBehindQuote:
         raise blamed(source, start, marks) from None
+    size = source.file.size_bytes  # known by now
+    if start >= size:
+        return []
     if source.read(size - 1, 1) == b"\n":  # behind the last record none begins
         counts[(size - start) // block_bytes] -= 1
-    used = np.flatnonzero(counts)
-    bounds = [*firsts[used].tolist(), size]
+    used = [block for block, count in counts.items() if count]
+    bounds = [*(firsts[block] for block in used), size]
     return [
-        Block(first, count, stop - first)
-        for (first, stop), count in zip(pairwise(bounds), counts[used].tolist(), strict=True)
+        Block(first, counts[block], stop - first)
+        for block, (first, stop) in zip(used, pairwise(bounds), strict=True)
     ]
 
 
 def _begun(source: Source, start: int, block_bytes: int, marks: Marks) -> Iterator[_Begun]:
     """Yield what begins in each stretch, in order."""
-    size = source.file.size_bytes
     summed = partial(_summed, start=start, block_bytes=block_bytes)
 
     def look(step: tuple[int, int]) -> _Seen:
@@ -125,9 +132,8 @@ def _begun(source: Source, start: int, block_bytes: int, marks: Marks) -> Iterat
         )
 
     state = FRESH
-    every = list(steps(start, size - start, _LOOK_BYTES))
     with ThreadPoolExecutor(_num_looks(is_remote=source.is_remote)) as pool:
-        for (offset, length), seen in zip(every, pool.map(look, every), strict=True):
+        for (offset, length), seen in _in_order(pool, look, _steps(source, start)):
             if seen.verdict.holds(state, marks):
                 is_open = marks.is_open(state)
                 state = seen.states[is_open]
@@ -144,6 +150,26 @@ def _begun(source: Source, start: int, block_bytes: int, marks: Marks) -> Iterat
             yield summed(found.ends + offset)
     if marks.is_open(state):
         raise blamed(source, start, marks)
+
+
+def _steps(source: Source, start: int) -> Iterator[_Step]:
+    if isinstance(source, GzipSource):
+        return source.steps(start, _LOOK_BYTES)
+    return steps(start, source.file.size_bytes - start, _LOOK_BYTES)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, look: Callable[[_Step], _Seen], every: Iterable[_Step]
+) -> Iterator[tuple[_Step, _Seen]]:
+    """Yield what is seen of each step; few are begun ahead."""
+    begun: deque[tuple[_Step, Future[_Seen]]] = deque()
+    for step in every:
+        begun.append((step, pool.submit(look, step)))
+        if len(begun) > _REQUESTS:
+            first, seen = begun.popleft()
+            yield first, seen.result()
+    for first, seen in begun:
+        yield first, seen.result()
 
 
 def _summed(starts: Positions, *, start: int, block_bytes: int) -> _Begun:

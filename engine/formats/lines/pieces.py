@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
+from engine.formats.lines.gzipped import GzipSource
 from engine.formats.lines.index import record_offset
 from engine.formats.lines.reading import opened
 from engine.formats.lines.scan import marks_of
@@ -35,11 +36,16 @@ def opened_all(files: Sequence[SourceFile]) -> Iterator[Opened]:
     """Open files for a while, each when it is first asked for."""
     with ExitStack() as stack:
         found: dict[int, Source] = {}
+        last: Source | None = None
 
         def get(number: int) -> Source:
+            nonlocal last
             if number not in found:
                 found[number] = stack.enter_context(opened(files[number]))
-            return found[number]
+            if isinstance(last, GzipSource) and last is not found[number]:
+                last.rest()  # so that one at a time takes memory
+            last = found[number]
+            return last
 
         yield get
 
@@ -48,6 +54,12 @@ def dialect_of(file: SourceFile) -> Dialect:
     """Return the dialect that a plan found."""
     assert file.dialect is not None
     return file.dialect
+
+
+def text_bytes(file: SourceFile) -> int:
+    """Return the bytes of a file's text, decompressed."""
+    dialect = dialect_of(file)
+    return dialect.num_bytes if dialect.codec else file.size_bytes
 
 
 def head_of(file: SourceFile, *, is_first: bool) -> Piece:
@@ -67,7 +79,7 @@ def part_pieces(part: PartPlan, files: Sequence[SourceFile], get: Opened) -> lis
         start = record_offset(source, first.row_group, first.start_row, marks)
         stop = record_offset(source, last.row_group, last.stop_row, marks)
         found.append(Piece(number, start, stop - start))
-        if stop == files[number].size_bytes:
+        if stop == text_bytes(files[number]):
             found += _line_end(number, files, get)
     return [piece for piece in found if piece.length]
 
@@ -77,8 +89,8 @@ def all_records(files: Sequence[SourceFile], get: Opened) -> list[Piece]:
     found = []
     for number, file in enumerate(files):
         start = dialect_of(file).header_bytes
-        if file.size_bytes > start:
-            found.append(Piece(number, start, file.size_bytes - start))
+        if text_bytes(file) > start:
+            found.append(Piece(number, start, text_bytes(file) - start))
             found += _line_end(number, files, get)
     return found
 
@@ -86,7 +98,7 @@ def all_records(files: Sequence[SourceFile], get: Opened) -> list[Piece]:
 def _line_end(number: int, files: Sequence[SourceFile], get: Opened) -> list[Piece]:
     text = dialect_of(files[number]).line_end.encode()
     is_last = number == len(files) - 1
-    if is_last or get(number).read(files[number].size_bytes - 1, 1) == b"\n":
+    if is_last or get(number).read(text_bytes(files[number]) - 1, 1) == b"\n":
         return []
     return [Piece(number, 0, len(text), text)]
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from engine import events
+from engine.errors import NotPlainFolder
 from engine.formats.lines.dialect import NOTHING, fields_of, kind_of, read_begin
+from engine.formats.lines.gzipped import GzipSource
 from engine.formats.lines.reading import blamed, opened, stretch, walked
 from engine.formats.lines.scan import Look, Marks, TextBehindQuote, marks_of
 from engine.markup import Bar, Grid, card
@@ -88,7 +91,8 @@ class LinesProfile:
         """Size and number of records; and how they are told apart."""
         about = "" if self.is_exact else "about "
         longest = f"longest {amount(self.longest_record_bytes)}"
-        size = f"{amount(self.size_bytes)}, {about}{counted(self.num_records, 'record')}"
+        inside = f" (gzip of {amount(self.dialect.num_bytes)})" if self.dialect.codec else ""
+        size = f"{amount(self.size_bytes)}{inside}, {about}{counted(self.num_records, 'record')}"
         if self.dialect.kind == "ndjson":
             told = "JSON, a value a line"
         else:
@@ -131,13 +135,16 @@ def profile_lines(
     """Profile every file that the patterns stand for, in order.
 
     Raises:
+        NotPlainFolder: a folder holds more, or less, than its files say.
         SourceError: a file is not of lines, or, with ``exact``, its quotes do not pair up.
         BadSetting: nothing tells whether it has a header.
     """
-    return tuple(
-        _profile(store.stat(path), settings, exact=exact)
-        for store, path in expand_all(patterns).files
-    )
+    found = expand_all(patterns, settings.include, settings.exclude)
+    if found.problems:
+        raise NotPlainFolder(found.problems[0])
+    for note in found.notes:
+        events.say("sources.note", note)
+    return tuple(_profile(store.stat(path), settings, exact=exact) for store, path in found.files)
 
 
 @dataclass
@@ -161,6 +168,9 @@ def _profile(file: SourceFile, settings: Settings, *, exact: bool) -> LinesProfi
         begin = read_begin(source, settings)
         dialect, marks = begin.dialect, marks_of(begin.dialect)
         start, size = dialect.header_bytes, file.size_bytes
+        if isinstance(source, GzipSource):
+            size = source.measure()
+            dialect = replace(dialect, codec="gzip", num_bytes=size)
         num_places = min(_PLACES, -(-(size - start) // _PLACE_BYTES))
         offsets = [start + (size - start) * place // num_places for place in range(num_places)]
         sizes = _Sizes([0] * len(offsets), [0] * len(offsets))
@@ -184,7 +194,7 @@ def _profile(file: SourceFile, settings: Settings, *, exact: bool) -> LinesProfi
     )
     return LinesProfile(
         path=file.path,
-        size_bytes=size,
+        size_bytes=file.size_bytes,
         dialect=dialect,
         has_header=has_header,
         num_records=num_records,

@@ -1,4 +1,4 @@
-"""Prove parts of lines: all bytes, behind the headers, are those of the sources, in order.
+"""Prove parts of lines: all bytes behind the headers are those of the sources, in order.
 
 And each part by itself holds as many records as were planned, whole ones: no cut went through a
 quoted field.
@@ -11,9 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from itertools import accumulate
 
-from engine.errors import Different
+from engine.errors import BadStructure, Different
 from engine.formats import Compared
-from engine.formats.lines.pieces import Joined, all_records, dialect_of, head_of, opened_all
+from engine.formats.lines.gzipped import KEPT_BYTES, OPEN_BYTES, GzipSource, is_compressed
+from engine.formats.lines.pieces import (
+    Joined,
+    all_records,
+    dialect_of,
+    head_of,
+    opened_all,
+    text_bytes,
+)
 from engine.formats.lines.reading import opened
 from engine.formats.lines.scan import (
     COPIES,
@@ -33,9 +41,10 @@ _STEP_BYTES = 1 << 20
 _PROCESS_BYTES = 60 << 20
 
 
-def proof_bytes(workers: int) -> int:
+def proof_bytes(workers: int, *, is_gzip: bool) -> int:
     """Return the projected peak memory of :func:`compare`, the process included."""
-    return _PROCESS_BYTES + workers * (COPIES + 3) * _STEP_BYTES
+    text_bytes = (workers + 1) * OPEN_BYTES + KEPT_BYTES if is_gzip else 0
+    return _PROCESS_BYTES + workers * (COPIES + 3) * _STEP_BYTES + text_bytes
 
 
 def compare(
@@ -47,19 +56,28 @@ def compare(
 ) -> Compared:
     """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
     heads = [head_of(sources[0], is_first=index == 0).length for index in range(len(parts))]
-    sizes = [max(0, part.size_bytes - head) for part, head in zip(parts, heads, strict=True)]
+    texts = [part.size_bytes for part in parts]
+    if is_compressed(sources[0]):
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            looks = [pool.submit(copy_context().run, _text_bytes, part) for part in parts]
+            texts = [look.result() for look in looks]
+    sizes = [max(0, size - head) for size, head in zip(texts, heads, strict=True)]
     starts = list(accumulate(sizes, initial=0))
     marks = marks_of(dialect_of(sources[0]))
     with opened_all(sources) as get, ThreadPoolExecutor(max(1, workers)) as pool:
-        records = Joined(all_records(sources, get), get)
+        pieces = all_records(sources, get)
+        records = Joined(pieces, get)
         first, other = (
-            Joined([head_of(sources[0], is_first=is_first)], get).read(0, sources[0].size_bytes)
+            Joined([head_of(sources[0], is_first=is_first)], get).read(0, text_bytes(sources[0]))
             for is_first in (True, False)
         )
 
         def compare_one(index: int) -> int:
-            part = _Part(parts[index], other if index else first, marks, progress)
-            return part.compare(records, starts[index], expected_rows[index])
+            head = other if index else first
+            part = _Part(parts[index], texts[index], head, marks, progress)
+            with opened_all(sources) as its_own:  # a compressed file is read at one place
+                whole = Joined(pieces, its_own) if is_compressed(sources[0]) else records
+                return part.compare(whole, starts[index], expected_rows[index])
 
         for number in range(len(sources)):
             get(number)  # here, not by several threads at once
@@ -77,13 +95,30 @@ def compare(
     return Compared(0, 0, num_bytes)
 
 
+def _text_bytes(part: SourceFile) -> int:
+    """Return the bytes of a part's text, which is inflated for it if it is compressed."""
+    with opened(part) as source:
+        if not isinstance(source, GzipSource):
+            return part.size_bytes
+        try:
+            return source.measure()
+        except BadStructure as error:
+            raise Different(f"{part.path.rpartition('/')[2]}: {error}") from None
+
+
 class _Part:
     """A part that is compared; its errors begin with its name."""
 
     def __init__(
-        self, file: SourceFile, head: bytes, marks: Marks, progress: Callable[[int], None] | None
+        self,
+        file: SourceFile,
+        text_bytes: int,
+        head: bytes,
+        marks: Marks,
+        progress: Callable[[int], None] | None,
     ) -> None:
         self._file = file
+        self._text_bytes = text_bytes
         self._head = head
         self._name = file.path.rpartition("/")[2]
         self._marks = marks
@@ -91,7 +126,7 @@ class _Part:
 
     def compare(self, records: Joined, start: int, num_rows: int) -> int:
         """Return the bytes compared: the header, and records from a position among all."""
-        size, first = self._file.size_bytes, len(self._head)
+        size, first = self._text_bytes, len(self._head)
         state, before, num_found = FRESH, b"", 0
         with opened(self._file) as part:
             if part.read(0, min(first, size)) != self._head:

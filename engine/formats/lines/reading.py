@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine.errors import BadStructure
+from engine.formats.lines.gzipped import MAGIC, GzipSource
 from engine.formats.lines.scan import (
     FRESH,
     LOOKBACK_BYTES,
@@ -30,12 +31,18 @@ _LARGE_STEP_BYTES = 4 << 20
 
 @contextmanager
 def opened(file: SourceFile) -> Iterator[Source]:
-    """Open a file for a while; errors about its content name it."""
+    """Open the text of a file for a while; errors about its content name it."""
     store, path = open_storage(file.path)
     with naming(file.path):
         source = store.open(SourceFile(path, file.size_bytes, file.version))
         try:
-            yield source
+            if file.dialect is None:
+                is_gzip = source.read(0, min(file.size_bytes, len(MAGIC))) == MAGIC
+                yield GzipSource(source, None, is_kept=False) if is_gzip else source
+            elif file.dialect.codec:
+                yield GzipSource(source, file.dialect.num_bytes or None, is_kept=True)
+            else:
+                yield source
         finally:
             source.close()
 
@@ -76,6 +83,8 @@ def record_starts(source: Source, start: int, stop: int, marks: Marks) -> Iterat
 
 def blamed(source: Source, start: int, marks: Marks) -> BadStructure:
     """Return the error about a file whose quotes do not pair up, with the line; reads it anew."""
+    if isinstance(source, GzipSource):
+        source.measure()  # damage in the compressed data is told as such
     state, opened_at = FRESH, start
     size = source.file.size_bytes
     for offset, length in steps(start, size - start, _LARGE_STEP_BYTES):

@@ -76,7 +76,9 @@ class SftpPlace(Place):
 
 def taken(store: Storage, pattern: str) -> list[str]:
     """Return what is taken of a pattern by the names alone."""
-    return [item.path for item in choose(store.expand(pattern)).taken]
+    choice = choose(store.expand(pattern))
+    choice.decide([False] * len(choice.unknown))
+    return [item.path for item in choice.taken]
 
 
 @pytest.fixture(params=["local", "memory", "azure", "s3", "google", "sftp"])
@@ -467,7 +469,7 @@ def test_expand_all_keeps_the_order_of_arguments(place: Place) -> None:
         place.write(name)
     asked = [place.path("b.parquet"), place.path("a.parquet")]
     assert [path for _, path in expand_all(asked).files] == asked
-    with pytest.raises(NoSource, match="no Parquet file"):
+    with pytest.raises(NoSource, match="no file of data"):
         expand_all([place.path("nothing-*.parquet")])
 
 
@@ -487,6 +489,22 @@ def test_what_is_passed_over_is_counted_by_reason(place: Place) -> None:
         "(_ or . in front), 1 hidden folder (_ or . in front), 1 without .parquet in its name"
     )
     assert not found.problems
+
+
+def test_a_folder_of_lines_is_taken_and_formats_are_not_mixed(place: Place) -> None:
+    for names in (("_SUCCESS",), ("x", "b.csv"), ("A.TSV",), ("c.csv.gz",), ("README",)):
+        place.write(*names)
+    found = expand_all([place.folder])
+    assert found.names == ("A.TSV", "c.csv.gz", "x/b.csv")
+    assert "1 without .csv in its name" in found.notes[0]
+    for name in ("d.ndjson", "e.txt", "f.parquet"):
+        place.write(name)
+        found = expand_all([place.folder])
+        assert not found.files
+        assert "holds files of several formats" in found.problems[0]
+        assert f"({name})" in found.problems[0]
+        kept = expand_all([place.folder], exclude=["[d-f].*"])
+        assert kept.names == ("A.TSV", "c.csv.gz", "x/b.csv")
 
 
 def test_nothing_is_said_where_all_is_taken(place: Place) -> None:

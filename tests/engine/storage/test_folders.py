@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadSetting, EvensplitError, NoSource
 from engine.storage import expand_all, open_storage
-from engine.storage.folders import Listed, Listing, choose
+from engine.storage.folders import Listed, Listing, choose, refusal
 
 PARQUET = b"PAR1" + bytes(8) + b"PAR1"
 FILES = ("a.parquet", "B.PARQUET", "000000_0", "c.parquet.gzip", "_SUCCESS", ".h.parquet", "n.txt")
@@ -126,3 +126,28 @@ def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_named_is_taken_whatever_its_name() -> None:
     item = Listed("/t/_x", "", 0, "/t/_x")
     assert choose(Listing("/t/_x", "file", (item,))).taken == [item]
+
+
+LINES = {"a.csv": "csv", "b.TSV": "csv", "c.jsonl": "json", "d.json": "json", "e.txt.gz": "txt"}
+OTHERS = ("f.parquet", "_x.csv", ".y.csv", "README", "_SUCCESS")
+
+
+@given(st.sets(st.sampled_from([*LINES, *OTHERS])))
+def test_files_of_one_format_are_taken_or_all_are_refused(names: set[str]) -> None:
+    """Beside Parquet what is vaguely named is no data; whatever is not taken is counted."""
+    items = tuple(Listed(f"/t/{name}", name, 99, f"/t/{name}") for name in names)
+    choice = choose(Listing("/t", "folder", items))
+    choice.decide([False] * len(choice.unknown))
+    is_parquet = "f.parquet" in names
+    vague = {"d.json", "e.txt.gz"} if is_parquet else set()
+    wanted = (names & {*LINES}) - vague
+    formats = {LINES[name] for name in wanted} | ({"parquet"} if is_parquet else set())
+    taken = {item.name for item in choice.taken}
+    if len(formats) > 1:
+        assert not taken
+        assert len(choice.formats) == len(formats)
+        assert "--include" in str(refusal("/t", choice))
+        return
+    assert taken == wanted | ({"f.parquet"} & names)
+    assert not choice.formats
+    assert sum(choice.passed_over.values()) == len(names) - len(taken)

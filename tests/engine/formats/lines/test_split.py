@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine import splitter
-from engine.errors import Different
+from engine.errors import Different, NotPlainFolder
 from engine.formats.lines.proof import compare
 from engine.model import Dialect
 from engine.storage.access import current
@@ -132,6 +132,31 @@ def test_several_files_are_one(tmp_path: Path, ending: str):
     assert result.manifest.num_rows == 900
     read = [records_of(p.read_bytes(), delimiter="\t")[1:] for p in parts_of(tmp_path / "out")]
     assert [int(row[0]) for part in read for row in part] == list(range(900))
+
+
+def test_a_folder_stands_for_its_files_of_lines(tmp_path: Path):
+    lines = {"b/2.csv": b"id,n\n3,30\n4,40\n", "a/1.csv": b"id,n\n1,10\n2,20\n", "_SUCCESS": b""}
+    for name, data in lines.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(data)
+    engine.split(tmp_path / "in", tmp_path / "out", parts=1, verify=True)
+    assert joined(tmp_path / "out", b"id,n\n") == b"id,n\n1,10\n2,20\n3,30\n4,40\n"
+    assert engine.are_lines(tmp_path / "in")
+    assert [found.num_records for found in engine.profile_lines(tmp_path / "in")] == [2, 2]
+    (tmp_path / "in" / "notes.ndjson").write_bytes(b"{}\n")
+    for refused in (engine.plan, engine.profile, engine.profile_lines):
+        with pytest.raises(NotPlainFolder, match=r"several formats, .*--include '\*.csv'"):
+            refused(tmp_path / "in")
+
+
+def test_partitions_of_lines_keep_their_folders(tmp_path: Path):
+    for year in (2023, 2024):
+        (tmp_path / "in" / f"year={year}").mkdir(parents=True)
+        (tmp_path / "in" / f"year={year}" / "a.csv").write_bytes(b"id,n\n%d,1\n" % year)
+    engine.split(tmp_path / "in", tmp_path / "out", verify=True)
+    found = sorted((tmp_path / "out").glob("year=*/*"))
+    assert [path.parent.name for path in found] == ["year=2023", "year=2024"]
+    assert [path.read_bytes() for path in found] == [b"id,n\n2023,1\n", b"id,n\n2024,1\n"]
 
 
 def test_escapes_and_other_quotes(tmp_path: Path):
