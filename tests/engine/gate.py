@@ -43,7 +43,7 @@ class Run(threading.Thread):
     def __init__(self, source: Path, dest: str, stops_at: int | None, **settings: Any) -> None:
         super().__init__(daemon=True)
         self._arguments = (str(source), dest)
-        self._settings = settings
+        self.settings = settings
         self.overwrites = bool(settings.get("overwrite"))
         self.stops_at = stops_at
         self._waits, self._goes = threading.Event(), threading.Event()
@@ -56,7 +56,7 @@ class Run(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.done = engine.split(*self._arguments, **self._settings).manifest
+            self.done = engine.split(*self._arguments, **self.settings).manifest
         except EvensplitError as error:
             self.error = error
         except Died:

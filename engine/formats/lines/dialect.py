@@ -53,6 +53,7 @@ _KINDS = {
 }
 NOTHING = frozenset(["", "NULL", "null", "NA", "NaN", "nan", "\\N", "None"])
 _YEARS = range(1900, 2101)
+_DIGITS = 20  # of numbers that name columns: fewer
 _NAMES_SHOWN, _LETTERS_SHOWN = 4, 30
 
 
@@ -273,7 +274,7 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: str, *, is_whole: bool) -
 
 def _may_name(texts: Sequence[str]) -> bool:
     """Whether numbers in a first record may be names of columns: years, or 0, 1, 2."""
-    if not all(text.isdecimal() and text.isascii() for text in texts):
+    if not all(text.isdecimal() and text.isascii() and len(text) < _DIGITS for text in texts):
         return False
     numbers = [int(text) for text in texts]
     is_counted = len(numbers) > 1 and all(b == a + 1 for a, b in pairwise(numbers))
