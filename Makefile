@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix ways proof adf bench limits package wheel fuzz clean
+.PHONY: help demo test lint unit matrix ways proof adf bench limits package wheel fuzz texts states soak clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -76,6 +76,18 @@ SEED ?= 1
 
 fuzz: $(VENV)/.tests ## split thousands of damaged files: refused in a line, or read as before
 	@$(BIN)/python -m tests.fuzz.run --spark --seconds $(SECONDS) --seed $(SEED) --workers $(WORKERS)
+
+texts: $(VENV)/.tests ## damaged records, activities, lists, lines: taken, or refused in a line
+	@$(BIN)/python -m tests.fuzz.texts --seconds $(SECONDS) --seed $(SEED) 2>/dev/null
+
+SEQUENCES ?= 2000
+
+states: $(VENV)/.azurite ## sequences of splits, pauses, deaths, damage and repair, on four kinds of stores: hours
+	@EVENSPLIT_STATES=$(SEED):$(SEQUENCES) $(BIN)/python -m pytest -q -rP -n $(WORKERS) --timeout 0 \
+		tests/engine/test_state_machine.py
+
+soak: $(VENV)/.tests ## split in one process again and again: memory, threads, descriptors stay flat
+	@$(BIN)/python -m tests.soak --seconds $(SECONDS)
 
 # The wheels are for the nodes' Python, which is not this one: say it if it is another, 3.12 and so on.
 NODE_PYTHON ?= 3.12

@@ -187,7 +187,10 @@ def _check(activity: Activity) -> None:
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8-sig"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("it is nested without end") from error
 
 
 def _take_secrets(given: dict[str, Any], services: linked.Services) -> dict[str, str]:
@@ -232,7 +235,7 @@ def _typed(name: str, value: Any, wanted: type) -> Any:
     elif wanted in (int, float) and isinstance(value, str | int | float):
         try:
             found = wanted(value) if not isinstance(value, bool) else value
-        except ValueError:
+        except (ValueError, OverflowError):
             found = value
     is_right = isinstance(found, wanted) and isinstance(found, bool) == (wanted is bool)
     if not is_right or (wanted is int and isinstance(value, float) and value != found):
@@ -272,14 +275,14 @@ class _References:
         )
 
     def _of_dataset(self, dataset: Mapping[str, Any], name: str) -> str:
-        properties = dataset.get("typeProperties", {})
+        properties = linked.inner(dataset, "typeProperties")
         # The older datasets AzureBlob and AzureBlobFSFile have no location, and the container in
         # front of folderPath: learn.microsoft.com/azure/data-factory/connector-azure-blob-storage
-        location = properties.get("location", properties)
+        location = linked.inner(properties, "location") or properties
         words = [location.get("fileSystem") or location.get("container")]
         words += [location.get("folderPath"), location.get("fileName")]
         container = words[0] or ("location" not in properties and words[1])
-        service = dataset.get("linkedServiceName", {}).get("referenceName", "")
+        service = str(linked.inner(dataset, "linkedServiceName").get("referenceName", ""))
         is_known = linked.is_storage(self.services.get(service, {}))
         if not container or not is_known or not all(isinstance(w, str) for w in words if w):
             raise BadSetting(

@@ -97,8 +97,7 @@ def vault_reference(name: str, value: Mapping[str, Any], services: Services) -> 
     Raises:
         BadSetting: its vault's linked service is not among the references, or it is computed.
     """
-    store = value.get("store")
-    vault = store.get("referenceName", "") if isinstance(store, Mapping) else ""
+    vault = str(inner(value, "store").get("referenceName", ""))
     base = _properties(services.get(vault, {})).get("baseUrl")
     words = [value.get("secretName"), value.get("secretVersion") or ""]
     if (
@@ -137,9 +136,14 @@ def opened(accounts: Iterable[Account]) -> tuple[dict[str, str], str]:
     return ({CONNECTION_STRING: text} if text else {}), one.credential
 
 
-def _properties(service: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = service.get("typeProperties", {})
+def inner(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object inside another; an empty one where there is none."""
+    found = content.get(name)
     return found if isinstance(found, Mapping) else {}
+
+
+def _properties(service: Mapping[str, Any]) -> Mapping[str, Any]:
+    return inner(service, "typeProperties")
 
 
 def _read(name: str, key: str, value: Any, services: Services) -> tuple[str, str]:

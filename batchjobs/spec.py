@@ -110,7 +110,7 @@ class TaskSpec:
             files = tuple(FileSplit(**item) for item in data.pop("files"))
             settings = checked_settings(data.pop("settings", {}))
             found = cls(files=files, settings=settings, **data)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BadSetting(
                 f"the task's spec cannot be read ({error}); it is JSON with "
                 f"{', '.join(item.name for item in fields(cls))}"

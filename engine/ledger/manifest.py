@@ -243,6 +243,8 @@ class Ledger:
         strangers = self.sizes(plan.parts).keys() - old
         for part in plan.parts:
             if part.name in strangers:
+                if self._store.stat(self._path("plan.json")).version != version:
+                    raise self._taken()  # whose part it is
                 raise DestinationInUse(
                     f"{redacted(self._folder)} holds {part.name}, which evensplit did not write "
                     "and this plan would replace; move it away"
@@ -312,6 +314,7 @@ class Ledger:
         template = str(plan.settings.get("name", DEFAULT_NAME))
         for name in sorted(others - replaced):
             if is_named_by(template, name.rpartition("/")[2]):
+                self._check_held(plan)  # it may be of the plan that replaced this one
                 raise DestinationInUse(
                     f"{redacted(self._folder)} holds {name}, which is named like a part and is "
                     f"none of the {counted(len(own), 'part')} of this split, so that readers "

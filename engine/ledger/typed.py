@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_MOST_AS_FLOAT = 1 << 1023  # some more are floats, none that a record holds
 
 
 def made(kind: type[T], data: object) -> T:
@@ -81,7 +82,7 @@ def _items(convert: Callable[[Any], Any], value: object) -> tuple[Any, ...]:
 
 
 def _exactly(kind: type[T], value: object) -> T:
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < _MOST_AS_FLOAT:
         value = float(value)
     if type(value) is not kind:  # truth is no number
         raise _OtherType(kind.__name__)

@@ -43,8 +43,9 @@ class Run(threading.Thread):
     def __init__(self, source: Path, dest: str, stops_at: int | None, **settings: Any) -> None:
         super().__init__(daemon=True)
         self._arguments = (str(source), dest)
-        self._settings = settings
-        self._stops_at = stops_at
+        self.settings = settings
+        self.overwrites = bool(settings.get("overwrite"))
+        self.stops_at = stops_at
         self._waits, self._goes = threading.Event(), threading.Event()
         self._dies = False
         self.calls: list[str] = []
@@ -55,7 +56,7 @@ class Run(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.done = engine.split(*self._arguments, **self._settings).manifest
+            self.done = engine.split(*self._arguments, **self.settings).manifest
         except EvensplitError as error:
             self.error = error
         except Died:
@@ -68,7 +69,7 @@ class Run(threading.Thread):
     def call(self, name: str) -> None:
         """Come to a call: this is where the run is stopped."""
         self.calls.append(name)
-        if self._stops_at is not None and len(self.calls) > self._stops_at:
+        if self.stops_at is not None and len(self.calls) > self.stops_at:
             if not self._goes.is_set():
                 self._waits.set()
                 assert self._goes.wait(HANG_SECONDS)
@@ -79,7 +80,7 @@ class Run(threading.Thread):
         """Begin, and return whether it was stopped before it was done."""
         self.start()
         assert self._waits.wait(HANG_SECONDS)
-        return self.is_alive() and len(self.calls) > (self._stops_at or 0)
+        return self.is_alive() and len(self.calls) > (self.stops_at or 0)
 
     def go_on(self, *, dies: bool = False) -> None:
         """Let it run to its end, or die where it stands."""

@@ -23,7 +23,7 @@ from engine.model import Dialect
 from engine.part_names import JSON_SUFFIXES
 from engine.settings import Settings
 from engine.storage import Source
-from engine.wording import amount
+from engine.wording import amount, shown
 
 HEAD_BYTES = 1 << 20
 _MARK = b"\xef\xbb\xbf"
@@ -53,6 +53,7 @@ _KINDS = {
 }
 NOTHING = frozenset(["", "NULL", "null", "NA", "NaN", "nan", "\\N", "None"])
 _YEARS = range(1900, 2101)
+_DIGITS = 20  # of numbers that name columns: fewer
 _NAMES_SHOWN, _LETTERS_SHOWN = 4, 30
 
 
@@ -188,9 +189,9 @@ def _records(
     marks = marks_of(dialect)
     if not head:
         return []
-    shown = plain(head, b"", marks)
+    seen = plain(head, b"", marks)
     try:
-        ends = record_ends(shown, FRESH, b"", marks).ends[:_GUESSED_RECORDS].tolist()
+        ends = record_ends(seen, FRESH, b"", marks).ends[:_GUESSED_RECORDS].tolist()
     except TextBehindQuote as error:
         return _records(head[: error.opened], dialect) if error.opened > 0 else []
     if is_whole and len(ends) < _GUESSED_RECORDS and ends[-1:] != [len(head)]:
@@ -260,10 +261,10 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: str, *, is_whole: bool) -
             values += is_typed(name)
             names += not is_typed(name)
     if bool(names) == bool(values) or (values and _may_name([*filter(is_typed, first)])):
-        some = [name[:_LETTERS_SHOWN] for name in first[:_NAMES_SHOWN]]
-        shown = ", ".join(some) + (", ..." if len(first) > _NAMES_SHOWN else "")
+        some = [shown(name[:_LETTERS_SHOWN]) for name in first[:_NAMES_SHOWN]]
+        names_shown = ", ".join(some) + (", ..." if len(first) > _NAMES_SHOWN else "")
         raise BadSetting(
-            f"nothing tells whether its first record is a header or data ({shown}), as "
+            f"nothing tells whether its first record is a header or data ({names_shown}), as "
             + ("its numbers may be names" if values else "all columns are text")
             + ": give --header yes or --header no"
         )
@@ -272,7 +273,7 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: str, *, is_whole: bool) -
 
 def _may_name(texts: Sequence[str]) -> bool:
     """Whether numbers in a first record may be names of columns: years, or 0, 1, 2."""
-    if not all(text.isdecimal() and text.isascii() for text in texts):
+    if not all(text.isdecimal() and text.isascii() and len(text) < _DIGITS for text in texts):
         return False
     numbers = [int(text) for text in texts]
     is_counted = len(numbers) > 1 and all(b == a + 1 for a, b in pairwise(numbers))
