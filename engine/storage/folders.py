@@ -14,9 +14,9 @@ hive        folders named ``column=value``         these columns would vanish
 
 Sources: the Delta transaction log protocol; the Iceberg table specification ("Table Metadata");
 Hudi's technical specification ("Storage layout"); Hive's language manual ("Partitioned Tables").
-Reading a table's log is not covered: such folders are refused. Of hive folders it is told which
-files lie in which partition; a split keeps them apart. Hard links are files of their own, as every
-reader has it.
+Of a Delta table the live files are taken, as its log has them (:mod:`engine.storage.tables`); other
+tables are refused. Of hive folders it is told which files lie in which partition; a split keeps
+them apart. Hard links are files of their own, as every reader has it.
 
 Told apart besides, and said: what Spark or Hadoop put out (``_SUCCESS``), the destination of an
 earlier split (``_evensplit/``), and plain folders.
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
@@ -38,7 +38,9 @@ PARQUET_MARKS = (b"PAR1", b"PARE")  # the second: an encrypted footer
 _SMALLEST_FILE_BYTES = 12
 _MAX_NAMED = 3
 
-Reason = Literal["mark", "hidden", "hidden folder", "other", "twice", "linked folder", "globs"]
+Reason = Literal[
+    "mark", "hidden", "hidden folder", "other", "removed", "twice", "linked folder", "globs"
+]
 
 # Reason: how one, and how several are named.
 _REASONS: Mapping[Reason, tuple[str, str]] = {
@@ -46,6 +48,7 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
     "hidden": ("hidden (_ or . in front)", "hidden (_ or . in front)"),
     "hidden folder": ("hidden folder (_ or . in front)", "hidden folders (_ or . in front)"),
     "other": ("without .parquet in its name", "without .parquet in their names"),
+    "removed": ("removed from the table",) * 2,
     "twice": ("reached twice (by a link or another source)",) * 2,
     "linked folder": ("link to a folder that was seen already",) * 2,
     "globs": ("left out by --include or --exclude",) * 2,
@@ -102,7 +105,10 @@ class Choice:
         taken: in the order of their names.
         unknown: may be Parquet, which their names do not say; see :meth:`add_unknown`.
         passed_over: how many, by reason.
-        tables: kind of table by the folder that holds its mark ("" for the root).
+        tables: kind of table by the folder that holds its mark ("" for the root); without one of
+            which the live files are taken.
+        table: what table that is, in words.
+        table_problem: why its live files could not be taken.
         mixed: Parquet without its name beside files that have it: whose rows are wanted?
         splits: folders that hold the record of a split ("" for the root).
         is_job_output: the root holds the mark that a job of Spark or Hadoop leaves.
@@ -113,6 +119,8 @@ class Choice:
     unknown: list[Listed] = field(default_factory=list)
     passed_over: Counter[Reason] = field(default_factory=Counter)
     tables: dict[str, str] = field(default_factory=dict)
+    table: str = ""
+    table_problem: str = ""
     mixed: list[Listed] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     is_job_output: bool = False
@@ -122,15 +130,41 @@ class Choice:
         """What a folder is, in words; empty for what is no folder."""
         if self.listing.kind != "folder":
             return ""
-        columns = dict.fromkeys(name for item in self.taken for name in _partitions(item.name))
+        columns = dict.fromkeys(
+            name for item in self.taken for name in partition_folders(item.name)
+        )
         table = self.tables.get("")
         found = [
-            f"{table} table" if table else "",
+            self.table or (f"{table} table" if table else ""),
             "destination of an earlier split" if "" in self.splits else "",
             "output of Spark or Hadoop" if self.is_job_output else "",
             f"hive-partitioned by {', '.join(columns)}" if columns else "",
         ]
         return ", ".join(filter(None, found)) or PLAIN
+
+    def take_live(self, table: str, names: Sequence[str], is_chosen: Callable[[str], bool]) -> None:
+        """Take the live files of a table alone, in its order.
+
+        Args:
+            table: what it is, in words.
+            names: of its live files.
+            is_chosen: whether globs leave a file of a name in.
+        """
+        by_name = {item.name: item for item in self.taken}
+        lost = next((it for it in names if it not in by_name and is_chosen(it)), None)
+        if lost is not None:
+            self.table_problem = (
+                f"{self.listing.root} is a {table}, and its live file {lost} is missing, hidden (_ "
+                "or . in front), behind a link or without .parquet in its name: restore it, or "
+                "write the table out as plain files"
+            )
+            return
+        self.taken = [by_name[name] for name in names if name in by_name]
+        num_removed = len(by_name) + len(self.unknown) - len(self.taken)
+        self.passed_over += Counter[Reason]({"removed": num_removed})
+        self.unknown = []
+        self.tables = {}
+        self.table = table
 
     def add_unknown(self, found: Iterable[bool]) -> None:
         """Decide about the unknown files, by whether each is Parquet by its content."""
@@ -186,7 +220,7 @@ def _choose_file(
         choice.is_job_output |= not place and _JOBS_MARK.fullmatch(name) is not None
     elif name.startswith(("_", ".")):
         choice.passed_over["hidden"] += 1
-    elif _is_among(item.name, exclude) or (include and not _is_among(item.name, include)):
+    elif not is_chosen(item.name, include, exclude):
         choice.passed_over["globs"] += 1
     elif include or choice.listing.kind == "glob" or name.lower().endswith(PARQUET_SUFFIXES):
         choice.taken.append(item)
@@ -197,6 +231,11 @@ def _choose_file(
     above, _, last = place.rpartition("/")
     if last == "metadata" and _ICEBERG_METADATA.fullmatch(f"{last}/{name}"):
         choice.tables[above] = "Iceberg"
+
+
+def is_chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether globs leave a file in, by its name below a source."""
+    return not _is_among(name, exclude) and (not include or _is_among(name, include))
 
 
 def _is_among(name: str, globs: Sequence[str]) -> bool:
@@ -257,8 +296,8 @@ def partition_columns(choices: Sequence[Choice]) -> tuple[str, ...]:
     for choice in choices:
         for item in choice.taken:
             if choice.listing.kind != "file":
-                found.update(dict.fromkeys(_partitions(item.name)))
-            values.append(_partitions(item.path))
+                found.update(dict.fromkeys(partition_folders(item.name)))
+            values.append(partition_folders(item.path))
     names = dict.fromkeys(name for each in values for name in each)
     differing = [name for name in names if len({each.get(name) for each in values}) > 1]
     return tuple(dict.fromkeys([*found, *differing]))
@@ -268,7 +307,7 @@ def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[s
     """Return of each taken file its folders of some columns, as ``year=2024/month=01``."""
     wanted = set(columns)
     return [
-        "/".join(part for name, part in _partitions(item.path).items() if name in wanted)
+        "/".join(part for name, part in partition_folders(item.path).items() if name in wanted)
         for choice in choices
         for item in choice.taken
     ]
@@ -276,7 +315,7 @@ def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[s
 
 def partitions_problem(partitions: Mapping[str, str]) -> str:
     """Return why files are not of one table of partitions, by a file of each; empty if they are."""
-    first, *others = [(path, tuple(_partitions(f"{it}/"))) for it, path in partitions.items()]
+    first, *others = [(path, tuple(partition_folders(f"{it}/"))) for it, path in partitions.items()]
     for path, columns in others:
         if columns != first[1]:
             found = [", ".join(names) or "none" for names in (first[1], columns)]
@@ -290,7 +329,8 @@ def partitions_problem(partitions: Mapping[str, str]) -> str:
     return ""
 
 
-def _partitions(path: str) -> dict[str, str]:
+def partition_folders(path: str) -> dict[str, str]:
+    """Return the folders ``column=value`` that a file lies in, by column."""
     folders = path.split("/")[:-1]
     return {part.partition("=")[0]: part for part in folders if _PARTITION.fullmatch(part)}
 
@@ -312,7 +352,8 @@ def without_twice(choices: Sequence[Choice]) -> list[str]:
             named[item.real] += is_named
             seen.add(item.real)
             kept.append(item)
-        choice.taken = sorted(kept, key=lambda item: item.name)
+        names = {item.name for item in kept}
+        choice.taken = [item for item in choice.taken if item.name in names]
     return [
         f"{path} is named {number:,} times, and taken as often"
         for path, number in named.items()
@@ -364,6 +405,8 @@ def refusal(source: str, choice: Choice) -> str | None:
             f"{choice.listing.loops[0]} is a link to a folder that holds it, a loop: remove the "
             "link, or name the files or a glob that leaves it out"
         )
+    if choice.table_problem:
+        return choice.table_problem
     for folder, kind in sorted(choice.tables.items()):
         root = choice.listing.root
         place = f"{root}/{folder}" if folder else root
@@ -382,11 +425,12 @@ def refusal(source: str, choice: Choice) -> str | None:
 def table_refusal(place: str, kind: str) -> str:
     """Return why a folder is refused that is a table."""
     article = "an" if kind == "Iceberg" else "a"
-    live = "DeltaTable(...).file_uris() of deltalake" if kind == "Delta" else "its own reader"
+    way = "name its live files themselves, as its own reader lists them"
+    if kind == "Delta":
+        way = "name its own folder, of which the live files are taken"
     return (
         f"{place} is {article} {kind} table, and rows that it removed would come back from its "
-        f"files: name its live files themselves, as {live} lists them, or write the table out as "
-        "plain files"
+        f"files: {way}, or write the table out as plain files"
     )
 
 
