@@ -78,7 +78,7 @@ def delta_table(root: str) -> LiveFiles:
     except Exception as error:  # of a damaged log deltalake and Arrow raise whatever they please
         first = str(error).strip().partition("\n")[0]
         found = f"deltalake cannot read its log: {first}"
-        raise _refused(root, found, "repair or restore the table") from error
+        raise _refused(root, found, f"repair the table, or {_WRITE_OUT}") from error
     return LiveFiles(f"Delta table at version {table.version()}", names)
 
 

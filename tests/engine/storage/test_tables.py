@@ -261,6 +261,7 @@ def with_damaged_log(root: Path) -> None:
 REFUSED: list[tuple[Callable[[Path], object], str]] = [
     (with_deletion_vector, "it has deletion vectors"),
     (with_column_mapping, "it has column mapping"),
+    (lambda root: change_log(root, with_feature("unheardOf")), "'unheardOf' is not supported"),
     (lambda root: change_log(root, with_feature("typeWidening")), "must know its typeWidening"),
     (with_added_column, "its live files lack the column late"),
     (with_file_elsewhere, "lies elsewhere"),
