@@ -45,7 +45,8 @@ def test_conda_needs_what_pip_needs():
 
 def test_conda_bounds_what_is_optional_as_pip_does():
     extras = PROJECT["optional-dependencies"]
-    optional = [it for it in (*extras["report"], *extras["notebooks"]) if "evensplit[" not in it]
+    named = [it for extra in ("report", "notebooks", "delta") for it in extras[extra]]
+    optional = [it for it in named if "evensplit[" not in it]
     assert set(RECIPE["requirements"]["run_constraints"]) == under_conda_names(optional)
 
 

@@ -14,10 +14,11 @@ import sys
 import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from engine import system
-from engine.errors import BadSetting, NoSource, Rehydrating
+from engine.errors import BadSetting, NoSource, NotPlainFolder, Rehydrating
 from engine.model import SourceFile
 from engine.storage import folders
 from engine.storage.base import (
@@ -196,6 +197,7 @@ def expand_all(
     names, stores, choices = [], [], []
     for pattern, (store, path), listing in zip(every, places, _expanded(places), strict=True):
         choice = folders.choose(listing, include, exclude)
+        _take_live(choice, partial(folders.is_chosen, include=include, exclude=exclude))
         choice.decide(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
         problem = bool(choice.listing.loops or choice.tables or choice.formats)
         if not choice.taken and not problem:
@@ -269,9 +271,21 @@ def _expanded(places: Sequence[tuple[Storage, str]]) -> list[folders.Listing]:
         return list(pool.map(lambda place: place[0].expand(place[1]), places))
 
 
+def _take_live(choice: folders.Choice, is_chosen: Callable[[str], bool]) -> None:
+    """Of a table that is read by its log, take the live files."""
+    if choice.listing.kind != "folder" or choice.tables != {"": "Delta"}:
+        return
+    from engine.storage.tables import delta_table
+
+    try:
+        choice.take_live(*delta_table(choice.listing.root), is_chosen)
+    except NotPlainFolder as problem:
+        choice.table_problem = str(problem)
+
+
 def _table_around(store: Storage, choice: folders.Choice) -> str | None:
     """Look for the marks of a table where a listing shows none: above it, and beside matches."""
-    if choice.listing.kind == "file" or choice.tables:
+    if choice.listing.kind == "file" or choice.tables or choice.table:
         return None  # a file that is named itself is wanted, whatever lies around it
     root = choice.listing.root
     places = {item.path.rpartition("/")[0] for item in choice.taken}

@@ -14,9 +14,9 @@ hive        folders named ``column=value``         these columns would vanish
 
 Sources: the Delta transaction log protocol; the Iceberg table specification ("Table Metadata");
 Hudi's technical specification ("Storage layout"); Hive's language manual ("Partitioned Tables").
-Reading a table's log is not covered: such folders are refused. Of hive folders it is told which
-files lie in which partition; a split keeps them apart. Hard links are files of their own, as every
-reader has it.
+Of a Delta table the live files are taken, as its log has them (:mod:`engine.storage.tables`); other
+tables are refused. Of hive folders it is told which files lie in which partition; a split keeps
+them apart. Hard links are files of their own, as every reader has it.
 
 A folder's files have one format: Parquet, delimited text or NDJSON. Their names say which; ``.txt``
 and ``.json`` beside Parquet are notes. Several formats are refused: nobody knows which is wanted.
@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -43,7 +43,9 @@ _SMALLEST_FILE_BYTES = 12
 _MAX_NAMED = 3
 _FOR_EXAMPLE = (".parquet", ".csv", ".ndjson")
 
-Reason = Literal["mark", "hidden", "hidden folder", "other", "twice", "linked folder", "globs"]
+Reason = Literal[
+    "mark", "hidden", "hidden folder", "other", "removed", "twice", "linked folder", "globs"
+]
 
 # Reason: how one, and how several are named.
 _REASONS: Mapping[Reason, tuple[str, str]] = {
@@ -51,6 +53,7 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
     "hidden": ("hidden (_ or . in front)", "hidden (_ or . in front)"),
     "hidden folder": ("hidden folder (_ or . in front)", "hidden folders (_ or . in front)"),
     "other": ("without {} in its name", "without {} in their names"),
+    "removed": ("removed from the table",) * 2,
     "twice": ("reached twice (by a link or another source)",) * 2,
     "linked folder": ("link to a folder that was seen already",) * 2,
     "globs": ("left out by --include or --exclude",) * 2,
@@ -108,7 +111,10 @@ class Choice:
         unknown: may be Parquet, which their names do not say; see :meth:`decide`.
         named: all whose names say what they are, by that; empty where names do not matter.
         passed_over: how many, by reason.
-        tables: kind of table by the folder that holds its mark ("" for the root).
+        tables: kind of table by the folder that holds its mark ("" for the root); without one of
+            which the live files are taken.
+        table: what table that is, in words.
+        table_problem: why its live files could not be taken.
         mixed: Parquet without its name beside files that have it: whose rows are wanted?
         formats: a file of each format, by its name, where there are several; none is taken then.
         splits: folders that hold the record of a split ("" for the root).
@@ -121,6 +127,8 @@ class Choice:
     named: dict[str, list[Listed]] = field(default_factory=dict)
     passed_over: Counter[Reason] = field(default_factory=Counter)
     tables: dict[str, str] = field(default_factory=dict)
+    table: str = ""
+    table_problem: str = ""
     mixed: list[Listed] = field(default_factory=list)
     formats: dict[str, Listed] = field(default_factory=dict)
     splits: list[str] = field(default_factory=list)
@@ -131,15 +139,44 @@ class Choice:
         """What a folder is, in words; empty for what is no folder."""
         if self.listing.kind != "folder":
             return ""
-        columns = dict.fromkeys(name for item in self.taken for name in _partitions(item.name))
+        columns = dict.fromkeys(
+            name for item in self.taken for name in partition_folders(item.name)
+        )
         table = self.tables.get("")
         found = [
-            f"{table} table" if table else "",
+            self.table or (f"{table} table" if table else ""),
             "destination of an earlier split" if "" in self.splits else "",
             "output of Spark or Hadoop" if self.is_job_output else "",
             f"hive-partitioned by {', '.join(columns)}" if columns else "",
         ]
         return ", ".join(filter(None, found)) or PLAIN
+
+    def take_live(self, table: str, names: Sequence[str], is_chosen: Callable[[str], bool]) -> None:
+        """Take the live files of a table alone, in its order.
+
+        Args:
+            table: what it is, in words.
+            names: of its live files.
+            is_chosen: whether globs leave a file of a name in.
+        """
+        parquet = [*self.named.get("Parquet", ()), *self.taken]
+        by_name = {item.name: item for item in parquet}
+        lost = next((it for it in names if it not in by_name and is_chosen(it)), None)
+        if lost is not None:
+            self.table_problem = (
+                f"{self.listing.root} is a {table}, and its live file {lost} is missing, hidden (_ "
+                "or . in front), behind a link or without .parquet in its name: restore it, or "
+                "write the table out as plain files"
+            )
+            return
+        live = [by_name[name] for name in names if name in by_name]
+        num_removed = len(by_name) + len(self.unknown) - len(live)
+        num_others = sum(map(len, self.named.values())) - len(self.named.get("Parquet", ()))
+        self.passed_over += Counter[Reason]({"removed": num_removed, "other": num_others})
+        self.named, self.taken = {"Parquet": live}, []
+        self.unknown = []
+        self.tables = {}
+        self.table = table
 
     def decide(self, found: Iterable[bool]) -> None:
         """Decide about files in a folder; of unknown ones it was seen whether each is Parquet."""
@@ -203,7 +240,7 @@ def _choose_file(
         choice.is_job_output |= not place and _JOBS_MARK.fullmatch(name) is not None
     elif name.startswith(("_", ".")):
         choice.passed_over["hidden"] += 1
-    elif _is_among(item.name, exclude) or (include and not _is_among(item.name, include)):
+    elif not is_chosen(item.name, include, exclude):
         choice.passed_over["globs"] += 1
     elif include or choice.listing.kind == "glob":
         choice.taken.append(item)
@@ -216,6 +253,11 @@ def _choose_file(
     above, _, last = place.rpartition("/")
     if last == "metadata" and _ICEBERG_METADATA.fullmatch(f"{last}/{name}"):
         choice.tables[above] = "Iceberg"
+
+
+def is_chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    """Whether globs leave a file in, by its name below a source."""
+    return not _is_among(name, exclude) and (not include or _is_among(name, include))
 
 
 def _is_among(name: str, globs: Sequence[str]) -> bool:
@@ -276,8 +318,8 @@ def partition_columns(choices: Sequence[Choice]) -> tuple[str, ...]:
     for choice in choices:
         for item in choice.taken:
             if choice.listing.kind != "file":
-                found.update(dict.fromkeys(_partitions(item.name)))
-            values.append(_partitions(item.path))
+                found.update(dict.fromkeys(partition_folders(item.name)))
+            values.append(partition_folders(item.path))
     names = dict.fromkeys(name for each in values for name in each)
     differing = [name for name in names if len({each.get(name) for each in values}) > 1]
     return tuple(dict.fromkeys([*found, *differing]))
@@ -287,7 +329,7 @@ def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[s
     """Return of each taken file its folders of some columns, as ``year=2024/month=01``."""
     wanted = set(columns)
     return [
-        "/".join(part for name, part in _partitions(item.path).items() if name in wanted)
+        "/".join(part for name, part in partition_folders(item.path).items() if name in wanted)
         for choice in choices
         for item in choice.taken
     ]
@@ -295,7 +337,7 @@ def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[s
 
 def partitions_problem(partitions: Mapping[str, str]) -> str:
     """Return why files are not of one table of partitions, by a file of each; empty if they are."""
-    first, *others = [(path, tuple(_partitions(f"{it}/"))) for it, path in partitions.items()]
+    first, *others = [(path, tuple(partition_folders(f"{it}/"))) for it, path in partitions.items()]
     for path, columns in others:
         if columns != first[1]:
             found = [", ".join(names) or "none" for names in (first[1], columns)]
@@ -309,7 +351,8 @@ def partitions_problem(partitions: Mapping[str, str]) -> str:
     return ""
 
 
-def _partitions(path: str) -> dict[str, str]:
+def partition_folders(path: str) -> dict[str, str]:
+    """Return the folders ``column=value`` that a file lies in, by column."""
     folders = path.split("/")[:-1]
     return {part.partition("=")[0]: part for part in folders if _PARTITION.fullmatch(part)}
 
@@ -331,7 +374,8 @@ def without_twice(choices: Sequence[Choice]) -> list[str]:
             named[item.real] += is_named
             seen.add(item.real)
             kept.append(item)
-        choice.taken = sorted(kept, key=lambda item: item.name)
+        names = {item.name for item in kept}
+        choice.taken = [item for item in choice.taken if item.name in names]
     return [
         f"{path} is named {number:,} times, and taken as often"
         for path, number in named.items()
@@ -386,6 +430,8 @@ def refusal(source: str, choice: Choice) -> str | None:
             f"{choice.listing.loops[0]} is a link to a folder that holds it, a loop: remove the "
             "link, or name the files or a glob that leaves it out"
         )
+    if choice.table_problem:
+        return choice.table_problem
     for folder, kind in sorted(choice.tables.items()):
         root = choice.listing.root
         place = f"{root}/{folder}" if folder else root
@@ -411,11 +457,12 @@ def refusal(source: str, choice: Choice) -> str | None:
 def table_refusal(place: str, kind: str) -> str:
     """Return why a folder is refused that is a table."""
     article = "an" if kind == "Iceberg" else "a"
-    live = "DeltaTable(...).file_uris() of deltalake" if kind == "Delta" else "its own reader"
+    way = "name its live files themselves, as its own reader lists them"
+    if kind == "Delta":
+        way = "name its own folder, of which the live files are taken"
     return (
         f"{place} is {article} {kind} table, and rows that it removed would come back from its "
-        f"files: name its live files themselves, as {live} lists them, or write the table out as "
-        "plain files"
+        f"files: {way}, or write the table out as plain files"
     )
 
 

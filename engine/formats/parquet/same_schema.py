@@ -11,9 +11,9 @@ Not covered: metadata besides the schema, which several sources may differ in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
+from engine import events
 from engine.errors import SchemaMismatch
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.column_names import spelled
@@ -58,16 +58,25 @@ def check_same_schema(one: Footer, other: Footer, names: tuple[str, str]) -> Non
         names: what to call them.
 
     Raises:
-        SchemaMismatch: the message has the first differences, with column, property and values.
+        SchemaMismatch: the message has the first differences, with column, property and values,
+            and the number of the others. The event has all.
     """
-    found = list(islice(differences(one, other), _MAX_TOLD + 1))
+    found = list(differences(one, other))
     if not found:
         return
-    told = "; ".join(map(_in_words, found[:_MAX_TOLD]))
-    more = " (and more)" if len(found) > _MAX_TOLD else ""
+    words = list(map(_in_words, found))
+    begin = f"{names[1]} has another schema than {names[0]}: "
+    events.say(
+        "source.differences",
+        begin + "; ".join(words),
+        first=names[0],
+        other=names[1],
+        differences=[difference._asdict() for difference in found],
+    )
+    more = f"; and {len(found) - _MAX_TOLD:,} more, which --verbose names"
     raise SchemaMismatch(
-        f"{names[1]} has another schema than {names[0]}: {told}{more}; sources of one split need "
-        "one schema"
+        f"{begin}{'; '.join(words[:_MAX_TOLD])}{more if len(found) > _MAX_TOLD else ''}; sources "
+        "of one split need one schema"
     )
 
 

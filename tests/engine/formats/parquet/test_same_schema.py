@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
+from engine import events
 from engine.errors import SchemaMismatch
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.column_names import spelled
@@ -143,11 +145,38 @@ def test_fields_that_nobody_knows_and_bytes_that_are_no_text() -> None:
     assert r"its name is b'\xfe', not b'\xff'" in told(*map(footer_of, schemas))
 
 
-def test_no_more_than_a_few_are_told() -> None:
-    one = footer_of(elements([(name, None) for name in "abcdef"]))
-    text = told(one, footer_of(elements([])))
-    assert text.count("is missing") == 3
-    assert "(and more)" in text
+@given(st.integers(0, 40), st.integers(1, 40))
+@settings(deadline=None)
+def test_a_few_are_told_and_an_event_has_all(num_missing: int, num_others: int) -> None:
+    missing = [(f"m{number}", None) for number in range(num_missing)]
+    one, other = (
+        footer_of(elements([*before, *((f"c{number}", kind) for number in range(num_others))]))
+        for before, kind in ((missing, None), ([], [("inside", None)]))
+    )
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    events.logger.addHandler(handler)
+    level = events.logger.level
+    events.logger.setLevel(logging.INFO)
+    try:
+        text = told(one, other)
+    finally:
+        events.logger.removeHandler(handler)
+        events.logger.setLevel(level)
+    every = [difference._asdict() for difference in differences(one, other)]
+    (record,) = records
+    assert vars(record)["event"] == "source.differences"
+    assert vars(record)["fields"]["differences"] == every
+    assert len(every) >= num_missing + num_others
+    assert text.count("column ") == min(len(every), 3)
+    assert (f"; and {len(every) - 3} more, which --verbose names" in text) == (len(every) > 3)
+    message = record.getMessage()
+    assert message.count("column ") == len(every)
+    for it in every:
+        end = {"missing": "missing", "there": "added"}.get(it["theirs"])
+        words = f" is {end}" if end else f": {it['what']} {it['theirs']}, not {it['ours']}"
+        assert f"column {it['column']}{words}" in message
 
 
 def test_orders_of_bounds() -> None:
