@@ -65,9 +65,13 @@ def projection(
     sides = []
     for files in (sources, parts):
         tables = [read_chunk_table(footer) for _, footer in files]
-        for table in tables:
-            for lengths in (table.offset_index_bytes, table.column_index_bytes):
-                index_bytes = max(index_bytes, int(lengths.max(initial=0)))
+        for (file, _), table in zip(files, tables, strict=True):
+            for starts, lengths in (
+                (table.offset_index_offsets, table.offset_index_bytes),
+                (table.column_index_offsets, table.column_index_bytes),
+            ):
+                is_read = (starts > 0) & (starts <= file.size_bytes - lengths)  # others are not
+                index_bytes = max(index_bytes, int(lengths[is_read].max(initial=0)))
         sides.append(_side(files, tables, len(sources[0][1].leaves)))
     columns = sorted(
         zip(*sides, strict=True), key=lambda pair: -sum(side.num_bytes(0) for side in pair)
