@@ -84,13 +84,14 @@ def decoding_of(chunk: OpenChunk) -> Decoding:
 
 
 def delta_bytes(chunk: OpenChunk, header: PageHeader) -> int:
-    """Return the bytes of all texts of a page that holds differences, 0 for any other.
+    """Return the bytes of all values of a page that holds differences, 0 for any other.
 
-    What numbers take is counted by value.
+    Numbers are copied half as often as texts, so half of them is counted.
     """
-    if header.encoding not in _LENGTHS_IN_FRONT:
+    if header.encoding not in (Encoding.DELTA_BINARY_PACKED, *_LENGTHS_IN_FRONT):
         return 0
-    return round(header.num_values * value_bytes(chunk.leaf, chunk.entry))
+    found = header.num_values * value_bytes(chunk.leaf, chunk.entry)
+    return round(found / (2 if header.encoding == Encoding.DELTA_BINARY_PACKED else 1))
 
 
 def is_array(leaf: Leaf, header: PageHeader) -> bool:
