@@ -190,12 +190,12 @@ class Scanner:
         found = _TYPE.match(data, start)
         if found is None:
             raise Odd
-        physical, _ = thrift.read_varint(data, start + 1)
+        physical, _ = thrift.read_zigzag(data, start + 1)
         kind, count, pos = thrift.read_list_header(data, found.end())
         encodings = []
         for _ in range(count):
-            number, pos = thrift.read_varint(data, pos)
-            encodings.append(number >> 1)
+            number, pos = thrift.read_zigzag(data, pos)
+            encodings.append(number)
         if kind != thrift.I32 or data[pos] != 0x10 + LIST:
             raise Odd
         kind, count, pos = thrift.read_list_header(data, pos + 1)
@@ -206,8 +206,8 @@ class Scanner:
             pos += length
         if data[pos] != 0x15:
             raise Odd
-        codec, pos = thrift.read_varint(data, pos + 1)
-        head = (codec >> 1, self.set_of(tuple(encodings)), physical >> 1)
+        codec, pos = thrift.read_zigzag(data, pos + 1)
+        head = (codec, self.set_of(tuple(encodings)), physical)
         self._known[column] = data[start:pos], head
         return pos, head
 
