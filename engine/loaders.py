@@ -12,7 +12,7 @@ Not covered: tables are not made, but by DuckDB; types are the system's own choi
 Sources: Amazon Redshift, "Using a manifest to specify data files" (``meta.content_length`` is
 needed for Parquet); Snowflake, ``COPY INTO <table>`` (at most 1,000 names in ``FILES``);
 Transact-SQL, ``COPY INTO`` (one container a statement); BigQuery, ``LOAD DATA`` (10,000 URIs a
-job); DuckDB, ``read_parquet``; Spark, ``DataFrameReader.parquet``.
+job, as others quote it); DuckDB, ``read_parquet``; Spark, ``DataFrameReader.parquet``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 ``az.json`` was taken from the parser of azure-cli 2.91.0; ``python -m tests.adf.az 'CALL'...``
 takes it anew where that package is installed, which is 500 MB and so no dependency of ours. The
-extension ``datafactory`` is no package: :data:`EXTENSION` is from the vendor's pages.
+extension ``datafactory`` is no package: :data:`EXTENSION` was written by hand, and is not compared
+with the vendor's page, which could not be read here.
 """
 
 from __future__ import annotations
