@@ -41,8 +41,23 @@ class _Handler(logging.Handler):
 
     is_json = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._complete = set[str]()
+
+    def begin(self, *, is_json: bool, level: int) -> None:
+        """Listen to a command from its start."""
+        self.is_json = is_json
+        self.setLevel(level)
+        self._complete.clear()
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line."""
+        """Write a line, unless it is of progress that a thread told as the end was said."""
+        verb, _, told = getattr(record, "event", "").partition(".")
+        if told == "complete":
+            self._complete.add(verb)
+        elif told == "progress" and verb in self._complete:
+            return
         if self.is_json:
             terminal.echo_aside(self._as_json(record))
         else:
@@ -81,8 +96,7 @@ def begin(words: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def _listen(*, is_json: bool, level: int) -> None:
-    _handler.is_json = is_json
-    _handler.setLevel(level)
+    _handler.begin(is_json=is_json, level=level)
     logger.setLevel(min(level, logging.INFO))
     if _handler not in logger.handlers:
         logger.addHandler(_handler)

@@ -182,3 +182,15 @@ def test_a_library_says_nothing_unless_it_is_asked(source: Path, tmp_path: Path)
         *["evensplit DEBUG split.part"] * 2,
         "evensplit INFO split.complete",
     ]
+
+
+def test_no_progress_is_told_after_the_end(capfd: pytest.CaptureFixture[str]):
+    """Its thread may come to it as the end is said; a second command tells its own."""
+    for _ in range(2):
+        log.begin(["--log-format", "json"], {})
+        events.logger.setLevel(logging.INFO)
+        log._handler.setLevel(logging.INFO)
+        for event in ("split.progress", "split.complete", "split.progress", "verify.progress"):
+            events.say(event, "told")
+        said = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()]
+        assert said == ["split.progress", "split.complete", "verify.progress"]
