@@ -38,7 +38,7 @@ import numpy.typing as npt
 
 from engine.errors import BadPage, BadStructure, InternalError
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers, read_chunk_table
+from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers
 from engine.formats.parquet.bytes.footer import (
     DICTIONARY_ENCODINGS,
     MAGIC,
@@ -83,7 +83,7 @@ class Written:
     Attributes:
         sink: where it was written.
         footer: as it will be written.
-        table: its numbers; None if they cannot be read.
+        table: its numbers; or why they, or what row groups say of themselves, cannot be read.
         data_end: where the last column chunk ends.
         pieces: what each row group holds.
         is_copied: whether the chunks of each row group are a source's as they are.
@@ -92,7 +92,7 @@ class Written:
 
     sink: PartSink
     footer: Footer
-    table: ChunkTable | None
+    table: ChunkTable | BadStructure
     data_end: int
     pieces: Sequence[Sequence[Piece]]
     is_copied: Sequence[bool]
@@ -111,7 +111,9 @@ def check_part(written: Written) -> list[int]:
         InternalError: this program has made a mistake.
     """
     try:
-        part = _Part(written)
+        if isinstance(written.table, BadStructure):
+            raise written.table
+        part = _Part(written, written.table)
     except BadStructure as error:
         _blame_footers(written, error)
     part.check_groups()
@@ -179,11 +181,10 @@ class _Sums(NamedTuple):
 class _Part:
     """The arrays of a part's chunks, row group after row group."""
 
-    def __init__(self, written: Written) -> None:
+    def __init__(self, written: Written, table: ChunkTable) -> None:
         self.written = written
         self.footer = written.footer
         self.leaves: Sequence[Leaf] = self.footer.leaves
-        table = read_chunk_table(self.footer) if written.table is None else written.table
         self.table = table
         self.num_columns = len(self.leaves)
         self.num_chunks = table.num_values.size

@@ -271,10 +271,10 @@ class PartWriter:
 
     def _agreed(
         self, empty: Footer, model: Footer, carried: Merged
-    ) -> tuple[Footer, ChunkTable | None]:
+    ) -> tuple[Footer, ChunkTable | BadStructure]:
         """Return the footer with row groups that say the same kinds of things, and its numbers.
 
-        ``empty``: the footer without them. No numbers: it cannot be read.
+        ``empty``: the footer without them. Instead of numbers why there are none.
         """
         footer = empty.holding([Raw(group.encoded()) for group in self._groups])
         try:
@@ -285,8 +285,8 @@ class PartWriter:
             agree(structs, model, keeps_bounds=carried.keeps_bounds)
             footer = empty.holding([Raw(thrift.encode(struct)) for struct in structs])
             return footer, read_chunk_table(footer)
-        except BadStructure:
-            return footer, None
+        except BadStructure as error:
+            return footer, error
 
     # -- whole row groups ----------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import engine.formats.parquet.writers.splice as splice
 from engine.formats.parquet.bytes import footer as ft
 from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.chunk_table import read_chunk_table
 from engine.formats.parquet.bytes.footer import Footer, seal, value
 from engine.formats.parquet.bytes.page_index import OffsetIndex, PageLocation
 from engine.formats.parquet.writers import check
@@ -117,7 +118,8 @@ def test_a_mistake_of_the_writer_is_found(source, tmp_path, monkeypatch, name):
         group = thrift.decode(first)[0]
         spoil(group)
         footer = written.footer.holding([thrift.Raw(thrift.encode(group)), *others])
-        return check_part(replace(written, footer=footer, table=None))
+        table = read_chunk_table(footer)
+        return check_part(replace(written, footer=footer, table=table))
 
     monkeypatch.setattr(splice, "check_part", check)
     ended = run("split", source, tmp_path / "parts", *words)
@@ -184,6 +186,14 @@ def narrow_bound(group):
     put(meta_of(group), META.STATISTICS, told)
 
 
+def count_of_another_type(group):
+    """Seen only where row groups are made to agree: here the first alone has an ordinal."""
+    told = spec.read(spec.Statistics, value(meta_of(group), META.STATISTICS))
+    told[STATS.NULL_COUNT] = (thrift.TRUE, True)
+    put(meta_of(group), META.STATISTICS, told)
+    ordinal(group)
+
+
 def strange_bounds(draw):
     """Statistics as thrift, and whether each pair of bounds has 8 bytes each, or none."""
     lengths = {field: draw(st.sampled_from([0, 3, 7, 8, 9])) for field in STATS_BOUNDS}
@@ -222,6 +232,10 @@ def test_what_arrow_writes_is_usual(source):
 
 LIES = {
     "narrow bound": (narrow_bound, "column id, row group 0.*another width than 8"),
+    "count of another type": (
+        count_of_another_type,
+        "column id, row group 0.*Statistics.null_count is a boolean",
+    ),
     "odd count": (odd_count, "column id, row group 0.*PageEncodingStats.count"),
     "values": (add_to(META.NUM_VALUES, 3), "column id, row group 0"),
     "short": (add_to(META.TOTAL_COMPRESSED_SIZE, -9, 4), "column few, row group 0, page"),
