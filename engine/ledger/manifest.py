@@ -65,6 +65,10 @@ FORMAT_VERSION = 1
 _VERSION_KEY = "format_version"
 _REPLACES = "replaces"  # of plan.json: names of parts, until the split is finished
 _UNFINISHED = "an unfinished split; run the same split again to finish it"
+_MENDED_BY = {
+    "manifest.json": "run the same split again, which writes it anew from what is there",
+    "plan.json": "remove the folder and split again",
+}
 _IGNORED = {".DS_Store"}
 _SEPARATORS = {"\\", "\0"}
 
@@ -520,10 +524,7 @@ class Ledger:
         return found
 
     def _damaged(self, name: str) -> NotASplit:
-        return NotASplit(
-            f"{redacted(self._path(name))} is damaged; remove {redacted(self._folder)} "
-            "and split again"
-        )
+        return NotASplit(f"{redacted(self._path(name))} is damaged; {_MENDED_BY[name]}")
 
 
 def _decoded(text: bytes | None) -> dict[str, Any]:

@@ -472,13 +472,19 @@ class LocalStorage:
 
 
 def _check_reached(path: str) -> None:
-    """Raise NoPermission if nobody lets us see whether a path is there."""
+    """Raise NoPermission if nobody lets us see what a path is, NoSource if it is of no use."""
     try:
-        os.stat(path)
+        mode = os.stat(path).st_mode
     except PermissionError as error:
         raise translated(error, path) from error
     except OSError:
-        pass
+        if os.path.islink(path):
+            raise NoSource(
+                f"{path} is a link to {os.readlink(path)}, which leads nowhere"
+            ) from None
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise NoSource(f"{path} is no file but a pipe, a socket or a device: write it to a file")
 
 
 def _kind_of_file_system(folder: str) -> str:

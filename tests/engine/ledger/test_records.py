@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,15 @@ def test_what_is_no_record_is_damage(dest: Path, name: str, text: str):
         (dest / "_evensplit/manifest.json").unlink()
         assert again(dest).num_resumed == 2
         return
-    with pytest.raises(NotASplit, match="is damaged"):
-        (engine.verify if name == "manifest.json" else again)(dest)
+    if name == "plan.json":
+        with pytest.raises(NotASplit, match="is damaged; remove the folder"):
+            again(dest)
+        shutil.rmtree(dest)
+    else:
+        with pytest.raises(NotASplit, match="is damaged; run the same split again"):
+            engine.verify(dest)
+    again(dest)
+    assert engine.verify(dest).num_rows == 1_000
 
 
 @pytest.mark.parametrize("name", RECORDS)

@@ -857,6 +857,20 @@ def test_a_full_disk_is_no_disk_space(tiny_disk: Place, local: Place) -> None:
     source.close()
 
 
+def test_what_is_neither_file_nor_folder_is_named(local: Place) -> None:
+    local.write("a.parquet")
+    os.mkfifo(local.path("pipe"))
+    os.symlink("gone.parquet", local.path("link"))
+    for name, words in {
+        "pipe": "is no file but a pipe",
+        "link": "link to gone.parquet, which",
+        "link/*.parquet": "link to gone.parquet, which",
+    }.items():
+        with pytest.raises(NoSource, match=words):
+            local.store.expand(local.path(name))
+    assert local.store.expand(local.path("nothing")).entries == ()
+
+
 def test_no_permission_is_told(local: Place) -> None:
     path = Path(local.write("a.parquet"))
     described = local.store.stat(str(path))
