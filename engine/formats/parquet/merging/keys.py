@@ -26,6 +26,7 @@ ARROW_KEY = b"ARROW:schema"
 PANDAS_KEY = b"pandas"
 OWN_PREFIX = b"evensplit."
 _DATE, _TIMESTAMPS = 6, (9, 10)  # of ``ConvertedType``
+_LETTERS_SHOWN = 60  # of a value
 _LEGACY_BEFORE = 3  # Spark 3 began with the calendar of today
 
 
@@ -144,6 +145,9 @@ def _shown(meaning: Any, other: Any) -> str:
         its = other if isinstance(other, dict) else {}
         mine = [f"{name}: {kind}" for name, kind in meaning.items() if its.get(name) != kind]
         return ", ".join(mine[:3]) or "nothing"
+    if isinstance(meaning, bytes):
+        text = meaning.decode("utf-8", "replace")
+        return text if len(text) <= _LETTERS_SHOWN else f"{text[:_LETTERS_SHOWN]}..."
     return "none" if meaning is None else str(meaning)
 
 
