@@ -2,8 +2,8 @@
 
 ``az.json`` was taken from the parser of azure-cli 2.91.0; ``python -m tests.adf.az 'CALL'...``
 takes it anew where that package is installed, which is 500 MB and so no dependency of ours. The
-extension ``datafactory`` is no package: :data:`EXTENSION` was written by hand, and is not compared
-with the vendor's page, which could not be read here.
+extension ``datafactory`` is no package: :data:`EXTENSION` was written by hand, by the declarations
+in the extension's source.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 TABLE = Path(__file__).with_name("az.json")
-# https://learn.microsoft.com/cli/azure/datafactory
+# https://github.com/Azure/azure-cli-extensions/tree/237bd72e/src/datafactory/azext_datafactory:
+# generated/_params.py, and manual/_params.py for what `az datafactory` itself does with factories.
 EXTENSION = {
     "datafactory list": [[["--resource-group", "-g"], False, None]],
     "datafactory pipeline create-run": [
