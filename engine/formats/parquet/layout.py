@@ -25,6 +25,7 @@ from engine.formats.parquet.bytes.footer import (
     MAGIC,
     TAIL_BYTES,
     ColumnChunk,
+    Footer,
     value,
 )
 from engine.formats.parquet.bytes.pages import PageType
@@ -36,6 +37,7 @@ from engine.formats.parquet.opened import (
     lies_inside,
     open_file,
 )
+from engine.formats.parquet.relaxed import Differs, placed, schema_of, united
 from engine.formats.parquet.same_schema import check_same_schema
 from engine.model import SourceFile
 from engine.planning.layout import GroupLayout, Layout, make_layout
@@ -88,7 +90,10 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
             groups += _groups(file, number)
         if number:
             names = (redacted(opened[0].file.path), redacted(file.file.path))
-            check_same_schema(first, file.footer, names)
+            try:
+                check_same_schema(first, file.footer, names)
+            except SchemaMismatch as error:
+                raise SchemaMismatch(f"{error}{_or_relaxed(first, file.footer)}") from None
     _check_flags(opened)
     lost = check_mergeable([named(file) for file in opened])
     entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
@@ -103,10 +108,22 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
     footers = [file.footer for file in opened]
     num_chunks = sum(footer.num_row_groups for footer in footers) * len(first.leaves)
     held_bytes = memory.footers_bytes(
-        footer_bytes=sum(footer.size_bytes for footer in footers),
+        footer_bytes=sum(file.held_bytes for file in opened),
         num_chunks=min(num_chunks, CACHED_CHUNKS),
     )
     return replace(made, held_bytes=held_bytes, source_bytes=made.num_bytes + part_bytes)
+
+
+def _or_relaxed(one: Footer, other: Footer) -> str:
+    """Return the other way, if two schemas differ in nothing that ``--schema relaxed`` refuses."""
+    schemas = schema_of(one), schema_of(other)
+    try:
+        both = united(schemas, ("", ""))
+        for schema in schemas:
+            placed(both, schema)
+    except (SchemaMismatch, Differs):
+        return ""
+    return ", or --schema relaxed"
 
 
 def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
