@@ -11,6 +11,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from engine.errors import Different
 from engine.formats.parquet.bytes import spec
@@ -51,8 +52,7 @@ def own_column(own: Footer, schema: Footer, leaf: Leaf, constants: Sequence[Cons
     place = leaf.index - (len(schema.leaves) - len(constants))
     if place >= 0:
         return OwnColumn(None, constant=constants[place])
-    wanted = [node for node in schema.nodes if node.is_leaf][leaf.index]
-    chain = [wanted]
+    chain = [_tree(schema).leaves[leaf.index]]
     while chain[0].parent:
         chain.insert(0, schema.nodes[chain[0].parent])
     at, by_place = own.nodes[0], False
@@ -62,7 +62,7 @@ def own_column(own: Footer, schema: Footer, leaf: Leaf, constants: Sequence[Cons
             return OwnColumn(None, depth)
         by_place = _names_say_nothing(schema, node, by_place=by_place)
         at = found
-    its = next(its for its in own.leaves if its.element is own.schema[at.position])
+    its = own.leaves[_tree(own).numbers[at.position]]
     if (its.physical, its.type_length) != (leaf.physical, leaf.type_length):
         raise Different(f"column {leaf.name} is {its.physical.name} in a source")
     name = spec.SchemaElement.NAME
@@ -73,16 +73,40 @@ def own_column(own: Footer, schema: Footer, leaf: Leaf, constants: Sequence[Cons
     return OwnColumn(replace(its, path=leaf.path, nodes=nodes))
 
 
+class _Tree(NamedTuple):
+    """The nodes of a schema: inside each group by place and by name, and the columns' positions."""
+
+    inside: dict[int, list[Node]]
+    by_name: dict[tuple[int, str], Node]
+    leaves: list[Node]
+    numbers: dict[int, int]
+
+
+_trees: WeakKeyDictionary[Footer, _Tree] = WeakKeyDictionary()
+
+
+def _tree(footer: Footer) -> _Tree:
+    found = _trees.get(footer)
+    if found is None:
+        found = _trees[footer] = _Tree({}, {}, [], {})
+        for node in footer.nodes:
+            found.inside.setdefault(node.parent, []).append(node)
+            found.by_name[node.parent, node.name] = node
+            if node.is_leaf:
+                found.numbers[node.position] = len(found.leaves)
+                found.leaves.append(node)
+    return found
+
+
 def _children(footer: Footer, group: Node) -> list[Node]:
-    return [node for node in footer.nodes if node.parent == group.position]
+    return _tree(footer).inside.get(group.position, [])
 
 
 def _child(own: Footer, at: Node, schema: Footer, wanted: Node, *, by_place: bool) -> Node | None:
-    inside = _children(own, at)
     if by_place:
-        siblings = [node for node in schema.nodes if node.parent == wanted.parent]
-        return inside[siblings.index(wanted)]
-    return next((node for node in inside if node.name == wanted.name), None)
+        siblings = _tree(schema).inside[wanted.parent]
+        return _children(own, at)[siblings.index(wanted)]
+    return _tree(own).by_name.get((at.position, wanted.name))
 
 
 def _names_say_nothing(schema: Footer, group: Node, *, by_place: bool) -> bool:
