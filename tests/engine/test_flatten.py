@@ -19,7 +19,12 @@ from hypothesis import strategies as st
 import engine
 from engine.errors import BadSetting, Different, NotPlainFolder, SchemaMismatch
 from engine.partition_values import NULL
+from engine.storage import open_storage
 from tests.engine.running import run
+from tests.engine.storage.conftest import no_identity, s3, s3_server
+from tests.stores import S3
+
+__all__ = ["no_identity", "s3", "s3_server"]
 
 ROWS = {
     "year=2023/month=01": 900,
@@ -183,6 +188,56 @@ def test_verify_reads_values_by_the_record_alone(tmp_path: Path):
     record.write_text(json.dumps(told))
     with pytest.raises(Different, match=r"column k.*row 30"):
         engine.verify(out)
+
+
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+def test_sources_and_parts_in_stores(kind: str, tmp_path: Path, request: pytest.FixtureRequest):
+    root = f"memory://{tmp_path.name}"
+    if kind == "s3":
+        bucket: S3 = request.getfixturevalue("s3")
+        root = f"s3://{bucket.new_bucket()}"
+    lake = write(tmp_path / "lake", ROWS)
+    required = pa.schema([pa.field("a", pa.int64(), nullable=False)])
+    path = lake / "year=2023" / "month=01" / "y.parquet"
+    pq.write_table(pa.table([range(5000)], schema=required), path, data_page_size=999)
+    for path in sorted(lake.rglob("*.parquet")):
+        store, place = open_storage(f"{root}/lake/{path.relative_to(lake)}")
+        store.put(place, path.read_bytes())
+    how: dict[str, Any] = {"flatten": True, "schema": "relaxed", "parts": 3}
+    engine.split(f"{root}/lake", f"{root}/out", **how)
+    assert engine.verify(f"{root}/out").num_rows == sum(ROWS.values()) + 5000
+    engine.split(lake, tmp_path / "out", fsync=False, **how)
+    for part in parts_of(tmp_path / "out"):
+        store, place = open_storage(f"{root}/out/{Path(part).name}")
+        there, here = store.get(place), Path(part).read_bytes()
+        assert there is not None
+        assert len(there) == len(here)
+
+
+def test_schemas_in_metadata_are_put_right_or_told(tmp_path: Path):
+    fields = [{"name": name, "type": "long", "nullable": True, "metadata": {}} for name in "ab"]
+    spark = {"type": "struct", "fields": fields}
+    metadata = {
+        "org.apache.spark.sql.parquet.row.metadata": json.dumps(spark),
+        "avro.schema": json.dumps({"type": "record", "name": "r", "fields": []}),
+        "mine": "kept",
+    }
+    for year in (2023, 2024):
+        (tmp_path / "in" / f"y={year}").mkdir(parents=True)
+        table = pa.table({"a": [1], "b": [2]}).replace_schema_metadata(metadata)
+        pq.write_table(table, tmp_path / "in" / f"y={year}" / "x.parquet")
+    done = engine.split(tmp_path / "in", tmp_path / "out", flatten=True, parts=1, fsync=False)
+    engine.verify(tmp_path / "out")
+    kept = pq.read_metadata(parts_of(tmp_path / "out")[0]).metadata
+    told = json.loads(kept[b"org.apache.spark.sql.parquet.row.metadata"])
+    assert [(it["name"], it["type"]) for it in told["fields"]] == [
+        ("a", "long"),
+        ("b", "long"),
+        ("y", "integer"),
+    ]
+    assert kept[b"mine"] == b"kept"
+    assert b"avro.schema" not in kept
+    assert "'avro.schema'" in " ".join(done.manifest.lost)
 
 
 def test_on_the_command_line(tmp_path: Path):

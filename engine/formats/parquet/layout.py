@@ -95,7 +95,7 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
             except SchemaMismatch as error:
                 raise SchemaMismatch(f"{error}{_or_relaxed(first, file.footer)}") from None
     _check_flags(opened)
-    lost = check_mergeable([named(file) for file in opened])
+    lost = (*check_mergeable([named(file) for file in opened]), *_left_out(opened))
     entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
     part_bytes = len(MAGIC) + TAIL_BYTES + PROVENANCE_BYTES + first.size_bytes - entries
     made = make_layout(
@@ -112,6 +112,17 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
         num_chunks=min(num_chunks, CACHED_CHUNKS),
     )
     return replace(made, held_bytes=held_bytes, source_bytes=made.num_bytes + part_bytes)
+
+
+def _left_out(files: Sequence[OpenFile]) -> Iterable[str]:
+    """Yield what is told of metadata that would not be true of files as they are read."""
+    for key in dict.fromkeys(key for file in files for key in file.left_out):
+        has = [redacted(file.file.path) for file in files if key in file.left_out]
+        more = f" and {counted(len(has) - 1, 'more file')}" if len(has) > 1 else ""
+        yield (
+            f"key-value metadata {key.decode('utf-8', 'replace')!r} of {has[0]}{more} describes "
+            "other columns than the parts have"
+        )
 
 
 def _or_relaxed(one: Footer, other: Footer) -> str:

@@ -1,9 +1,9 @@
 """Schemas that writers keep in key-value metadata, made to fit a file that is read by another one.
 
 Arrow's gets the columns in their new order, with those that the file lacks; pandas' loses columns
-that are left out; Spark's is put in order, and left out where columns are added, as Spark would not
-see them. Those of Avro, protobuf, thrift and Pig are left out: readers would look for the columns
-that these name. All other entries stay.
+that are left out; Spark's is put in order, with values of folders, and left out where the file
+lacks a column, which Spark would not see. Those of Avro, protobuf, thrift and Pig are left out:
+readers would look for the columns that these name. All other entries stay.
 
 Source: each writer's own; see :mod:`.merging.keys` for what reads them.
 """
@@ -44,10 +44,9 @@ def fitted_key_values(
         columns: names of its top columns.
         constants: columns behind these.
     """
-    lacks = set(columns) - {node.name for node in own.nodes if node.parent == 0}
     found: Pairs = []
     for key, content in own.key_values:
-        if key in LEFT_OUT or (key == SPARK_KEY and (lacks or constants)):
+        if key in LEFT_OUT:
             continue
         try:
             if content is not None and key == ARROW_KEY:
@@ -55,7 +54,7 @@ def fitted_key_values(
             elif content is not None and key == PANDAS_KEY:
                 content = json.dumps(pandas_of(json.loads(content), set(columns))).encode()
             elif content is not None and key == SPARK_KEY:
-                content = _fitted_spark(content, columns)
+                content = _fitted_spark(content, columns, constants)
         except (ValueError, KeyError, TypeError, OSError, NotImplementedError):
             continue  # what cannot be read cannot be made true
         found.append((key, content))
@@ -99,8 +98,14 @@ def _fitted_arrow(
     return arrow_content(pa.schema(fields, metadata or None))
 
 
-def _fitted_spark(content: bytes, columns: Sequence[str]) -> bytes:
+_SPARK_TYPES = {"int32": "integer", "int64": "long", "date": "date", "string": "string"}
+
+
+def _fitted_spark(content: bytes, columns: Sequence[str], constants: Sequence[Constant]) -> bytes:
     described = json.loads(content)
     by_name = {field["name"]: field for field in described["fields"]}
-    described["fields"] = [by_name[name] for name in columns]
+    described["fields"] = [by_name[name] for name in columns] + [
+        {"name": it.name, "type": _SPARK_TYPES[it.kind], "nullable": True, "metadata": {}}
+        for it in constants
+    ]
     return json.dumps(described).encode()

@@ -127,6 +127,7 @@ class Adapted(NamedTuple):
         data_end: where the footer would begin.
         nulls: columns that the file lacks, and that come as nulls.
         lifted: columns that are never null in the file, and get levels.
+        left_out: keys of metadata that would not be true of it.
     """
 
     source: AdaptedSource
@@ -134,6 +135,7 @@ class Adapted(NamedTuple):
     data_end: int
     nulls: tuple[str, ...]
     lifted: tuple[str, ...]
+    left_out: tuple[bytes, ...]
 
 
 # -- columns -------------------------------------------------------------------------------------
@@ -217,7 +219,8 @@ def adapted(source: Source, footer: Footer, data_end: int, file: SourceFile) -> 
     _check_apart(path, tops, file.constants)
     try:
         columns = _columns(footer, schema, file.constants)
-        adapter = _Adapter(source, footer, data_end, file, columns)
+        has_orders = _FILE.COLUMN_ORDERS in schema.struct
+        adapter = _Adapter(source, footer, data_end, file, columns, has_orders=has_orders)
         groups = [adapter.group(number) for number in range(footer.num_row_groups)]
     except Differs as error:
         raise SchemaMismatch(
@@ -241,6 +244,7 @@ def adapted(source: Source, footer: Footer, data_end: int, file: SourceFile) -> 
         adapter.made.end,
         tuple(spelled(column.path) for column in columns[: len(schema.leaves)] if column.is_null),
         tuple(spelled(column.path) for column in columns if column.is_lifted),
+        tuple(key for key, _ in footer.key_values if key not in dict(pairs)),
     )
 
 
@@ -263,7 +267,10 @@ def _with_constants(schema: Sequence[Struct], constants: Sequence[Constant]) -> 
 
 
 class _Adapter:
-    """Makes row groups of the columns wanted, and the bytes that they need."""
+    """Makes row groups of the columns wanted, and the bytes that they need.
+
+    ``has_orders``: whether bounds have an order; without one nobody may give any.
+    """
 
     def __init__(
         self,
@@ -272,6 +279,8 @@ class _Adapter:
         data_end: int,
         file: SourceFile,
         columns: Sequence[_Column],
+        *,
+        has_orders: bool,
     ) -> None:
         self.made = MadeBytes(data_end)
         self._source = source
@@ -279,12 +288,12 @@ class _Adapter:
         self._data_end = data_end
         self._file = file
         self._columns = columns
+        self._has_orders = has_orders
         self._places = {
             column.at.leaf: number
             for number, column in enumerate(columns)
             if column.at.leaf is not None
         }
-        self._has_orders = _FILE.COLUMN_ORDERS in footer.struct
 
     def group(self, number: int) -> Struct:
         """Return the footer's entry of a row group."""
