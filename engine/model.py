@@ -59,6 +59,18 @@ class Dialect:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """A column that a file lacks, and that has one value in all of its rows; None for null.
+
+    ``value`` is as a folder's name has it, decoded; ``kind`` says which type it stands for.
+    """
+
+    name: str
+    kind: Literal["int32", "int64", "date", "string"]
+    value: str | None
+
+
+@dataclass(frozen=True)
 class SourceFile:
     """One file as it was when it was planned.
 
@@ -66,7 +78,9 @@ class SourceFile:
     modification time for a local file, the ETag for a blob. ``columns``: the only ones taken, by
     dotted path (a group stands for all below it); None for all. ``partition``: the hive
     folders whose columns the file lacks, ``year=2024/month=01``; parts lie in such folders too.
-    ``dialect``: of a file of lines, once its begin was looked at.
+    ``dialect``: of a file of lines, once its begin was looked at. ``schema``: as which the file is
+    read, where its own is another; the format's own text. ``constants``: columns that are read
+    behind all others, though the file lacks them.
     """
 
     path: str
@@ -75,6 +89,13 @@ class SourceFile:
     columns: tuple[str, ...] | None = None
     partition: str = ""
     dialect: Dialect | None = None
+    schema: str = ""
+    constants: tuple[Constant, ...] = ()
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it is read as another file than it is, besides columns that are left out."""
+        return bool(self.schema or self.constants)
 
 
 @dataclass(frozen=True)

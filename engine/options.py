@@ -71,6 +71,8 @@ class SplitOptions(TypedDict, total=False):
     codec_level: int | None
     row_group_size: str | int | None
     columns: Sequence[str] | str | None
+    schema: Literal["strict", "relaxed"]
+    flatten: bool
     preset: str | None
     load_slots: int | None
     data_page_version: int | str | None
@@ -327,6 +329,23 @@ _ROWS = (
         metavar="NAMES",
     ),
     Option(
+        "schema",
+        "text",
+        "Whether Parquet sources must have one schema (strict), or may have columns in another "
+        "order, nulls allowed or not, and lack columns, which come as nulls (relaxed).",
+        commands=_ONE_SPLIT,
+        default="strict",
+        choices=("strict", "relaxed"),
+    ),
+    Option(
+        "flatten",
+        "switch",
+        "Of hive folders (year=2024/...) make one sequence of parts, in which the folders' values "
+        "are columns behind all others.",
+        commands=_ONE_SPLIT,
+        default=False,
+    ),
+    Option(
         "data_page_version",
         "number",
         "Version of data pages. [default: as in SRC]",
@@ -506,6 +525,8 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         page_version=None if version is None else int(version),
         dictionary=found["dictionary"],
         columns=found["columns"],
+        schema=found["schema"],
+        flatten=found["flatten"],
         slots=found["load_slots"],
         least_part_bytes=least_part_size and OPTIONS["target_size"].parse(least_part_size),
         header=found["header"],

@@ -18,6 +18,7 @@ from engine.part_names import DEFAULT_NAME, NameFields, part_name
 
 Cut = Literal["row", "row-group"]
 Header = Literal["auto", "yes", "no"]
+Schema = Literal["strict", "relaxed"]
 
 CREDENTIALS = ("auto", "identity", "environment")
 TRANSFERS = ("auto", "server", "client")
@@ -118,6 +119,8 @@ class Settings:
         page_version: of data pages, 1 or 2; None keeps the source's.
         dictionary: whether values are dictionary-encoded; None keeps the source's encodings.
         columns: the only columns taken, by dotted path; None for all.
+        schema: whether sources of Parquet must have one schema, or are read as what holds all.
+        flatten: partitions become one sequence of rows, their values columns.
         slots: the number of parts is a multiple of it, where no part gets smaller than
             ``least_part_bytes`` by that.
         least_part_bytes: see there.
@@ -152,6 +155,8 @@ class Settings:
     page_version: int | None = None
     dictionary: bool | None = None
     columns: tuple[str, ...] | None = None
+    schema: Schema = "strict"
+    flatten: bool = False
     slots: int | None = None
     least_part_bytes: int | None = None
     header: Header = "auto"

@@ -39,6 +39,7 @@ from engine.model import (
     by_partition,
 )
 from engine.part_names import NameFields, kind_of, stem_of
+from engine.partition_values import constants_of
 from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
@@ -142,8 +143,15 @@ def _found(patterns: Sequence[str], settings: Settings | None = None) -> _Source
         lost = [name for name in found.partition_columns if name not in held]
         if lost and settings is None:
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
-        if lost:
+        if settings is not None and settings.flatten:
+            files = _flattened(files, found, held)
+        elif lost:
             files = _in_partitions(files, found.partitions)
+    elif settings is not None and settings.flatten:
+        raise BadSetting(
+            "--flatten makes columns of hive folders (year=2024/...), and no source lies in such: "
+            "leave it out, or name the folder above them"
+        )
     return _Sources(files, found.notes, found.patterns)
 
 
@@ -163,6 +171,26 @@ def _in_partitions(
         for file, partition in zip(files, partitions, strict=True)
     ]
     return tuple(sorted(placed, key=lambda file: order[file.partition]))
+
+
+def _flattened(
+    files: tuple[SourceFile, ...], found: Found, held: set[str]
+) -> tuple[SourceFile, ...]:
+    """Return files of partitions with the values of their folders as columns, in their order."""
+    placed = _in_partitions(files, found.partitions)
+    every = constants_of([file.partition for file in placed])
+    names = [constant.name for constant in every[0]]
+    twice = [name for name in names if name in held]
+    if twice:
+        raise NotPlainFolder(
+            f"{redacted(files[0].path)} lies in folders of the column {twice[0]} and has a column "
+            "of that name itself, and --flatten would have two of one name: leave --flatten out, "
+            "or leave the column out by --columns"
+        )
+    return tuple(
+        replace(file, partition="", constants=constants)
+        for file, constants in zip(placed, every, strict=True)
+    )
 
 
 def are_lines(
@@ -185,7 +213,9 @@ def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     with memory.keeping_to(settings.memory_bytes):
         found = _found(patterns, settings)
         files, settings = load_format(format_of(found.files)).settled(found.files, settings)
-        return replace(_plan(files, settings), source_notes=found.notes)
+        plan = _plan(files, settings)
+        notes = (*found.notes, *load_format(format_of(files)).notes(files))
+        return replace(plan, source_notes=notes)
 
 
 def _plan(
@@ -295,7 +325,9 @@ def split_files(
         ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
         stack.enter_context(ahead or nullcontext())
         failed = ledger.failed(plan_id(files, settings, __version__))
-        plan = replace(_plan(files, settings, failed), source_notes=notes)
+        plan = _plan(files, settings, failed)
+        notes = (*notes, *load_format(format_of(files)).notes(files))
+        plan = replace(plan, source_notes=notes)
         while True:
             _check_part_sizes(plan, store)
             if settings.loader is not None:

@@ -104,6 +104,9 @@ class Format(Protocol):
             BadSetting: a setting has no meaning for the format, or one that is needed is missing.
         """
 
+    def notes(self, files: Sequence[SourceFile], /) -> tuple[str, ...]:
+        """Return what of settled files is read otherwise than it lies there, a sentence each."""
+
     def top_columns(self, file: SourceFile, /) -> set[str]:
         """Return the names of the columns that a file itself holds."""
 

@@ -26,6 +26,11 @@ __all__ = [
 PRELOAD: tuple[str, ...] = ()
 
 
+def notes(_: Sequence[SourceFile], /) -> tuple[str, ...]:
+    """Return nothing: lines are read as they lie."""
+    return ()
+
+
 def top_columns(file: SourceFile, /) -> set[str]:
     """Return no names: columns in the paths of folders are not looked for in lines."""
     return set()

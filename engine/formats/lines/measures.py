@@ -57,6 +57,8 @@ _PARQUETS = {
     "--row-group-size": ("row_group_bytes", None),
     "--row-group-size in rows": ("row_group_rows", None),
     "--columns": ("columns", None),
+    "--schema relaxed": ("schema", "strict"),
+    "--flatten": ("flatten", False),
     "--data-page-version": ("page_version", None),
     "--dictionary": ("dictionary", None),
 }

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from engine.errors import BadSetting
 from engine.formats import Compared, Measures
+from engine.formats.parquet.bytes.column_names import spelled
 from engine.formats.parquet.opened import OpenFile, close_files, read_footer_bytes
 from engine.formats.parquet.part import write
 from engine.model import SourceFile
@@ -23,6 +24,7 @@ __all__ = [
     "PRELOAD",
     "close_sources",
     "measure",
+    "notes",
     "read_tail",
     "settled",
     "top_columns",
@@ -50,7 +52,42 @@ def settled(
             f"--name {settings.name!r} lacks the ending by which readers know such files; end "
             "it in .parquet"
         )
-    return tuple(replace(file, columns=settings.columns) for file in files), settings
+    files, columns = _with_constants(files, settings.columns)
+    if settings.schema == "relaxed" and len(files) > 1:
+        from engine.formats.parquet.united import united_sources
+
+        return united_sources(files, columns), settings
+    return tuple(replace(file, columns=columns) for file in files), settings
+
+
+def _with_constants(
+    files: Sequence[SourceFile], columns: tuple[str, ...] | None
+) -> tuple[Sequence[SourceFile], tuple[str, ...] | None]:
+    """Return files with those columns of their folders that are taken, and what of the files is."""
+    constants = {it.name: {it.name, spelled((it.name,))} for it in files[0].constants}
+    if columns is None or not constants:
+        return files, columns
+    others = tuple(name for name in columns if not any(name in it for it in constants.values()))
+    if not others:
+        raise BadSetting(
+            f"--columns {','.join(columns)} names columns of folders alone; name at least one that "
+            "the files hold"
+        )
+    taken = {name for name, spellings in constants.items() if spellings & set(columns)}
+    kept = [
+        replace(file, constants=tuple(it for it in file.constants if it.name in taken))
+        for file in files
+    ]
+    return kept, others
+
+
+def notes(files: Sequence[SourceFile], /) -> tuple[str, ...]:
+    """Return what is read otherwise than it lies in the files, a sentence each."""
+    if not any(file.is_adapted for file in files):
+        return ()
+    from engine.formats.parquet.united import notes_of
+
+    return notes_of(files)
 
 
 def top_columns(file: SourceFile, /) -> set[str]:

@@ -25,6 +25,7 @@ from engine.formats.parquet.bytes.footer import (
     MAGIC,
     TAIL_BYTES,
     ColumnChunk,
+    Footer,
     value,
 )
 from engine.formats.parquet.bytes.pages import PageType
@@ -36,6 +37,7 @@ from engine.formats.parquet.opened import (
     lies_inside,
     open_file,
 )
+from engine.formats.parquet.relaxed import Differs, placed, schema_of, united
 from engine.formats.parquet.same_schema import check_same_schema
 from engine.model import SourceFile
 from engine.planning.layout import GroupLayout, Layout, make_layout
@@ -88,9 +90,12 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
             groups += _groups(file, number)
         if number:
             names = (redacted(opened[0].file.path), redacted(file.file.path))
-            check_same_schema(first, file.footer, names)
+            try:
+                check_same_schema(first, file.footer, names)
+            except SchemaMismatch as error:
+                raise SchemaMismatch(f"{error}{_or_relaxed(first, file.footer)}") from None
     _check_flags(opened)
-    lost = check_mergeable([named(file) for file in opened])
+    lost = (*check_mergeable([named(file) for file in opened]), *_left_out(opened))
     entries = sum(first.row_group_bytes(index) for index in range(first.num_row_groups))
     part_bytes = len(MAGIC) + TAIL_BYTES + PROVENANCE_BYTES + first.size_bytes - entries
     made = make_layout(
@@ -103,10 +108,33 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
     footers = [file.footer for file in opened]
     num_chunks = sum(footer.num_row_groups for footer in footers) * len(first.leaves)
     held_bytes = memory.footers_bytes(
-        footer_bytes=sum(footer.size_bytes for footer in footers),
+        footer_bytes=sum(file.held_bytes for file in opened),
         num_chunks=min(num_chunks, CACHED_CHUNKS),
     )
     return replace(made, held_bytes=held_bytes, source_bytes=made.num_bytes + part_bytes)
+
+
+def _left_out(files: Sequence[OpenFile]) -> Iterable[str]:
+    """Yield what is told of metadata that would not be true of files as they are read."""
+    for key in dict.fromkeys(key for file in files for key in file.left_out):
+        has = [redacted(file.file.path) for file in files if key in file.left_out]
+        more = f" and {counted(len(has) - 1, 'more file')}" if len(has) > 1 else ""
+        yield (
+            f"key-value metadata {key.decode('utf-8', 'replace')!r} of {has[0]}{more} describes "
+            "other columns than the parts have"
+        )
+
+
+def _or_relaxed(one: Footer, other: Footer) -> str:
+    """Return the other way, if two schemas differ in nothing that ``--schema relaxed`` refuses."""
+    schemas = schema_of(one), schema_of(other)
+    try:
+        both = united(schemas, ("", ""))
+        for schema in schemas:
+            placed(both, schema)
+    except (SchemaMismatch, Differs):
+        return ""
+    return ", or --schema relaxed"
 
 
 def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:

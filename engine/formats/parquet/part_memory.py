@@ -39,7 +39,7 @@ def _part_memory_bytes(part: PartPlan, files: Sequence[OpenFile], recoding: Reco
     return memory.splice_bytes(
         index_bytes=sum(every for every, _ in indexes),
         largest_index_bytes=max((largest for _, largest in indexes), default=0),
-        footer_bytes=sum(files[number].footer.size_bytes for number in numbers),
+        footer_bytes=sum(files[number].held_bytes for number in numbers),
         num_columns=len(files[0].footer.leaves),
         num_row_groups=len(row_groups),
     ) + _made_bytes(row_groups, files, recoding)

@@ -219,7 +219,8 @@ def _words_of_order(item: bytes | Struct) -> str:
     return " and ".join(_ORDERS.get(field, f"number {field}") for field in struct) or _ABSENT
 
 
-def _words_of_type(number: int) -> str:
+def words_of_type(number: int) -> str:
+    """Return a physical type as people write it."""
     return Type(number).name.lower() if number in set(Type) else f"number {number}"
 
 
@@ -231,7 +232,7 @@ def _words_of_converted(number: int) -> str:
     return _CONVERTED.get(number, f"number {number}")
 
 
-def _words_of_logical(union: Struct) -> str:
+def words_of_logical(union: Struct) -> str:
     """Return a logical type as people write it: ``timestamp(us, UTC)``, ``decimal(9, 2)``."""
     words = []
     for field, (_, struct) in union.items():
@@ -266,9 +267,9 @@ _DETAILS: dict[int, Callable[[Struct], str]] = {
     LogicalType.INTEGER: _integer,
 }
 _PROPERTIES: dict[int, tuple[str, Callable[[Any], str]]] = {
-    SchemaElement.TYPE: ("physical type", _words_of_type),
+    SchemaElement.TYPE: ("physical type", words_of_type),
     SchemaElement.REPETITION_TYPE: ("nullability", _words_of_repetition),
-    SchemaElement.LOGICAL_TYPE: ("logical type", _words_of_logical),
+    SchemaElement.LOGICAL_TYPE: ("logical type", words_of_logical),
     SchemaElement.CONVERTED_TYPE: ("converted type", _words_of_converted),
     SchemaElement.TYPE_LENGTH: ("length in bytes", str),
     SchemaElement.PRECISION: ("decimal precision", str),

@@ -68,6 +68,10 @@ def settled(
     return tuple(files), settings
 
 
+def notes(_: Sequence[SourceFile], /) -> tuple[str, ...]:
+    return ()
+
+
 def top_columns(file: SourceFile, /) -> set[str]:
     return set()
 

@@ -388,7 +388,7 @@ def _sealed(header: PageHeader, body: Buffer, changes: Mapping[spec.Field, Any])
     """Return a header with changes, the size of its body, and the checksum, if it had one."""
     outer = {**changes, spec.PageHeader.COMPRESSED_PAGE_SIZE: len(body)}
     if header.crc is not None:
-        outer[spec.PageHeader.CRC] = _signed(zlib.crc32(body))
+        outer[spec.PageHeader.CRC] = signed_crc(zlib.crc32(body))
     return with_fields(header.struct, spec.struct_of(outer))
 
 
@@ -415,7 +415,7 @@ def resized_skimmed(data: bytes, header: SkimmedHeader, body: Buffer) -> bytes:
     thrift.put_zigzag(out, len(body))
     if header.crc is not None:
         out.append(_FIELD_I32)
-        thrift.put_zigzag(out, _signed(zlib.crc32(body)))
+        thrift.put_zigzag(out, signed_crc(zlib.crc32(body)))
     out += data[header.rest :]
     return bytes(out)
 
@@ -439,7 +439,7 @@ def new_dictionary_header(
         spec.PageHeader.COMPRESSED_PAGE_SIZE: len(body),
     }
     if has_crc:
-        fields[spec.PageHeader.CRC] = _signed(zlib.crc32(body))
+        fields[spec.PageHeader.CRC] = signed_crc(zlib.crc32(body))
     fields[spec.PageHeader.DICTIONARY_PAGE_HEADER] = spec.struct_of(detail)
     return thrift.encode(spec.struct_of(fields))
 
@@ -474,7 +474,8 @@ def _with_statistics(header: PageHeader, detail: Struct, statistics: Struct | No
     return with_fields(detail, {field: spec.entry(field, statistics)}) if statistics else detail
 
 
-def _signed(crc: int) -> int:
+def signed_crc(crc: int) -> int:
+    """Return a checksum as headers hold it."""
     return crc - (1 << 32) if crc >> 31 else crc
 
 

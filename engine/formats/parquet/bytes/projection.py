@@ -12,13 +12,20 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.errors import BadSetting, Unsupported
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.column_names import resolve_all, spelled
-from engine.formats.parquet.bytes.footer import Footer, key_value_struct, value, with_fields
+from engine.formats.parquet.bytes.footer import (
+    ColumnChunk,
+    Footer,
+    RowGroup,
+    key_value_struct,
+    value,
+    with_fields,
+)
 from engine.formats.parquet.bytes.schema_tree import path_of
 from engine.formats.parquet.bytes.thrift import LIST, Struct
 
@@ -100,10 +107,21 @@ def _schema(footer: Footer, chosen: set[int]) -> list[Struct]:
 
 
 def _group(footer: Footer, index: int, kept: Sequence[int]) -> Struct:
-    names = spec.RowGroup
     whole = footer.row_group(index)
+    places = {index: place for place, index in enumerate(kept)}
+    return regrouped(whole, [whole.columns[column] for column in kept], places)
+
+
+def regrouped(whole: RowGroup, chunks: Sequence[ColumnChunk], places: Mapping[int, int]) -> Struct:
+    """Return a row group of other chunks.
+
+    Args:
+        whole: as the file has it.
+        chunks: of the columns that it is to have.
+        places: where columns of the file stand among these.
+    """
+    names = spec.RowGroup
     group = whole.struct
-    chunks = [whole.columns[column] for column in kept]
     changes: dict[spec.Field, Any] = {
         names.COLUMNS: [chunk.struct for chunk in chunks],
         names.TOTAL_BYTE_SIZE: sum(chunk.uncompressed_bytes for chunk in chunks),
@@ -114,7 +132,6 @@ def _group(footer: Footer, index: int, kept: Sequence[int]) -> Struct:
     group = {field: entry for field, entry in group.items() if field != names.SORTING_COLUMNS}
     if sorting is not None:
         column = spec.SortingColumn.COLUMN_IDX
-        places = {index: place for place, index in enumerate(kept)}
         sorted_by = []
         for item in sorting.items:  # an order holds as far as its first columns are there
             struct = item if isinstance(item, dict) else spec.read(spec.SortingColumn, item)
@@ -149,13 +166,14 @@ def _without_others(key: bytes, content: bytes, names: set[str]) -> bytes:
         return _arrow_schema(content, names)
     described = json.loads(content)
     if key == PANDAS_KEY:
-        return json.dumps(_pandas(described, names)).encode()
+        return json.dumps(pandas_of(described, names)).encode()
     fields = _FIELD_LISTS[key]
     described[fields] = [field for field in described[fields] if field["name"] in names]
     return json.dumps(described).encode()
 
 
-def _pandas(described: dict[str, Any], names: set[str]) -> dict[str, Any]:
+def pandas_of(described: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """Return pandas' description of a table with the columns named alone."""
     described["columns"] = [
         column
         for column in described["columns"]
@@ -173,7 +191,7 @@ def _arrow_schema(content: bytes, names: set[str]) -> bytes:
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(content, validate=True)))
     metadata = dict(schema.metadata or {})
     if PANDAS_KEY in metadata:
-        described = _pandas(json.loads(metadata[PANDAS_KEY]), names)
+        described = pandas_of(json.loads(metadata[PANDAS_KEY]), names)
         metadata[PANDAS_KEY] = json.dumps(described).encode()
     fields = [field for field in schema if field.name in names]
     return base64.b64encode(pa.schema(fields, metadata or None).serialize().to_pybytes())

@@ -182,7 +182,7 @@ def put_list_header(out: bytearray, element_type: int, size: int) -> None:
         out.append(size << 4 | element_type)
     else:
         out.append(0xF0 | element_type)
-        _put_varint(out, size)
+        put_varint(out, size)
 
 
 def read_varint(data: bytes, pos: int) -> tuple[int, int]:
@@ -373,7 +373,8 @@ def _skip_value(data: bytes, pos: int, kind: int) -> int:
     return _value(data, pos, kind, MAX_DEPTH)[1]
 
 
-def _put_varint(out: bytearray, number: int) -> None:
+def put_varint(out: bytearray, number: int) -> None:
+    """Append an unsigned number."""
     while number > 127:
         out.append(number & 127 | 128)
         number >>= 7
@@ -392,7 +393,7 @@ def _put_struct(out: bytearray, struct: Struct | Raw) -> None:
             out.append(step << 4 | kind)
         else:
             out.append(kind)
-            _put_varint(out, field << 1 if field >= 0 else (-field << 1) - 1)
+            put_varint(out, field << 1 if field >= 0 else (-field << 1) - 1)
         if I16 <= kind <= I64:
             number = value << 1 if value >= 0 else (-value << 1) - 1
             while number > 127:
@@ -406,12 +407,12 @@ def _put_struct(out: bytearray, struct: Struct | Raw) -> None:
 
 def _put_value(out: bytearray, kind: int, value: Any) -> None:
     if kind == BINARY:
-        _put_varint(out, len(value))
+        put_varint(out, len(value))
         out += value
     elif kind == STRUCT:
         _put_struct(out, value)
     elif I16 <= kind <= I64:
-        _put_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
+        put_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
     elif kind in (LIST, SET):
         put_list_header(out, value.type, len(value.items))
         for item in value.items:
@@ -419,7 +420,7 @@ def _put_value(out: bytearray, kind: int, value: Any) -> None:
     elif kind in _FIXED_WIDTH:
         out += value
     elif kind == MAP:
-        _put_varint(out, len(value.items))
+        put_varint(out, len(value.items))
         if value.items:
             out.append(value.key_type << 4 | value.value_type)
         for key, item in value.items:

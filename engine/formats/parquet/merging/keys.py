@@ -154,8 +154,19 @@ def _shown(meaning: Any, other: Any) -> str:
 # -- Arrow --------------------------------------------------------------------------------------
 
 
-def _arrow_types(footer: Footer, content: bytes | None) -> Any:
+def arrow_types(footer: Footer, content: bytes | None) -> Any:
     """Return the type of each column as pyarrow reads it by the schema kept in the footer."""
+    import pyarrow as pa
+
+    try:
+        found = plain_schema(footer, content)
+    except (pa.ArrowException, OSError):
+        return None if content is None else content  # what Arrow cannot read, it reads alike
+    return {field.name: _plain_type(field.type) for field in found}
+
+
+def plain_schema(footer: Footer, content: bytes | None = None) -> Any:
+    """Return Arrow's schema of a footer, by the one that it keeps in an entry, if any."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -168,12 +179,7 @@ def _arrow_types(footer: Footer, content: bytes | None) -> Any:
         names.ROW_GROUPS: [],
         names.KEY_VALUE_METADATA: pairs,
     }
-    file = MAGIC + seal(thrift.encode(spec.struct_of(schema)))
-    try:
-        found = pq.read_schema(pa.BufferReader(file))
-    except (pa.ArrowException, OSError):
-        return None if content is None else content  # what Arrow cannot read, it reads alike
-    return {field.name: _plain_type(field.type) for field in found}
+    return pq.read_schema(pa.BufferReader(MAGIC + seal(thrift.encode(spec.struct_of(schema)))))
 
 
 def _plain_type(kind: Any) -> str:
@@ -364,7 +370,7 @@ _REBASED = "Spark reads dates and timestamps by it, days off otherwise"
 
 RULES: dict[bytes, Rule] = {
     ARROW_KEY: Rule(
-        _arrow_types,
+        arrow_types,
         "Arrow reads columns as these types",
         "ARROW:schema, SchemaManifest of Arrow's C++ reader",
         _merged_arrow,

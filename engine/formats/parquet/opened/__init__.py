@@ -6,6 +6,7 @@
 Planner, sampler, writers, verifier and profiler all go this way; what is read on it is kept.
 """
 
+from engine.formats.parquet.opened.adapted import constant_value, schema_from, schema_text
 from engine.formats.parquet.opened.decoding import (
     Decoding,
     decoding_of,
@@ -41,6 +42,7 @@ __all__ = [
     "arrow_file",
     "chosen_columns",
     "close_files",
+    "constant_value",
     "decoding_of",
     "delta_bytes",
     "headers_at",
@@ -51,5 +53,7 @@ __all__ = [
     "read_footer",
     "read_footer_bytes",
     "read_pages",
+    "schema_from",
+    "schema_text",
     "value_bytes",
 ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ from engine.formats.parquet.bytes.footer import ColumnChunk, Leaf, RowGroup, Typ
 from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import PageHeader, counted_pages
+from engine.formats.parquet.opened.adapted import adapted
 from engine.formats.parquet.opened.footer import (
     bloom_filter_range,
     chosen_columns,
@@ -30,6 +31,7 @@ from engine.formats.parquet.opened.footer import (
     true_row_group,
 )
 from engine.formats.parquet.opened.headers import Headers, read_header, read_headers, read_page
+from engine.formats.parquet.opened.made_bytes import AdaptedSource
 from engine.formats.parquet.opened.positions import PageFinder, at_page
 from engine.formats.parquet.opened.whole_pages import ChunkHeaders, Proof, WholePages
 from engine.model import Range, SourceFile
@@ -75,16 +77,22 @@ class OpenFile:
         source: reads it.
         footer: of the columns that are taken.
         footer_offset: where the footer begins, and data ends.
+        nulls, lifted, left_out: what is not as in the file, see :class:`.adapted.Adapted`.
     """
 
     def __init__(self, file: SourceFile) -> None:
         store, path = open_storage(file.path)
         self.file = file
+        self.nulls: tuple[str, ...] = ()
+        self.lifted: tuple[str, ...] = ()
+        self.left_out: tuple[bytes, ...] = ()
         self.source: Source = store.open(SourceFile(path, file.size_bytes, file.version))
         try:
             with naming(file.path):
                 footer, self.footer_offset = read_footer(self.source)
                 self.footer = chosen_columns(footer, file)
+                if file.is_adapted:
+                    self._adapt()
         except BaseException:
             self.source.close()
             raise
@@ -94,6 +102,26 @@ class OpenFile:
         self.index_bytes: dict[int, tuple[int, int]] = {}
         self._leaving: dict[int, None] = {}  # in the order of their coming
         self._leaving_lock = threading.Lock()
+
+    def _adapt(self) -> None:
+        made = adapted(self.source, self.footer, self.footer_offset, self.file)
+        self.source, self.footer, self.footer_offset = made[:3]
+        self.nulls, self.lifted, self.left_out = made[3:]
+
+    def pieces(self, where: Range) -> Iterable[bytes | Range]:
+        """Return what bytes are: made, or some of the file itself (:attr:`stored`)."""
+        return self.source.pieces(where) if isinstance(self.source, AdaptedSource) else (where,)
+
+    @property
+    def held_bytes(self) -> int:
+        """What is held of the file for good: its footer, and bytes that are made."""
+        made = self.source.held_bytes if isinstance(self.source, AdaptedSource) else 0
+        return self.footer.size_bytes + made
+
+    @property
+    def stored(self) -> Source:
+        """The file itself, without bytes that are made."""
+        return self.source.source if isinstance(self.source, AdaptedSource) else self.source
 
     def row_group(self, number: int) -> OpenRowGroup:
         """Return a row group, of which nothing is read yet."""

@@ -53,12 +53,14 @@ def read_footer_bytes(source: Source) -> tuple[bytes, int]:
 
 
 def chosen_columns(footer: Footer, file: SourceFile) -> Footer:
-    """Return the footer of the columns that are taken of a file.
+    """Return the footer of the columns that are taken of a file, before it is adapted.
+
+    A schema by which it is read has only the columns that are taken.
 
     Raises:
         BadSetting: a column that was named is not there.
     """
-    return footer if file.columns is None else project(footer, file.columns)
+    return footer if file.columns is None or file.schema else project(footer, file.columns)
 
 
 _INDEX_PLACES = (

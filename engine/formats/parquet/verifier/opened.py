@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 
 from engine.formats.parquet.bytes.footer import Footer
-from engine.formats.parquet.opened import chosen_columns, read_footer
+from engine.formats.parquet.opened import OpenFile, chosen_columns, read_footer
 from engine.model import SourceFile
 from engine.storage import Source, open_storage
 from engine.storage.base import naming, redacted
@@ -34,9 +35,19 @@ def opened(file: SourceFile) -> Iterator[Source]:
 
 @lru_cache(maxsize=_MAX_FOOTERS)
 def footer_of(file: SourceFile) -> Footer:
-    """Return a file's footer, of the columns taken; errors name the file."""
-    with naming(file.path), opened(file) as source:
-        return chosen_columns(read_footer(source)[0], file)
+    """Return a file's footer, of the columns taken, as it is read; errors name the file."""
+    with naming(file.path):
+        if file.is_adapted:
+            adapted = OpenFile(file)
+            adapted.source.close()
+            return adapted.footer
+        with opened(file) as source:
+            return chosen_columns(read_footer(source)[0], file)
+
+
+def own_footer_of(file: SourceFile) -> Footer:
+    """Return a file's footer as it lies there."""
+    return footer_of(replace(file, columns=None, schema="", constants=()))
 
 
 def name_of(file: SourceFile) -> str:

@@ -76,7 +76,9 @@ def projection(
     columns = sorted(
         zip(*sides, strict=True), key=lambda pair: -sum(side.num_bytes(0) for side in pair)
     )
-    footer_bytes = sum(footer.size_bytes for _, footer in (*sources, *parts))
+    footer_bytes = sum(  # of what is read by another schema, its own footer as well
+        footer.size_bytes * (1 + file.is_adapted) for file, footer in (*sources, *parts)
+    )
     return Projection(footer_bytes, index_bytes, columns)
 
 

@@ -39,7 +39,8 @@ from engine.formats.parquet.bytes.one_column import (
 from engine.formats.parquet.opened import arrow_file, value_bytes
 from engine.formats.parquet.verifier.footers import blaming, whole_groups
 from engine.formats.parquet.verifier.groups import Seams
-from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
+from engine.formats.parquet.verifier.opened import footer_of, name_of, opened, own_footer_of
+from engine.formats.parquet.verifier.own_columns import OwnColumn, made_arrays, own_column
 from engine.formats.parquet.verifier.statistics import ChunkStatistics, is_repeated
 from engine.memory import VERIFY_BATCH_BYTES, VERIFY_BUFFER_BYTES
 from engine.model import SourceFile
@@ -69,7 +70,11 @@ class _Reading:
 class _Column:
     """A column of one file: rows and chunk of each row group, each decoded once.
 
-    Row groups without rows have no chunk.
+    Row groups without rows have no chunk, nor have those of a column that the file lacks.
+
+    Attributes:
+        footer: the file's own; ``leaf``: the column as it is read.
+        own: the column as the file has it, where it is read by another schema.
     """
 
     file: SourceFile
@@ -77,17 +82,30 @@ class _Column:
     leaf: Leaf
     rows: Sequence[int]
     chunks: Sequence[ColumnChunk | None]
+    own: OwnColumn | None = None
 
     @classmethod
     def of(cls, file: SourceFile, index: int) -> _Column:
-        """Read the chunks of a column from its file's footer."""
-        footer = footer_of(file)
-        rows = group_rows(footer)
+        """Read the chunks of a column from its file's own footer."""
+        footer = held = footer_of(file)
+        leaf, own, number = footer.leaves[index], None, index
+        if file.is_adapted:
+            held = own_footer_of(file)
+            own = own_column(held, footer, leaf, file.constants)
+            number = -1 if own.leaf is None else own.leaf.index
+        rows = group_rows(held)
         chunks = [
-            read_chunk(footer, group, index)[1] if num_rows else None
+            read_chunk(held, group, number)[1] if num_rows and number >= 0 else None
             for group, num_rows in enumerate(rows)
         ]
-        return cls(file, footer, footer.leaves[index], rows, chunks)
+        return cls(file, held, leaf, rows, chunks, own)
+
+    @property
+    def num_values(self) -> int:
+        """Values, nulls and empty lists included."""
+        if self.own is not None and self.own.leaf is None:
+            return sum(self.rows)
+        return sum(chunk.num_values for chunk in self.filled())
 
     @property
     def name(self) -> str:
@@ -153,7 +171,7 @@ def verify_column(
         raise
     finally:
         _give_back_memory()
-    return sum(chunk.num_values for column in left for chunk in column.filled())
+    return sum(column.num_values for column in left)
 
 
 def _give_back_memory() -> None:
@@ -217,6 +235,8 @@ def _is_repeated(
     if copied_from is None:
         return False
     source = sources[copied_from[0]]
+    if source.own is not None:  # whatever it says of a column, it may say it otherwise
+        return False
     kept = source.chunk(copied_from[1])
     return is_repeated(part.footer, part.chunk(index), source.footer, kept, part.leaf)
 
@@ -277,8 +297,22 @@ class _Piece:
 
 def _source_stream(column: _Column, reading: _Reading) -> Iterator[Any]:
     with opened(column.file) as source, _reading_source(column.name, column.leaf.name):
+        kind = None if column.own is None else _declared_type(column, reading)
+        if column.own is not None and column.own.leaf is None:
+            yield from made_arrays(column.own, kind, sum(column.rows), _MAX_BATCH_ROWS)
+            return
         groups = [index for index, num_rows in enumerate(column.rows) if num_rows]
-        yield from _arrays(source, column, groups, reading)
+        for array in _arrays(source, column, groups, reading):
+            yield array if kind is None or array.type == kind else array.cast(kind)
+
+
+def _declared_type(column: _Column, reading: _Reading) -> Any:
+    """Return the type that arrays of a column have in the parts."""
+    import pyarrow
+    import pyarrow.parquet
+
+    tiny = one_column_footer(column.footer, column.leaf, [], as_bits=reading.as_bits)
+    return pyarrow.parquet.read_schema(pyarrow.BufferReader(tiny)).field(0).type
 
 
 def _part_stream(column: _Column, reading: _Reading, checks: _Checks) -> Iterator[_Piece]:
@@ -323,7 +357,9 @@ def _arrays(
     import pyarrow.parquet
 
     chunks = [(column.rows[group], column.chunk(group)) for group in groups]
-    tiny = one_column_footer(column.footer, column.leaf, chunks, as_bits=reading.as_bits)
+    leaf = column.leaf if column.own is None else column.own.leaf
+    assert leaf is not None
+    tiny = one_column_footer(column.footer, leaf, chunks, as_bits=reading.as_bits)
     needed = sum(num_rows for num_rows, _ in chunks)
     with arrow_file(source, [chunk for _, chunk in chunks]) as handle:
         file = pyarrow.parquet.ParquetFile(

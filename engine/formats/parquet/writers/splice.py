@@ -215,9 +215,12 @@ class PartWriter:
 
     def copy(self, file: OpenFile, where: Range) -> None:
         """Append bytes of a source."""
-        if where.length:
-            self._sink.copy(file.source, where.offset, where.length)
-            self._spliced_bytes += where.length
+        for piece in file.pieces(where) if where.length else ():
+            if isinstance(piece, Range):
+                self._sink.copy(file.stored, piece.offset, piece.length)
+            else:
+                self._sink.write(piece)
+        self._spliced_bytes += where.length
 
     def finish(self, model: Footer, carried: Merged, key_values: KeyValues) -> WrittenPart:
         """Write indexes and footer.

@@ -1,0 +1,97 @@
+"""Values of hive partitions as columns: what their folders' names say, and of which type they are.
+
+A type is taken only if every value's text is the one that the type would be written as: so ``01``
+or ``+1`` make a column of texts, and no value loses anything. Of all files together one of int32,
+int64, date (``2024-01-31``) and string is taken, the first that has room for all.
+
+Sources: Hive's language manual ("Partitioned Tables"), ``HIVE_DEFAULT_PARTITION`` and
+``FileUtils.escapePathName`` of Hive (``%`` and two digits). Pure.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+from urllib.parse import unquote_to_bytes
+
+from engine.errors import NotPlainFolder
+from engine.model import Constant
+
+NULL = "__HIVE_DEFAULT_PARTITION__"
+Kind = Literal["int32", "int64", "date", "string"]
+
+
+def _integer(bits: int) -> Callable[[str], bool]:
+    limit = 1 << (bits - 1)
+
+    def fits(text: str) -> bool:
+        digits = text.removeprefix("-")
+        is_number = digits.isascii() and digits.isdigit() and len(digits) <= bits
+        return is_number and str(int(text)) == text and -limit <= int(text) < limit
+
+    return fits
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+_KINDS: Mapping[Kind, Callable[[str], bool]] = {
+    "int32": _integer(32),
+    "int64": _integer(64),
+    "date": _is_date,
+    "string": lambda _: True,
+}
+
+
+def constants_of(partitions: Sequence[str]) -> list[tuple[Constant, ...]]:
+    """Return the columns that each file gets.
+
+    Args:
+        partitions: of each file the folders, ``year=2024/month=01``, of the same columns in the
+            same order.
+
+    Raises:
+        NotPlainFolder: a name is no text once it is decoded, or two columns have one name.
+    """
+    if not partitions:
+        return []
+    every = [[_pair(folder) for folder in partition.split("/")] for partition in partitions]
+    names = [name for name, _ in every[0]]
+    if len(set(names)) < len(names):
+        raise NotPlainFolder(
+            f"the folders {partitions[0]} name a column twice, and no table has two of one name: "
+            "rename one of them, or leave --flatten out"
+        )
+    kinds = [_kind(value for _, value in column) for column in zip(*every, strict=True)]
+    return [
+        tuple(Constant(name, kind, value) for (name, value), kind in zip(pairs, kinds, strict=True))
+        for pairs in every
+    ]
+
+
+def _pair(folder: str) -> tuple[str, str | None]:
+    name, _, value = folder.partition("=")
+    return _decoded(name, folder), None if value == NULL else _decoded(value, folder)
+
+
+def _decoded(text: str, folder: str) -> str:
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeDecodeError as error:
+        raise NotPlainFolder(
+            f"the folder {folder!r} stands for bytes that are no text (UTF-8), so that its value "
+            "cannot be a column: rename it, or leave --flatten out"
+        ) from error
+
+
+def _kind(values: Iterable[str | None]) -> Kind:
+    """Return the first type that has room for all values that are not null."""
+    texts = {value for value in values if value is not None}
+    if not texts:
+        return "string"
+    return next(kind for kind, fits in _KINDS.items() if all(map(fits, texts)))

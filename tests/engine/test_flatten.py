@@ -1,0 +1,247 @@
+"""Hive folders as one sequence of parts, in which their values are columns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datafusion
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import engine
+from engine.errors import BadSetting, Different, NotPlainFolder, SchemaMismatch
+from engine.partition_values import NULL
+from engine.storage import open_storage
+from tests.engine.running import run
+from tests.engine.storage.conftest import no_identity, s3, s3_server
+from tests.stores import S3
+
+__all__ = ["no_identity", "s3", "s3_server"]
+
+ROWS = {
+    "year=2023/month=01": 900,
+    "year=2023/month=11": 1,
+    f"year=2024/month={NULL}": 2_500,
+    "year=2024/month=a%2Fb": 300,
+}
+WAYS: list[dict[str, Any]] = [
+    {"parts": 1},
+    {"parts": 3},
+    {"parts": 2, "codec": "zstd"},
+    {"parts": 2, "row_group_size": "2500rows"},
+    {"parts": 2, "data_page_version": 2},
+    {"parts": 2, "dictionary": False},
+    {"cut": "row-group"},
+]
+
+
+def write(root: Path, rows: dict[str, int], **options: Any) -> Path:
+    for number, (folder, num_rows) in enumerate(rows.items()):
+        place = root / folder
+        place.mkdir(parents=True)
+        table = pa.table(
+            {"a": range(num_rows), "b": [f"{number} {n % 40}" for n in range(num_rows)]}
+        )
+        pq.write_table(
+            table, place / "x.parquet", row_group_size=800, data_page_size=999, **options
+        )
+    return root
+
+
+def parts_of(place: Path) -> list[str]:
+    return sorted(map(str, place.glob("*.parquet")))
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("indexed", [True, False])
+def test_other_readers_find_the_columns_and_prune_by_them(
+    way: dict[str, Any], indexed: bool, tmp_path: Path
+):
+    lake, out = write(tmp_path / "lake", ROWS, write_page_index=indexed), tmp_path / "out"
+    engine.split(lake, out, flatten=True, fsync=False, **way)
+    assert engine.verify(out).num_rows == sum(ROWS.values())
+    found = ds.dataset(parts_of(out)).to_table()
+    # pyarrow and Polars read the folders themselves; Polars takes a month of 01 for the number 1.
+    ours = pa.concat_tables(
+        pq.read_table(lake / folder / "x.parquet", partitioning=None)
+        .append_column("year", pa.array([int(folder[5:9])] * num_rows, pa.int32()))
+        .append_column("month", pa.array([month_of(folder)] * num_rows, pa.string()))
+        for folder, num_rows in ROWS.items()
+    )
+    assert found.equals(ours)
+    assert pl.read_parquet(parts_of(out)).equals(pl.DataFrame(ours))
+    assert duckdb.sql(f"SELECT * FROM read_parquet({parts_of(out)})").fetchall() == [
+        tuple(row.values()) for row in ours.to_pylist()
+    ]
+    # With a column of the files beside it, bounds of pages are looked at, too.
+    conditions = ("year = 2024", "month = '01'", "month IS NULL", "month > '01' AND year < 2024")
+    for where in (*conditions, "year = 2024 AND a > 250", "month = '01' AND a > 5"):
+        (wanted,) = duckdb.sql(f"SELECT count(*) FROM ours WHERE {where}").fetchall()
+        assert (counted(out, where),) == wanted, where
+
+
+def month_of(folder: str) -> str | None:
+    text = folder.partition("month=")[2].replace("%2F", "/")
+    return None if text == NULL else text
+
+
+def counted(out: Path, where: str) -> int:
+    context = datafusion.SessionContext()
+    context.register_parquet("t", f"{out}/")
+    (row,) = context.sql(f"SELECT count(*) c FROM t WHERE {where}").to_pylist()
+    return int(row["c"])
+
+
+@settings(max_examples=20)
+@given(
+    values=st.lists(
+        st.one_of(
+            st.integers(-3, 10**12).map(str), st.sampled_from(["01", NULL, "x", "2024-01-02"])
+        ),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    )
+)
+def test_any_values_come_back_as_texts(values: list[str], tmp_path_factory: pytest.TempPathFactory):
+    root = tmp_path_factory.mktemp("lake")
+    lake = write(root / "in", {f"k={value}": 3 for value in values})
+    engine.split(lake, root / "out", flatten=True, parts=1, fsync=False)
+    engine.verify(root / "out")
+    found = ds.dataset(parts_of(root / "out")).to_table()["k"]
+    # In the order of paths; a type that is no text gives the folder's text back.
+    wanted = [None if value == NULL else value for value in sorted(values) for _ in range(3)]
+    assert [None if it is None else str(it) for it in found.to_pylist()] == wanted
+
+
+def test_parts_are_equal_over_all_partitions(tmp_path: Path):
+    lake = write(tmp_path / "lake", {f"day={n}": 500 * n for n in range(1, 7)})
+    plan = engine.plan(lake, flatten=True, parts=4)
+    sizes = [part.predicted_bytes for part in plan.parts]
+    assert max(sizes) <= 1.03 * min(sizes)
+    assert plan.parts[0].name == "part-00000.parquet"
+    assert plan.source_notes[-1] == (
+        "columns behind all others, from the names of folders: day (int32)"
+    )
+
+
+def test_columns_of_folders_are_taken_by_name(tmp_path: Path):
+    lake, out = write(tmp_path / "lake", ROWS), tmp_path / "out"
+    engine.split(lake, out, flatten=True, columns="b,year", parts=1, fsync=False)
+    engine.verify(out)
+    assert ds.dataset(parts_of(out)).to_table().schema.names == ["b", "year"]
+    with pytest.raises(BadSetting, match="folders alone"):
+        engine.plan(lake, flatten=True, columns="year")
+
+
+def test_files_of_partitions_may_differ(tmp_path: Path):
+    lake, out = tmp_path / "lake", tmp_path / "out"
+    for year, columns in ((2023, {"a": [1, 2]}), (2024, {"b": ["x"], "a": [3]})):
+        (lake / f"year={year}").mkdir(parents=True)
+        pq.write_table(pa.table(columns), lake / f"year={year}" / "x.parquet")
+    with pytest.raises(SchemaMismatch, match="or --schema relaxed"):
+        engine.plan(lake, flatten=True, parts=1)
+    engine.split(lake, out, flatten=True, schema="relaxed", parts=1, fsync=False)
+    engine.verify(out)
+    found = duckdb.sql(f"SELECT * FROM read_parquet({parts_of(out)})").fetchall()
+    assert found == [(1, None, 2023), (2, None, 2023), (3, "x", 2024)]
+    # Also partition by partition: all have the schema that holds all.
+    engine.split(lake, tmp_path / "each", schema="relaxed", parts=1, fsync=False)
+    engine.verify(tmp_path / "each")
+    schemas = {
+        tuple(pq.read_schema(path).names) for path in (tmp_path / "each").rglob("part-*.parquet")
+    }
+    assert schemas == {("a", "b")}
+
+
+def test_what_cannot_be_a_column_is_refused(tmp_path: Path):
+    lake = write(tmp_path / "lake", {"a=1": 3, "a=2": 3, "other=1": 3})
+    with pytest.raises(NotPlainFolder):
+        engine.plan(lake, flatten=True)
+    lake = write(tmp_path / "own", {"a=1/c=1": 3, "a=2/c=1": 3})
+    with pytest.raises(NotPlainFolder, match=r"column a.*two of one name"):
+        engine.plan(lake, flatten=True)
+    lake = write(tmp_path / "case", {"A=1": 3, "A=2": 3})
+    with pytest.raises(SchemaMismatch, match=r"column A.*column a"):
+        engine.plan(lake, flatten=True)
+    with pytest.raises(BadSetting, match="no source lies in such"):
+        engine.plan(lake / "A=1" / "x.parquet", flatten=True)
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(BadSetting):
+        engine.plan(tmp_path / "x.csv", flatten=True)
+
+
+def test_verify_reads_values_by_the_record_alone(tmp_path: Path):
+    lake, out = write(tmp_path / "lake", {"k=1": 30, "k=2": 30}), tmp_path / "out"
+    engine.split(lake, out, flatten=True, parts=1, row_group_size="100rows", fsync=False)
+    record = out / "_evensplit" / "manifest.json"
+    told = json.loads(record.read_text())
+    told["sources"][1]["constants"][0]["value"] = "3"
+    record.write_text(json.dumps(told))
+    with pytest.raises(Different, match=r"column k.*row 30"):
+        engine.verify(out)
+
+
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+def test_sources_and_parts_in_stores(kind: str, tmp_path: Path, request: pytest.FixtureRequest):
+    root = f"memory://{tmp_path.name}"
+    if kind == "s3":
+        bucket: S3 = request.getfixturevalue("s3")
+        root = f"s3://{bucket.new_bucket()}"
+    lake = write(tmp_path / "lake", ROWS)
+    required = pa.schema([pa.field("a", pa.int64(), nullable=False)])
+    path = lake / "year=2023" / "month=01" / "y.parquet"
+    pq.write_table(pa.table([range(5000)], schema=required), path, data_page_size=999)
+    for path in sorted(lake.rglob("*.parquet")):
+        store, place = open_storage(f"{root}/lake/{path.relative_to(lake)}")
+        store.put(place, path.read_bytes())
+    how: dict[str, Any] = {"flatten": True, "schema": "relaxed", "parts": 3}
+    engine.split(f"{root}/lake", f"{root}/out", **how)
+    assert engine.verify(f"{root}/out").num_rows == sum(ROWS.values()) + 5000
+    engine.split(lake, tmp_path / "out", fsync=False, **how)
+    for part in parts_of(tmp_path / "out"):
+        store, place = open_storage(f"{root}/out/{Path(part).name}")
+        there, here = store.get(place), Path(part).read_bytes()
+        assert there is not None
+        assert len(there) == len(here)
+
+
+def test_schemas_in_metadata_are_put_right_or_told(tmp_path: Path):
+    fields = [{"name": name, "type": "long", "nullable": True, "metadata": {}} for name in "ab"]
+    spark = {"type": "struct", "fields": fields}
+    metadata = {
+        "org.apache.spark.sql.parquet.row.metadata": json.dumps(spark),
+        "avro.schema": json.dumps({"type": "record", "name": "r", "fields": []}),
+        "mine": "kept",
+    }
+    for year in (2023, 2024):
+        (tmp_path / "in" / f"y={year}").mkdir(parents=True)
+        table = pa.table({"a": [1], "b": [2]}).replace_schema_metadata(metadata)
+        pq.write_table(table, tmp_path / "in" / f"y={year}" / "x.parquet")
+    done = engine.split(tmp_path / "in", tmp_path / "out", flatten=True, parts=1, fsync=False)
+    engine.verify(tmp_path / "out")
+    kept = pq.read_metadata(parts_of(tmp_path / "out")[0]).metadata
+    told = json.loads(kept[b"org.apache.spark.sql.parquet.row.metadata"])
+    assert [(it["name"], it["type"]) for it in told["fields"]] == [
+        ("a", "long"),
+        ("b", "long"),
+        ("y", "integer"),
+    ]
+    assert kept[b"mine"] == b"kept"
+    assert b"avro.schema" not in kept
+    assert "'avro.schema'" in " ".join(done.manifest.lost)
+
+
+def test_on_the_command_line(tmp_path: Path):
+    lake = write(tmp_path / "lake", ROWS)
+    done = run("split", lake, tmp_path / "out", "--flatten", "--parts", "2", "--verify")
+    assert done.code == 0, done.err
+    assert "year (int32), month (string)" in done.out
