@@ -200,14 +200,15 @@ def expand_all(
     roots = [folders.without_metadata(pattern) for pattern in every]
     places = [open_storage(root) for root, _ in roots]
     names, stores, choices = [], [], []
-    for (store, path), (_, metadata), listing in zip(places, roots, _expanded(places), strict=True):
+    listings = _expanded(places)
+    for (store, path), (root, metadata), listing in zip(places, roots, listings, strict=True):
         choice = folders.choose(listing, include, exclude)
         is_chosen = partial(folders.is_chosen, include=include, exclude=exclude)
         _take_live(store, choice, metadata, is_chosen)
         choice.decide(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
         problem = bool(choice.listing.loops or choice.tables or choice.formats)
         if not choice.taken and not problem:
-            raise NoSource(folders.nothing_taken(redacted(path), choice))
+            raise NoSource(folders.nothing_taken(redacted(root), choice))
         names.append(redacted(path))
         stores.append(store)
         choices.append(choice)
