@@ -8,7 +8,8 @@ kind        mark                                   as plain files
 ==========  =====================================  ============================================
 Delta       ``_delta_log/``                        files that the log removed would come back
 Iceberg     ``metadata/*.metadata.json``           the same
-Hudi        ``.hoodie/``                           older versions of rows would come back
+Hudi        ``.hoodie/``; in a partition           older versions of rows would come back
+            ``.hoodie_partition_metadata``
 hive        folders named ``column=value``         these columns would vanish
 ==========  =====================================  ============================================
 
@@ -75,6 +76,7 @@ _WRITERS_MARK = re.compile(rf"{_JOBS_MARK.pattern}|_metadata|_common_metadata|\.
 _PARTITION = re.compile(r"([^=/]+)=[^/]*")
 PLAIN = "plain folder"
 SPLIT_FOLDER = "_evensplit"  # where a split keeps its record
+_HUDI_PARTITION = re.compile(r"\.hoodie_partition_metadata(\..*)?")  # of one, without the table
 _TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
 _WILDCARD = re.compile(r"[*?\[]")
 METADATA_FOLDER = "metadata"
@@ -279,6 +281,8 @@ def _choose_file(
         choice.is_job_output |= not place and _JOBS_MARK.fullmatch(name) is not None
     elif name.startswith(("_", ".")):
         choice.passed_over["hidden"] += 1
+        if _HUDI_PARTITION.fullmatch(name):
+            choice.tables[place] = "Hudi"
     elif not is_chosen(item.name, include, exclude):
         choice.passed_over["globs"] += 1
     elif include or choice.listing.kind == "glob":
