@@ -19,7 +19,7 @@ from batchjobs.errors import PoolTooSmall
 from batchjobs.pack import PlannedFile, pack
 from batchjobs.pool import TASK_DISK_BYTES, Need, could_hold
 from batchjobs.service import JobEnded, Service
-from batchjobs.spec import FileSplit, JobSpec, TaskSpec, access_of
+from batchjobs.spec import FileSplit, JobSpec, TaskSpec, source_options_of
 from engine import BadSetting, SourceError, hooks
 
 # What the expected times assume; a node reads and writes, or the store copies, at about this rate.
@@ -50,7 +50,7 @@ def plan_files(src: Sequence[str], dest: str, settings: Mapping[str, Any]) -> li
     Raises:
         engine.EvensplitError: no source, two of one destination, an impossible setting.
     """
-    found = hooks.find_each(src, **access_of(settings))
+    found = hooks.find_each(src, **source_options_of(settings))
     names = _destinations([(item.path, name) for item, name in found], dest.rstrip("/"))
     files = [
         FileSplit(item.path, name, item.version, item.size_bytes)
@@ -150,6 +150,8 @@ def make_tasks(
             f"take up to {TASK_DISK_BYTES >> 20} MiB; take larger nodes, or fewer slots a node"
         )
     tasks = []
+    # A task names its files themselves, whichever of a folder's were asked for.
+    settings = {name: settings[name] for name in settings if name not in ("include", "exclude")}
     for group in pack(files, small_bytes):
         worst = max(group, key=lambda item: item.memory_bytes)
         num_slots = max(1, -(-worst.memory_bytes // max(1, slot_memory_bytes)))
@@ -160,7 +162,7 @@ def make_tasks(
                 f"nodes ({could_hold(need_of([worst]))}), or a smaller --target-size"
             )
         members = tuple(item.file for item in group)
-        tasks.append(TaskSpec(members, dict(settings), num_slots, package))
+        tasks.append(TaskSpec(members, settings, num_slots, package))
     return tasks
 
 

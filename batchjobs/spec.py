@@ -10,10 +10,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 from engine import BadSetting
-from engine.options import options_of
+from engine.options import SourceOptions, options_of
 
 _ID_HEX_DIGITS = 40  # with the longest prefix well below the 64 characters that Batch allows
 
@@ -42,10 +42,10 @@ def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def access_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a split's settings that say how stores are reached."""
-    names = ("credential", "storage_options", "rehydrate")
-    return {name: settings[name] for name in names if name in settings}
+def source_options_of(settings: Mapping[str, Any]) -> SourceOptions:
+    """Return those of a split's settings that say which files are meant, and how to reach them."""
+    names = SourceOptions.__annotations__.keys() & settings.keys()
+    return cast("SourceOptions", {name: settings[name] for name in names})
 
 
 @dataclass(frozen=True)

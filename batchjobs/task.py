@@ -22,7 +22,7 @@ from typing import Any
 
 import engine
 from batchjobs.service import NODE_MEMORY_MARGIN, PROGRESS, RESULT, is_transient
-from batchjobs.spec import FileSplit, TaskSpec, access_of
+from batchjobs.spec import FileSplit, TaskSpec, source_options_of
 from engine import EvensplitError, OverBudget, SourceChanged, hooks
 from engine.hooks import counted
 
@@ -239,7 +239,7 @@ def _split_once(
 def _check_version(file: FileSplit, settings: Mapping[str, Any]) -> None:
     if not file.version:
         return
-    (found,) = engine.find_sources(file.source, **access_of(settings))
+    (found,) = engine.find_sources(file.source, **source_options_of(settings))
     if found.version != file.version:
         raise SourceChanged(
             f"{file.source} is not the file that was submitted; submit it again as it is now"

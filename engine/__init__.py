@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from engine.formats.parquet.profiler import FileProfile, Profile, Skew
     from engine.formats.parquet.profiler.keys import KeySkew
     from engine.model import Manifest, SourceFile, SplitPlan, SplitResult, Verification
-    from engine.options import SplitOptions
+    from engine.options import SourceOptions, SplitOptions
     from engine.settings import Settings
     from engine.splitter import Progress
 
@@ -118,21 +118,21 @@ def parse_size(text: str | int) -> int:
     return parse(text)
 
 
-def find_sources(
-    src: Sources, *, credential: str = "auto", storage_options: StorageOptions = None
-) -> tuple[SourceFile, ...]:
+def find_sources(src: Sources, **options: Unpack[SourceOptions]) -> tuple[SourceFile, ...]:
     """Return path, size and version of the files that sources stand for; none is opened.
 
     Args:
         src: a file, folder, glob or URL, or several.
-        credential, storage_options: as for :func:`make_settings`.
+        **options: which files of folders, and how stores are reached, as for
+            :func:`make_settings`.
     """
-    from engine.options import access_from
+    from engine.options import source_settings_from
     from engine.splitter import find_sources as find
     from engine.storage.access import using
 
-    with using(access_from(credential, storage_options)):
-        return find(patterns_of(src))
+    made = source_settings_from(options)
+    with using(made.access):
+        return find(patterns_of(src), made.include, made.exclude)
 
 
 def make_settings(**options: Unpack[SplitOptions]) -> Settings:
@@ -147,16 +147,14 @@ def make_settings(**options: Unpack[SplitOptions]) -> Settings:
     return settings_from(options)
 
 
-def profile(
-    src: Sources, *, credential: str = "auto", storage_options: StorageOptions = None
-) -> Profile:
+def profile(src: Sources, **options: Unpack[SourceOptions]) -> Profile:
     """Return layout and skew of source files, from footers and page indexes alone.
 
     The profile is a sequence of its files; ``profile.frame("columns")`` gives pandas tables.
 
     Args:
         src: a file, folder, glob or URL, or several.
-        credential, storage_options: as for :func:`make_settings`.
+        **options: as for :func:`find_sources`.
 
     Raises:
         engine.errors.EvensplitError: a source is missing or is not Parquet; of files of lines
@@ -164,15 +162,16 @@ def profile(
     """
     from engine.formats.parquet.profiler import profile_files
     from engine.memory import keeping_to
-    from engine.options import access_from
+    from engine.options import source_settings_from
     from engine.splitter import are_lines as tell
     from engine.storage.access import using
 
-    patterns = patterns_of(src)
-    with using(access_from(credential, storage_options)), keeping_to(None):
-        if tell(patterns):
+    made = source_settings_from(options)
+    wanted = patterns_of(src), made.include, made.exclude
+    with using(made.access), keeping_to(None):
+        if tell(*wanted):
             raise BadSetting("these are files of lines; call profile_lines")
-        return profile_files(patterns)
+        return profile_files(*wanted)
 
 
 def profile_lines(
@@ -196,16 +195,20 @@ def profile_lines(
         return profiled(patterns_of(src), made, exact=exact)
 
 
-def are_lines(
-    src: Sources, *, credential: str = "auto", storage_options: StorageOptions = None
-) -> bool:
-    """Return whether sources are files of lines, which :func:`profile_lines` tells of."""
-    from engine.options import access_from
+def are_lines(src: Sources, **options: Unpack[SourceOptions]) -> bool:
+    """Return whether sources are files of lines, which :func:`profile_lines` tells of.
+
+    Args:
+        src: a file, folder, glob or URL, or several.
+        **options: as for :func:`find_sources`.
+    """
+    from engine.options import source_settings_from
     from engine.splitter import are_lines as tell
     from engine.storage.access import using
 
-    with using(access_from(credential, storage_options)):
-        return tell(patterns_of(src))
+    made = source_settings_from(options)
+    with using(made.access):
+        return tell(patterns_of(src), made.include, made.exclude)
 
 
 def profile_key(
@@ -215,8 +218,7 @@ def profile_key(
     partitions: int = 16,
     workers: int | None = None,
     scheduler: str | None = None,
-    credential: str = "auto",
-    storage_options: StorageOptions = None,
+    **options: Unpack[SourceOptions],
 ) -> KeySkew:
     """Return how rows spread over the values of a column; the column is decoded, in bounded memory.
 
@@ -227,18 +229,21 @@ def profile_key(
         partitions: of the hash partition that is tried.
         workers: row groups at once; one a core if left out.
         scheduler: address of a running Dask scheduler.
-        credential, storage_options: as for :func:`make_settings`.
+        **options: as for :func:`find_sources`.
 
     Raises:
         engine.errors.BadSetting: there is no such column, or it holds lists.
     """
     from engine.memory import keeping_to
-    from engine.options import access_from
+    from engine.options import source_settings_from
+    from engine.splitter import find_sources as find
     from engine.splitter import profile_key_of
     from engine.storage.access import using
 
-    with using(access_from(credential, storage_options)), keeping_to(None):
-        return profile_key_of(patterns_of(src), column, partitions, workers, scheduler)
+    made = source_settings_from(options)
+    with using(made.access), keeping_to(None):
+        files = find(patterns_of(src), made.include, made.exclude)
+        return profile_key_of(files, column, partitions, workers, scheduler)
 
 
 def plan(src: Sources, **options: Unpack[SplitOptions]) -> SplitPlan:
@@ -342,16 +347,16 @@ def verify(
     """
     from engine.errors import Different
     from engine.memory import keeping_to
-    from engine.options import access_from
     from engine.settings import parse_size
     from engine.splitter import repair_part
     from engine.storage.access import using
     from engine.verification import verify_split
 
+    access = make_settings(credential=credential, storage_options=storage_options).access
     budget = None if memory is None else parse_size(memory)
     tried, repaired = set[str](), list[str]()
     with ExitStack() as stack, keeping_to(budget):
-        stack.enter_context(using(access_from(credential, storage_options)))
+        stack.enter_context(using(access))
         if progress is None:
             from engine.notebook import verifying
 

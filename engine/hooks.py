@@ -23,9 +23,8 @@ from engine.wording import shown as shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine import StorageOptions
     from engine.model import SourceFile, SplitPlan
-    from engine.options import SplitOptions
+    from engine.options import SourceOptions, SplitOptions
 
 
 def make_error(kind: str, message: str) -> EvensplitError:
@@ -55,24 +54,21 @@ def put_file(url: Place, data: bytes, *, credential: str = "auto") -> bool:
 
 
 def find_each(
-    src: Sequence[Place],
-    *,
-    credential: str = "auto",
-    storage_options: StorageOptions = None,
-    rehydrate: bool = False,
+    src: Sequence[Place], **options: Unpack[SourceOptions]
 ) -> list[tuple[SourceFile, str]]:
     """Return files that are split each for itself, and the path of each below its source.
 
     Args:
         src: files, folders, globs or URLs.
-        credential, storage_options, rehydrate: as for :func:`engine.make_settings`.
+        **options: as for :func:`engine.find_sources`.
     """
-    from engine.options import access_from
+    from engine.options import source_settings_from
     from engine.splitter import find_each as find
     from engine.storage.access import using
 
-    with using(access_from(credential, storage_options, rehydrate=rehydrate)):
-        return find([place_text(place) for place in src])
+    made = source_settings_from(options)
+    with using(made.access):
+        return find([place_text(place) for place in src], made.include, made.exclude)
 
 
 def run_memory_bytes(plan: SplitPlan, dest: Place, **options: Unpack[SplitOptions]) -> int:

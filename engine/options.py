@@ -56,7 +56,17 @@ _ENDS = ("\n", "\r", "\0")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
-class SplitOptions(TypedDict, total=False):
+class SourceOptions(TypedDict, total=False):
+    """Keywords of whatever reads sources: which files these are, and how stores are reached."""
+
+    credential: str
+    storage_options: Mapping[str, Any] | Sequence[str] | str | None
+    rehydrate: bool
+    include: Sequence[str] | str | None
+    exclude: Sequence[str] | str | None
+
+
+class SplitOptions(SourceOptions, total=False):
     """Keywords of :func:`engine.split` and :func:`engine.plan`; :data:`OPTIONS` says what each is.
 
     Sizes are bytes as a number, or text as users write it: ``"100MB"``, ``"128MiB"``.
@@ -77,8 +87,6 @@ class SplitOptions(TypedDict, total=False):
     load_slots: int | None
     data_page_version: int | str | None
     dictionary: bool | None
-    include: Sequence[str] | str | None
-    exclude: Sequence[str] | str | None
     header: Literal["auto", "yes", "no"]
     delimiter: str | None
     quote: str | None
@@ -90,10 +98,7 @@ class SplitOptions(TypedDict, total=False):
     manifest: str | None
     table: str | None
     overwrite: bool
-    credential: str
-    storage_options: Mapping[str, Any] | Sequence[str] | str | None
     transfer: str
-    rehydrate: bool
 
 
 @dataclass(frozen=True)
@@ -361,14 +366,12 @@ _ROWS = (
         "globs",
         "Of folders take only files that one of these globs matches, whatever their names end in; "
         "a glob without a slash is of files at any depth, one with is of paths below SRC.",
-        commands=_ONE_SPLIT,
         metavar="GLOBS",
     ),
     Option(
         "exclude",
         "globs",
         "Of folders take no file that one of these globs matches.",
-        commands=_ONE_SPLIT,
         metavar="GLOBS",
     ),
     Option(
@@ -561,12 +564,14 @@ def _with_preset(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
     return wanted | said, least_part_size
 
 
-def access_from(credential: str, storage_options: Any, *, rehydrate: bool = False) -> Access:
-    """Return how stores are reached, for who needs nothing else of a split's settings.
+def source_settings_from(given: Mapping[str, Any]) -> Settings:
+    """Return settings of which only sources and stores matter.
 
     Raises:
-        BadSetting: as :func:`settings_from`.
+        BadSetting: as :func:`settings_from`; or an option is none of :class:`SourceOptions`.
     """
-    return Access(
-        credential, storage_options=store_options.parse(storage_options), rehydrate=rehydrate
-    )
+    names = SourceOptions.__annotations__
+    other = next((name for name in given if name not in names), None)
+    if other is not None:
+        raise BadSetting(f"what reads sources has no option {other}; {choice_hint(other, names)}")
+    return settings_from(given)

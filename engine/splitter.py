@@ -91,20 +91,24 @@ class Progress:
         """So many more values were compared, by one thread at a time; 0 as the proof begins."""
 
 
-def find_sources(patterns: Sequence[str]) -> tuple[SourceFile, ...]:
+def find_sources(
+    patterns: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[SourceFile, ...]:
     """Describe the files that sources stand for, in order; what is passed over is logged.
 
     Raises:
         NoSource: nothing matches.
         NotPlainFolder: a folder holds more, or less, than its files say.
     """
-    found = _found(patterns)
+    found = _found(patterns, include, exclude, by_partition=False)
     for note in found.notes:
         events.say("sources.note", note)
     return found.files
 
 
-def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
+def find_each(
+    patterns: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> list[tuple[SourceFile, str]]:
     """Describe files that are split each for itself, and their paths below the sources.
 
     Folders of hive partitions are plain here: the path of a file keeps what they say.
@@ -112,14 +116,16 @@ def find_each(patterns: Sequence[str]) -> list[tuple[SourceFile, str]]:
     Raises:
         NoSource, NotPlainFolder: as :func:`find_sources`.
     """
-    found = _expanded(patterns)
+    found = _expanded(patterns, include, exclude)
+    for note in found.notes:
+        events.say("sources.note", note)
     return list(zip(describe_all(found.files), found.names, strict=True))
 
 
-def _expanded(patterns: Sequence[str], settings: Settings | None = None) -> Found:
+def _expanded(patterns: Sequence[str], include: Sequence[str], exclude: Sequence[str]) -> Found:
     if not patterns:
         raise BadSetting("no source given")
-    found = expand_all(patterns, *((settings.include, settings.exclude) if settings else ()))
+    found = expand_all(patterns, include, exclude)
     if found.problems:
         raise NotPlainFolder(found.problems[0])
     return found
@@ -133,15 +139,24 @@ class _Sources(NamedTuple):
     patterns: tuple[str, ...]
 
 
-def _found(patterns: Sequence[str], settings: Settings | None = None) -> _Sources:
-    """Describe the files that sources stand for; settings say which of a folder's, and columns."""
-    found = _expanded(patterns, settings)
+def _found(
+    patterns: Sequence[str],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    *,
+    by_partition: bool = True,
+) -> _Sources:
+    """Describe the files that sources stand for.
+
+    ``by_partition``: those of hive folders are kept apart, else refused.
+    """
+    found = _expanded(patterns, include, exclude)
     files = tuple(describe_all(found.files))
     if found.partition_columns:
         # All files have one schema, which is seen to later: one footer says it.
         held = load_format(format_of(files)).top_columns(files[0])
         lost = [name for name in found.partition_columns if name not in held]
-        if lost and settings is None:
+        if lost and not by_partition:
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
         if settings is not None and settings.flatten:
             files = _flattened(files, found, held)
@@ -211,7 +226,7 @@ def are_lines(
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
     with memory.keeping_to(settings.memory_bytes):
-        found = _found(patterns, settings)
+        found = _found(patterns, settings.include, settings.exclude)
         files, settings = load_format(format_of(found.files)).settled(found.files, settings)
         plan = _plan(files, settings)
         notes = (*found.notes, *load_format(format_of(files)).notes(files))
@@ -274,7 +289,7 @@ def _decodes(plan: SplitPlan, settings: Settings) -> bool:
 
 
 def profile_key_of(
-    patterns: Sequence[str],
+    files: Sequence[SourceFile],
     column: str,
     num_partitions: int,
     num_workers: int | None,
@@ -285,7 +300,7 @@ def profile_key_of(
     from engine.formats.parquet.profiler.keys import key_skew, key_tasks, merged, sketch
 
     with memory.keeping_to(None) as allowed:
-        tasks = key_tasks(find_sources(patterns), column, num_partitions)
+        tasks = key_tasks(files, column, num_partitions)
     workers = num_workers or _default_workers(threads=False)
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
     name = tasks[0].column if tasks else column
@@ -314,7 +329,7 @@ def split_files(
     store, folder = open_storage(destination)
     with ExitStack() as stack:
         budget = stack.enter_context(memory.keeping_to(settings.memory_bytes))
-        files, notes, patterns = _found(patterns, settings)
+        files, notes, patterns = _found(patterns, settings.include, settings.exclude)
         files, settings = load_format(format_of(files)).settled(files, settings)
         _check_apart(patterns, files, settings, folder)
         places = [folder, *(file.path for file in files)]

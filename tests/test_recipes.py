@@ -45,7 +45,7 @@ def test_conda_needs_what_pip_needs():
 
 def test_conda_bounds_what_is_optional_as_pip_does():
     extras = PROJECT["optional-dependencies"]
-    named = [it for extra in ("report", "notebooks", "delta") for it in extras[extra]]
+    named = [it for extra in ("report", "notebooks", "delta", "iceberg") for it in extras[extra]]
     optional = [it for it in named if "evensplit[" not in it]
     assert set(RECIPE["requirements"]["run_constraints"]) == under_conda_names(optional)
 

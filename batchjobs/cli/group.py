@@ -90,6 +90,8 @@ def planned(
 
 def absolute(place: str) -> str:
     """Return a path that means the same in another folder, or a URL as it is."""
+    if place.startswith("@"):  # a list of places
+        return f"@{absolute(place[1:])}"
     return place if "://" in place else os.path.abspath(place)
 
 

@@ -150,7 +150,10 @@ def submit(
     if local:
         _submit_here(call, wish.slots or 2, dry_run=dry_run)
         return
-    _check_reachable([*src, dest])
+    lists = [item for item in src if item.startswith("@")]
+    _check_reachable([*(item for item in src if item not in lists), dest])
+    if lists:
+        _check_reachable([item.file.source for item in call.files])
     where = _Account(endpoint, login)
     _submit_to_azure(call, where, (pool, wish, node_memory), dry_run=dry_run)
 

@@ -30,6 +30,7 @@ _credential = click_option(OPTIONS["credential"])
 _sources = click.argument(
     "src", nargs=-1, required=True, metavar="SRC...", shell_complete=completing("file")
 )
+_OF_SOURCES = ("credential", "storage_options", "include", "exclude")
 _storage_options = click_option(OPTIONS["storage_options"])
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -61,6 +62,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
 @click_option(OPTIONS["delimiter"])
 @click_option(OPTIONS["quote"])
 @click_option(OPTIONS["escape"])
+@click_option(OPTIONS["include"])
+@click_option(OPTIONS["exclude"])
 @_credential
 @_storage_options
 @_json
@@ -73,11 +76,9 @@ def profile(
     key: str | None,
     partitions: int,
     scheduler: str | None,
-    credential: str,
-    storage_options: Sequence[str] | None,
     as_json: bool,
     exact: bool,
-    **dialect: Any,
+    **given: Any,
 ) -> None:
     """Show layout and skew of Parquet files, from their footers and page indexes alone.
 
@@ -86,13 +87,13 @@ def profile(
     """
     if key is None and context.get_parameter_source("partitions") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--partitions goes with --key")
-    access: dict[str, Any] = {"credential": credential, "storage_options": storage_options}
+    access = {name: given.pop(name) for name in _OF_SOURCES}
     if engine.are_lines(src, **access):
         if key is not None:
             raise BadSetting("--key is for Parquet, and these are lines: leave it out")
-        _show_lines(engine.profile_lines(src, exact=exact, **access, **dialect), as_json=as_json)
+        _show_lines(engine.profile_lines(src, exact=exact, **access, **given), as_json=as_json)
         return
-    if exact or any(dialect[name] not in (None, "auto") for name in dialect):
+    if exact or any(value not in (None, "auto") for value in given.values()):
         raise BadSetting("--exact, --header, --delimiter, --quote and --escape are for lines")
     found = engine.profile(src, **access)
     keys = None

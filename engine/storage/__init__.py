@@ -30,7 +30,9 @@ from engine.storage.base import (
     readable,
     redacted,
 )
+from engine.storage.iceberg import iceberg_table
 from engine.storage.lists import is_list, listed
+from engine.storage.tables import delta_table
 
 __all__ = [
     "Entry",
@@ -167,7 +169,8 @@ class Found(NamedTuple):
         problems: why the sources' files are not all of what they hold, or more than that.
         partition_columns: columns that are in the paths of the files; perhaps in the files as well.
         partitions: of each file its folders of these columns.
-        patterns: the sources, with what lists name instead of the lists.
+        patterns: the sources, with what lists name instead of the lists, and tables instead of
+            their metadata files.
     """
 
     files: tuple[tuple[Storage, str], ...]
@@ -185,7 +188,8 @@ def expand_all(
     """Return the files that sources stand for, and what is to be said about them.
 
     Args:
-        patterns: files, folders, globs, or lists of these (``@files.txt``).
+        patterns: files, folders, globs, metadata files of Iceberg tables, or lists of these
+            (``@files.txt``).
         include, exclude: globs of files in folders, as :func:`engine.storage.folders.choose` says.
 
     Raises:
@@ -193,15 +197,18 @@ def expand_all(
         BadSetting: the name of a file is not UTF-8, or a list cannot be read.
     """
     notes, every = _with_lists(patterns)
-    places = [open_storage(pattern) for pattern in every]
+    roots = [folders.without_metadata(pattern) for pattern in every]
+    places = [open_storage(root) for root, _ in roots]
     names, stores, choices = [], [], []
-    for pattern, (store, path), listing in zip(every, places, _expanded(places), strict=True):
+    listings = _expanded(places)
+    for (store, path), (root, metadata), listing in zip(places, roots, listings, strict=True):
         choice = folders.choose(listing, include, exclude)
-        _take_live(choice, partial(folders.is_chosen, include=include, exclude=exclude))
+        is_chosen = partial(folders.is_chosen, include=include, exclude=exclude)
+        _take_live(store, choice, metadata, is_chosen)
         choice.decide(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
         problem = bool(choice.listing.loops or choice.tables or choice.formats)
         if not choice.taken and not problem:
-            raise NoSource(folders.nothing_taken(redacted(pattern), choice))
+            raise NoSource(folders.nothing_taken(redacted(root), choice))
         names.append(redacted(path))
         stores.append(store)
         choices.append(choice)
@@ -225,7 +232,7 @@ def expand_all(
         tuple(dict.fromkeys(readable(problem) for problem in problems if problem)),
         columns,
         tuple(folders.partition_paths(choices, columns)),
-        tuple(every),
+        tuple(root for root, _ in roots),
     )
 
 
@@ -271,14 +278,21 @@ def _expanded(places: Sequence[tuple[Storage, str]]) -> list[folders.Listing]:
         return list(pool.map(lambda place: place[0].expand(place[1]), places))
 
 
-def _take_live(choice: folders.Choice, is_chosen: Callable[[str], bool]) -> None:
-    """Of a table that is read by its log, take the live files."""
-    if choice.listing.kind != "folder" or choice.tables != {"": "Delta"}:
+def _take_live(
+    store: Storage, choice: folders.Choice, metadata: str, is_chosen: Callable[[str], bool]
+) -> None:
+    """Of a table that is read by its log, or by a metadata file of it, take the live files."""
+    listing, kind = choice.listing, choice.tables.get("")
+    names = folders.metadata_files(listing)
+    if metadata and metadata not in names:
+        raise NoSource(f"there is no metadata file {metadata} of a table {redacted(listing.root)}")
+    if listing.kind != "folder" or len(choice.tables) > 1 or kind not in ("Delta", "Iceberg"):
         return
-    from engine.storage.tables import delta_table
-
     try:
-        choice.take_live(*delta_table(choice.listing.root), is_chosen)
+        if kind == "Delta" and not metadata:
+            choice.take_live(delta_table(listing.root), is_chosen)
+        else:
+            choice.take_live(iceberg_table(store, listing.root, names, metadata), is_chosen)
     except NotPlainFolder as problem:
         choice.table_problem = str(problem)
 

@@ -8,15 +8,18 @@ kind        mark                                   as plain files
 ==========  =====================================  ============================================
 Delta       ``_delta_log/``                        files that the log removed would come back
 Iceberg     ``metadata/*.metadata.json``           the same
-Hudi        ``.hoodie/``                           older versions of rows would come back
+Hudi        ``.hoodie/``; in a partition           older versions of rows would come back
+            ``.hoodie_partition_metadata``
 hive        folders named ``column=value``         these columns would vanish
 ==========  =====================================  ============================================
 
 Sources: the Delta transaction log protocol; the Iceberg table specification ("Table Metadata");
 Hudi's technical specification ("Storage layout"); Hive's language manual ("Partitioned Tables").
-Of a Delta table the live files are taken, as its log has them (:mod:`engine.storage.tables`); other
-tables are refused. Of hive folders it is told which files lie in which partition; a split keeps
-them apart. Hard links are files of their own, as every reader has it.
+Of a Delta or Iceberg table the live files are taken, as its log has them
+(:mod:`engine.storage.tables`, :mod:`engine.storage.iceberg`); other tables are refused. Of hive
+folders it is told which files lie in which partition; a split keeps them apart. An Iceberg table's
+folders say nothing: all values are in its files. Hard links are files of their own, as every reader
+has it.
 
 A folder's files have one format: Parquet, delimited text or NDJSON. Their names say which; ``.txt``
 and ``.json`` beside Parquet are notes. Several formats are refused: nobody knows which is wanted.
@@ -29,7 +32,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -44,7 +47,15 @@ _MAX_NAMED = 3
 _FOR_EXAMPLE = (".parquet", ".csv", ".ndjson")
 
 Reason = Literal[
-    "mark", "hidden", "hidden folder", "other", "removed", "twice", "linked folder", "globs"
+    "mark",
+    "hidden",
+    "hidden folder",
+    "other",
+    "metadata",
+    "removed",
+    "twice",
+    "linked folder",
+    "globs",
 ]
 
 # Reason: how one, and how several are named.
@@ -53,6 +64,7 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
     "hidden": ("hidden (_ or . in front)", "hidden (_ or . in front)"),
     "hidden folder": ("hidden folder (_ or . in front)", "hidden folders (_ or . in front)"),
     "other": ("without {} in its name", "without {} in their names"),
+    "metadata": ("of the table's metadata",) * 2,
     "removed": ("removed from the table",) * 2,
     "twice": ("reached twice (by a link or another source)",) * 2,
     "linked folder": ("link to a folder that was seen already",) * 2,
@@ -64,8 +76,11 @@ _WRITERS_MARK = re.compile(rf"{_JOBS_MARK.pattern}|_metadata|_common_metadata|\.
 _PARTITION = re.compile(r"([^=/]+)=[^/]*")
 PLAIN = "plain folder"
 SPLIT_FOLDER = "_evensplit"  # where a split keeps its record
+_HUDI_PARTITION = re.compile(r"\.hoodie_partition_metadata(\..*)?")  # of one, without the table
 _TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
-_ICEBERG_METADATA = re.compile(r"metadata/[^/]*\.metadata\.json(\.gz)?")
+_WILDCARD = re.compile(r"[*?\[]")
+METADATA_FOLDER = "metadata"
+_ICEBERG_METADATA = re.compile(rf"{METADATA_FOLDER}/[^/]*\.metadata\.json(\.gz)?")
 
 
 class Listed(NamedTuple):
@@ -102,6 +117,20 @@ class Listing(NamedTuple):
     loops: tuple[str, ...] = ()
 
 
+class LiveFiles(NamedTuple):
+    """What a table's log says.
+
+    Attributes:
+        kind: what the table is, in words.
+        names: of the live files, below the table's folder, in the order in which they are read.
+        has_partition_folders: their folders hold values that they lack.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    has_partition_folders: bool
+
+
 @dataclass
 class Choice:
     """What is decided about one listing.
@@ -114,6 +143,8 @@ class Choice:
         tables: kind of table by the folder that holds its mark ("" for the root); without one of
             which the live files are taken.
         table: what table that is, in words.
+        has_partition_folders: folders ``column=value`` hold values that files lack, as far as the
+            folders' names tell.
         table_problem: why its live files could not be taken.
         mixed: Parquet without its name beside files that have it: whose rows are wanted?
         formats: a file of each format, by its name, where there are several; none is taken then.
@@ -128,6 +159,7 @@ class Choice:
     passed_over: Counter[Reason] = field(default_factory=Counter)
     tables: dict[str, str] = field(default_factory=dict)
     table: str = ""
+    has_partition_folders: bool = True
     table_problem: str = ""
     mixed: list[Listed] = field(default_factory=list)
     formats: dict[str, Listed] = field(default_factory=dict)
@@ -140,43 +172,49 @@ class Choice:
         if self.listing.kind != "folder":
             return ""
         columns = dict.fromkeys(
-            name for item in self.taken for name in partition_folders(item.name)
+            name for item in self.taken for name in self.partition_of(item.name)
         )
         table = self.tables.get("")
-        found = [
+        words = [
             self.table or (f"{table} table" if table else ""),
             "destination of an earlier split" if "" in self.splits else "",
             "output of Spark or Hadoop" if self.is_job_output else "",
             f"hive-partitioned by {', '.join(columns)}" if columns else "",
         ]
-        return ", ".join(filter(None, found)) or PLAIN
+        return ", ".join(filter(None, words)) or PLAIN
 
-    def take_live(self, table: str, names: Sequence[str], is_chosen: Callable[[str], bool]) -> None:
+    def partition_of(self, path: str) -> dict[str, str]:
+        """Return the folders ``column=value`` that a file lies in, where these hold values."""
+        if self.has_partition_folders:
+            return partition_folders(path)
+        root = f"{self.listing.root}/"
+        return partition_folders(root) if path.startswith(root) else {}
+
+    def take_live(self, table: LiveFiles, is_chosen: Callable[[str], bool]) -> None:
         """Take the live files of a table alone, in its order.
 
         Args:
-            table: what it is, in words.
-            names: of its live files.
+            table: what its log says.
             is_chosen: whether globs leave a file of a name in.
         """
         parquet = [*self.named.get("Parquet", ()), *self.taken]
         by_name = {item.name: item for item in parquet}
-        lost = next((it for it in names if it not in by_name and is_chosen(it)), None)
+        lost = next((it for it in table.names if it not in by_name and is_chosen(it)), None)
         if lost is not None:
             self.table_problem = (
-                f"{self.listing.root} is a {table}, and its live file {lost} is missing, hidden (_ "
-                "or . in front), behind a link or without .parquet in its name: restore it, or "
-                "write the table out as plain files"
+                f"{self.listing.root} is {_articled(table.kind)}, and its live file {lost} is "
+                "missing, hidden (_ or . in front), behind a link or without .parquet in its name: "
+                "restore it, or write the table out as plain files"
             )
             return
-        live = [by_name[name] for name in names if name in by_name]
+        live = [by_name[name] for name in table.names if name in by_name]
         num_removed = len(by_name) + len(self.unknown) - len(live)
         num_others = sum(map(len, self.named.values())) - len(self.named.get("Parquet", ()))
         self.passed_over += Counter[Reason]({"removed": num_removed, "other": num_others})
         self.named, self.taken = {"Parquet": live}, []
         self.unknown = []
         self.tables = {}
-        self.table = table
+        self.table, self.has_partition_folders = table.kind, table.has_partition_folders
 
     def decide(self, found: Iterable[bool]) -> None:
         """Decide about files in a folder; of unknown ones it was seen whether each is Parquet."""
@@ -210,6 +248,7 @@ def choose(listing: Listing, include: Sequence[str] = (), exclude: Sequence[str]
     """
     choice = Choice(listing)
     folders: set[str] = set()
+    choice.tables = dict.fromkeys(_iceberg_tables(listing), "Iceberg")
     for item in sorted(listing.entries, key=lambda item: item.name):
         folder = hidden_folder(item.name)
         if folder is not None:
@@ -235,11 +274,15 @@ def _choose_file(
     place, _, name = item.name.rpartition("/")
     if choice.listing.kind == "file":
         choice.taken.append(item)
+    elif _is_metadata(choice, place):
+        choice.passed_over["metadata"] += 1
     elif _WRITERS_MARK.fullmatch(name):
         choice.passed_over["mark"] += 1
         choice.is_job_output |= not place and _JOBS_MARK.fullmatch(name) is not None
     elif name.startswith(("_", ".")):
         choice.passed_over["hidden"] += 1
+        if _HUDI_PARTITION.fullmatch(name):
+            choice.tables[place] = "Hudi"
     elif not is_chosen(item.name, include, exclude):
         choice.passed_over["globs"] += 1
     elif include or choice.listing.kind == "glob":
@@ -250,9 +293,35 @@ def _choose_file(
         choice.unknown.append(item)
     else:
         choice.passed_over["other"] += 1
+
+
+def _iceberg_tables(listing: Listing) -> Iterator[str]:
+    """Yield the folders that hold the mark of an Iceberg table."""
+    for item in listing.entries if listing.kind != "file" else ():
+        place, _, name = item.name.rpartition("/")
+        above, _, last = place.rpartition("/")
+        if _ICEBERG_METADATA.fullmatch(f"{last}/{name}"):
+            yield above
+
+
+def _is_metadata(choice: Choice, place: str) -> bool:
     above, _, last = place.rpartition("/")
-    if last == "metadata" and _ICEBERG_METADATA.fullmatch(f"{last}/{name}"):
-        choice.tables[above] = "Iceberg"
+    return last == METADATA_FOLDER and choice.tables.get(above) == "Iceberg"
+
+
+def metadata_files(listing: Listing) -> list[str]:
+    """Return the names of the files in the folder that holds an Iceberg table's metadata."""
+    inside = f"{METADATA_FOLDER}/"
+    names = (it.name for it in listing.entries if it.name.startswith(inside))
+    return [name.removeprefix(inside) for name in names]
+
+
+def without_metadata(source: str) -> tuple[str, str]:
+    """Return a source; of a metadata file of an Iceberg table its folder, and the file's name."""
+    name = source.rpartition("/")[2]
+    above = source.removesuffix(f"{METADATA_FOLDER}/{name}")
+    is_it = above != source and _ICEBERG_METADATA.fullmatch(f"{METADATA_FOLDER}/{name}")
+    return (above or ".", name) if is_it and not _WILDCARD.search(source) else (source, "")
 
 
 def is_chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
@@ -318,8 +387,8 @@ def partition_columns(choices: Sequence[Choice]) -> tuple[str, ...]:
     for choice in choices:
         for item in choice.taken:
             if choice.listing.kind != "file":
-                found.update(dict.fromkeys(partition_folders(item.name)))
-            values.append(partition_folders(item.path))
+                found.update(dict.fromkeys(choice.partition_of(item.name)))
+            values.append(choice.partition_of(item.path))
     names = dict.fromkeys(name for each in values for name in each)
     differing = [name for name in names if len({each.get(name) for each in values}) > 1]
     return tuple(dict.fromkeys([*found, *differing]))
@@ -329,7 +398,7 @@ def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[s
     """Return of each taken file its folders of some columns, as ``year=2024/month=01``."""
     wanted = set(columns)
     return [
-        "/".join(part for name, part in partition_folders(item.path).items() if name in wanted)
+        "/".join(part for name, part in choice.partition_of(item.path).items() if name in wanted)
         for choice in choices
         for item in choice.taken
     ]
@@ -417,6 +486,9 @@ def nothing_taken(source: str, choice: Choice) -> str:
     """Return why a source stands for no file, and what to name instead."""
     if choice.listing.kind == "file":
         return f"there is no file or folder {source}"
+    if choice.table:
+        passed_over = f" ({_counted(choice)})" if choice.passed_over else ""
+        return f"{source} is {_articled(choice.table)}, and none of its files is taken{passed_over}"
     ways = f"name a file, a folder that holds {'/'.join(_FOR_EXAMPLE)} files, or a glob"
     if choice.passed_over:
         return f"no file of data in {source}: {_counted(choice)}; {ways}"
@@ -456,14 +528,17 @@ def refusal(source: str, choice: Choice) -> str | None:
 
 def table_refusal(place: str, kind: str) -> str:
     """Return why a folder is refused that is a table."""
-    article = "an" if kind == "Iceberg" else "a"
-    way = "name its live files themselves, as its own reader lists them"
-    if kind == "Delta":
-        way = "name its own folder, of which the live files are taken"
+    way = "name its own folder, of which the live files are taken"
+    if kind == "Hudi":
+        way = "name its live files themselves, as its own reader lists them"
     return (
-        f"{place} is {article} {kind} table, and rows that it removed would come back from its "
+        f"{place} is {_articled(kind)} table, and rows that it removed would come back from its "
         f"files: {way}, or write the table out as plain files"
     )
+
+
+def _articled(kind: str) -> str:
+    return f"a{'n' * (kind[0] in 'AEIOU')} {kind}"
 
 
 def unfinished_refusal(place: str) -> str:

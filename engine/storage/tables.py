@@ -1,4 +1,4 @@
-"""Tables whose log says which of their files are live: Delta, read by ``deltalake``.
+"""Delta tables: which of their files are live, by their log as ``deltalake`` reads it.
 
 The log is read, and nothing is written. A table is refused, by name, where its rows are not just
 those of its live files, or its columns not just theirs and their folders': deletion vectors,
@@ -7,7 +7,7 @@ table or outside the folders of their partition.
 
 Source: the Delta transaction log protocol ("Add File", "Partition Value Serialization", "Column
 Mapping", "Deletion Vectors", "Table Features"). Not covered: tables in stores, earlier versions of
-a table, Iceberg, Hudi.
+a table; Iceberg is read by :mod:`engine.storage.iceberg`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import NotPlainFolder
 from engine.storage.base import redacted
-from engine.storage.folders import partition_folders
+from engine.storage.folders import LiveFiles, partition_folders
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -30,7 +30,7 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 _NAME_FILES = (
     "name its live files themselves, as DeltaTable(...).file_uris() of deltalake lists them"
 )
-_WRITE_OUT = "write the table out as plain files"
+WRITE_OUT = "write the table out as plain files"
 # Reader features without which a table is read as with them, where what is asked below is not met.
 _KNOWN_FEATURES = {
     "columnMapping",
@@ -39,18 +39,6 @@ _KNOWN_FEATURES = {
     "v2Checkpoint",
     "vacuumProtocolCheck",
 }
-
-
-class LiveFiles(NamedTuple):
-    """What a table's log says.
-
-    Attributes:
-        kind: what the table is, in words.
-        names: of the live files, below the table's folder, in the order in which they are read.
-    """
-
-    kind: str
-    names: tuple[str, ...]
 
 
 def delta_table(root: str) -> LiveFiles:
@@ -78,11 +66,11 @@ def delta_table(root: str) -> LiveFiles:
     except Exception as error:  # of a damaged log deltalake and Arrow raise whatever they please
         first = str(error).strip().partition("\n")[0]
         found = f"deltalake cannot read its log: {first}"
-        raise _refused(root, found, f"repair the table, or {_WRITE_OUT}") from error
-    return LiveFiles(f"Delta table at version {table.version()}", names)
+        raise _refused(root, found, f"repair the table, or {WRITE_OUT}") from error
+    return LiveFiles(f"Delta table at version {table.version()}", names, True)
 
 
-def _refused(root: str, found: str, change: str = _WRITE_OUT) -> NotPlainFolder:
+def _refused(root: str, found: str, change: str = WRITE_OUT) -> NotPlainFolder:
     return NotPlainFolder(f"{redacted(root)} is a Delta table, and {found}; {change}")
 
 
@@ -94,7 +82,7 @@ def _check_features(root: str, table: DeltaTable) -> None:
     if unknown:
         raise _refused(root, f"readers must know its {', '.join(sorted(unknown))}")
     if next(iter(table.deletion_vectors()), None) is not None:
-        purge = f"REORG TABLE ... APPLY (PURGE) rewrites its files, or {_WRITE_OUT}"
+        purge = f"REORG TABLE ... APPLY (PURGE) rewrites its files, or {WRITE_OUT}"
         raise _refused(root, "it has deletion vectors: rows removed from its live files", purge)
 
 
@@ -161,7 +149,7 @@ def _check_columns(root: str, table: DeltaTable, names: tuple[str, ...]) -> None
     if odd:
         lacks = "its live files lack" if odd[0] in wanted else "its live files, not itself, have"
         rewrite = "rewrite its files with the columns that it has now"
-        raise _refused(root, f"{lacks} the column {odd[0]}", f"{rewrite}, or {_WRITE_OUT}")
+        raise _refused(root, f"{lacks} the column {odd[0]}", f"{rewrite}, or {WRITE_OUT}")
 
 
 def _columns(kind: Any, above: str = "") -> list[str]:

@@ -184,6 +184,15 @@ def test_a_split_gives_totals_and_a_page_of_parts(tmp_path, work):
     assert (tmp_path / "done/a.parquet").read_bytes() == b""
 
 
+def test_an_activity_splits_the_files_of_a_folder_that_globs_choose(tmp_path, work):
+    for name in "abc":
+        write_source(tmp_path / f"in/{name}.parquet", 100)
+    given = {"source": str(tmp_path / "in"), "destination": str(tmp_path / "p"), "parts": 1}
+    lay(work, given | {"include": "a.*,b.*", "exclude": "b.*"})
+    assert run("batch", "activity").code == 0
+    assert json.loads((work / "outputs.json").read_text())["num_rows"] == 100
+
+
 @pytest.mark.parametrize("report_errors", [False, True])
 def test_a_damaged_file_is_told_in_outputs_and_the_exit_code_is_chosen(
     tmp_path, work, report_errors

@@ -161,6 +161,27 @@ def test_small_files_share_a_task(sources):
     assert names == [["a"], ["b", "c"]]
 
 
+def shown_sources(*words):
+    shown = json.loads(run(*words, "--dry-run").out)
+    return shown["tasks"], [file["source"][-9] for it in shown["tasks"] for file in it["files"]]
+
+
+def test_globs_and_lists_say_which_files(sources, tmp_path):
+    every, _ = shown_sources(*submit(sources))
+    tasks, names = shown_sources(*submit(sources), "--exclude", "a.*")
+    assert names == ["b", "c"]
+    assert [task["id"] for task in tasks] == [task["id"] for task in every[1:]]  # the same work
+    _, names = shown_sources(*submit(sources), "--include", "a.*,c.*")
+    assert names == ["a", "c"]
+    control = tmp_path / "control.csv"
+    control.write_text(f"source,note\n{sources}/b.parquet,x\n{sources}/[c-z].parquet,y\n")
+    listed = ("batch", "submit", "--local", f"@{control}", "--dest", tmp_path / "out", "--json")
+    _, names = shown_sources(*listed)
+    assert names == ["b", "c"]
+    ended = run("batch", "submit", f"@{control}", "--dest", "abfs://c/out", "--pool", "p")
+    assert (ended.code, "is on this machine" in ended.err) == (2, True)
+
+
 def test_two_sources_of_one_destination_are_refused(sources, tmp_path):
     write_source(tmp_path / "other/a.parquet", 100)
     words = ("batch", "submit", "--local", sources, tmp_path / "other", "--dest", tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -22,7 +23,17 @@ from batchjobs.spec import checked_settings
 from engine.cli import commands
 from engine.cli.config import load_config
 from engine.errors import BadSetting
-from engine.options import OPTIONS, Option, SplitOptions, option_named, options_of, settings_from
+from engine.hooks import find_each
+from engine.options import (
+    OPTIONS,
+    Option,
+    SourceOptions,
+    SplitOptions,
+    option_named,
+    options_of,
+    settings_from,
+)
+from tests.engine.running import run, write_source
 
 ROOT = Path(__file__).parents[2]
 # A value of each kind as users write it, and what the settings hold.
@@ -84,6 +95,37 @@ def test_no_door_has_others():
     assert set(SplitOptions.__annotations__) == set(OPTIONS)
     own = {"as_json", "dry_run", "resume", "verify", "help", "log_format", "quiet", "verbose"}
     assert set(params(commands.split)) - own == {option.name for option in options_of("split")}
+
+
+def test_whatever_reads_folders_has_globs(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_source(tmp_path / "in" / f"{name}.parquet", 9)
+        (tmp_path / "in" / f"{name}.csv").write_text("x,y\n1,2\n")
+    folder = str(tmp_path / "in")
+    files: SourceOptions = {"include": "*.parquet", "exclude": ["c.*"]}
+    ours = [f"{folder}/{name}.parquet" for name in "ab"]
+    assert [it.path for it in engine.find_sources(folder, **files)] == ours
+    assert [it.path for it, _ in find_each([folder], **files)] == ours
+    assert [it.path for it in engine.profile(folder, **files)] == ours
+    assert engine.profile_key(folder, "id", workers=1, **files).num_rows == 18
+    assert [it.path for it in engine.plan(folder, parts=1, **files).sources] == ours
+    assert not engine.are_lines(folder, **files)
+    lines: SourceOptions = {"include": "[ab].csv"}
+    assert engine.are_lines(folder, **lines)
+    assert len(engine.profile_lines(folder, **lines)) == 2
+    for command in ("profile", "plan"):
+        words = [command, folder, "--json", "--exclude", "*.csv,c.*"]
+        told = json.loads(run(*words).out)
+        assert [Path(it["path"]).name for it in told.get("files") or told["sources"]] == [
+            "a.parquet",
+            "b.parquet",
+        ]
+    run("report", folder, "--exclude", "*.csv,c.*", "--output", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert ("b.parquet" in page, "c.parquet" in page) == (True, False)
+    with pytest.raises(BadSetting, match="has no option parts"):
+        engine.find_sources(folder, parts=3)  # type: ignore[call-arg]
 
 
 def test_the_sample_of_a_toml_file_names_options_only():

@@ -82,6 +82,19 @@ def test_a_linked_folder_is_read_once_by_its_own_name(tmp_path: Path) -> None:
         assert "reached twice" in found.notes[0]
 
 
+@pytest.mark.parametrize("asked", ["t", "t/2024", "t/2024/01"])
+def test_a_partition_of_a_hudi_table_is_told_without_the_table(tmp_path: Path, asked: str) -> None:
+    (tmp_path / "t" / ".hoodie").mkdir(parents=True)
+    (tmp_path / "t" / ".hoodie" / "hoodie.properties").write_text("")
+    (tmp_path / "t" / "2024" / "01").mkdir(parents=True)
+    (tmp_path / "t" / "2024" / "01" / "a.parquet").write_bytes(PARQUET)
+    (tmp_path / "t" / "2024" / "01" / ".hoodie_partition_metadata").write_text("partitionDepth=2")
+    (problem,) = expand_all([str(tmp_path / asked)]).problems
+    place = asked if asked == "t" else "t/2024/01"
+    assert problem.startswith(f"{tmp_path}/{place} is a Hudi table")
+    assert "name its live files themselves" in problem
+
+
 def test_a_link_out_of_the_folder_is_followed(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "a.parquet").write_bytes(PARQUET)
