@@ -34,13 +34,11 @@ from engine.storage.base import RangeFile, steps
 UNKNOWN_BYTES = 1 << 62  # of a text whose end was not seen
 # Fed are few bytes, so that it is known what text they hold.
 _DECODED_BYTES, _FED_BYTES, _READ_BYTES = 256 << 10, 4 << 10, 1 << 20
-# Of text behind the position: for several threads that read near it, and so that the next part's
-# first block, which the last one ended in, is still there.
-_WINDOW_BYTES, _MOST_BLOCKS = 8 << 20, 4096
+_WINDOW_BYTES = 8 << 20  # of text behind the position, for several threads that read near it
 _BEGIN_BYTES = (1 << 20) + 1  # kept: as much as a header may take
 _FIRST_SPACING_BYTES, _MAX_STATES, _MAX_FILES = 4 << 20, 128, 4
 _STATE_BYTES = 64 << 10
-_LIKELY_RATIO = 8
+_LIKELY_RATIO, _FEWEST_BLOCKS = 8, 4096
 _MOST_SKIPPED = 1000  # frames of other data before the first of text
 FILE_BYTES = 2 * _STATE_BYTES  # of one that is open, and is not being read
 KEPT_BYTES = _MAX_FILES * (_MAX_STATES * _STATE_BYTES + _BEGIN_BYTES)
@@ -242,11 +240,11 @@ def open_bytes(file: SourceFile) -> int:
     """Return the memory that reading the text of a file takes; 0 if it is not compressed."""
     if file.dialect is None or not file.dialect.codec:
         return 0
-    return _reading_bytes(file.dialect.num_bytes, file.dialect.decoder_bytes)
+    return _reading_bytes(file, file.dialect.decoder_bytes)
 
 
-def _reading_bytes(text_bytes: int, decoder_bytes: int) -> int:
-    return _window_bytes(text_bytes) + 2 * _READ_BYTES + 2 * _DECODED_BYTES + decoder_bytes
+def _reading_bytes(file: SourceFile, decoder_bytes: int) -> int:
+    return _window_bytes(file) + 2 * _READ_BYTES + 2 * _DECODED_BYTES + decoder_bytes
 
 
 def forget_all() -> None:
@@ -268,9 +266,9 @@ def codec_of(source: Source) -> Codec | None:
     return None
 
 
-def _window_bytes(text_bytes: int) -> int:
-    """Return how much text a reader keeps: more than a block of a plan has."""
-    return max(_WINDOW_BYTES, 0 if text_bytes == UNKNOWN_BYTES else text_bytes // _MOST_BLOCKS)
+def _window_bytes(file: SourceFile) -> int:
+    """Return how much text a reader keeps: two blocks of a plan, as parts begin in that before."""
+    return max(_WINDOW_BYTES, file.size_bytes * _LIKELY_RATIO // _FEWEST_BLOCKS)
 
 
 def _known_of(file: SourceFile) -> Known:
@@ -340,12 +338,12 @@ class CompressedSource:
                 _resting.extend(own)
                 if _resting:
                     _resting.popleft()  # so that there are no more than were at work at once
-        return _Reader(self.known, state, _window_bytes(self.file.size_bytes))
+        return _Reader(self.known, state, _window_bytes(self._raw.file))
 
     def needed_bytes(self) -> int:
         """Return the memory that reading the file takes, as far as its begin tells."""
         self.read(0, 1)
-        return _reading_bytes(self.file.size_bytes, self.known.decoder_bytes)
+        return _reading_bytes(self._raw.file, self.known.decoder_bytes)
 
     def rest(self) -> None:
         """Let the reader rest for who comes next."""

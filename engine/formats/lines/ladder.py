@@ -12,14 +12,18 @@ import numpy as np
 
 from engine.formats.lines.scan import Positions
 
-_MOST_RUNGS = 1 << 19
+_MOST_RUNGS, _FEWEST_RUNGS = 1 << 19, 1 << 10
 LADDER_BYTES = 4 * 8 * _MOST_RUNGS  # with what is merged into it
 
 
 class Ladder:
-    """Positions of every ``step``-th record of a file, from the second record on."""
+    """Positions of every ``step``-th record of a file, from the second record on.
 
-    def __init__(self) -> None:
+    ``num_files``: of which each has a ladder; together they take no more than one.
+    """
+
+    def __init__(self, num_files: int = 1) -> None:
+        self._most = max(_FEWEST_RUNGS, _MOST_RUNGS // num_files)
         self._step = 1
         self._num_records = 1  # that were seen; the first begins behind the header
         self._chosen: list[Positions] = []
@@ -32,7 +36,7 @@ class Ladder:
         self._num_records += len(starts)
         self._chosen.append(chosen)
         self._num_chosen += len(chosen)
-        if self._num_chosen > _MOST_RUNGS:
+        if self._num_chosen > self._most:
             # Numbers are step, 2 step, 3 step, ...: every second is a multiple of the new step.
             self._chosen = [self._joined()[1::2]]
             self._num_chosen = len(self._chosen[0])

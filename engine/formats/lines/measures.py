@@ -100,7 +100,7 @@ def settled(
         file = replace(file, dialect=dialect)
         if dialect.codec:
             # How long the text is shows at its end; records are counted on the way there.
-            file, counted = _count(file, settings)
+            file, counted = _count(file, settings, len(files))
             _kept[file] = counted
         found.append((file, header))
     for other in found[1:]:
@@ -167,7 +167,7 @@ def measured(files: Sequence[SourceFile], settings: Settings) -> Measures:
     ladders: list[Ladder | None] = []
     first_records: list[int] = []
     for number, file in enumerate(files):
-        found, taken, ladder = _kept.get(file) or _count(file, settings)[1]
+        found, taken, ladder = _kept.get(file) or _count(file, settings, len(files))[1]
         ladders.append(ladder)
         first_records += accumulate((block.num_records for block in found[:-1]), initial=0)
         if found and number < len(files) - 1:
@@ -229,16 +229,18 @@ def _part_bytes(part: PartPlan, files: Sequence[SourceFile], settings: Settings)
     )
 
 
-def _count(file: SourceFile, settings: Settings) -> tuple[SourceFile, _Counted]:
+def _count(file: SourceFile, settings: Settings, num_files: int) -> tuple[SourceFile, _Counted]:
     """Read a file; return it with what its end tells of a compressed text, and what is in it."""
     dialect = dialect_of(file)
     codec = CODECS.get(settings.codec or dialect.codec)
-    sampler = codec and Sampler(codec, settings.codec_level, file.size_bytes, _aim(file, settings))
+    sampler = codec and Sampler(
+        codec, settings.codec_level, file.size_bytes, _aim(file, settings), num_files
+    )
     with opened(file) as source:
         if not isinstance(source, CompressedSource):
             blocks = read_blocks(source, dialect)
             return file, _Counted(blocks, _sampled(source, blocks, sampler))
-        known, ladder = source.known, Ladder()
+        known, ladder = source.known, Ladder(num_files)
         if sampler:
             source.on_step = lambda offset, text: sampler.see(offset, text, known.at(offset))
         blocks = read_blocks(source, dialect, ladder)
@@ -253,7 +255,7 @@ def _count(file: SourceFile, settings: Settings) -> tuple[SourceFile, _Counted]:
 
 
 def _aim(file: SourceFile, settings: Settings) -> int | None:
-    """Return about how large a part is to be."""
+    """Return about how large a part is to be, of which a file may hold a piece."""
     if settings.num_parts is not None:
         return file.size_bytes // settings.num_parts
     return settings.target_bytes

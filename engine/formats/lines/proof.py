@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from itertools import accumulate
 
-from engine.errors import BadStructure, Different
+from engine.errors import Different, SourceError
 from engine.formats import Compared
 from engine.formats.lines.compressed import (
     KEPT_BYTES,
@@ -58,8 +58,11 @@ def _decoding_bytes(parts: Sequence[SourceFile]) -> int:
     """Return the memory that reading a part takes: all are compressed as the first is."""
     if not parts:
         return 0
-    with opened(parts[0]) as part:
-        return part.needed_bytes() if isinstance(part, CompressedSource) else 0
+    try:
+        with opened(parts[0]) as part:
+            return part.needed_bytes() if isinstance(part, CompressedSource) else 0
+    except SourceError:  # the proof says what is wrong with it
+        return 0
 
 
 def compare(
@@ -122,7 +125,7 @@ def _text_bytes(part: SourceFile) -> int:
             return part.size_bytes
         try:
             return source.measure()
-        except BadStructure as error:
+        except SourceError as error:
             raise Different(f"{part.path.rpartition('/')[2]}: {error}") from None
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine import memory
 from engine.formats.lines.codecs import Codec, Compressor
 
 _LEAST_BYTES = 256 << 10
@@ -32,17 +33,25 @@ class Sampler:
         codec, level: of the parts.
         file_bytes: of the file as it lies.
         part_bytes: about, of a part; None if nothing tells.
+        num_files: that are sampled so.
     """
 
     def __init__(
-        self, codec: Codec, level: int | None, file_bytes: int, part_bytes: int | None
+        self,
+        codec: Codec,
+        level: int | None,
+        file_bytes: int,
+        part_bytes: int | None,
+        num_files: int = 1,
     ) -> None:
+        memory.ask(codec.compressor_bytes(level), f"compressing by {codec.name} at this level")
         self._codec, self._level = codec, codec.level(level)
         self.sample_bytes = codec.sample_bytes
         if part_bytes is not None:
             text_bytes = max(_LEAST_BYTES, _LIKELY_RATIO * part_bytes)
             self.sample_bytes = min(self.sample_bytes, text_bytes)
-        self.num_samples = codec.num_samples * codec.sample_bytes // self.sample_bytes
+        num_samples = codec.num_samples * codec.sample_bytes // self.sample_bytes
+        self.num_samples = max(1, num_samples // num_files)
         self._every_bytes = file_bytes / self.num_samples
         self._made: Compressor | None = None
         self._start = self._stop = self._num_bytes = 0
