@@ -33,6 +33,9 @@ class Range(NamedTuple):
         return self.offset + self.length
 
 
+LineCodec = Literal["gzip", "zstd", "lz4", "bz2", "xz"]
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How records are told apart in a file of lines; what it lacks is empty.
@@ -45,6 +48,8 @@ class Dialect:
         line_end: of its first line.
         codec: by which the file is compressed.
         num_bytes: of the text in a compressed file; all positions are in the text.
+        decoder_bytes: memory that decompressing it takes.
+        is_ended: whether the last record of a compressed file has its line end.
     """
 
     kind: Literal["csv", "ndjson"]
@@ -54,8 +59,10 @@ class Dialect:
     mark_bytes: int = 0
     header_bytes: int = 0
     line_end: str = "\n"
-    codec: Literal["", "gzip"] = ""
+    codec: Literal["", LineCodec] = ""
     num_bytes: int = 0
+    decoder_bytes: int = 0
+    is_ended: bool = True
 
 
 @dataclass(frozen=True)

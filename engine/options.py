@@ -314,8 +314,9 @@ _ROWS = (
     Option(
         "codec",
         "text",
-        "Compress the parts so; values stay encoded as they are. [default: as in SRC]",
-        choices=("zstd", "snappy", "gzip", "lz4", "brotli", "none"),
+        "Compress the parts so; values stay encoded. snappy and brotli are for Parquet alone, "
+        "bz2 and xz for lines. [default: as in SRC]",
+        choices=("zstd", "snappy", "gzip", "lz4", "brotli", "bz2", "xz", "none"),
     ),
     Option("codec_level", "number", "Level of --codec. [default: the library's]", metavar="N"),
     Option(

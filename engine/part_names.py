@@ -24,10 +24,11 @@ KINDS = {
     "NDJSON": JSON_SUFFIXES,
     "text": (".txt",),
 }
-GZIP_SUFFIX = ".gz"
+# Of files of lines, by the codec that compresses them.
+CODEC_SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "lz4": ".lz4", "bz2": ".bz2", "xz": ".xz"}
 VAGUE_SUFFIXES = (".txt", ".json")
 LINE_SUFFIXES = tuple(end for kind, ends in KINDS.items() if kind != "Parquet" for end in ends)
-_COMPRESSED = re.compile(r"\.(gz|zst|bz2|lz4|xz)$")
+_COMPRESSED = re.compile(f"({'|'.join(map(re.escape, CODEC_SUFFIXES.values()))})$")
 DEFAULT_NAME = "part-{index:05d}.parquet"
 # 255 is Linux's limit; a part that grows has `.` in front and `.TOKEN.tmp` behind its name.
 MAX_NAME_BYTES = 255 - len("..12345678.tmp")

@@ -34,8 +34,9 @@ DEFAULT_TARGET_BYTES = 100_000_000
 # smaller ones cost more requests; the only floor that a vendor names.
 ROW_GROUP_FLOOR_BYTES = 16 << 20
 
-# Numbers of ``CompressionCodec`` in parquet.thrift; lz4 is LZ4_RAW, whose framing is defined.
-CODECS = {"none": 0, "snappy": 1, "gzip": 2, "brotli": 4, "zstd": 6, "lz4": 7}
+# Numbers of ``CompressionCodec`` in parquet.thrift; lz4 is LZ4_RAW, whose framing is defined. Below
+# zero: what Parquet has not.
+CODECS = {"none": 0, "snappy": 1, "gzip": 2, "brotli": 4, "zstd": 6, "lz4": 7, "bz2": -1, "xz": -2}
 # kB is 10^3, kiB is 2^10; the B may be left out.
 _UNITS = {"": 1, "b": 1} | {
     prefix + unit: base**power
@@ -43,7 +44,14 @@ _UNITS = {"": 1, "b": 1} | {
     for base, units in ((1000, ("", "b")), (1024, ("i", "ib")))
     for unit in units
 }
-_LEVELS = {"gzip": (1, 9), "brotli": (0, 11), "zstd": (-7, 22), "lz4": (1, 12)}
+_LEVELS = {
+    "gzip": (1, 9),
+    "brotli": (0, 11),
+    "zstd": (-7, 22),
+    "lz4": (1, 12),
+    "bz2": (1, 9),
+    "xz": (0, 9),
+}
 LINE_SETTINGS = ("header", "delimiter", "quote", "escape")
 _NOT_SHAPING = (
     "memory_bytes",

@@ -24,13 +24,17 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RECIPE = yaml.safe_load((ROOT / "conf/conda/recipe.yaml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 # dask[distributed] is two packages there, and the first brings no more than Dask itself.
-CONDA_NAMES = {"dask[distributed]": ("dask-core", "distributed")}
+CONDA_NAMES = {
+    "dask[distributed]": ("dask-core", "distributed"),
+    "backports-zstd": ("backports.zstd",),
+}
 
 
 def under_conda_names(requirements: list[str]) -> set[str]:
     found = set()
     for requirement in requirements:
-        name, bound = re.fullmatch(r"([\w\[\]-]+)(.*)", requirement).groups()  # type: ignore[union-attr]
+        needed = requirement.partition(";")[0]  # a package without a platform has no conditions
+        name, bound = re.fullmatch(r"([\w\[\]-]+)(.*)", needed).groups()  # type: ignore[union-attr]
         found |= {f"{conda} {bound}" for conda in CONDA_NAMES.get(name, (name,))}
     return found
 

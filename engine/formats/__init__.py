@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol, cast
 
 from engine.errors import SchemaMismatch
 from engine.model import PartPlan, Recoding, RowGroupSlice, SourceFile
-from engine.part_names import GZIP_SUFFIX, LINE_SUFFIXES, PARQUET_SUFFIXES
+from engine.part_names import CODEC_SUFFIXES, LINE_SUFFIXES, PARQUET_SUFFIXES
 from engine.planning.layout import Layout
 from engine.planning.ruler import CurveOf, InsideOf
 from engine.settings import Settings
@@ -31,7 +31,9 @@ LINES = "engine.formats.lines.format"
 BY_ENDING: dict[str, str] = {
     **dict.fromkeys(PARQUET_SUFFIXES, PARQUET),
     **dict.fromkeys(LINE_SUFFIXES, LINES),
-    **dict.fromkeys((end + GZIP_SUFFIX for end in LINE_SUFFIXES), LINES),
+    **dict.fromkeys(
+        (end + more for end in LINE_SUFFIXES for more in CODEC_SUFFIXES.values()), LINES
+    ),
 }
 _LOOK_BYTES = 4096
 

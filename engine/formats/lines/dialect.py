@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from engine.errors import BadSetting, NotLines, Unsupported
+from engine.formats.lines.codecs import codec_at, is_compressed
 from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
 from engine.model import Dialect
 from engine.part_names import JSON_SUFFIXES
@@ -30,11 +31,6 @@ _MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 # What files begin with that are no lines: what it is, and what to do.
 _OTHERS = {
-    b"\x1f\x8b": ("compressed by gzip", "decompress it once (gzip -d)"),
-    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "decompress it first (zstd -d)"),
-    b"BZh": ("compressed by bzip2", "decompress it first (bzip2 -d)"),
-    b"\x04\x22\x4d\x18": ("compressed by lz4", "decompress it first (lz4 -d)"),
-    b"\xfd7zXZ\x00": ("compressed by xz", "decompress it first (xz -d)"),
     b"PK\x03\x04": ("a zip archive or a workbook", "unpack it, or save its sheets as CSV"),
     b"ORC": ("an ORC file", "write it as Parquet or CSV"),
     b"Obj\x01": ("an Avro file", "write it as Parquet or NDJSON"),
@@ -67,7 +63,7 @@ class Begin(NamedTuple):
 
 def is_text(head: bytes) -> bool:
     """Whether bytes look like the begin of a file of lines, or of one that says what it is."""
-    if head.startswith((_MARK, *_UTF_16, *_OTHERS)):
+    if head.startswith((_MARK, *_UTF_16, *_OTHERS)) or is_compressed(head):
         return True
     odd = len(head) - len(head.translate(None, _CONTROLS))
     return odd <= _CONTROL_SHARE * len(head)
@@ -104,6 +100,11 @@ def _check_is_text(head: bytes) -> None:
     if head.startswith(_UTF_16) or head.count(b"\0") > _NUL_SHARE * len(head):
         raise Unsupported(
             "it is UTF-16 or UTF-32, or no text: write it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
+        )
+    if codec := codec_at(head):  # inside another one
+        raise Unsupported(
+            f"it is compressed by {codec.program}, whatever its name says: decompress it once "
+            f"({codec.program} -d)"
         )
     for begin, (what, cure) in _OTHERS.items():
         if head.startswith(begin):

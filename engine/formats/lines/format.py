@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.formats import Compared, Measures
-from engine.formats.lines import gzipped
+from engine.formats.lines import compressed
 from engine.formats.lines.measures import forget_all, measured, settled
 from engine.formats.lines.part import read_tail, write
 from engine.model import SourceFile
@@ -55,7 +55,8 @@ def verify(
     """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
     from engine.formats.lines.proof import compare
 
-    return compare(sources, parts, expected_rows, workers, progress)
+    is_recoded = settings.get("codec") is not None
+    return compare(sources, parts, expected_rows, workers, progress, is_recoded=is_recoded)
 
 
 def verify_memory_bytes(
@@ -69,10 +70,10 @@ def verify_memory_bytes(
     """Return the projected peak memory of :func:`verify`, the process included."""
     from engine.formats.lines.proof import proof_bytes
 
-    return proof_bytes(workers, is_gzip=gzipped.is_compressed(sources[0]))
+    return proof_bytes(sources, parts, workers)
 
 
 def close_sources() -> None:
     """Drop what is kept of compressed files; files are closed as soon as they are read."""
     forget_all()
-    gzipped.forget_all()
+    compressed.forget_all()

@@ -19,7 +19,8 @@ import numpy as np
 
 from engine import system
 from engine.errors import BadStructure
-from engine.formats.lines.gzipped import KEPT_BYTES, OPEN_BYTES, GzipSource, is_compressed
+from engine.formats.lines.compressed import KEPT_BYTES, CompressedSource, open_bytes
+from engine.formats.lines.ladder import LADDER_BYTES, Ladder
 from engine.formats.lines.reading import blamed, record_starts, stretch
 from engine.formats.lines.scan import (
     COPIES,
@@ -60,6 +61,7 @@ class _Begun(NamedTuple):
     block: int
     firsts: Positions
     counts: Positions
+    starts: Positions
 
 
 class _Seen(NamedTuple):
@@ -73,7 +75,8 @@ class _Seen(NamedTuple):
 def looks_bytes(files: Sequence[SourceFile]) -> int:
     """Return the memory that :func:`read_blocks` takes at most."""
     is_remote = any("://" in file.path for file in files)
-    text_bytes = OPEN_BYTES + KEPT_BYTES if any(map(is_compressed, files)) else 0
+    text_bytes = max(map(open_bytes, files))
+    text_bytes += KEPT_BYTES + LADDER_BYTES if text_bytes else 0
     return (_num_looks(is_remote=is_remote) + 1) * COPIES * _LOOK_BYTES + text_bytes
 
 
@@ -81,8 +84,10 @@ def _num_looks(*, is_remote: bool) -> int:
     return _REQUESTS if is_remote else min(system.num_cores(), _REQUESTS)
 
 
-def read_blocks(source: Source, dialect: Dialect) -> list[Block]:
+def read_blocks(source: Source, dialect: Dialect, ladder: Ladder | None = None) -> list[Block]:
     """Return the blocks in which records begin; all records of a file are in one of them.
+
+    ``ladder`` is told where each begins.
 
     Raises:
         BadStructure: quotes do not pair up; the message has the line.
@@ -90,13 +95,15 @@ def read_blocks(source: Source, dialect: Dialect) -> list[Block]:
     start, likely_bytes = dialect.header_bytes, source.file.size_bytes
     if start >= likely_bytes:
         return []
-    if isinstance(source, GzipSource):
+    if isinstance(source, CompressedSource):
         likely_bytes = source.likely_bytes
     block_bytes = max(_BLOCK_BYTES, -(-(likely_bytes - start) // _MAX_BLOCKS))
     firsts, counts = {0: start}, Counter({0: 1})
     marks = marks_of(dialect)
     try:
         for begun in _begun(source, start, block_bytes, marks):
+            if ladder is not None:
+                ladder.add(begun.starts)
             for block, count in enumerate(begun.counts.tolist(), start=begun.block):
                 if count:
                     firsts.setdefault(block, int(begun.firsts[block - begun.block]))
@@ -153,7 +160,7 @@ def _begun(source: Source, start: int, block_bytes: int, marks: Marks) -> Iterat
 
 
 def _steps(source: Source, start: int) -> Iterator[_Step]:
-    if isinstance(source, GzipSource):
+    if isinstance(source, CompressedSource):
         return source.steps(start, _LOOK_BYTES)
     return steps(start, source.file.size_bytes - start, _LOOK_BYTES)
 
@@ -175,12 +182,12 @@ def _in_order(
 def _summed(starts: Positions, *, start: int, block_bytes: int) -> _Begun:
     """Sum up records by block; blocks without any have the largest number as their first."""
     if not len(starts):
-        return _Begun(0, starts, starts)
+        return _Begun(0, starts, starts, starts)
     first, last = ((int(starts[at]) - start) // block_bytes for at in (0, -1))
     at = np.searchsorted(starts, start + block_bytes * np.arange(first, last + 2))
     counts = np.diff(at)
     firsts = np.where(counts > 0, starts[np.minimum(at[:-1], len(starts) - 1)], _NEVER)
-    return _Begun(first, firsts, counts)
+    return _Begun(first, firsts, counts, starts)
 
 
 def knots(source: Source, block: Block, marks: Marks) -> tuple[Sequence[int], Sequence[float]]:

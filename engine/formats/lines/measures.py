@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
-
-import numpy as np
 
 from engine import memory
 from engine.errors import BadSetting, SchemaMismatch
 from engine.formats import Measures
-from engine.formats.lines.dialect import read_begin
-from engine.formats.lines.gzipped import (
+from engine.formats.lines.codecs import CODECS
+from engine.formats.lines.compressed import (
     FILE_BYTES,
-    OPEN_BYTES,
-    GzipSource,
-    compressor,
+    CompressedSource,
     is_compressed,
+    open_bytes,
 )
+from engine.formats.lines.dialect import read_begin
 from engine.formats.lines.index import Block, knots, looks_bytes, read_blocks
-from engine.formats.lines.pieces import dialect_of, head_of, text_bytes
+from engine.formats.lines.ladder import Ladder
+from engine.formats.lines.pieces import dialect_of, head_of, is_ended
 from engine.formats.lines.reading import STEP_BYTES, opened
+from engine.formats.lines.sampling import Sampler
 from engine.formats.lines.scan import COPIES, marks_of
 from engine.model import PartPlan, SourceFile
 from engine.part_names import (
+    CODEC_SUFFIXES,
     DEFAULT_NAME,
-    GZIP_SUFFIX,
     JSON_SUFFIXES,
     LINE_SUFFIXES,
     PARQUET_SUFFIXES,
@@ -44,16 +45,13 @@ _ENDINGS = {
     "csv": tuple(end for end in LINE_SUFFIXES if end not in JSON_SUFFIXES),
     "ndjson": (*JSON_SUFFIXES, ".txt"),
 }
-_CODECS = ("gzip", "none")
-_MEMBER_BYTES = 64  # header and trailer of gzip
+_FRAME_BYTES = 64  # header and trailer of a compressed part
 _UNCERTAIN_SHARE = 0.005
-_NUM_SAMPLES, _SAMPLE_BYTES = 32, 1 << 20
 
 
 # Settings that have a meaning for Parquet alone, and what they are without one.
 _PARQUETS = {
     "--cut row-group": ("cut", "row"),
-    "--codec": ("codec", None),
     "--row-group-size": ("row_group_bytes", None),
     "--row-group-size in rows": ("row_group_rows", None),
     "--columns": ("columns", None),
@@ -65,10 +63,14 @@ _PARQUETS = {
 
 
 class _Counted(NamedTuple):
-    """The blocks of a compressed file, and about the bytes of each in a part."""
+    """The blocks of a file, and about the bytes of each in a part.
+
+    ``ladder``: where records of a compressed file begin, which is not read again for it.
+    """
 
     blocks: Sequence[Block]
     part_bytes: Sequence[int]
+    ladder: Ladder | None = None
 
 
 _kept: dict[SourceFile, _Counted] = {}  # of compressed files, which are read once
@@ -79,15 +81,13 @@ def settled(
 ) -> tuple[tuple[SourceFile, ...], Settings]:
     """Look at the begin of every file; see :meth:`engine.formats.Format.settled`."""
     _kept.clear()
-    with opened(files[0]) as source:
-        is_gzip = isinstance(source, GzipSource)
-    if is_gzip and settings.codec not in (None, *_CODECS):
+    if settings.codec not in (None, "none", *CODECS):
         raise BadSetting(
-            f"--codec {settings.codec} is for Parquet, and {redacted(files[0].path)} is compressed "
-            "text: say gzip or none, or leave it out"
+            f"--codec {settings.codec} is for Parquet, and {redacted(files[0].path)} is a file of "
+            f"lines: say {', '.join(CODECS)} or none, or leave it out"
         )
     for flag, (name, nothing) in _PARQUETS.items():
-        if getattr(settings, name) != nothing and not (is_gzip and name == "codec"):
+        if getattr(settings, name) != nothing:
             raise BadSetting(
                 f"{flag} is for Parquet, and {redacted(files[0].path)} is a file of lines, whose "
                 "bytes are copied as they are: leave it out"
@@ -96,12 +96,13 @@ def settled(
     for file in files:
         with opened(file) as source:
             dialect = read_begin(source, settings).dialect
-            dialect = replace(dialect, codec="gzip" if isinstance(source, GzipSource) else "")
+            if isinstance(source, CompressedSource):
+                dialect = replace(dialect, codec=source.codec.name)
             header = source.read(dialect.mark_bytes, dialect.header_bytes - dialect.mark_bytes)
         file = replace(file, dialect=dialect)
         if dialect.codec:
             # How long the text is shows at its end; records are counted on the way there.
-            file, counted = _count(file, settings)
+            file, counted = _count(file, settings, len(files))
             _kept[file] = counted
         found.append((file, header))
     for other in found[1:]:
@@ -112,7 +113,9 @@ def settled(
                 "of other files would continue it: leave it out"
             )
     settled_files = tuple(file for file, _ in found)
-    codec = settings.codec or ("gzip" if is_gzip else None)
+    codec = settings.codec or dialect_of(settled_files[0]).codec or None
+    if codec == "none" and not is_compressed(settled_files[0]):
+        codec = None  # bytes are copied
     name = _part_name(settled_files[0], settings.name, codec)
     return settled_files, replace(settings, name=name, codec=codec)
 
@@ -144,10 +147,10 @@ def _check_alike(one: tuple[SourceFile, bytes], other: tuple[SourceFile, bytes])
 def _part_name(file: SourceFile, name: str, codec: str | None) -> str:
     """Return the template of parts' names, which end as the source does where that is true."""
     dialect = dialect_of(file)
-    more = GZIP_SUFFIX if codec == "gzip" else ""
+    more = CODEC_SUFFIXES.get(codec or "", "")
     able = tuple(end + more for end in _ENDINGS[dialect.kind])
     usual = (".tsv" if dialect.delimiter == "\t" else _ENDINGS[dialect.kind][0]) + more
-    path = file.path.lower().removesuffix(GZIP_SUFFIX) + more
+    path = file.path.lower().removesuffix(CODEC_SUFFIXES.get(dialect.codec, "")) + more
     ending = next((end for end in able if path.endswith(end)), usual)
     if name == DEFAULT_NAME:
         return name.removesuffix(PARQUET_SUFFIXES[0]) + ending
@@ -156,33 +159,26 @@ def _part_name(file: SourceFile, name: str, codec: str | None) -> str:
     return name
 
 
-def _blocks(
-    file: SourceFile, source: Source, settings: Settings
-) -> tuple[Sequence[Block], Sequence[int]]:
-    """Return a file's blocks, and the bytes of each in a part."""
-    if is_compressed(file):
-        return _kept.get(file) or _count(file, settings)[1]
-    found = read_blocks(source, dialect_of(file))
-    return found, [block.num_bytes for block in found]
-
-
 def measured(files: Sequence[SourceFile], settings: Settings) -> Measures:
     """Read all records' places now, and blocks where the planner asks.
 
-    Of text that will be compressed again bytes are estimates: what each block takes in the source,
-    times what our compression makes of some samples.
+    Of text that will be compressed bytes are estimates (:mod:`.sampling`).
     """
     blocks: list[tuple[int, Block]] = []
     sizes: list[int] = []
+    ladders: list[Ladder | None] = []
+    first_records: list[int] = []
     for number, file in enumerate(files):
-        with opened(file) as source:
-            found, taken = _blocks(file, source, settings)
-            size = text_bytes(file)
-            if found and number < len(files) - 1 and source.read(size - 1, 1) != b"\n":
-                found, taken = [*found], [*taken]
-                more = len(dialect_of(file).line_end)  # a line end, as another file follows
-                found[-1] = found[-1]._replace(num_bytes=found[-1].num_bytes + more)
-                taken[-1] += more
+        found, taken, ladder = _kept.get(file) or _count(file, settings, len(files))[1]
+        ladders.append(ladder)
+        first_records += accumulate((block.num_records for block in found[:-1]), initial=0)
+        if found and number < len(files) - 1:
+            with opened(file) as source:
+                if not is_ended(file, source):
+                    found, taken = [*found], [*taken]
+                    more = len(dialect_of(file).line_end)  # a line end, as another file follows
+                    found[-1] = found[-1]._replace(num_bytes=found[-1].num_bytes + more)
+                    taken[-1] += more
         blocks += [(number, block) for block in found]
         sizes += taken
     groups = tuple(
@@ -190,14 +186,18 @@ def measured(files: Sequence[SourceFile], settings: Settings) -> Measures:
         for (number, block), size in zip(blocks, sizes, strict=True)
     )
     head = head_of(files[0], is_first=True)
-    is_gzip = settings.codec == "gzip"
-    head_bytes = head.length + (_MEMBER_BYTES if is_gzip else 0)
-    layout = make_layout(tuple(files), groups, head_bytes, 1)
+    is_estimate = settings.codec in CODECS
+    layout = make_layout(tuple(files), groups, head.length + _FRAME_BYTES * is_estimate, 1)
 
     def curve_of(position: int) -> Curve:
         number, block = blocks[position]
-        with opened(files[number]) as source:
-            rows, sums = knots(source, block, marks_of(dialect_of(files[number])))
+        ladder = ladders[number]
+        if ladder is not None:
+            first = first_records[position]
+            rows, sums = ladder.knots(first, block.num_records, block.offset, block.num_bytes)
+        else:
+            with opened(files[number]) as source:
+                rows, sums = knots(source, block, marks_of(dialect_of(files[number])))
         share = sizes[position] / block.num_bytes
         return Curve(block.offset, rows, [share * each for each in sums], 0, (), ())
 
@@ -207,47 +207,70 @@ def measured(files: Sequence[SourceFile], settings: Settings) -> Measures:
             source_bytes=layout.num_bytes + layout.part_bytes,
             held_bytes=_HELD_PER_BLOCK_BYTES * len(groups),
             repeats="header",
-            uncertain_share=_UNCERTAIN_SHARE if is_gzip else 0.0,
+            uncertain_share=_UNCERTAIN_SHARE if is_estimate else 0.0,
         ),
         curve_of=curve_of,
         inside_of=no_insides,
-        memory_of=lambda part: _PART_BYTES + (_inflating_bytes(part) if settings.codec else 0),
+        memory_of=lambda part: _part_bytes(part, files, settings),
         copied_of=lambda pieces: 0 if settings.codec else layout.num_bytes,  # nothing, or all
         kept_bytes=lambda part_bytes, decodes: looks_bytes(files),
     )
 
 
-def _inflating_bytes(part: PartPlan) -> int:
-    return OPEN_BYTES + FILE_BYTES * len({piece.file for piece in part.slices})
+def _part_bytes(part: PartPlan, files: Sequence[SourceFile], settings: Settings) -> int:
+    """Return the memory that writing a part takes."""
+    if not settings.codec:
+        return _PART_BYTES
+    needed = {piece.file for piece in part.slices}
+    codec = CODECS.get(settings.codec or "")
+    return (
+        _PART_BYTES
+        + FILE_BYTES * len(needed)
+        + max((open_bytes(files[number]) for number in needed), default=0)
+        + (codec.compressor_bytes(settings.codec_level) if codec else 0)
+    )
 
 
-def _count(file: SourceFile, settings: Settings) -> tuple[SourceFile, _Counted]:
-    """Read a compressed file; return it with the size of its text, and what is in it."""
+def _count(file: SourceFile, settings: Settings, num_files: int) -> tuple[SourceFile, _Counted]:
+    """Read a file; return it with what its end tells of a compressed text, and what is in it."""
     dialect = dialect_of(file)
+    codec = CODECS.get(settings.codec or dialect.codec)
+    sampler = codec and Sampler(
+        codec, settings.codec_level, file.size_bytes, _aim(file, settings), num_files
+    )
     with opened(file) as source:
-        assert isinstance(source, GzipSource)
-        blocks = read_blocks(source, dialect)
-        size, known = source.measure(), source.known
-        sizes = [float(block.num_bytes) for block in blocks]
-        if blocks and settings.codec != "none":
-            offsets = [block.offset for block in blocks]
-            taken = np.diff([*map(known.at, offsets), known.at(size)])
-            # Members may be compressed otherwise than others.
-            ratios = np.interp(offsets, *_ratios(source, size, settings.codec_level))
-            sizes = (taken * ratios).tolist()
-    file = replace(file, dialect=replace(dialect, num_bytes=size))
-    return file, _Counted(blocks, [max(1, round(each)) for each in sizes])
+        if not isinstance(source, CompressedSource):
+            blocks = read_blocks(source, dialect)
+            return file, _Counted(blocks, _sampled(source, blocks, sampler))
+        known, ladder = source.known, Ladder(num_files)
+        if sampler:
+            source.on_step = lambda offset, text: sampler.see(offset, text, known.at(offset))
+        blocks = read_blocks(source, dialect, ladder)
+        size = source.measure()
+        is_ended = bool(size) and source.read(size - 1, 1) == b"\n"
+    dialect = replace(dialect, num_bytes=size, decoder_bytes=known.decoder_bytes, is_ended=is_ended)
+    taken: Sequence[float] = [block.num_bytes for block in blocks]
+    if blocks and sampler:
+        taken = sampler.sizes([*(block.offset for block in blocks), size], known.at)
+    counted = _Counted(blocks, [max(1, round(each)) for each in taken], ladder)
+    return replace(file, dialect=dialect), counted
 
 
-def _ratios(source: GzipSource, size: int, level: int | None) -> tuple[list[int], list[float]]:
-    """Return what our compression takes of the bytes that a file's own takes, at some places."""
-    places, ratios = [], []
-    num_samples = min(_NUM_SAMPLES, -(-size // _SAMPLE_BYTES))
+def _aim(file: SourceFile, settings: Settings) -> int | None:
+    """Return about how large a part is to be, of which a file may hold a piece."""
+    if settings.num_parts is not None:
+        return file.size_bytes // settings.num_parts
+    return settings.target_bytes
+
+
+def _sampled(source: Source, blocks: Sequence[Block], sampler: Sampler | None) -> list[int]:
+    """Return the bytes of each block of a plain file in a part."""
+    if sampler is None or not blocks:
+        return [block.num_bytes for block in blocks]
+    size = source.file.size_bytes
+    num_samples = min(sampler.num_samples, -(-size // sampler.sample_bytes))
     for number in range(num_samples):
         start = size * number // num_samples
-        data = source.read(start, min(_SAMPLE_BYTES, size - start))
-        made = compressor(level)
-        num_bytes = len(made.compress(data)) + len(made.flush())
-        places.append(start + len(data) // 2)
-        ratios.append(num_bytes / (source.known.at(start + len(data)) - source.known.at(start)))
-    return places, ratios
+        sampler.see(start, source.read(start, min(sampler.sample_bytes, size - start)), start)
+    bounds = [*(block.offset for block in blocks), size]
+    return [max(1, round(each)) for each in sampler.sizes(bounds, float)]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from engine.errors import InternalError
 from engine.formats import WrittenPart
-from engine.formats.lines.gzipped import compressor
-from engine.formats.lines.pieces import Joined, Opened, Piece, opened_all, part_pieces
+from engine.formats.lines.codecs import CODECS
+from engine.formats.lines.pieces import (
+    Joined,
+    Opened,
+    opened_all,
+    part_pieces,
+    part_texts,
+)
 from engine.model import PartPlan, Recoding, SourceFile
-from engine.settings import CODECS
+from engine.settings import CODECS as NUMBERS
 from engine.storage import PartSink, Source
-from engine.storage.base import steps
 
 _END_BYTES = 4096
-_STEP_BYTES = 256 << 10
 
 
 def write(
@@ -28,12 +32,12 @@ def write(
 ) -> WrittenPart:
     """Write a part; see :meth:`engine.formats.Format.write`. Lines hold no metadata."""
     with opened_all(sources) as get:
-        pieces = part_pieces(part, sources, get)
         if recoding.codec is not None:
-            end = _write_anew(sink, Joined(pieces, get), recoding)
-            _check_unchanged(pieces, get)
+            end = _write_anew(sink, part_texts(part, sources, get), recoding)
+            _check_unchanged({0, *(piece.file for piece in part.slices)}, get)
             tail = _tail(sink.size_bytes, end)
             return WrittenPart(part.num_rows, 0, sink.size_bytes, tail, 0, "")
+        pieces = part_pieces(part, sources, get)
         for piece in pieces:
             if piece.text:
                 sink.write(piece.text)
@@ -42,7 +46,7 @@ def write(
         whole = Joined(pieces, get)
         start = max(0, whole.size_bytes - _END_BYTES)
         end = whole.read(start, _END_BYTES)
-        _check_unchanged(pieces, get)
+        _check_unchanged({piece.file for piece in pieces}, get)
     written = sink.read_back([start], _END_BYTES)
     if sink.size_bytes != whole.size_bytes or (written is not None and written != [end]):
         raise InternalError(f"{part.name} does not end as its plan says")
@@ -51,28 +55,27 @@ def write(
     return WrittenPart(part.num_rows, whole.size_bytes, 0, tail, 0, "")
 
 
-def _check_unchanged(pieces: Sequence[Piece], get: Opened) -> None:
-    for number in {piece.file for piece in pieces}:
+def _check_unchanged(numbers: Set[int], get: Opened) -> None:
+    for number in numbers:
         get(number).check_unchanged()
 
 
-def _write_anew(sink: PartSink, whole: Joined, recoding: Recoding) -> bytes:
-    """Write text that was decompressed, compressed again if so wanted; return its last bytes."""
-    made = compressor(recoding.level) if recoding.codec == CODECS["gzip"] else None
-    end, num_bytes = b"", 0
-    for step in steps(0, whole.size_bytes, _STEP_BYTES):
-        data = whole.read(*step)
-        num_bytes += len(data)
-        data = data if made is None else made.compress(data)
+def _write_anew(sink: PartSink, texts: Iterable[bytes], recoding: Recoding) -> bytes:
+    """Write text, compressed if so wanted; return the last bytes written."""
+    codec = next((one for one in CODECS.values() if NUMBERS[one.name] == recoding.codec), None)
+    made = codec.compressor(codec.level(recoding.level)) if codec else None
+    end = b""
+
+    def put(data: bytes) -> None:
+        nonlocal end
         if data:
             sink.write(data)
             end = (end + data)[-_END_BYTES:]
-    if num_bytes != whole.size_bytes:
-        raise InternalError(f"{num_bytes:,} bytes of text instead of {whole.size_bytes:,}")
-    if made is not None:
-        data = made.flush()
-        sink.write(data)
-        end = (end + data)[-_END_BYTES:]
+
+    for text in texts:
+        put(made.compress(text) if made else text)
+    if made:
+        put(made.flush())
     return end
 
 

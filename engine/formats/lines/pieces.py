@@ -12,14 +12,17 @@ from contextlib import ExitStack, contextmanager
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
-from engine.formats.lines.gzipped import GzipSource
+from engine.errors import InternalError
+from engine.formats.lines.compressed import CompressedSource
 from engine.formats.lines.index import record_offset
 from engine.formats.lines.reading import opened
 from engine.formats.lines.scan import marks_of
 from engine.model import Dialect, PartPlan, SourceFile
 from engine.storage import Source
+from engine.storage.base import steps
 
 Opened = Callable[[int], Source]
+_STEP_BYTES = 256 << 10
 
 
 class Piece(NamedTuple):
@@ -42,7 +45,7 @@ def opened_all(files: Sequence[SourceFile]) -> Iterator[Opened]:
             nonlocal last
             if number not in found:
                 found[number] = stack.enter_context(opened(files[number]))
-            if isinstance(last, GzipSource) and last is not found[number]:
+            if isinstance(last, CompressedSource) and last is not found[number]:
                 last.rest()  # so that one at a time takes memory
             last = found[number]
             return last
@@ -60,6 +63,12 @@ def text_bytes(file: SourceFile) -> int:
     """Return the bytes of a file's text, decompressed."""
     dialect = dialect_of(file)
     return dialect.num_bytes if dialect.codec else file.size_bytes
+
+
+def is_ended(file: SourceFile, source: Source) -> bool:
+    """Whether a file that has records ends in a line feed."""
+    dialect = dialect_of(file)
+    return dialect.is_ended if dialect.codec else source.read(file.size_bytes - 1, 1) == b"\n"
 
 
 def head_of(file: SourceFile, *, is_first: bool) -> Piece:
@@ -84,6 +93,34 @@ def part_pieces(part: PartPlan, files: Sequence[SourceFile], get: Opened) -> lis
     return [piece for piece in found if piece.length]
 
 
+def part_texts(part: PartPlan, files: Sequence[SourceFile], get: Opened) -> Iterator[bytes]:
+    """Yield what a part is made of as text, of which each byte of a source is read once, in order.
+
+    So where its last block ends is looked for when that is reached.
+    """
+    head = head_of(files[0], is_first=part.index == 0)
+    yield from _whole(get(0), head.offset, head.length)
+    for number, group in groupby(part.slices, key=lambda piece: piece.file):
+        slices = list(group)
+        source, marks = get(number), marks_of(dialect_of(files[number]))
+        first, last = slices[0], slices[-1]
+        start = record_offset(source, first.row_group, first.start_row, marks)
+        middle = max(start, last.row_group)
+        yield from _whole(source, start, middle - start)
+        stop = record_offset(source, last.row_group, last.stop_row, marks)
+        yield from _whole(source, middle, stop - middle)
+        if stop == text_bytes(files[number]):
+            yield from (piece.text for piece in _line_end(number, files, get))
+
+
+def _whole(source: Source, offset: int, length: int) -> Iterator[bytes]:
+    for step in steps(offset, length, _STEP_BYTES):
+        data = source.read(*step)
+        if len(data) < step[1]:
+            raise InternalError(f"the text ends before byte {sum(step):,}, where its plan has more")
+        yield data
+
+
 def all_records(files: Sequence[SourceFile], get: Opened) -> list[Piece]:
     """Return what the parts hold together beside their headers."""
     found = []
@@ -97,8 +134,7 @@ def all_records(files: Sequence[SourceFile], get: Opened) -> list[Piece]:
 
 def _line_end(number: int, files: Sequence[SourceFile], get: Opened) -> list[Piece]:
     text = dialect_of(files[number]).line_end.encode()
-    is_last = number == len(files) - 1
-    if is_last or get(number).read(text_bytes(files[number]) - 1, 1) == b"\n":
+    if number == len(files) - 1 or is_ended(files[number], get(number)):
         return []
     return [Piece(number, 0, len(text), text)]
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from engine import events
 from engine.errors import NotPlainFolder
+from engine.formats.lines.compressed import CompressedSource
 from engine.formats.lines.dialect import NOTHING, fields_of, kind_of, read_begin
-from engine.formats.lines.gzipped import GzipSource
 from engine.formats.lines.reading import blamed, opened, stretch, walked
 from engine.formats.lines.scan import Look, Marks, TextBehindQuote, marks_of
 from engine.markup import Bar, Grid, card
@@ -91,7 +91,8 @@ class LinesProfile:
         """Size and number of records; and how they are told apart."""
         about = "" if self.is_exact else "about "
         longest = f"longest {amount(self.longest_record_bytes)}"
-        inside = f" (gzip of {amount(self.dialect.num_bytes)})" if self.dialect.codec else ""
+        codec = self.dialect.codec
+        inside = f" ({codec} of {amount(self.dialect.num_bytes)})" if codec else ""
         size = f"{amount(self.size_bytes)}{inside}, {about}{counted(self.num_records, 'record')}"
         if self.dialect.kind == "ndjson":
             told = "JSON, a value a line"
@@ -168,9 +169,9 @@ def _profile(file: SourceFile, settings: Settings, *, exact: bool) -> LinesProfi
         begin = read_begin(source, settings)
         dialect, marks = begin.dialect, marks_of(begin.dialect)
         start, size = dialect.header_bytes, file.size_bytes
-        if isinstance(source, GzipSource):
+        if isinstance(source, CompressedSource):
             size = source.measure()
-            dialect = replace(dialect, codec="gzip", num_bytes=size)
+            dialect = replace(dialect, codec=source.codec.name, num_bytes=size)
         num_places = min(_PLACES, -(-(size - start) // _PLACE_BYTES))
         offsets = [start + (size - start) * place // num_places for place in range(num_places)]
         sizes = _Sizes([0] * len(offsets), [0] * len(offsets))

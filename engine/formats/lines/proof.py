@@ -11,9 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from itertools import accumulate
 
-from engine.errors import BadStructure, Different
+from engine.errors import Different, SourceError
 from engine.formats import Compared
-from engine.formats.lines.gzipped import KEPT_BYTES, OPEN_BYTES, GzipSource, is_compressed
+from engine.formats.lines.compressed import (
+    KEPT_BYTES,
+    CompressedSource,
+    is_compressed,
+    open_bytes,
+)
 from engine.formats.lines.pieces import (
     Joined,
     all_records,
@@ -41,10 +46,23 @@ _STEP_BYTES = 1 << 20
 _PROCESS_BYTES = 60 << 20
 
 
-def proof_bytes(workers: int, *, is_gzip: bool) -> int:
+def proof_bytes(sources: Sequence[SourceFile], parts: Sequence[SourceFile], workers: int) -> int:
     """Return the projected peak memory of :func:`compare`, the process included."""
-    text_bytes = (workers + 1) * OPEN_BYTES + KEPT_BYTES if is_gzip else 0
+    source_bytes, part_bytes = max(map(open_bytes, sources)), _decoding_bytes(parts)
+    text_bytes = (workers + 1) * source_bytes + workers * part_bytes
+    text_bytes += KEPT_BYTES if text_bytes else 0
     return _PROCESS_BYTES + workers * (COPIES + 3) * _STEP_BYTES + text_bytes
+
+
+def _decoding_bytes(parts: Sequence[SourceFile]) -> int:
+    """Return the memory that reading a part takes: all are compressed as the first is."""
+    if not parts:
+        return 0
+    try:
+        with opened(parts[0]) as part:
+            return part.needed_bytes() if isinstance(part, CompressedSource) else 0
+    except SourceError:  # the proof says what is wrong with it
+        return 0
 
 
 def compare(
@@ -53,11 +71,16 @@ def compare(
     expected_rows: Sequence[int],
     workers: int,
     progress: Callable[[int], None] | None,
+    *,
+    is_recoded: bool,
 ) -> Compared:
-    """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
+    """Compare parts with their sources; see :meth:`engine.formats.Format.verify`.
+
+    ``is_recoded``: parts may be compressed, which those of plain text are not unless asked for.
+    """
     heads = [head_of(sources[0], is_first=index == 0).length for index in range(len(parts))]
     texts = [part.size_bytes for part in parts]
-    if is_compressed(sources[0]):
+    if is_recoded:
         with ThreadPoolExecutor(max(1, workers)) as pool:
             looks = [pool.submit(copy_context().run, _text_bytes, part) for part in parts]
             texts = [look.result() for look in looks]
@@ -98,11 +121,11 @@ def compare(
 def _text_bytes(part: SourceFile) -> int:
     """Return the bytes of a part's text, which is inflated for it if it is compressed."""
     with opened(part) as source:
-        if not isinstance(source, GzipSource):
+        if not isinstance(source, CompressedSource):
             return part.size_bytes
         try:
             return source.measure()
-        except BadStructure as error:
+        except SourceError as error:
             raise Different(f"{part.path.rpartition('/')[2]}: {error}") from None
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine.errors import BadStructure
-from engine.formats.lines.gzipped import MAGIC, GzipSource
+from engine.formats.lines.codecs import CODECS
+from engine.formats.lines.compressed import CompressedSource, codec_of
 from engine.formats.lines.scan import (
     FRESH,
     LOOKBACK_BYTES,
@@ -37,12 +38,13 @@ def opened(file: SourceFile) -> Iterator[Source]:
         source = store.open(SourceFile(path, file.size_bytes, file.version))
         try:
             if file.dialect is None:
-                is_gzip = source.read(0, min(file.size_bytes, len(MAGIC))) == MAGIC
-                yield GzipSource(source, None, is_kept=False) if is_gzip else source
-            elif file.dialect.codec:
-                yield GzipSource(source, file.dialect.num_bytes or None, is_kept=True)
+                codec, num_bytes = codec_of(source), None
             else:
-                yield source
+                codec, num_bytes = CODECS.get(file.dialect.codec), file.dialect.num_bytes or None
+            if codec is not None:
+                is_kept = file.dialect is not None
+                source = CompressedSource(source, codec, num_bytes, is_kept=is_kept)
+            yield source
         finally:
             source.close()
 
@@ -83,7 +85,7 @@ def record_starts(source: Source, start: int, stop: int, marks: Marks) -> Iterat
 
 def blamed(source: Source, start: int, marks: Marks) -> BadStructure:
     """Return the error about a file whose quotes do not pair up, with the line; reads it anew."""
-    if isinstance(source, GzipSource):
+    if isinstance(source, CompressedSource):
         source.measure()  # damage in the compressed data is told as such
     state, opened_at = FRESH, start
     size = source.file.size_bytes

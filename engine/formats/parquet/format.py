@@ -47,6 +47,11 @@ def settled(
             f"{given[0]} is for files of lines, and {redacted(files[0].path)} is Parquet: leave it "
             "out"
         )
+    if settings.codec is not None and CODECS[settings.codec] < 0:
+        raise BadSetting(
+            f"--codec {settings.codec} is for files of lines, and {redacted(files[0].path)} is "
+            "Parquet: say zstd, snappy, gzip, lz4, brotli or none"
+        )
     if settings.name.endswith(LINE_SUFFIXES):
         raise BadSetting(
             f"--name {settings.name!r} lacks the ending by which readers know such files; end "

@@ -141,7 +141,7 @@ def test_a_file_that_is_named_is_taken_whatever_its_name() -> None:
     assert choose(Listing("/t/_x", "file", (item,))).taken == [item]
 
 
-LINES = {"a.csv": "csv", "b.TSV": "csv", "c.jsonl": "json", "d.json": "json", "e.txt.gz": "txt"}
+LINES = {"a.csv": "csv", "b.TSV": "csv", "c.jsonl": "json", "d.json": "json", "e.txt.zst": "txt"}
 OTHERS = ("f.parquet", "_x.csv", ".y.csv", "README", "_SUCCESS")
 
 
@@ -152,7 +152,7 @@ def test_files_of_one_format_are_taken_or_all_are_refused(names: set[str]) -> No
     choice = choose(Listing("/t", "folder", items))
     choice.decide([False] * len(choice.unknown))
     is_parquet = "f.parquet" in names
-    vague = {"d.json", "e.txt.gz"} if is_parquet else set()
+    vague = {"d.json", "e.txt.zst"} if is_parquet else set()
     wanted = (names & {*LINES}) - vague
     formats = {LINES[name] for name in wanted} | ({"parquet"} if is_parquet else set())
     taken = {item.name for item in choice.taken}

@@ -249,7 +249,7 @@ def test_parts_that_were_cut_elsewhere_are_found(tmp_path: Path, moved: bytes, t
     source, *parts = engine.find_sources([tmp_path / name for name in texts])
     source = replace(source, dialect=Dialect("csv", ",", '"'))
     with pytest.raises(Different, match=f"^part-0.csv .*{told}"):
-        compare([source], parts, [1, 2], 1, None)
+        compare([source], parts, [1, 2], 1, None, is_recoded=False)
 
 
 def test_the_credential_holds_in_all_threads_of_a_proof(tmp_path: Path):
