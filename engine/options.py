@@ -81,6 +81,7 @@ class SplitOptions(TypedDict, total=False):
     delimiter: str | None
     quote: str | None
     escape: str | None
+    count_records: bool
     memory: str | int | None
     workers: int | None
     scheduler: str | None
@@ -378,6 +379,12 @@ _ROWS = (
         metavar="C",
     ),
     Option(
+        "count_records",
+        "switch",
+        "NDJSON, CSV without quotes: read all to count records, for plan and manifest.",
+        default=False,
+    ),
+    Option(
         "memory",
         "size",
         "Memory budget for this machine. [default: what psutil and the cgroup leave]",
@@ -512,6 +519,7 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         delimiter=found["delimiter"],
         quote=found["quote"],
         escape=found["escape"],
+        count_records=found["count_records"],
         memory_bytes=found["memory"],
         num_workers=found["workers"],
         scheduler=found["scheduler"],

@@ -207,7 +207,7 @@ def _plan(
     first_row = 0
     for group in groups:
         plans.append(_plan_partition(group, settings, failed, first_row))
-        first_row += plans[-1].num_rows
+        first_row += plans[-1].num_rows or 0
     return joined_plan(plans, plan_id(files, settings, __version__), failed)
 
 
@@ -332,6 +332,8 @@ def _plan_again(
         TargetTooSmall: parts are not to be smaller.
     """
     part = plan.parts[error.index]
+    if part.first_row is None or part.num_rows is None:
+        raise error  # its bytes were known
     is_least = len(part.slices) == 1 and part.slices[0].is_whole
     if settings.rows_per_part or part.num_rows == 1 or (settings.cut == "row-group" and is_least):
         raise TargetTooSmall(
@@ -471,12 +473,7 @@ def _tasks(
     first = {file.partition: at for at, file in reversed(list(enumerate(plan.sources)))}
     return [
         PartTask(
-            part=replace(
-                part,
-                slices=tuple(
-                    replace(it, file=it.file - first[sources[0].partition]) for it in part.slices
-                ),
-            ),
+            part=part.numbered(-first[sources[0].partition]),
             plan_id=plan.plan_id,
             revision=plan.revision,
             claim=claim,
