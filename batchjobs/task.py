@@ -24,7 +24,7 @@ import engine
 from batchjobs.service import NODE_MEMORY_MARGIN, PROGRESS, RESULT, is_transient
 from batchjobs.spec import FileSplit, TaskSpec, source_options_of
 from engine import EvensplitError, OverBudget, SourceChanged, hooks
-from engine.hooks import counted
+from engine.hooks import counted, sum_or_none
 
 PROGRESS_SECONDS = 2.0
 # What a destination is refused with that holds parts of other settings, or of an older source.
@@ -252,5 +252,5 @@ def _summed(spec: TaskSpec, files: list[dict[str, Any]]) -> dict[str, Any]:
     if error is not None:
         outcome = "transient" if is_transient(error.exit_code) else "permanent"
     keys = ("num_parts", "num_rows", "size_bytes", "num_resumed")
-    totals = {key: sum(file.get(key, 0) for file in files) for key in keys}
+    totals = {key: sum_or_none(file.get(key, 0) for file in files) for key in keys}
     return {"task": spec.id, "outcome": outcome, **totals, "files": files}

@@ -19,6 +19,7 @@ from engine.wording import amount as amount
 from engine.wording import counted as counted
 from engine.wording import memory_amount as memory_amount
 from engine.wording import shown as shown
+from engine.wording import sum_or_none as sum_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,13 +8,13 @@ files as they lie on disk.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from engine.markup import Bar, Grid, card
-from engine.wording import amount, counted, percent
+from engine.wording import amount, count_or_none, counted, percent, rows_of
 
 Verb = Literal["splice", "page-cut", "re-encode"]
 P = TypeVar("P", "PartPlan", "Receipt")
@@ -156,32 +156,52 @@ class RowGroupSlice:
 
 
 @dataclass(frozen=True)
+class FileRange:
+    """Bytes ``[offset, offset + num_bytes)`` of one source file, in which no row was counted."""
+
+    file: int
+    offset: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
 class PartPlan:
     """One output file before it is written.
 
     Attributes:
         index: position among the parts, from zero.
         name: file name inside the destination; a path of folders before it for a partition.
-        first_row: position of its first row in the source.
-        num_rows: rows.
+        first_row: position of its first row in the source; None where rows before it are not
+            counted.
+        num_rows: rows; None where they are not counted.
         predicted_bytes: expected file size.
         spliced_bytes: bytes that will be copied as they are.
         reencoded_bytes: bytes that must be decoded and encoded (expected).
         memory_bytes: projected peak memory of the work.
         slices: what it is made of, in order.
         reasons: why anything is re-encoded, one sentence each; empty if nothing is.
+        ranges: what it is made of instead of slices, where rows are not counted.
     """
 
     index: int
     name: str
-    first_row: int
-    num_rows: int
+    first_row: int | None
+    num_rows: int | None
     predicted_bytes: int
     spliced_bytes: int
     reencoded_bytes: int
     memory_bytes: int
     slices: tuple[RowGroupSlice, ...]
     reasons: tuple[str, ...] = ()
+    ranges: tuple[FileRange, ...] = ()
+
+    def numbered(self, files_before: int) -> PartPlan:
+        """Return it with its sources counted from others on; from later ones where negative."""
+        return replace(
+            self,
+            slices=tuple(replace(it, file=it.file + files_before) for it in self.slices),
+            ranges=tuple(replace(it, file=it.file + files_before) for it in self.ranges),
+        )
 
     @property
     def is_spliced(self) -> bool:
@@ -231,6 +251,8 @@ class Growth:
 class SplitPlan:
     """What a split will do, complete: execution obeys it and adds nothing.
 
+    ``num_rows`` is None where rows are not counted: files of lines are cut by looking around each
+    cut alone, if that is enough.
     ``plan_id`` is a hash of the sources' identity and of every setting that shapes the parts.
     ``lost`` lists what of the source's metadata the parts cannot keep, with the reason.
     ``planning_memory_bytes`` is what footers, and looks into pages, take in the process that plans.
@@ -246,7 +268,7 @@ class SplitPlan:
     plan_id: str
     sources: tuple[SourceFile, ...]
     settings: Mapping[str, Any]
-    num_rows: int
+    num_rows: int | None
     parts: tuple[PartPlan, ...]
     lost: tuple[str, ...] = ()
     planning_memory_bytes: int = 0
@@ -259,13 +281,13 @@ class SplitPlan:
 
     def __repr__(self) -> str:
         """Return a line: a plan may have thousands of parts."""
-        parts = f"{counted(len(self.parts), 'part')} of {counted(self.num_rows, 'row')}"
+        parts = f"{counted(len(self.parts), 'part')} of {rows_of(self.num_rows)}"
         return f"SplitPlan({self.plan_id}: {parts}, about {amount(self.predicted_bytes)})"
 
     def _repr_html_(self) -> str:
         """Return a table of the parts, for a notebook."""
         title = (
-            f"Plan: {counted(len(self.parts), 'part')} of {counted(self.num_rows, 'row')}, about "
+            f"Plan: {counted(len(self.parts), 'part')} of {rows_of(self.num_rows)}, about "
             f"{amount(self.predicted_bytes)}"
         )
         encoded = sum(part.reencoded_bytes for part in self.parts)
@@ -299,14 +321,15 @@ class SplitPlan:
 class Receipt:
     """Proof that one part is committed; written after the part itself.
 
+    ``num_rows, first_row`` are as in :class:`PartPlan`.
     ``store_notes`` says what the store would not do; ``end_bytes, end_sha256`` are as in
     :class:`engine.formats.WrittenPart`, missing in records of older programs.
     """
 
     index: int
     name: str
-    num_rows: int
-    first_row: int
+    num_rows: int | None
+    first_row: int | None
     size_bytes: int
     spliced_bytes: int
     reencoded_bytes: int
@@ -328,7 +351,7 @@ class Manifest:
     version: str
     sources: tuple[SourceFile, ...]
     settings: Mapping[str, Any]
-    num_rows: int
+    num_rows: int | None
     parts: tuple[Receipt, ...]
     lost: tuple[str, ...] = ()
     growth: str = ""
@@ -337,7 +360,7 @@ class Manifest:
 
     def __repr__(self) -> str:
         """Return a line: there may be thousands of parts."""
-        parts = f"{counted(len(self.parts), 'part')} of {counted(self.num_rows, 'row')}"
+        parts = f"{counted(len(self.parts), 'part')} of {rows_of(self.num_rows)}"
         return f"Manifest({self.plan_id}: {parts}, {amount(self.size_bytes)})"
 
     def _repr_html_(self) -> str:
@@ -503,7 +526,7 @@ def _notes(what: SplitPlan | Manifest) -> list[str]:
 
 def _written(manifest: Manifest, about: tuple[str, ...]) -> str:
     title = (
-        f"Split: {counted(len(manifest.parts), 'part')} of {counted(manifest.num_rows, 'row')}, "
+        f"Split: {counted(len(manifest.parts), 'part')} of {rows_of(manifest.num_rows)}, "
         f"{amount(manifest.size_bytes)}"
     )
     notes = sorted({note for part in manifest.parts for note in part.store_notes})
@@ -520,7 +543,7 @@ def _table(parts: Sequence[PartPlan | Receipt]) -> Grid:
     rows = [
         (
             part.name,
-            f"{part.num_rows:,}",
+            count_or_none(part.num_rows),
             amount(size),
             Bar(
                 (size - part.reencoded_bytes) / most,

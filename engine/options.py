@@ -91,6 +91,7 @@ class SplitOptions(SourceOptions, total=False):
     delimiter: str | None
     quote: str | None
     escape: str | None
+    count_records: bool
     memory: str | int | None
     workers: int | None
     scheduler: str | None
@@ -401,6 +402,12 @@ _ROWS = (
         metavar="C",
     ),
     Option(
+        "count_records",
+        "switch",
+        "NDJSON, CSV without quotes: read all to count records, for plan and manifest.",
+        default=False,
+    ),
+    Option(
         "memory",
         "size",
         "Memory budget for this machine. [default: what psutil and the cgroup leave]",
@@ -537,6 +544,7 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         delimiter=found["delimiter"],
         quote=found["quote"],
         escape=found["escape"],
+        count_records=found["count_records"],
         memory_bytes=found["memory"],
         num_workers=found["workers"],
         scheduler=found["scheduler"],

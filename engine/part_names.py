@@ -57,6 +57,7 @@ class NameFields:
 
 
 _DISTINCT = {"index", "first_row"}  # one of them tells parts apart
+_OF_ROWS = {"first_row", "num_rows"}
 _FIELDS = [field.name for field in fields(NameFields)]
 _NUMBER_FIELDS = {field.name for field in fields(NameFields) if field.type == "int"}
 _NUMBER = r"[-+ ,._0-9a-fA-FxX]+"  # in any format
@@ -95,6 +96,11 @@ def template_problem(template: str, endings: Iterable[str] = ()) -> str:
         return f"gives several parts one name; write {DEFAULT_NAME}"
     known = (*PARQUET_SUFFIXES, *endings)
     return next(filter(None, (_problem_of_name(name, known) for name in names)), "")
+
+
+def counts_rows(template: str) -> bool:
+    """Whether a template says something of rows."""
+    return any(name in _OF_ROWS for _, name, _, _ in Formatter().parse(template))
 
 
 def kind_of(name: str) -> str:

@@ -136,6 +136,7 @@ class Settings:
         delimiter: between fields of lines; None finds it.
         quote: around fields of lines; empty for none, None for ``"``.
         escape: what makes the next character of lines plain; None for nothing.
+        count_records: of lines also where line feeds alone tell where records end.
 
     Attributes that do not:
         memory_bytes: budget set by the user; None leaves it to the machine.
@@ -171,6 +172,7 @@ class Settings:
     delimiter: str | None = None
     quote: str | None = None
     escape: str | None = None
+    count_records: bool = False
     memory_bytes: int | None = None
     num_workers: int | None = None
     scheduler: str | None = None

@@ -100,7 +100,7 @@ def find_sources(
         NoSource: nothing matches.
         NotPlainFolder: a folder holds more, or less, than its files say.
     """
-    found = _found(patterns, include, exclude, by_partition=False)
+    found = _found(patterns, include, exclude, partitions="refused")
     for note in found.notes:
         events.say("sources.note", note)
     return found.files
@@ -144,11 +144,11 @@ def _found(
     include: Sequence[str],
     exclude: Sequence[str],
     *,
-    by_partition: bool = True,
+    partitions: Literal["apart", "columns", "refused"],
 ) -> _Sources:
     """Describe the files that sources stand for.
 
-    ``by_partition``: those of hive folders are kept apart, else refused.
+    ``partitions``: what becomes of hive folders whose files lack the columns of their names.
     """
     found = _expanded(patterns, include, exclude)
     files = tuple(describe_all(found.files))
@@ -156,18 +156,23 @@ def _found(
         # All files have one schema, which is seen to later: one footer says it.
         held = load_format(format_of(files)).top_columns(files[0])
         lost = [name for name in found.partition_columns if name not in held]
-        if lost and not by_partition:
+        if lost and partitions == "refused":
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
-        if settings is not None and settings.flatten:
+        if partitions == "columns":
             files = _flattened(files, found, held)
         elif lost:
             files = _in_partitions(files, found.partitions)
-    elif settings is not None and settings.flatten:
+    elif partitions == "columns":
         raise BadSetting(
             "--flatten makes columns of hive folders (year=2024/...), and no source lies in such: "
             "leave it out, or name the folder above them"
         )
     return _Sources(files, found.notes, found.patterns)
+
+
+def _wanted(patterns: Sequence[str], settings: Settings) -> _Sources:
+    partitions: Literal["apart", "columns"] = "columns" if settings.flatten else "apart"
+    return _found(patterns, settings.include, settings.exclude, partitions=partitions)
 
 
 def _in_partitions(
@@ -226,7 +231,7 @@ def are_lines(
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
     with memory.keeping_to(settings.memory_bytes):
-        found = _found(patterns, settings.include, settings.exclude)
+        found = _wanted(patterns, settings)
         files, settings = load_format(format_of(found.files)).settled(found.files, settings)
         plan = _plan(files, settings)
         notes = (*found.notes, *load_format(format_of(files)).notes(files))
@@ -252,7 +257,7 @@ def _plan(
     first_row = 0
     for group in groups:
         plans.append(_plan_partition(group, settings, failed, first_row))
-        first_row += plans[-1].num_rows
+        first_row += plans[-1].num_rows or 0
     return joined_plan(plans, plan_id(files, settings, __version__), failed)
 
 
@@ -329,7 +334,7 @@ def split_files(
     store, folder = open_storage(destination)
     with ExitStack() as stack:
         budget = stack.enter_context(memory.keeping_to(settings.memory_bytes))
-        files, notes, patterns = _found(patterns, settings.include, settings.exclude)
+        files, notes, patterns = _wanted(patterns, settings)
         files, settings = load_format(format_of(files)).settled(files, settings)
         _check_apart(patterns, files, settings, folder)
         places = [folder, *(file.path for file in files)]
@@ -379,6 +384,8 @@ def _plan_again(
         TargetTooSmall: parts are not to be smaller.
     """
     part = plan.parts[error.index]
+    if part.first_row is None or part.num_rows is None:
+        raise error  # its bytes were known
     is_least = len(part.slices) == 1 and part.slices[0].is_whole
     if settings.rows_per_part or part.num_rows == 1 or (settings.cut == "row-group" and is_least):
         raise TargetTooSmall(
@@ -518,12 +525,7 @@ def _tasks(
     first = {file.partition: at for at, file in reversed(list(enumerate(plan.sources)))}
     return [
         PartTask(
-            part=replace(
-                part,
-                slices=tuple(
-                    replace(it, file=it.file - first[sources[0].partition]) for it in part.slices
-                ),
-            ),
+            part=part.numbered(-first[sources[0].partition]),
             plan_id=plan.plan_id,
             revision=plan.revision,
             claim=claim,

@@ -104,12 +104,13 @@ def verify_split(
         except Different as error:
             raise _blamed(error, parts, destination) from error
         compared = compared.and_of(one)
-    about = {"num_values": compared.num_values, "num_rows": manifest.num_rows}
+    num_rows = compared.num_rows if manifest.num_rows is None else manifest.num_rows
+    about = {"num_values": compared.num_values, "num_rows": num_rows}
     events.say("verify.complete", f"{number} in {place} equal the source", **about)
     return Verification(
         destination=folder,
         num_parts=len(manifest.parts),
-        num_rows=manifest.num_rows,
+        num_rows=num_rows,
         num_columns=compared.num_columns,
         num_values=compared.num_values,
         num_bytes=compared.num_bytes,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
+_UNCOUNTED = "rows not counted"
 _MOST_CHOICES = 8  # a longer list is not read
 
 
@@ -47,6 +48,23 @@ def count(number: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 part``, ``1,000 parts``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def rows_of(number: int | None) -> str:
+    """Return how many rows there are: ``1,000 rows``, or that nobody counted them."""
+    return _UNCOUNTED if number is None else counted(number, "row")
+
+
+def sum_or_none(numbers: Iterable[int | None]) -> int | None:
+    """Return a sum; None if any of its terms is not known."""
+    found = list(numbers)
+    known = [number for number in found if number is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
+def count_or_none(number: int | None) -> str:
+    """Return a number of rows for a cell of a table; ``-`` where they are not counted."""
+    return "-" if number is None else f"{number:,}"
 
 
 def choice_hint(word: str, known: Collection[str]) -> str:

@@ -33,7 +33,6 @@ from engine.storage import PartSink, Storage, open_storage
 from engine.storage.access import using
 from engine.storage.base import redacted
 from engine.version import __version__
-from engine.wording import counted
 
 _TRIES = 3
 _sinks: dict[tuple[str, int], PartSink] = {}  # of parts that this process is writing
@@ -167,10 +166,13 @@ def _provenance(task: PartTask) -> dict[str, str]:
     """Return where a part comes from, in words of its metadata."""
     names = [redacted(source.path).rstrip("/").rpartition("/")[2] for source in task.sources]
     part = task.part
+    rows = {}
+    if part.first_row is not None and part.num_rows is not None:
+        rows = {"evensplit.rows": f"{part.first_row}-{part.first_row + part.num_rows}"}
     return {
         "evensplit.source": names[0] if len(names) == 1 else json.dumps(names),
         "evensplit.part": f"{part.index + 1}/{task.num_parts}",
-        "evensplit.rows": f"{part.first_row}-{part.first_row + part.num_rows}",
+        **rows,
         "evensplit.version": task.version,
     }
 
@@ -185,9 +187,7 @@ def _check(task: PartTask, written: WrittenPart, size_bytes: int) -> None:
             size_bytes=size_bytes,
         )
     if written.num_rows != part.num_rows:
-        raise InternalError(
-            f"{part.name} holds {counted(written.num_rows, 'row')} instead of {part.num_rows:,}"
-        )
+        raise InternalError(f"{part.name} holds {written.num_rows} rows instead of {part.num_rows}")
 
 
 def is_intact(destination: str, format_name: str, receipt: Receipt) -> bool:

@@ -9,7 +9,7 @@ from engine.cli.tables import parts_of
 from engine.cli.terminal import say
 from engine.model import Manifest, SplitResult, Verification, num_partitions
 from engine.wording import amount as size
-from engine.wording import counted, memory_amount
+from engine.wording import counted, memory_amount, rows_of
 
 
 def step(text: str) -> None:
@@ -27,7 +27,7 @@ def split_result(result: SplitResult) -> None:
     parts = parts_of(sizes, manifest.spread, resumed, num_partitions=number)
     rate = manifest.size_bytes / max(result.elapsed_seconds, 1e-9)
     say(
-        f"{parts}, {counted(manifest.num_rows, 'row')}, "
+        f"{parts}, {rows_of(manifest.num_rows)}, "
         f"in {result.elapsed_seconds:.1f} s"
         + (f" ({size(int(rate))}/s)" if not result.num_resumed else ""),
         f"{1 - encoded / (manifest.size_bytes or 1):.2%} of the bytes copied as they were, "

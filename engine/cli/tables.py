@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.cli.terminal import Column, bar, print_table, say
 from engine.model import num_partitions
 from engine.wording import amount as size
-from engine.wording import counted, memory_amount
+from engine.wording import count_or_none, counted, memory_amount, rows_of
 
 if TYPE_CHECKING:
     from engine import FileProfile, KeySkew, LinesProfile, Profile, Skew
@@ -281,8 +281,8 @@ def plan(found: SplitPlan, budget: Budget | None, run_bytes: int) -> None:
         if item is None
         else (
             item.name,
-            f"{item.first_row:,}",
-            f"{item.num_rows:,}",
+            count_or_none(item.first_row),
+            count_or_none(item.num_rows),
             size(item.predicted_bytes),
             size(item.spliced_bytes),
             size(item.reencoded_bytes),
@@ -323,7 +323,7 @@ def summary(found: SplitPlan) -> tuple[str, str]:
     share = encoded / (found.predicted_bytes or 1)
     sizes = [part.predicted_bytes for part in found.parts]
     return (
-        f"{names}: {size(total)}, {counted(found.num_rows, 'row')}",
+        f"{names}: {size(total)}, {rows_of(found.num_rows)}",
         f"{parts_of(sizes, found.spread, num_partitions=num_partitions(found.parts))}, "
         f"{1 - share:.1%} spliced, {share:.1%} re-encoded",
     )

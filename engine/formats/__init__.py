@@ -67,9 +67,10 @@ class WrittenPart(NamedTuple):
     ``tail`` is the end of the file that tells it from every other one, as
     :meth:`Format.read_tail` reads it. ``end_bytes`` is how much of a part lies behind its values:
     readers skip values by it, and no comparison of values proves it; ``end_sha256`` does.
+    ``num_rows`` is None where the plan has not counted them.
     """
 
-    num_rows: int
+    num_rows: int | None
     spliced_bytes: int
     reencoded_bytes: int
     tail: bytes
@@ -78,16 +79,18 @@ class WrittenPart(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What a proof has compared: values, over how many columns; or bytes."""
+    """What a proof has compared: values, over how many columns; or bytes, in how many rows."""
 
     num_values: int
     num_columns: int
     num_bytes: int = 0
+    num_rows: int = 0
 
     def and_of(self, other: Compared) -> Compared:
         """Return what both have compared, of the same columns."""
         num_values, num_bytes = self.num_values + other.num_values, self.num_bytes + other.num_bytes
-        return Compared(num_values, other.num_columns, num_bytes)
+        num_rows = self.num_rows + other.num_rows
+        return Compared(num_values, other.num_columns, num_bytes, num_rows)
 
 
 class Format(Protocol):
@@ -165,7 +168,7 @@ class Format(Protocol):
         *,
         memory_bytes: int,
         workers: int,
-        expected_rows: Sequence[int],
+        expected_rows: Sequence[int | None],
         settings: Mapping[str, object],
         progress: Callable[[int], None] | None,
     ) -> Compared:
@@ -175,7 +178,7 @@ class Format(Protocol):
             sources, parts: the files, in order.
             memory_bytes: budget.
             workers: columns compared at once.
-            expected_rows: of each part by its receipt.
+            expected_rows: of each part by its receipt; None where none were counted.
             settings: that shaped the parts, as their plan keeps them.
             progress: is called with the number of values compared since the last call.
 

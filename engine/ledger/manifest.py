@@ -376,7 +376,8 @@ class Ledger:
         ordered = tuple(sorted(receipts, key=lambda receipt: receipt.index))
         if [receipt.index for receipt in ordered] != [part.index for part in plan.parts]:
             raise InternalError("the receipts do not cover the plan")
-        if sum(receipt.num_rows for receipt in ordered) != plan.num_rows:
+        counts = [receipt.num_rows for receipt in ordered if receipt.num_rows is not None]
+        if plan.num_rows not in (None, sum(counts)):
             raise InternalError("the parts do not hold all rows")
         manifest = Manifest(
             plan.plan_id,

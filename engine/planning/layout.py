@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
+from typing import NamedTuple
 
-from engine.model import SourceFile
+from engine.model import FileRange, SourceFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,13 @@ class GroupLayout:
         return self.data_bytes + self.index_bytes + self.extra_bytes
 
 
+class FoundPart(NamedTuple):
+    """A part that a format has found by itself; its bytes beside those that every part has."""
+
+    ranges: tuple[FileRange, ...]
+    num_bytes: int
+
+
 @dataclass(frozen=True)
 class Layout:
     """All sources as one sequence of row groups.
@@ -57,6 +65,8 @@ class Layout:
         repeats: what parts repeat, in words.
         lost: metadata that parts of several sources cannot keep, with the reason.
         uncertain_share: by which anything may turn out larger, where bytes are estimates.
+        found: the parts, where the format has found them without counting rows. Then there are no
+            groups, and the last of ``offsets`` alone.
     """
 
     files: tuple[SourceFile, ...]
@@ -70,6 +80,7 @@ class Layout:
     held_bytes: int = 0
     source_bytes: int = 0
     repeats: str = "schema and dictionaries"
+    found: tuple[FoundPart, ...] = ()
 
     @cached_property
     def _positions(self) -> dict[tuple[int, int], int]:

@@ -25,7 +25,7 @@ from engine.planning.page_starts import at_page_starts
 from engine.planning.row_groups import slices
 from engine.planning.ruler import CurveOf, InsideOf, Ruler, no_insides
 from engine.settings import Settings
-from engine.wording import amount, counted, times
+from engine.wording import amount, counted, sum_or_none, times
 
 _WORTH_SAYING = 0.1  # of the sources' bytes
 _NEARLY_EVEN = 0.1
@@ -71,7 +71,7 @@ def make_plan(
             layout,
             uncertain_share=max(layout.uncertain_share, _seen_share(ruler, settings, failed)),
         )
-    parts = _parts(ruler, settings)
+    parts = _found_parts(layout, settings) if layout.found else _parts(ruler, settings)
     parts = [
         replace(_with_shares(ruler, part, settings, copied_of), memory_bytes=memory_of(part))
         for part in parts
@@ -83,7 +83,7 @@ def make_plan(
         plan_id=plan_id(layout.files, settings, version),
         sources=layout.files,
         settings=settings.shaping(),
-        num_rows=layout.num_rows,
+        num_rows=None if layout.found else layout.num_rows,
         parts=tuple(parts),
         lost=layout.lost,
         planning_memory_bytes=layout.held_bytes,
@@ -103,13 +103,14 @@ def joined_plan(
     ``failed`` counts rows over all as well.
     """
     parts: list[PartPlan] = []
-    first_row = first_file = 0
+    first_row: int | None = 0
+    first_file = 0
     for plan in plans:
         for part in plan.parts:
-            pieces = tuple(replace(it, file=it.file + first_file) for it in part.slices)
-            row = part.first_row + first_row
-            parts.append(replace(part, index=len(parts), first_row=row, slices=pieces))
-        first_row += plan.num_rows
+            row = sum_or_none((part.first_row, first_row))
+            part = replace(part, index=len(parts), first_row=row)
+            parts.append(part.numbered(first_file))
+        first_row = sum_or_none((first_row, plan.num_rows))
         first_file += len(plan.sources)
     every = [plan.growth_bytes for plan in plans if plan.growth_bytes is not None]
     sums = map(sum, zip(*map(astuple, every), strict=True))
@@ -228,8 +229,12 @@ def _check_target(ruler: Ruler, cuts: Sequence[int], settings: Settings) -> None
         pass
     # What is only uncertain may turn out well, unless it did not before.
     most = _cap(ruler.layout, settings) if ruler.sees_all else settings.target_bytes
-    for index, size in enumerate(ruler.sizes(cuts)):
-        if size > (most or 0):
+    _check_sizes(ruler.sizes(cuts), most or 0)
+
+
+def _check_sizes(sizes: Sequence[int], most: int) -> None:
+    for index, size in enumerate(sizes):
+        if size > most:
             raise TargetTooSmall(
                 f"part {index} would have about {size:,} bytes, over the {most:,} that "
                 "--target-size leaves it; ask for more parts or fewer rows a part, or leave one of "
@@ -463,6 +468,26 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
     )
 
 
+def _found_parts(layout: Layout, settings: Settings) -> list[PartPlan]:
+    """Describe the parts that the format has found; their rows are not counted."""
+    sizes = [layout.part_bytes + part.num_bytes for part in layout.found]
+    if settings.target_bytes is not None:
+        _check_sizes(sizes, settings.target_bytes)
+    parts = []
+    for index, part in enumerate(layout.found):
+        first = layout.files[part.ranges[0].file]
+        fields = NameFields(index, len(sizes), stem_of(first.path))
+        name = _name(first, settings, fields)
+        parts.append(PartPlan(index, name, None, None, sizes[index], 0, 0, 0, (), (), part.ranges))
+    return parts
+
+
+def _name(first: SourceFile, settings: Settings, fields: NameFields) -> str:
+    """Return the name of a part that begins in a source, in the folders of its partition."""
+    said = replace(fields, partition=first.partition.replace("/", "-"))
+    return "/".join(filter(None, (first.partition, settings.part_name(said))))
+
+
 def _seen_cuts(ruler: Ruler, settings: Settings) -> list[int]:
     """Return cuts that pass through no large page that nobody has looked into, if they are found.
 
@@ -497,8 +522,7 @@ def _part(
     """Describe the part of rows ``[start, stop)``, one of ``total``."""
     pieces = slices(ruler, settings, start, stop)
     first = ruler.layout.files[pieces[0].file if pieces else 0]
-    partition = first.partition.replace("/", "-")
-    fields = NameFields(index, total, stem_of(first.path), start, stop - start, partition)
+    fields = NameFields(index, total, stem_of(first.path), start, stop - start)
     size = ruler.layout.part_bytes
     reasons: dict[str, None] = {}
     for at, piece in enumerate(pieces):
@@ -519,7 +543,7 @@ def _part(
         reasons = {f"{what} made anew: {_recoding_in_words(settings)}": None} | reasons
     return PartPlan(
         index=index,
-        name="/".join(filter(None, (first.partition, settings.part_name(fields)))),
+        name=_name(first, settings, fields),
         first_row=start,
         num_rows=stop - start,
         predicted_bytes=size,

@@ -35,7 +35,7 @@ from engine.reporter.plots import (
 )
 from engine.reporter.scheme import LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
-from engine.wording import amount, count, counted, percent, times
+from engine.wording import amount, count, count_or_none, counted, percent, sum_or_none, times
 
 if TYPE_CHECKING:
     from engine.formats.parquet.profiler import FileProfile, Profile
@@ -385,7 +385,7 @@ def parts_figure(
         copied=[n / len(group) / factor for n, group in zip(copied, groups, strict=True)],
         anew=[n / len(group) / factor for n, group in zip(anew, groups, strict=True)],
         name=[_names([part.name for part in group]) for group in groups],
-        rows=[f"{sum(part.num_rows for part in group):,}" for group in groups],
+        rows=[count_or_none(sum_or_none(part.num_rows for part in group)) for group in groups],
         copied_text=[amount(n) for n in copied],
         anew_text=[amount(n) for n in anew],
         written=[_written(group, sizes or {}) for group in groups],

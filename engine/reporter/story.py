@@ -7,7 +7,6 @@ only where that is asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 from engine import memory
@@ -23,7 +22,7 @@ from engine.splitter import are_lines, choose_resources, plan_split
 from engine.storage import open_storage
 from engine.storage.base import redacted
 from engine.verification import verify_split
-from engine.wording import amount, count, counted, percent
+from engine.wording import amount, count, count_or_none, counted, percent, rows_of, sum_or_none
 
 _LOADERS = 8
 _MAX_TABLE_ROWS = 1000
@@ -55,7 +54,7 @@ def make_report(place: str, settings: Settings, *, verify: bool = False) -> str:
     if are_lines([place], settings.include, settings.exclude):
         plan = plan_split([place], settings)
         size = amount(sum(source.size_bytes for source in plan.sources))
-        about = f"{counted(len(plan.sources), 'file')}, {size}, {count(plan.num_rows)} rows"
+        about = f"{counted(len(plan.sources), 'file')}, {size}, {rows_of(plan.num_rows)}"
         return render(redacted(place), about, [_lines(plan), *_plan(plan, settings)])
     profile = profile_files([place], settings.include, settings.exclude)
     sections = [*_layout(profile, "Layout")]
@@ -79,7 +78,7 @@ def _lines(plan: SplitPlan) -> Section:
     assert dialect is not None
     facts = {
         "bytes": amount(sum(source.size_bytes for source in plan.sources)),
-        "records": f"{plan.num_rows:,}",
+        "records": count_or_none(plan.num_rows),
         "format": "JSON, a value a line" if dialect.kind == "ndjson" else "delimited text",
         "compression": dialect.codec or "none",
     }
@@ -212,8 +211,8 @@ def _part_table(plan: SplitPlan, receipts: Sequence[Receipt]) -> Table:
     rows = [
         (
             part.name,
-            f"{part.first_row:,}",
-            f"{part.num_rows:,}",
+            count_or_none(part.first_row),
+            count_or_none(part.num_rows),
             f"{part.predicted_bytes:,}",
             f"{written[part.index]:,}" if part.index in written else "",
             f"{part.reencoded_bytes:,}",
@@ -234,7 +233,7 @@ def _growth(plan: SplitPlan) -> list[Any]:
 
 
 def _cuts(plan: SplitPlan) -> tuple[int, ...]:
-    return tuple(accumulate(part.num_rows for part in plan.parts))[:-1]
+    return tuple(part.first_row for part in plan.parts[1:] if part.first_row is not None)
 
 
 def _of_split(place: str, ledger: Ledger, *, verify: bool) -> str:
@@ -313,10 +312,15 @@ def _of_parts(
     """Tell whether the parts are proved, and, where they have a layout, of it."""
     if _dialect(plan) is None:
         parts = profile_files([place])
-        counted_by, num_rows, layout = "footers", parts.num_rows, _layout(parts, "The parts")
+        counted_by = "counted by the parts' footers"
+        num_rows, layout = sum_or_none([parts.num_rows]), _layout(parts, "The parts")
     else:
-        counted_by, num_rows, layout = "receipts", sum(each.num_rows for each in receipts), []
-    facts = (("rows of the source", f"{plan.num_rows:,}"), ("rows of the parts", f"{num_rows:,}"))
+        num_rows, layout = sum_or_none(each.num_rows for each in receipts), []
+        counted_by = "not counted" if num_rows is None else "counted by the parts' receipts"
+    facts = (
+        ("rows of the source", count_or_none(plan.num_rows)),
+        ("rows of the parts", count_or_none(num_rows)),
+    )
     return [_verification(place, facts, counted_by, verify=verify), *layout]
 
 
@@ -325,7 +329,7 @@ def _verification(
 ) -> Section:
     if not verify:
         text = (
-            f"Rows are counted by the parts' {counted_by}. Values were not compared for this page: "
+            f"Rows are {counted_by}. Values were not compared for this page: "
             f"evensplit verify {redacted(place)} compares them; report --verify tells the outcome."
         )
         return Section("Verification", facts, (text,))

@@ -193,6 +193,17 @@ def test_an_activity_splits_the_files_of_a_folder_that_globs_choose(tmp_path, wo
     assert json.loads((work / "outputs.json").read_text())["num_rows"] == 100
 
 
+def test_rows_that_nobody_counted_are_null(tmp_path, work):
+    (tmp_path / "a.ndjson").write_bytes(b'{"id": 1}\n' * 5_000)
+    given = {"source": str(tmp_path / "a.ndjson"), "destination": str(tmp_path / "out")}
+    lay(work, given | {"target_size": "20kB"})
+    assert run("batch", "activity").code == 0
+    outputs = json.loads((work / "outputs.json").read_text())
+    assert (outputs["num_rows"], outputs["num_parts"]) == (None, 3)
+    assert [part["num_rows"] for part in outputs["parts"]] == [None] * 3
+    assert sum(part["size_bytes"] for part in outputs["parts"]) == 50_000
+
+
 @pytest.mark.parametrize("report_errors", [False, True])
 def test_a_damaged_file_is_told_in_outputs_and_the_exit_code_is_chosen(
     tmp_path, work, report_errors

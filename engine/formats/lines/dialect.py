@@ -27,6 +27,7 @@ from engine.storage import Source
 from engine.wording import amount, shown
 
 HEAD_BYTES = 1 << 20
+_JSON_HEAD_BYTES = 64 << 10
 _MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 # What files begin with that are no lines: what it is, and what to do.
@@ -77,7 +78,7 @@ def read_begin(source: Source, settings: Settings) -> Begin:
         Unsupported: it is text that cannot be cut as bytes.
         BadSetting: a setting is needed to understand it, or contradicts it.
     """
-    head = source.read(0, min(source.file.size_bytes, HEAD_BYTES))
+    head = _head(source)
     _check_is_text(head)
     is_whole = len(head) == source.file.size_bytes
     mark_bytes = len(_MARK) if head.startswith(_MARK) else 0
@@ -94,6 +95,16 @@ def read_begin(source: Source, settings: Settings) -> Begin:
     dialect = Dialect("csv", "", quote, settings.escape or "", mark_bytes, mark_bytes, line_end)
     dialect = replace(dialect, delimiter=_delimiter(head, dialect, settings.delimiter))
     return _with_header(head, dialect, settings.header, is_whole=is_whole)
+
+
+def _head(source: Source) -> bytes:
+    """Return a file's begin, no more than tells of JSON lines that this is what they are."""
+    size = source.file.size_bytes
+    head = source.read(0, min(size, _JSON_HEAD_BYTES))
+    line, end, _ = head.removeprefix(_MARK).lstrip(b"\r\n").partition(b"\n")
+    if end and line.startswith(b"{"):
+        return head
+    return head + source.read(len(head), min(size, HEAD_BYTES) - len(head))
 
 
 def _check_is_text(head: bytes) -> None:

@@ -48,7 +48,7 @@ def verify(
     *,
     memory_bytes: int,
     workers: int,
-    expected_rows: Sequence[int],
+    expected_rows: Sequence[int | None],
     settings: Mapping[str, object],
     progress: Callable[[int], None] | None,
 ) -> Compared:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from engine import memory
-from engine.errors import BadSetting, SchemaMismatch
+from engine.errors import BadSetting, InternalError, SchemaMismatch
 from engine.formats import Measures
 from engine.formats.lines.codecs import CODECS
 from engine.formats.lines.compressed import (
@@ -24,6 +24,7 @@ from engine.formats.lines.pieces import dialect_of, head_of, is_ended
 from engine.formats.lines.reading import STEP_BYTES, opened
 from engine.formats.lines.sampling import Sampler
 from engine.formats.lines.scan import COPIES, marks_of
+from engine.formats.lines.uncounted import LOOKS_BYTES, found_parts, needs_no_count
 from engine.model import PartPlan, SourceFile
 from engine.part_names import (
     CODEC_SUFFIXES,
@@ -33,14 +34,15 @@ from engine.part_names import (
     PARQUET_SUFFIXES,
 )
 from engine.planning.curves import Curve
-from engine.planning.layout import GroupLayout, make_layout
+from engine.planning.layout import FoundPart, GroupLayout, Layout, make_layout
 from engine.planning.ruler import no_insides
 from engine.settings import Settings
 from engine.storage import Source
 from engine.storage.base import redacted
 
 _HELD_PER_BLOCK_BYTES = 400
-_PART_BYTES = 8 * memory.MIB + COPIES * STEP_BYTES  # a copy's buffer, and blocks at the ends
+_COPY_BYTES = 8 * memory.MIB
+_PART_BYTES = _COPY_BYTES + COPIES * STEP_BYTES  # and blocks at the ends
 _ENDINGS = {
     "csv": tuple(end for end in LINE_SUFFIXES if end not in JSON_SUFFIXES),
     "ndjson": (*JSON_SUFFIXES, ".txt"),
@@ -160,6 +162,13 @@ def _part_name(file: SourceFile, name: str, codec: str | None) -> str:
 
 
 def measured(files: Sequence[SourceFile], settings: Settings) -> Measures:
+    """Look around cuts alone where that is enough, else at all records."""
+    is_enough = all(needs_no_count(file, settings) for file in files)
+    found = found_parts(files, settings) if is_enough else None
+    return _of_found(files, found) if found else _of_counted(files, settings)
+
+
+def _of_counted(files: Sequence[SourceFile], settings: Settings) -> Measures:
     """Read all records' places now, and blocks where the planner asks.
 
     Of text that will be compressed bytes are estimates (:mod:`.sampling`).
@@ -228,6 +237,34 @@ def _part_bytes(part: PartPlan, files: Sequence[SourceFile], settings: Settings)
         + FILE_BYTES * len(needed)
         + max((open_bytes(files[number]) for number in needed), default=0)
         + (codec.compressor_bytes(settings.codec_level) if codec else 0)
+    )
+
+
+def _of_found(files: Sequence[SourceFile], found: tuple[FoundPart, ...]) -> Measures:
+    """Return measures of parts that were found without counting."""
+    head_bytes = head_of(files[0], is_first=True).length
+    num_bytes = sum(part.num_bytes for part in found)
+    layout = Layout(
+        files=tuple(files),
+        groups=(),
+        first_rows=(0,),
+        offsets=(num_bytes,),
+        part_bytes=head_bytes,
+        num_columns=1,
+        source_bytes=num_bytes + head_bytes,
+        found=found,
+    )
+
+    def no_curve(position: int) -> Curve:
+        raise InternalError("there are no row groups")
+
+    return Measures(
+        layout=layout,
+        curve_of=no_curve,
+        inside_of=no_insides,
+        memory_of=lambda part: _COPY_BYTES,
+        copied_of=lambda pieces: 0,
+        kept_bytes=lambda part_bytes, decodes: LOOKS_BYTES,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import astuple
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
@@ -79,8 +80,12 @@ def head_of(file: SourceFile, *, is_first: bool) -> Piece:
 
 
 def part_pieces(part: PartPlan, files: Sequence[SourceFile], get: Opened) -> list[Piece]:
-    """Return what a part is made of, in order; the blocks at its ends are read."""
+    """Return what a part is made of, in order; blocks at its ends are read, to count in them."""
     found = [head_of(files[0], is_first=part.index == 0)]
+    for number, offset, length in map(astuple, part.ranges):
+        found.append(Piece(number, offset, length))
+        if offset + length == text_bytes(files[number]):
+            found += _line_end(number, files, get)
     for number, group in groupby(part.slices, key=lambda piece: piece.file):
         slices = list(group)
         source, marks = get(number), marks_of(dialect_of(files[number]))

@@ -1,7 +1,7 @@
 """Prove parts of lines: all bytes behind the headers are those of the sources, in order.
 
-And each part by itself holds as many records as were planned, whole ones: no cut went through a
-quoted field.
+And each part by itself holds whole records, as many as were planned if these were counted: no cut
+went through a line or a quoted field.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _decoding_bytes(parts: Sequence[SourceFile]) -> int:
 def compare(
     sources: Sequence[SourceFile],
     parts: Sequence[SourceFile],
-    expected_rows: Sequence[int],
+    expected_rows: Sequence[int | None],
     workers: int,
     progress: Callable[[int], None] | None,
     *,
@@ -95,7 +95,7 @@ def compare(
             for is_first in (True, False)
         )
 
-        def compare_one(index: int) -> int:
+        def compare_one(index: int) -> tuple[int, int]:
             head = other if index else first
             part = _Part(parts[index], texts[index], head, marks, progress)
             with opened_all(sources) as its_own:  # a compressed file is read at one place
@@ -107,7 +107,7 @@ def compare(
         # Each part has a context of its own: it says which credential holds.
         runs = [pool.submit(copy_context().run, compare_one, index) for index in range(len(parts))]
         try:
-            num_bytes = sum(run.result() for run in runs)
+            found = [run.result() for run in runs]
         finally:
             for run in runs:
                 run.cancel()
@@ -115,7 +115,8 @@ def compare(
         raise Different(
             f"the parts hold {starts[-1]:,} bytes of records, the source has {records.size_bytes:,}"
         )
-    return Compared(0, 0, num_bytes)
+    num_bytes, num_rows = map(sum, zip(*found, strict=True))
+    return Compared(0, 0, num_bytes, num_rows)
 
 
 def _text_bytes(part: SourceFile) -> int:
@@ -147,8 +148,8 @@ class _Part:
         self._marks = marks
         self._progress = progress
 
-    def compare(self, records: Joined, start: int, num_rows: int) -> int:
-        """Return the bytes compared: the header, and records from a position among all."""
+    def compare(self, records: Joined, start: int, num_rows: int | None) -> tuple[int, int]:
+        """Return the bytes compared: the header, and records from a position; and how many."""
         size, first = self._text_bytes, len(self._head)
         state, before, num_found = FRESH, b"", 0
         with opened(self._file) as part:
@@ -169,12 +170,15 @@ class _Part:
                     self._progress(length)
         if self._marks.is_open(state):
             raise self._torn()
-        num_found += before[-1:] not in (b"", b"\n")
-        if num_found != num_rows:
+        is_cut = before[-1:] not in (b"", b"\n")
+        if is_cut and start + size - first < records.size_bytes:
+            raise Different(f"{self._name} ends inside a record")
+        num_found += is_cut
+        if num_rows not in (None, num_found):
             raise Different(
                 f"{self._name} holds {counted(num_found, 'record')}, its receipt says {num_rows:,}"
             )
-        return size
+        return size, num_found
 
     def _check_same(self, data: bytes, expected: bytes, offset: int) -> None:
         if data != expected:

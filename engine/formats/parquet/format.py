@@ -123,7 +123,7 @@ def verify(
     *,
     memory_bytes: int,
     workers: int,
-    expected_rows: Sequence[int],
+    expected_rows: Sequence[int | None],
     settings: Mapping[str, object],
     progress: Callable[[int], None] | None,
 ) -> Compared:
@@ -137,7 +137,7 @@ def verify(
         parts,
         memory_bytes=memory_bytes,
         workers=workers,
-        expected_rows=expected_rows,
+        expected_rows=[rows for rows in expected_rows if rows is not None],
         codec=CODECS.get(str(settings.get("codec"))),
         progress=progress,
     )

@@ -90,7 +90,8 @@ def _key_values(
         footer = files[first.file].footer
         return sum(group_rows(footer)[: first.row_group]) + first.start_row
 
-    return part_key_values(carried.key_values, first_row, part.num_rows, dict(provenance))
+    num_rows = sum(piece.num_rows for piece in part.slices)
+    return part_key_values(carried.key_values, first_row, num_rows, dict(provenance))
 
 
 def _forget_ended(files: Mapping[int, OpenFile], slices: Sequence[RowGroupSlice]) -> None:

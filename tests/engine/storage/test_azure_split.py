@@ -161,3 +161,29 @@ def test_a_prefix_is_profiled_with_the_credential_that_holds(
     assert [file.num_rows for file in found] == [100 * number for number in range(20)]
     assert [file.columns for file in found] == [file.columns for file in here]
     assert found.findings == here.findings
+
+
+def test_lines_are_split_without_passing_through(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON lines need no more than a look around each cut; a header is staged in front."""
+    json_line, row = b'{"id": 1234567890, "text": "some text"}\n', b"1234567890\tsome text\n"
+    made = {"ndjson": (b"", json_line * 1_500_000), "tsv": (b"id\ttext\n", row * 1_500_000)}
+    container = azurite.new_container()
+    blobs = azurite.client().get_container_client(container)
+    for ending, (header, records) in made.items():
+        blobs.upload_blob(f"in.{ending}", header + records)
+        with before(azurite.port) as proxy:
+            there = azurite.through(proxy.port).connection_string
+            monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", there)
+            words = [f"abfs://{container}/in.{ending}", f"abfs://{container}/{ending}"]
+            more = ["--quote", "none"] if ending == "tsv" else []
+            ended = run("split", *words, *more, "--parts", "4", "--transfer", "server")
+            assert ended.code == 0, ended.err
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+        begin_bytes = 64 << 10 if ending == "ndjson" else 1 << 20
+        assert proxy.client_bytes() < begin_bytes + (100 << 10), Counter(map(kind, proxy.ours()))
+        names = sorted(item.name for item in blobs.list_blobs(f"{ending}/part-"))
+        parts = [blobs.download_blob(name).readall() for name in names]
+        assert len(parts) == 4
+        assert b"".join(part.removeprefix(header) for part in parts) == records

@@ -177,7 +177,8 @@ def test_quotes_may_be_plain_text(tmp_path: Path):
     data = b"".join(b'%d,5" pipe,"\n' % number for number in range(5_000))
     (tmp_path / "in.csv").write_bytes(data)
     result = engine.split(tmp_path / "in.csv", tmp_path / "out", parts=3, quote="none", verify=True)
-    assert result.manifest.num_rows == 5_000
+    assert result.manifest.num_rows is None
+    assert result.verification.num_rows == 5_000
     assert joined(tmp_path / "out") == data
 
 
