@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _GC_THRESHOLD = 2_000_000
 
-HELP = """Split Parquet files that are too large into equal parts: every row, in order, same schema.
+HELP = """Split files that are too large (Parquet, CSV, NDJSON) into equal parts: every row, in order.
 
 \b
   evensplit profile big.parquet             how is it laid out, where is it skewed?
