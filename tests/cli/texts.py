@@ -16,13 +16,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
+from engine.cli import progress
 from engine.cli.main import main
 from engine.cli.terminal import wrapped
 from tests.cli.world import make_world
 
 FOLDER = Path(__file__).parent
 WIDTH = 80
+_A_DAY = 86_400.0  # lines of progress come where a machine is busy
 # Of one length, so that lines break at the same words wherever the calls are run.
 SCRATCH, PREFIX, SHOWN_FOLDER = "/tmp", "calls-", "/home/user/the-data"
 _DAMAGES: Mapping[str, Callable[..., object]] = {"cp": shutil.copyfile, "rm": os.remove}
@@ -74,7 +77,7 @@ def _scratch() -> Iterator[str]:
         for name in filter(lambda name: name.startswith(SETTING_VARIABLES), kept):
             del os.environ[name]
         os.environ.update(COLUMNS=str(WIDTH), NO_COLOR="1", HOME=folder)
-        with chdir(folder):
+        with chdir(folder), patch.object(progress, "LOG_LINE_SECONDS", _A_DAY):
             yield folder
     finally:
         os.environ.clear()
