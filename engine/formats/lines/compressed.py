@@ -187,8 +187,8 @@ class _Reader:
         if needed_bytes > self.known.decoder_bytes:
             memory.ask(
                 needed_bytes,
-                f"decompressing it ({codec.name}, whose window or dictionary is so large)",
-                cure="compress it again with a smaller one",
+                f"decompressing it by {codec.name}",
+                cure="compress it again with a smaller window or dictionary",
             )
             self.known.decoder_bytes = needed_bytes
         self.known.add(self.position, self._at, None)

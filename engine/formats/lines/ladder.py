@@ -36,7 +36,7 @@ class Ladder:
         self._num_records += len(starts)
         self._chosen.append(chosen)
         self._num_chosen += len(chosen)
-        if self._num_chosen > self._most:
+        while self._num_chosen > self._most:
             # Numbers are step, 2 step, 3 step, ...: every second is a multiple of the new step.
             self._chosen = [self._joined()[1::2]]
             self._num_chosen = len(self._chosen[0])

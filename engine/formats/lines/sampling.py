@@ -44,7 +44,11 @@ class Sampler:
         part_bytes: int | None,
         num_files: int = 1,
     ) -> None:
-        memory.ask(codec.compressor_bytes(level), f"compressing by {codec.name} at this level")
+        memory.ask(
+            codec.compressor_bytes(level),
+            f"compressing by {codec.name}",
+            cure="take a lower --codec-level or another --codec",
+        )
         self._codec, self._level = codec, codec.level(level)
         self.sample_bytes = codec.sample_bytes
         if part_bytes is not None:
