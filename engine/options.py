@@ -81,7 +81,6 @@ class SplitOptions(SourceOptions, total=False):
     codec_level: int | None
     row_group_size: str | int | None
     columns: Sequence[str] | str | None
-    schema: Literal["strict", "relaxed"]
     flatten: bool
     preset: str | None
     load_slots: int | None
@@ -92,6 +91,12 @@ class SplitOptions(SourceOptions, total=False):
     quote: str | None
     escape: str | None
     count_records: bool
+    to: Literal["parquet"] | None
+    schema: str
+    nulls: str | None
+    decimal: str | None
+    timestamp_format: str | None
+    bad_rows: Literal["fail", "skip", "file"]
     memory: str | int | None
     workers: int | None
     scheduler: str | None
@@ -339,10 +344,11 @@ _ROWS = (
         "schema",
         "text",
         "Whether Parquet sources must have one schema (strict), or may have columns in another "
-        "order, nulls allowed or not, and lack columns, which come as nulls (relaxed).",
-        commands=_ONE_SPLIT,
+        "order, nulls allowed or not, and lack columns, which come as nulls (relaxed). With --to: "
+        "types of columns, as 'id bigint, price decimal(12,2)', or a .json, .sql or .parquet file "
+        "that has them; where nothing is said they are found in samples of SRC.",
         default="strict",
-        choices=("strict", "relaxed"),
+        metavar="strict|relaxed|TYPES",
     ),
     Option(
         "flatten",
@@ -406,6 +412,39 @@ _ROWS = (
         "switch",
         "NDJSON, CSV without quotes: read all to count records, for plan and manifest.",
         default=False,
+    ),
+    Option(
+        "to",
+        "text",
+        "CSV and NDJSON: the format of the parts. [default: as SRC]",
+        choices=("parquet",),
+    ),
+    Option(
+        "nulls",
+        "text",
+        "With --to, of CSV: what stands for null, with commas between: ',NULL' is an empty field "
+        "or NULL. [default: an empty field]",
+        metavar="TEXTS",
+    ),
+    Option(
+        "decimal",
+        "character",
+        "With --to, of CSV: the mark before a fraction. [default: .]",
+        metavar="C",
+    ),
+    Option(
+        "timestamp_format",
+        "text",
+        "With --to, of CSV: how times are written, as '%d.%m.%Y %H:%M'. [default: ISO 8601]",
+        metavar="FORMAT",
+    ),
+    Option(
+        "bad_rows",
+        "text",
+        "With --to: end at a record that does not fit (fail), leave it out (skip), or leave it "
+        "out and keep it in DEST/_evensplit/bad-rows.csv (file).",
+        default="fail",
+        choices=("fail", "skip", "file"),
     ),
     Option(
         "memory",
@@ -545,6 +584,11 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         quote=found["quote"],
         escape=found["escape"],
         count_records=found["count_records"],
+        to=found["to"],
+        nulls=found["nulls"],
+        decimal=found["decimal"],
+        timestamp_format=found["timestamp_format"],
+        bad_rows=found["bad_rows"],
         memory_bytes=found["memory"],
         num_workers=found["workers"],
         scheduler=found["scheduler"],

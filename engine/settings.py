@@ -8,7 +8,8 @@ comes from (flag, environment, file, default) is the command line's business, se
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from string import ascii_lowercase
 from typing import Any, Literal
 
@@ -18,7 +19,8 @@ from engine.part_names import DEFAULT_NAME, NameFields, part_name
 
 Cut = Literal["row", "row-group"]
 Header = Literal["auto", "yes", "no"]
-Schema = Literal["strict", "relaxed"]
+SCHEMAS = ("strict", "relaxed")  # of Parquet
+BadRows = Literal["fail", "skip", "file"]
 
 CREDENTIALS = ("auto", "identity", "environment")
 TRANSFERS = ("auto", "server", "client")
@@ -52,7 +54,8 @@ _LEVELS = {
     "bz2": (1, 9),
     "xz": (0, 9),
 }
-LINE_SETTINGS = ("header", "delimiter", "quote", "escape")
+CONVERSION_SETTINGS = ("nulls", "decimal", "timestamp_format", "bad_rows")
+LINE_SETTINGS = ("header", "delimiter", "quote", "escape", "to", *CONVERSION_SETTINGS)
 _NOT_SHAPING = (
     "memory_bytes",
     "num_workers",
@@ -127,7 +130,9 @@ class Settings:
         page_version: of data pages, 1 or 2; None keeps the source's.
         dictionary: whether values are dictionary-encoded; None keeps the source's encodings.
         columns: the only columns taken, by dotted path; None for all.
-        schema: whether sources of Parquet must have one schema, or are read as what holds all.
+        schema: whether sources of Parquet must have one schema, ``strict``, or are read as what
+            holds all, ``relaxed``; with ``to`` types of columns, or where they are, and ``strict``
+            finds them.
         flatten: partitions become one sequence of rows, their values columns.
         slots: the number of parts is a multiple of it, where no part gets smaller than
             ``least_part_bytes`` by that.
@@ -137,6 +142,11 @@ class Settings:
         quote: around fields of lines; empty for none, None for ``"``.
         escape: what makes the next character of lines plain; None for nothing.
         count_records: of lines also where line feeds alone tell where records end.
+        to: the format of the parts of files of lines; None for the source's.
+        nulls: what stands for null in delimited text, with commas between; None for empty fields.
+        decimal: the mark before a fraction; None for a point.
+        timestamp_format: how times are written, as strptime has it; None for ISO 8601.
+        bad_rows: what is done with records that do not fit.
 
     Attributes that do not:
         memory_bytes: budget set by the user; None leaves it to the machine.
@@ -164,7 +174,7 @@ class Settings:
     page_version: int | None = None
     dictionary: bool | None = None
     columns: tuple[str, ...] | None = None
-    schema: Schema = "strict"
+    schema: str = "strict"
     flatten: bool = False
     slots: int | None = None
     least_part_bytes: int | None = None
@@ -173,6 +183,11 @@ class Settings:
     quote: str | None = None
     escape: str | None = None
     count_records: bool = False
+    to: Literal["parquet"] | None = None
+    nulls: str | None = None
+    decimal: str | None = None
+    timestamp_format: str | None = None
+    bad_rows: BadRows = "fail"
     memory_bytes: int | None = None
     num_workers: int | None = None
     scheduler: str | None = None
@@ -205,7 +220,21 @@ class Settings:
             )
         if self.table is not None and self.loader is None:
             raise BadSetting("--table is the table of --manifest; give both, or neither")
+        if self.to is None and (given := self.given(CONVERSION_SETTINGS)):
+            raise BadSetting(f"{given[0]} is for --to parquet; give both, or neither")
+        if (self.to is None) != (self.schema in SCHEMAS) and self.given(("schema",)):
+            raise BadSetting(
+                f"--schema is {self.schema!r}; it is strict or relaxed for Parquet sources, and "
+                "types of columns with --to parquet"
+            )
         self._check_encoding()
+
+    def given(self, names: Sequence[str]) -> list[str]:
+        """Return the flags of those settings that are not at their default."""
+        defaults = {each.name: each.default for each in fields(self)}
+        return [
+            f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != defaults[name]
+        ]
 
     def _check_encoding(self) -> None:
         if self.codec_level is not None:
