@@ -12,7 +12,7 @@ import numpy as np
 from engine import memory
 from engine.errors import NotPlainFolder
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers, read_chunk_table
-from engine.formats.parquet.bytes.footer import Codec, Encoding, Footer
+from engine.formats.parquet.bytes.footer import MAGIC, Codec, Encoding
 from engine.formats.parquet.opened import OpenFile
 from engine.formats.parquet.profiler.findings import file_findings, folder_findings
 from engine.formats.parquet.profiler.model import (
@@ -84,7 +84,7 @@ def profile_file(store: Storage, path: str) -> FileProfile:
 def _profile(file: OpenFile) -> FileProfile:
     footer = file.footer
     table = read_chunk_table(footer)
-    _ask(footer, table)
+    _ask(file, table)
     pages = read_pages(file, table)
     filled = table.num_rows > 0
     has_index = bool(filled.any() and (pages.counts[filled] > 0).all())
@@ -112,12 +112,22 @@ def _profile(file: OpenFile) -> FileProfile:
     return replace(found, findings=tuple(file_findings(found)))
 
 
-def _ask(footer: Footer, table: ChunkTable) -> None:
-    """Raise OverBudget before page indexes are read that do not fit."""
+def _ask(file: OpenFile, table: ChunkTable) -> None:
+    """Raise OverBudget before page indexes are read that do not fit.
+
+    Those that lie outside of the file are not read, so how long they claim to be is not counted.
+    """
     allowed = memory.kept_to()
     if allowed is None:
         return
-    index_bytes = (table.offset_index_bytes + table.column_index_bytes).sum(axis=1)
+    footer, end = file.footer, file.footer_offset
+    index_bytes = np.zeros(len(table.num_rows), np.int64)
+    for offsets, lengths in (
+        (table.offset_index_offsets, table.offset_index_bytes),
+        (table.column_index_offsets, table.column_index_bytes),
+    ):
+        is_read = (offsets >= len(MAGIC)) & (lengths >= 0) & (lengths <= end - offsets)
+        index_bytes += np.where(is_read, lengths, 0).sum(axis=1)
     needed_bytes = memory.profile_bytes(
         footer_bytes=footer.size_bytes,
         num_chunks=table.num_values.size,
