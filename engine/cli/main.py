@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _GC_THRESHOLD = 2_000_000
 
-HELP = """Split Parquet, CSV and NDJSON files that are too large into equal parts: all rows, in order.
+HELP = """Split Parquet, CSV or NDJSON files that are too large into equal parts, all rows in order.
 
 \b
   evensplit profile big.parquet             how is it laid out, where is it skewed?

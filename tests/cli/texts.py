@@ -32,7 +32,7 @@ _DAMAGES: Mapping[str, Callable[..., object]] = {"cp": shutil.copyfile, "rm": os
 SETTING_VARIABLES = ("EVENSPLIT_", "AZURE_", "XDG_", "FORCE_COLOR")
 _VOLATILE = (
     (r"\d+\.\d+ s\b", "0.0 s"),
-    (r"\d+\.\d [kMG]B/s", "0.0 MB/s"),
+    (r"\d[\d.]* [kMG]?B/s", "0.0 MB/s"),
     (r"\d+\.\d\d MiB for the run", "0.00 MiB for the run"),
     (r"budget \d+\.\d\d [MG]iB \((available|cgroup)[^)]*\)", "budget 0.00 GiB (available memory)"),
     (r"peak memory \d+\.\d\d [MG]iB", "peak memory 0.00 MiB"),
