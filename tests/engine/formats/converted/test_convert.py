@@ -489,7 +489,7 @@ def test_records_that_do_not_fit_are_left_out_and_kept(tmp_path_factory, lines, 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"schema": "a bigint", "to": None}, "--schema is for --to parquet"),
+        ({"schema": "a bigint", "to": None}, "types of columns with --to parquet"),
         ({"bad_rows": "skip", "to": None}, "--bad-rows is for --to parquet"),
         ({"columns": "a"}, "--columns is for Parquet"),
         ({"cut": "row-group"}, "--cut row-group is for Parquet"),
