@@ -134,6 +134,12 @@ class NotLines(SourceError):
     kind = "source.not-lines"
 
 
+class BadRow(SourceError):
+    """A record of lines does not fit the columns that it is to be converted to."""
+
+    kind = "source.bad-row"
+
+
 class BadStructure(SourceError):
     """A footer, page header or index is damaged or contradicts itself; or quotes in text do."""
 

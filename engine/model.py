@@ -7,6 +7,7 @@ files as they lie on disk.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -14,10 +15,11 @@ from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from engine.markup import Bar, Grid, card
-from engine.wording import amount, counted, percent
+from engine.wording import amount, counted, percent, shown
 
 Verb = Literal["splice", "page-cut", "re-encode"]
 P = TypeVar("P", "PartPlan", "Receipt")
+_COLUMNS_SHOWN = 12
 Buffer = Any  # bytes in a row, with a length: bytes, memory views, Arrow's buffers
 
 
@@ -59,6 +61,40 @@ class Dialect:
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """How records of lines become rows of Parquet; all of it is settled before a plan.
+
+    Attributes:
+        schema: names and types, as JSON; see :mod:`engine.formats.converted.types`.
+        found: columns whose types were found in samples of the file.
+        nulls: what stands for null in delimited text.
+        decimal: the mark before a fraction.
+        timestamp_format: of strptime; empty for ISO 8601.
+        bad_rows: what is done with records that do not fit.
+    """
+
+    schema: str
+    found: tuple[str, ...] = ()
+    nulls: tuple[str, ...] = ("",)
+    decimal: str = "."
+    timestamp_format: str = ""
+    bad_rows: Literal["fail", "skip", "file"] = "fail"
+
+    @property
+    def sentence(self) -> str:
+        """The columns, in words; of many some."""
+        words = json.loads(self.schema)
+        columns = [
+            f"{shown(name)} {word if isinstance(word, str) else shown(json.dumps(word))}"
+            for name, word in words.items()
+        ]
+        more = len(columns) - _COLUMNS_SHOWN
+        text = ", ".join(columns[:_COLUMNS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+        by_samples = f"; types of {counted(len(self.found), 'column')} found in samples"
+        return f"as Parquet: {text}" + (by_samples if self.found else "")
+
+
+@dataclass(frozen=True)
 class SourceFile:
     """One file as it was when it was planned.
 
@@ -66,7 +102,8 @@ class SourceFile:
     modification time for a local file, the ETag for a blob. ``columns``: the only ones taken, by
     dotted path (a group stands for all below it); None for all. ``partition``: the hive
     folders whose columns the file lacks, ``year=2024/month=01``; parts lie in such folders too.
-    ``dialect``: of a file of lines, once its begin was looked at.
+    ``dialect``: of a file of lines, once its begin was looked at; ``conversion``: of one whose
+    parts are to be Parquet.
     """
 
     path: str
@@ -75,6 +112,7 @@ class SourceFile:
     columns: tuple[str, ...] | None = None
     partition: str = ""
     dialect: Dialect | None = None
+    conversion: Conversion | None = None
 
 
 @dataclass(frozen=True)

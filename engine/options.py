@@ -81,6 +81,12 @@ class SplitOptions(TypedDict, total=False):
     delimiter: str | None
     quote: str | None
     escape: str | None
+    to: Literal["parquet"] | None
+    schema: str | None
+    nulls: str | None
+    decimal: str | None
+    timestamp_format: str | None
+    bad_rows: Literal["fail", "skip", "file"]
     memory: str | int | None
     workers: int | None
     scheduler: str | None
@@ -378,6 +384,46 @@ _ROWS = (
         metavar="C",
     ),
     Option(
+        "to",
+        "text",
+        "CSV and NDJSON: the format of the parts. [default: as SRC]",
+        choices=("parquet",),
+    ),
+    Option(
+        "schema",
+        "text",
+        "With --to: types of columns, as 'id bigint, price decimal(12,2)', or a .json, .sql or "
+        ".parquet file that has them. [default: found in samples of SRC]",
+        metavar="TYPES",
+    ),
+    Option(
+        "nulls",
+        "text",
+        "With --to, of CSV: what stands for null, with commas between: ',NULL' is an empty field "
+        "or NULL. [default: an empty field]",
+        metavar="TEXTS",
+    ),
+    Option(
+        "decimal",
+        "character",
+        "With --to, of CSV: the mark before a fraction. [default: .]",
+        metavar="C",
+    ),
+    Option(
+        "timestamp_format",
+        "text",
+        "With --to, of CSV: how times are written, as '%d.%m.%Y %H:%M'. [default: ISO 8601]",
+        metavar="FORMAT",
+    ),
+    Option(
+        "bad_rows",
+        "text",
+        "With --to: end at a record that does not fit (fail), leave it out (skip), or leave it "
+        "out and keep it in DEST/_evensplit/bad-rows.csv (file).",
+        default="fail",
+        choices=("fail", "skip", "file"),
+    ),
+    Option(
         "memory",
         "size",
         "Memory budget for this machine. [default: what psutil and the cgroup leave]",
@@ -512,6 +558,12 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         delimiter=found["delimiter"],
         quote=found["quote"],
         escape=found["escape"],
+        to=found["to"],
+        schema=found["schema"],
+        nulls=found["nulls"],
+        decimal=found["decimal"],
+        timestamp_format=found["timestamp_format"],
+        bad_rows=found["bad_rows"],
         memory_bytes=found["memory"],
         num_workers=found["workers"],
         scheduler=found["scheduler"],

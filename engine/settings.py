@@ -8,7 +8,8 @@ comes from (flag, environment, file, default) is the command line's business, se
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from string import ascii_lowercase
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from engine.part_names import DEFAULT_NAME, NameFields, part_name
 
 Cut = Literal["row", "row-group"]
 Header = Literal["auto", "yes", "no"]
+BadRows = Literal["fail", "skip", "file"]
 
 CREDENTIALS = ("auto", "identity", "environment")
 TRANSFERS = ("auto", "server", "client")
@@ -43,7 +45,8 @@ _UNITS = {"": 1, "b": 1} | {
     for unit in units
 }
 _LEVELS = {"gzip": (1, 9), "brotli": (0, 11), "zstd": (-7, 22), "lz4": (1, 12)}
-LINE_SETTINGS = ("header", "delimiter", "quote", "escape")
+CONVERSION_SETTINGS = ("schema", "nulls", "decimal", "timestamp_format", "bad_rows")
+LINE_SETTINGS = ("header", "delimiter", "quote", "escape", "to", *CONVERSION_SETTINGS)
 _NOT_SHAPING = (
     "memory_bytes",
     "num_workers",
@@ -125,6 +128,12 @@ class Settings:
         delimiter: between fields of lines; None finds it.
         quote: around fields of lines; empty for none, None for ``"``.
         escape: what makes the next character of lines plain; None for nothing.
+        to: the format of the parts of files of lines; None for the source's.
+        schema: types of columns, or where they are; None finds them.
+        nulls: what stands for null in delimited text, with commas between; None for empty fields.
+        decimal: the mark before a fraction; None for a point.
+        timestamp_format: how times are written, as strptime has it; None for ISO 8601.
+        bad_rows: what is done with records that do not fit.
 
     Attributes that do not:
         memory_bytes: budget set by the user; None leaves it to the machine.
@@ -158,6 +167,12 @@ class Settings:
     delimiter: str | None = None
     quote: str | None = None
     escape: str | None = None
+    to: Literal["parquet"] | None = None
+    schema: str | None = None
+    nulls: str | None = None
+    decimal: str | None = None
+    timestamp_format: str | None = None
+    bad_rows: BadRows = "fail"
     memory_bytes: int | None = None
     num_workers: int | None = None
     scheduler: str | None = None
@@ -190,7 +205,16 @@ class Settings:
             )
         if self.table is not None and self.loader is None:
             raise BadSetting("--table is the table of --manifest; give both, or neither")
+        if self.to is None and (given := self.given(CONVERSION_SETTINGS)):
+            raise BadSetting(f"{given[0]} is for --to parquet; give both, or neither")
         self._check_encoding()
+
+    def given(self, names: Sequence[str]) -> list[str]:
+        """Return the flags of those settings that are not at their default."""
+        defaults = {each.name: each.default for each in fields(self)}
+        return [
+            f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != defaults[name]
+        ]
 
     def _check_encoding(self) -> None:
         if self.codec_level is not None:

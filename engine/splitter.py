@@ -26,7 +26,7 @@ from engine.errors import (
     TargetTooSmall,
 )
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.formats import LINES, format_of, load_format
+from engine.formats import LINES, format_of, load_format, settled
 from engine.ledger.manifest import Ledger
 from engine.loaders import check_loader, load_files
 from engine.model import (
@@ -184,8 +184,14 @@ def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
     with memory.keeping_to(settings.memory_bytes):
         found = _found(patterns, settings)
-        files, settings = load_format(format_of(found.files)).settled(found.files, settings)
-        return replace(_plan(files, settings), source_notes=found.notes)
+        files, settings = settled(found.files, settings)
+        return replace(_plan(files, settings), source_notes=_notes(found.notes, files))
+
+
+def _notes(notes: tuple[str, ...], files: Sequence[SourceFile]) -> tuple[str, ...]:
+    """Return what is to be said about sources, and what becomes of their records."""
+    conversion = files[0].conversion
+    return notes if conversion is None else (*notes, conversion.sentence)
 
 
 def _plan(
@@ -285,7 +291,7 @@ def split_files(
     with ExitStack() as stack:
         budget = stack.enter_context(memory.keeping_to(settings.memory_bytes))
         files, notes, patterns = _found(patterns, settings)
-        files, settings = load_format(format_of(files)).settled(files, settings)
+        files, settings = settled(files, settings)
         _check_apart(patterns, files, settings, folder)
         places = [folder, *(file.path for file in files)]
         _check_transfer(places, settings)
@@ -295,7 +301,7 @@ def split_files(
         ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
         stack.enter_context(ahead or nullcontext())
         failed = ledger.failed(plan_id(files, settings, __version__))
-        plan = replace(_plan(files, settings, failed), source_notes=notes)
+        plan = replace(_plan(files, settings, failed), source_notes=_notes(notes, files))
         while True:
             _check_part_sizes(plan, store)
             if settings.loader is not None:
@@ -364,6 +370,10 @@ def _carry_out(
             is_intact=partial(is_intact, folder, format_of(plan.sources)),
         )
         num_resumed = len(receipts)
+        if settings.bad_rows == "file":
+            from engine.formats.converted.left_out import kept_bytes
+
+            ledger.note_bad_rows(kept_bytes(plan.sources))
         _say_planned(plan, folder, num_resumed)
         progress.planned(plan, num_resumed)
 

@@ -27,6 +27,7 @@ from engine.storage.base import redacted
 
 PARQUET = "engine.formats.parquet.format"
 LINES = "engine.formats.lines.format"
+CONVERTED = "engine.formats.converted.format"  # of lines, whose parts are Parquet
 # Modules by the end of a file's name.
 BY_ENDING: dict[str, str] = {
     **dict.fromkeys(PARQUET_SUFFIXES, PARQUET),
@@ -212,9 +213,18 @@ def format_of(files: Sequence[SourceFile]) -> str:
     return next(iter(found), PARQUET)
 
 
+def settled(
+    files: Sequence[SourceFile], settings: Settings
+) -> tuple[tuple[SourceFile, ...], Settings]:
+    """Return files and settings as their format settles them; :func:`format_of` knows it then."""
+    name = format_of(files)
+    chosen = CONVERTED if name == LINES and settings.to is not None else name
+    return load_format(chosen).settled(files, settings)
+
+
 def _format_of(file: SourceFile) -> str:
     if file.dialect is not None:
-        return LINES
+        return LINES if file.conversion is None else CONVERTED
     path = file.path.lower()
     named = next((name for end, name in BY_ENDING.items() if path.endswith(end)), None)
     if named is None or named == LINES:

@@ -58,6 +58,7 @@ from engine.storage.folders import SPLIT_FOLDER
 from engine.wording import counted
 
 R = TypeVar("R", SplitPlan, Manifest)
+BAD_ROWS = "bad-rows.csv"
 S = TypeVar("S")
 
 FOLDER = SPLIT_FOLDER
@@ -255,7 +256,7 @@ class Ledger:
                 )
         # Listed before the claim: what a run writes after has another version, and stays.
         gone = [
-            *self._listed(self._path(), {"manifest.json"}),
+            *self._listed(self._path(), {"manifest.json", BAD_ROWS}),
             *self._listed(self._path("receipts")),
             *self._listed(self._path(LOADS)),
             *self._listed_parts(old),
@@ -477,6 +478,10 @@ class Ledger:
         for name, text in files.items():
             self._store.put(self._path(LOADS, name), text.encode())
         return tuple(redacted(self._path(LOADS, name)) for name in files)
+
+    def note_bad_rows(self, data: bytes) -> None:
+        """Keep the records of the sources that no part has."""
+        self._store.put(self._path(BAD_ROWS), data)
 
     def note_run(self, run: Run) -> None:
         """Keep what a run took, for :mod:`engine.reporter`."""

@@ -514,7 +514,9 @@ def _part(
             reasons |= dict.fromkeys(prefix + sentence for sentence in sentences)
         elif is_joined:
             reasons["row groups are merged"] = None
-    if not settings.recoding.is_nothing:
+    if first.conversion is not None:
+        reasons = {"records become rows of Parquet": None}
+    elif not settings.recoding.is_nothing:
         what = "all pages are" if first.dialect is None else "all is"
         reasons = {f"{what} made anew: {_recoding_in_words(settings)}": None} | reasons
     return PartPlan(
@@ -544,6 +546,8 @@ def _with_shares(
         if not is_kept:
             rows_bytes = sum(map(ruler.pages_bytes, pieces))
             reencoded_bytes += max(0, rows_bytes - copied_of(pieces))
+    if ruler.layout.files[0].conversion is not None:
+        reencoded_bytes = part.predicted_bytes  # metadata, too
     spliced_bytes = part.predicted_bytes - reencoded_bytes - ruler.layout.part_bytes
     return replace(part, spliced_bytes=max(0, spliced_bytes), reencoded_bytes=reencoded_bytes)
 

@@ -90,6 +90,9 @@ def _lines(plan: SplitPlan) -> Section:
             "quote": repr(dialect.quote) if dialect.quote else "none",
             "header, in every part": amount(header_bytes) if header_bytes else "none",
         }
+    conversion = plan.sources[0].conversion
+    if conversion is not None:
+        facts["columns"] = conversion.sentence
     return Section("The source", tuple(facts.items()))
 
 
@@ -311,7 +314,7 @@ def _of_parts(
     place: str, plan: SplitPlan, receipts: Sequence[Receipt], *, verify: bool
 ) -> list[Section]:
     """Tell whether the parts are proved, and, where they have a layout, of it."""
-    if _dialect(plan) is None:
+    if _dialect(plan) is None or plan.sources[0].conversion is not None:
         parts = profile_files([place])
         counted_by, num_rows, layout = "footers", parts.num_rows, _layout(parts, "The parts")
     else:

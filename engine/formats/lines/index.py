@@ -87,12 +87,10 @@ def read_blocks(source: Source, dialect: Dialect) -> list[Block]:
     Raises:
         BadStructure: quotes do not pair up; the message has the line.
     """
-    start, likely_bytes = dialect.header_bytes, source.file.size_bytes
-    if start >= likely_bytes:
+    start = dialect.header_bytes
+    if start >= source.file.size_bytes:
         return []
-    if isinstance(source, GzipSource):
-        likely_bytes = source.likely_bytes
-    block_bytes = max(_BLOCK_BYTES, -(-(likely_bytes - start) // _MAX_BLOCKS))
+    block_bytes = _block_bytes(source, start)
     firsts, counts = {0: start}, Counter({0: 1})
     marks = marks_of(dialect)
     try:
@@ -114,6 +112,25 @@ def read_blocks(source: Source, dialect: Dialect) -> list[Block]:
         Block(first, counts[block], stop - first)
         for block, (first, stop) in zip(used, pairwise(bounds), strict=True)
     ]
+
+
+def _block_bytes(source: Source, start: int) -> int:
+    """Return from how many bytes on the records that begin in them are a block."""
+    likely_bytes = source.file.size_bytes
+    if isinstance(source, GzipSource):
+        likely_bytes = source.likely_bytes
+    return max(_BLOCK_BYTES, -(-(likely_bytes - start) // _MAX_BLOCKS))
+
+
+def block_end(source: Source, dialect: Dialect, offset: int) -> int:
+    """Return where the block ends that begins at a position, as :func:`read_blocks` has it."""
+    start, size = dialect.header_bytes, source.file.size_bytes
+    block_bytes = _block_bytes(source, start)
+    behind = start + ((offset - start) // block_bytes + 1) * block_bytes
+    for starts in record_starts(source, offset, size, marks_of(dialect)):
+        if len(starts) and starts[-1] >= behind:
+            return int(starts[np.searchsorted(starts, behind)])
+    return size
 
 
 def _begun(source: Source, start: int, block_bytes: int, marks: Marks) -> Iterator[_Begun]:

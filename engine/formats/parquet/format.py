@@ -39,8 +39,7 @@ def settled(
     files: Sequence[SourceFile], settings: Settings, /
 ) -> tuple[tuple[SourceFile, ...], Settings]:
     """Return the files with the columns that are taken."""
-    given = [f"--{name}" for name in LINE_SETTINGS if getattr(settings, name) not in (None, "auto")]
-    if given:
+    if given := settings.given(LINE_SETTINGS):
         raise BadSetting(
             f"{given[0]} is for files of lines, and {redacted(files[0].path)} is Parquet: leave it "
             "out"

@@ -1,0 +1,203 @@
+"""Blocks of a file of lines: where they lie, their text, their rows; and blame for what is none.
+
+The index is that of :mod:`engine.formats.lines`, kept from the look at a file until it is planned.
+Where records that do not fit are left out, all blocks are read beforehand, so that a plan counts
+rows that there will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from engine import system
+from engine.errors import BadRow, SourceChanged
+from engine.formats.converted.records import Bad, Reader
+from engine.formats.converted.types import quoted_name
+from engine.formats.converted.values import Unfit
+from engine.formats.lines.gzipped import is_compressed
+from engine.formats.lines.index import block_end
+from engine.formats.lines.measures import measured
+from engine.formats.lines.pieces import dialect_of, text_bytes
+from engine.formats.lines.reading import line_of, opened
+from engine.model import Conversion, RowGroupSlice, SourceFile
+from engine.planning.curves import Curve
+from engine.settings import Settings
+from engine.storage import Source
+from engine.storage.base import naming, redacted
+from engine.wording import shown
+
+
+class Block(NamedTuple):
+    """A block: where it lies in its file's text, how many rows it has, which records are none."""
+
+    offset: int
+    stop: int
+    num_rows: int
+    bad: tuple[Bad, ...] = ()
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of its text."""
+        return self.stop - self.offset
+
+
+class Indexed(NamedTuple):
+    """The blocks of a file, and the bytes by record inside of each, by its position."""
+
+    blocks: Sequence[Block]
+    curve_of: Callable[[int], Curve]
+
+
+_kept: dict[SourceFile, Indexed] = {}
+
+
+def forget_all() -> None:
+    """Drop what is kept of files."""
+    _kept.clear()
+
+
+def conversion_of(file: SourceFile) -> Conversion:
+    """Return how records become rows, as it was settled."""
+    assert file.conversion is not None
+    return file.conversion
+
+
+def as_text(file: SourceFile) -> SourceFile:
+    """Return a file as one of lines, whatever its parts are to be."""
+    return replace(file, conversion=None)
+
+
+def text_settings(file: SourceFile) -> Settings:
+    """Return settings that have a file of lines measured as text that is not compressed again."""
+    return Settings(codec="none" if is_compressed(file) else None)
+
+
+def indexed(file: SourceFile) -> Indexed:
+    """Return the blocks of a file, read once as long as it is kept.
+
+    Raises:
+        BadStructure: its records cannot be told apart.
+    """
+    if file in _kept:
+        return _kept[file]
+    plain = as_text(file)
+    if plain in _kept:
+        found = _kept[plain]
+    else:
+        measures = measured((plain,), text_settings(file))
+        groups = measures.layout.groups
+        starts = [*(group.index for group in groups), text_bytes(plain)]
+        blocks = [
+            Block(start, stop, group.num_rows)
+            for (start, stop), group in zip(pairwise(starts), groups, strict=True)
+        ]
+        found = _kept[plain] = Indexed(blocks, measures.curve_of)
+    if file.conversion is not None and file.conversion.bad_rows != "fail":
+        found = found._replace(blocks=_sifted(file, found.blocks))
+    _kept[file] = found
+    return found
+
+
+def _sifted(file: SourceFile, blocks: Sequence[Block]) -> list[Block]:
+    """Return the blocks with the records that are no rows told apart; reads all of the file."""
+    reader = Reader(dialect_of(file), conversion_of(file))
+
+    def look(block: Block) -> Block:
+        text = source.read(block.offset, block.num_bytes)
+        try:
+            reader.table(text, block.num_rows)
+        except Unfit:
+            table, bad = reader.sifted(text)
+            return block._replace(num_rows=table.num_rows, bad=tuple(bad))
+        return block
+
+    with opened(file) as source:
+        return list(in_threads(look, blocks))
+
+
+def in_threads(
+    look: Callable[[Any], Any], items: Sequence[Any], num_threads: int = 0
+) -> Iterator[Any]:
+    """Yield what a function returns of items, in order; a few threads run ahead."""
+    num_threads = num_threads or system.num_cores()
+    with ThreadPoolExecutor(num_threads) as pool:
+        for first in range(0, len(items), 2 * num_threads):
+            some = items[first : first + 2 * num_threads]
+            begun = [pool.submit(copy_context().run, look, item) for item in some]
+            yield from (each.result() for each in begun)
+
+
+class BlockReader:
+    """Reads slices of a file's blocks as tables; errors name file, line and column.
+
+    Args:
+        file: settled for a conversion.
+        source: its text.
+    """
+
+    def __init__(self, file: SourceFile, source: Source) -> None:
+        self._file = file
+        self._source = source
+        self._reader = Reader(dialect_of(file), conversion_of(file))
+        self._last: tuple[int, Any] = (-1, None)
+
+    def tables(self, slices: Sequence[RowGroupSlice]) -> Iterator[Any]:
+        """Yield the rows of slices that follow each other in the file."""
+        offsets = sorted({piece.row_group for piece in slices})
+        stops = dict(pairwise(offsets))  # where the next begins, one ends
+        for piece in slices:
+            table = self._table(piece, stops.get(piece.row_group))
+            yield table.slice(piece.start_row, piece.num_rows)
+
+    def _table(self, piece: RowGroupSlice, stop: int | None) -> Any:
+        """Return all rows of the block that a slice lies in; the last one is kept."""
+        if self._last[0] == piece.row_group:
+            return self._last[1]
+        if stop is None:
+            stop = block_end(self._source, dialect_of(self._file), piece.row_group)
+        table = self.table(Block(piece.row_group, stop, piece.num_rows_in_group))
+        self._last = piece.row_group, table
+        return table
+
+    def table(self, block: Block) -> Any:
+        """Return all rows of a block.
+
+        Raises:
+            BadRow: a record is no row.
+            SourceChanged: the block has not as many rows as were planned.
+        """
+        with naming(self._file.path):
+            text = self._source.read(block.offset, block.num_bytes)
+            table, bad = self._rows(text, block.num_rows)
+            if bad and conversion_of(self._file).bad_rows == "fail":
+                raise self._blamed(block.offset + bad[0].offset, bad[0])
+            if table.num_rows != block.num_rows:
+                self._source.check_unchanged()
+                raise SourceChanged(
+                    f"{redacted(self._file.path)} has {table.num_rows:,} rows from byte "
+                    f"{block.offset:,} on, and {block.num_rows:,} were planned"
+                )
+        return table
+
+    def _rows(self, text: bytes, num_rows: int) -> tuple[Any, list[Bad]]:
+        try:
+            return self._reader.table(text, num_rows), []
+        except Unfit:
+            return self._reader.sifted(text)
+
+    def _blamed(self, position: int, bad: Bad) -> BadRow:
+        where = f"line {line_of(self._source, position):,}"
+        cure = "mend it"
+        if bad.column:
+            name = shown(bad.column)
+            where += f", column {name}"
+            word = "TYPE" if dialect_of(self._file).kind == "ndjson" else "varchar"
+            cure = f"say another type, --schema '{quoted_name(name)} {word}'"
+        if bad.column in conversion_of(self._file).found:
+            cure = f"its type is that of samples of the file; {cure}"
+        return BadRow(f"{where}: {bad.reason}; {cure}, or leave such records out, --bad-rows skip")

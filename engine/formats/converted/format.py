@@ -1,0 +1,64 @@
+"""What lines that become Parquet tell the story; see :class:`engine.formats.Format`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from engine.formats import Compared
+from engine.formats.converted.blocks import forget_all
+from engine.formats.converted.measures import measure, settled
+from engine.formats.converted.part import read_tail, write
+from engine.formats.lines.format import close_sources as close_lines
+from engine.formats.lines.format import top_columns
+from engine.model import SourceFile
+
+__all__ = [
+    "PRELOAD",
+    "close_sources",
+    "measure",
+    "read_tail",
+    "settled",
+    "top_columns",
+    "verify",
+    "verify_memory_bytes",
+    "write",
+]
+
+PRELOAD = (__name__,)
+
+
+def verify(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    /,
+    *,
+    memory_bytes: int,
+    workers: int,
+    expected_rows: Sequence[int],
+    settings: Mapping[str, object],
+    progress: Callable[[int], None] | None,
+) -> Compared:
+    """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
+    from engine.formats.converted.proof import compare
+
+    return compare(sources, parts, expected_rows, workers, progress)
+
+
+def verify_memory_bytes(
+    sources: Sequence[SourceFile],
+    parts: Sequence[SourceFile],
+    /,
+    *,
+    workers: int,
+    memory_bytes: int,
+) -> int:
+    """Return the projected peak memory of :func:`verify`, the process included."""
+    from engine.formats.converted.proof import proof_bytes
+
+    return proof_bytes(sources, workers)
+
+
+def close_sources() -> None:
+    """Drop what is kept of files."""
+    forget_all()
+    close_lines()

@@ -1,0 +1,269 @@
+"""The schema of files of lines: what was given, and of all else the types that samples have.
+
+Samples are blocks at places spread over all files. What they do not show is found when the records
+are read, and is an error then: no value is changed to fit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine import memory
+from engine.errors import BadRow, BadSetting, SchemaMismatch
+from engine.formats.converted.blocks import Block, indexed
+from engine.formats.converted.records import Reader
+from engine.formats.converted.types import TEXT, Schema, arrow_type, quoted_name
+from engine.formats.converted.values import Spelling, Unfit, found_type
+from engine.formats.lines.dialect import fields_of
+from engine.formats.lines.index import record_offset
+from engine.formats.lines.pieces import dialect_of
+from engine.formats.lines.reading import opened
+from engine.formats.lines.scan import marks_of
+from engine.model import Conversion, SourceFile
+from engine.storage.base import naming, redacted
+from engine.wording import counted, shown
+
+_NUM_PLACES, _SAMPLED_BYTES = 64, 64 << 20
+_COPIES = 6  # of a sample: text, fields, values
+_JSON_BYTES = 64 << 10  # of a block, as Python reads it
+_MOST_WHOLE = 1 << 63
+_NOTHING = "null"
+_KINDS = {str: TEXT, bool: "boolean", float: "double", type(None): _NOTHING}
+
+
+def inferred(files: Sequence[SourceFile], given: Schema, conversion: Conversion) -> Conversion:
+    """Return a conversion with the schema of files.
+
+    Args:
+        files: alike, their dialects known.
+        given: types that need not be looked for.
+        conversion: all but the schema.
+
+    Raises:
+        BadSetting: a name that was given is none of a column.
+        SchemaMismatch: names of columns are missing or not unique, or samples have no common type.
+        BadRow: a sample is no row.
+    """
+    samples = _places(files)
+    with naming(files[0].path):
+        if dialect_of(files[0]).kind == "ndjson":
+            schema = _of_json(samples, given)
+        else:
+            schema = _of_text(files[0], samples, given, conversion)
+    found = tuple(name for name in schema if name not in given)
+    text = json.dumps(schema, ensure_ascii=False)
+    return Conversion(
+        text,
+        found,
+        conversion.nulls,
+        conversion.decimal,
+        conversion.timestamp_format,
+        conversion.bad_rows,
+    )
+
+
+def _places(files: Sequence[SourceFile]) -> list[tuple[SourceFile, Block]]:
+    """Return some blocks, spread evenly over those of all files, with the first and the last."""
+    every = [(file, block) for file in files for block in indexed(file).blocks]
+    largest = max((block.num_bytes for _, block in every), default=1)
+    memory.ask(_COPIES * largest, "to look at a sample of records", arrow=True)
+    number = max(2, min(_NUM_PLACES, _SAMPLED_BYTES // largest))
+    if len(every) <= number:
+        return every
+    return [every[(len(every) - 1) * at // (number - 1)] for at in range(number)]
+
+
+# -- delimited text ------------------------------------------------------------------------------
+
+
+def _of_text(
+    file: SourceFile,
+    samples: Sequence[tuple[SourceFile, Block]],
+    given: Schema,
+    conversion: Conversion,
+) -> dict[str, Any]:
+    names = _names(file, samples, given)
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise BadSetting(
+            f"--schema names {shown(unknown[0])}, which is no column; columns are "
+            f"{', '.join(map(shown, names))}"
+        )
+    nested = [name for name in given if not isinstance(given[name], str)]
+    if nested:
+        raise BadSetting(
+            f"--schema: {shown(nested[0])} has types within, which delimited text cannot hold"
+        )
+    texts = _texts(names, samples, conversion)
+    spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
+    found = {
+        name: found_type(
+            [table.column(at).combine_chunks() for table in texts], spelling, arrow_type
+        )
+        for at, name in enumerate(names)
+        if name not in given
+    }
+    return {name: given.get(name) or found[name] or TEXT for name in names}
+
+
+def _names(
+    file: SourceFile, samples: Sequence[tuple[SourceFile, Block]], given: Schema
+) -> list[str]:
+    """Return the names of the columns: the header's; without one those given, or numbers.
+
+    Raises:
+        SchemaMismatch: a name is empty or not unique.
+    """
+    dialect = dialect_of(file)
+    with opened(file) as source:
+        header = source.read(dialect.mark_bytes, dialect.header_bytes - dialect.mark_bytes)
+        if not header:
+            start = dialect.header_bytes
+            stop = record_offset(source, start, 1, marks_of(dialect)) if samples else start
+            fields = next(fields_of(source.read(start, stop - start), dialect), [""])
+    if not header:
+        if given and len(given) != len(fields):
+            raise BadSetting(
+                f"--schema names {counted(len(given), 'column')}, and without a header it has to "
+                f"name all {len(fields):,} that the first record has"
+            )
+        return list(given) or [f"column{number}" for number in range(len(fields))]
+    try:
+        header.decode()
+    except UnicodeDecodeError:
+        raise SchemaMismatch("its header is no UTF-8: write it anew (iconv -t UTF-8)") from None
+    names = next(fields_of(header, dialect), [""])
+    for number, name in enumerate(names):
+        if not name.strip():
+            raise SchemaMismatch(
+                f"column {number + 1} of its header has no name, which a column of Parquet needs: "
+                "name it in the file"
+            )
+        if name in names[:number]:
+            raise SchemaMismatch(
+                f"its header has the name {shown(name)} twice, so that nobody can tell the columns "
+                "apart: rename one in the file"
+            )
+    return names
+
+
+def _texts(
+    names: Sequence[str], samples: Sequence[tuple[SourceFile, Block]], conversion: Conversion
+) -> list[Any]:
+    """Return the fields of samples as tables of texts; records that are no rows are left out."""
+    if not samples:
+        return []
+    schema = json.dumps(dict.fromkeys(names, TEXT), ensure_ascii=False)
+    reader = Reader(
+        dialect_of(samples[0][0]), Conversion(schema, nulls=conversion.nulls, bad_rows="skip")
+    )
+    tables = []
+    for file, block in samples:
+        with opened(file) as source:
+            text = source.read(block.offset, block.num_bytes)
+        try:
+            tables.append(reader.table(text, block.num_rows))
+        except Unfit:  # told with its line when it is to be written
+            tables.append(reader.sifted(text)[0])
+    return tables
+
+
+# -- JSON ----------------------------------------------------------------------------------------
+
+
+class _Conflict(Exception):
+    """Values of one key have no common type."""
+
+
+def _of_json(samples: Sequence[tuple[SourceFile, Block]], given: Schema) -> dict[str, Any]:
+    found: Any = {}
+    for file, block in samples:
+        with opened(file) as source:
+            text = source.read(block.offset, min(block.num_bytes, _JSON_BYTES))
+        for line in text.split(b"\n")[: block.num_rows]:
+            try:
+                item = json.loads(line)
+            except (ValueError, RecursionError):
+                continue  # the last one may be cut; others are told when they are to be written
+            if not isinstance(item, dict):
+                continue
+            item = {key: value for key, value in item.items() if key not in given}
+            try:
+                found = _merged(found, _word(item, ""), "")
+            except _Conflict as error:
+                raise BadRow(f"{redacted(file.path)}: {error}") from None
+    schema = {**given, **{key: _settled(word, key) for key, word in found.items()}}
+    if any(not name.strip() for name in schema):
+        raise SchemaMismatch(
+            "a key of its records is empty, and a column needs a name: mend it (jq)"
+        )
+    if not schema:
+        raise SchemaMismatch("its records have no keys, and so no columns: say --schema")
+    return schema
+
+
+def _word(value: object, key: str) -> Any:
+    """Return the type of a JSON value."""
+    if isinstance(value, dict):
+        return {name: _word(inner, f"{key}.{name}".strip(".")) for name, inner in value.items()}
+    if isinstance(value, list):
+        found: Any = _NOTHING
+        for inner in value:
+            found = _merged(found, _word(inner, key), key)
+        return [found]
+    if type(value) is int:
+        if not -_MOST_WHOLE <= value < _MOST_WHOLE:
+            raise _Conflict(
+                f"key {shown(key)} has whole numbers beyond bigint: say --schema "
+                f"'{quoted_name(shown(key))} decimal(38,0)', or double if they need not be exact"
+            )
+        return "bigint"
+    return _KINDS[type(value)]
+
+
+def _merged(one: Any, other: Any, key: str) -> Any:
+    """Return the type that two types fit.
+
+    Raises:
+        _Conflict: there is none.
+    """
+    if one == other or other == _NOTHING:
+        return one
+    if one == _NOTHING:
+        return other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one | {
+            name: _merged(one.get(name, _NOTHING), word, f"{key}.{name}".strip("."))
+            for name, word in other.items()
+        }
+    if isinstance(one, list) and isinstance(other, list):
+        return [_merged(one[0], other[0], key)]
+    if {"bigint", "double"} == {str(one), str(other)}:
+        return "double"
+    raise _Conflict(
+        f"the values of key {shown(key)} are {_kind(one)} in some records and {_kind(other)} in "
+        "others, and a column has one type: mend the file (jq), or split it as lines, without --to"
+    )
+
+
+def _kind(word: Any) -> str:
+    names = {"bigint": "numbers", "double": "numbers", "boolean": "truths", TEXT: "texts"}
+    if isinstance(word, Mapping):
+        return "objects"
+    return "lists" if isinstance(word, list) else names[word]
+
+
+def _settled(word: Any, key: str) -> Any:
+    """Return a type in which nothing is left open: what had no value is text."""
+    if isinstance(word, Mapping):
+        if not word:
+            raise SchemaMismatch(
+                f"key {shown(key)} has objects without keys, which no column can be: say a type "
+                f'for it (--schema \'{{"{shown(key)}": {{"name": "varchar"}}}}\')'
+            )
+        return {name: _settled(inner, f"{key}.{name}") for name, inner in word.items()}
+    if isinstance(word, list):
+        return [_settled(word[0], key)]
+    return TEXT if word == _NOTHING else word

@@ -1,0 +1,321 @@
+"""What a plan asks of lines that become Parquet: their schema, and estimates of bytes by row.
+
+What a block will take is what its text takes, times what pyarrow makes of samples: blocks at many
+places tell where text packs better, whole row groups at a few how much smaller they are than their
+blocks, as these repeat dictionaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from engine import memory, system
+from engine.errors import BadSetting
+from engine.formats import Measures
+from engine.formats.converted import types
+from engine.formats.converted.blocks import (
+    Block,
+    BlockReader,
+    conversion_of,
+    forget_all,
+    in_threads,
+    indexed,
+)
+from engine.formats.converted.inferred import inferred
+from engine.formats.converted.left_out import sentences
+from engine.formats.converted.records import Reader
+from engine.formats.converted.writing import file_bytes
+from engine.formats.lines import measures as of_lines
+from engine.formats.lines.gzipped import FILE_BYTES, MAGIC, OPEN_BYTES, is_compressed
+from engine.formats.lines.index import looks_bytes
+from engine.formats.lines.pieces import dialect_of
+from engine.formats.lines.reading import opened
+from engine.model import Conversion, PartPlan, SourceFile
+from engine.part_names import PARQUET_SUFFIXES
+from engine.planning.curves import Curve
+from engine.planning.layout import GroupLayout, make_layout
+from engine.planning.ruler import no_insides
+from engine.settings import Settings
+from engine.storage import open_storage
+
+_CODEC = "zstd"
+_GROUP_TEXT_BYTES, _GROUP_MEMORY_BYTES, _GROUP_ROWS = 64 << 20, 128 << 20, 1 << 20
+_NUM_BLOCKS = 48  # that are made on trial
+# And runs of blocks: few to learn how large a row group will be, then some, or more of small ones.
+_NUM_RUNS, _MOST_RUNS, _TRIED_BYTES = 4, (2, 64), 128 << 20
+_OVERLAPS = 3  # of runs, with others that follow
+_ROUNDS = 8  # of making blocks as large as the groups that they are in tell
+_UNCERTAIN_SHARE = 0.02
+_METADATA_BYTES = 300  # what a part says of its source
+_HELD_PER_BLOCK_BYTES = 700
+_PART_BYTES = 24 * memory.MIB
+_COPIES = 1.6  # of a row group: as it grows, and a column of it encoded
+_BLOCK_COPIES = 6  # text, fields, values of one block
+_NESTED_COPIES = 3
+# Settings that have no meaning here, and what they are without one.
+_OTHERS = {
+    "--cut row-group": ("cut", "row"),
+    "--columns": ("columns", None),
+    "--row-group-size auto": ("row_group_floor_bytes", None),
+}
+_OF_TEXT = ("nulls", "decimal", "timestamp_format")
+
+
+def settled(
+    files: Sequence[SourceFile], settings: Settings, /
+) -> tuple[tuple[SourceFile, ...], Settings]:
+    """Settle dialect and schema; see :meth:`engine.formats.Format.settled`."""
+    forget_all()
+    for flag, (name, nothing) in _OTHERS.items():
+        if getattr(settings, name) != nothing:
+            raise BadSetting(
+                f"{flag} is for Parquet sources, and with --to means nothing: leave it out"
+            )
+    if not settings.name.lower().endswith(PARQUET_SUFFIXES):
+        raise BadSetting(f"--name {settings.name!r} is for another format: end it in .parquet")
+    as_lines = Settings(
+        header=settings.header,
+        delimiter=settings.delimiter,
+        quote=settings.quote,
+        escape=settings.escape,
+        codec="none" if _is_gzip(files[0]) else None,
+    )
+    files, _ = of_lines.settled(files, as_lines)
+    given_marks = settings.given(_OF_TEXT)
+    if given_marks and dialect_of(files[0]).kind == "ndjson":
+        raise BadSetting(f"{given_marks[0]} is for delimited text, and JSON says it by itself")
+    given = types.read_schema(settings.schema) if settings.schema is not None else {}
+    conversion = inferred(files, given, _asked(settings))
+    files = tuple(replace(file, conversion=conversion) for file in files)
+    if settings.codec is None:
+        settings = replace(settings, codec=_CODEC)
+    if not settings.regroups:
+        settings = replace(settings, row_group_rows=_group_rows(files))
+    return files, settings
+
+
+def _is_gzip(file: SourceFile) -> bool:
+    store, path = open_storage(file.path)
+    source = store.open(replace(file, path=path))
+    try:
+        return source.read(0, min(file.size_bytes, len(MAGIC))) == MAGIC
+    finally:
+        source.close()
+
+
+def _asked(settings: Settings) -> Conversion:
+    """Return all of a conversion but its schema."""
+    decimal = settings.decimal or "."
+    if decimal.isalnum() or decimal in ("-", "+", settings.delimiter):
+        raise BadSetting(f"--decimal is {decimal!r}, which numbers or fields are written with")
+    form = settings.timestamp_format or ""
+    for mark in ("%z", "%Z", "%f"):
+        if mark in form:
+            raise BadSetting(
+                f"--timestamp-format {form!r} has {mark}, which is not read; leave such columns "
+                "text (--schema 'NAME varchar')"
+            )
+    nulls = ("",) if settings.nulls is None else tuple(settings.nulls.split(","))
+    return Conversion("{}", (), nulls, decimal, form, settings.bad_rows)
+
+
+def _group_rows(files: Sequence[SourceFile]) -> int:
+    """Return how many rows a row group has, where nobody says it: as many as take some memory."""
+    blocks = [block for file in files for block in indexed(file).blocks]
+    num_rows = max(1, sum(block.num_rows for block in blocks))
+    text_bytes = max(1, sum(block.num_bytes for block in blocks)) / num_rows
+    each_bytes = _row_bytes(files[0], text_bytes)
+    most = min(_GROUP_TEXT_BYTES / text_bytes, _GROUP_MEMORY_BYTES / each_bytes, _GROUP_ROWS)
+    return max(1, int(most))
+
+
+def _row_bytes(file: SourceFile, text_bytes: float) -> float:
+    """Return about the most memory that a row takes, whose text takes so much."""
+    schema = Reader(dialect_of(file), conversion_of(file)).schema
+    if any(pa.types.is_nested(kind) for kind in schema.types):
+        text_bytes *= _NESTED_COPIES
+    return text_bytes + sum(_width(kind) for kind in schema.types)
+
+
+def _width(kind: Any) -> float:
+    """Return the bytes of a value beside its text, with its validity."""
+    if pa.types.is_decimal(kind):
+        return 16.2
+    return kind.bit_width / 8 + 0.2 if pa.types.is_primitive(kind) else 4.2
+
+
+class _Places(NamedTuple):
+    """All blocks of files that have rows, with where each is: its file, and its number there."""
+
+    files: Sequence[SourceFile]
+    numbers: Sequence[tuple[int, int]]
+    blocks: Sequence[Block]
+
+    def tables(self, first: int, stop: int) -> Any:
+        """Return the rows of some blocks that follow each other."""
+        found = []
+        for at in range(first, stop):
+            file = self.files[self.numbers[at][0]]
+            with opened(file) as source:
+                found.append(BlockReader(file, source).table(self.blocks[at]))
+        return pa.concat_tables(found)
+
+
+def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
+    """Estimate what rows take; see :meth:`engine.formats.Format.measure`."""
+    every = [
+        ((number, at), block)
+        for number, file in enumerate(files)
+        for at, block in enumerate(indexed(file).blocks)
+        if block.num_rows
+    ]
+    places = _Places(files, [place for place, _ in every], [block for _, block in every])
+    schema = Reader(dialect_of(files[0]), conversion_of(files[0])).schema
+    head_bytes = file_bytes(schema.empty_table(), settings.recoding)
+    sizes, tried_bytes = _sizes(places, settings, head_bytes)
+    groups = tuple(
+        GroupLayout(number, block.offset, block.num_rows, size, 0, 0, 0)
+        for ((number, _), block), size in zip(every, sizes, strict=True)
+    )
+
+    def curve_of(position: int) -> Curve:
+        (number, at), block = every[position]
+        curve = indexed(files[number]).curve_of(at)
+        if block.bad:
+            curve = replace(curve, rows=[0, block.num_rows], sums=[0.0, curve.sums[-1]])
+        share = sizes[position] / curve.sums[-1]
+        return replace(curve, sums=[share * each for each in curve.sums])
+
+    texts = {(number, block.offset): block.num_bytes for (number, _), block in every}
+    layout = make_layout(tuple(files), groups, head_bytes + _METADATA_BYTES, len(schema))
+    return Measures(
+        layout=replace(
+            layout,
+            held_bytes=_HELD_PER_BLOCK_BYTES * len(groups),
+            repeats="schema and metadata",
+            lost=tuple(sentences(files)),
+            uncertain_share=_UNCERTAIN_SHARE if groups else 0.0,
+        ),
+        curve_of=curve_of,
+        inside_of=no_insides,
+        memory_of=partial(_part_bytes, files, texts),
+        copied_of=lambda pieces: 0,
+        kept_bytes=lambda part_bytes, _: looks_bytes(files) + max(0, tried_bytes - part_bytes),
+    )
+
+
+def _part_bytes(
+    files: Sequence[SourceFile], texts: Mapping[tuple[int, int], int], part: PartPlan
+) -> int:
+    """Return the projected memory of writing a part: its largest row group, and a block."""
+    most = 0.0
+    largest = max((texts[piece.file, piece.row_group] for piece in part.slices), default=0)
+    for slices in part.row_groups:
+        num_rows = sum(piece.num_rows for piece in slices)
+        text_bytes = sum(
+            texts[piece.file, piece.row_group] * piece.num_rows / piece.num_rows_in_group
+            for piece in slices
+        )
+        most = max(most, num_rows * _row_bytes(files[0], text_bytes / num_rows))
+    inflating = 0
+    if is_compressed(files[0]):
+        inflating = OPEN_BYTES + FILE_BYTES * len({piece.file for piece in part.slices})
+    return round(_PART_BYTES + _COPIES * most + _BLOCK_COPIES * largest + inflating)
+
+
+# -- sizes ---------------------------------------------------------------------------------------
+
+
+def _sizes(places: _Places, settings: Settings, head_bytes: int) -> tuple[list[int], int]:
+    """Return about what each block takes in a part, and the memory that it took to learn that."""
+    texts = np.array([block.num_bytes for block in places.blocks], dtype=float)
+    if not len(texts):
+        return [], 0
+    tried_bytes = 0
+
+    def made_bytes(run: tuple[int, int]) -> int:
+        return file_bytes(places.tables(*run), settings.recoding) - head_bytes
+
+    def tried(runs: Sequence[tuple[int, int]]) -> list[int]:
+        nonlocal tried_bytes
+        num_threads, most_bytes = _threads(places, runs)
+        tried_bytes = max(tried_bytes, num_threads * most_bytes)
+        return list(in_threads(made_bytes, runs, num_threads))
+
+    at = np.unique(np.linspace(0, len(texts) - 1, _NUM_BLOCKS).round().astype(int))
+    blocks = np.array(tried([(int(one), int(one) + 1) for one in at]))
+    sizes = texts * np.interp(np.arange(len(texts)), at, blocks / texts[at])
+    for most in _MOST_RUNS:
+        runs = _runs(places, settings, sizes, head_bytes, most)
+        made = tried(runs)
+        for _ in range(_ROUNDS):
+            sizes *= _factors(sizes, runs, made)
+    return [max(1, round(size)) for size in sizes.tolist()], tried_bytes
+
+
+def _factors(sizes: Any, runs: Sequence[tuple[int, int]], made: Sequence[int]) -> Any:
+    """Return by how much blocks are larger than was thought, as far as runs of them tell."""
+    sums, numbers = np.zeros(len(sizes)), np.zeros(len(sizes))
+    for (first, stop), num_bytes in zip(runs, made, strict=True):
+        sums[first:stop] += num_bytes / sizes[first:stop].sum()
+        numbers[first:stop] += 1
+    seen = np.flatnonzero(numbers)
+    return np.interp(np.arange(len(sizes)), seen, sums[seen] / numbers[seen])
+
+
+def _runs(
+    places: _Places, settings: Settings, sizes: Any, head_bytes: int, most: int
+) -> list[tuple[int, int]]:
+    """Return runs of blocks, spread evenly, each about as large as row groups will be.
+
+    There are some, or ``most`` of small ones; a row group that is too small repeats dictionaries
+    more often than the parts do.
+    """
+    rows = np.array([0, *accumulate(block.num_rows for block in places.blocks)])
+    sums = np.array([0.0, *np.cumsum(sizes)])
+    num_bytes = float(sums[-1])
+    wanted = [
+        num_bytes,
+        num_bytes / (settings.num_parts or 1),
+        settings.row_group_bytes or num_bytes,
+        max(1, (settings.target_bytes or head_bytes + num_bytes) - head_bytes),
+    ]
+    most_rows = min(filter(None, (settings.row_group_rows, settings.rows_per_part, int(rows[-1]))))
+    run_bytes = max(min(wanted), num_bytes / len(sizes))
+    run_bytes = min(run_bytes, num_bytes * most_rows / rows[-1])
+    most = min(most, 1 + int(_OVERLAPS * (num_bytes - run_bytes) / run_bytes))
+    tried_bytes = sum(block.num_bytes for block in places.blocks) * run_bytes / num_bytes
+    number = min(max(_NUM_RUNS, int(_TRIED_BYTES / tried_bytes)), most)
+    starts = np.linspace(0, num_bytes - run_bytes, number)
+    first = np.minimum(np.searchsorted(sums, starts, side="right") - 1, len(sizes) - 1)
+    stop = np.minimum(
+        np.searchsorted(sums, starts + run_bytes, side="left"),
+        np.searchsorted(rows, rows[first] + most_rows, side="left"),
+    )
+    stop = np.clip(stop, first + 1, len(sizes))
+    return list(zip(first.tolist(), stop.tolist(), strict=True))
+
+
+def _threads(places: _Places, runs: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return how many runs may be made at once, and the memory that each takes.
+
+    Raises:
+        OverBudget: there is no room for one.
+    """
+    most = 0.0
+    for first, stop in runs:
+        num_rows = sum(block.num_rows for block in places.blocks[first:stop])
+        text_bytes = sum(block.num_bytes for block in places.blocks[first:stop])
+        most = max(most, num_rows * _row_bytes(places.files[0], text_bytes / num_rows))
+    each = round(_PART_BYTES + _COPIES * most)
+    memory.ask(each, "to make a row group on trial", arrow=True)
+    allowed = memory.kept_to()
+    room = allowed.bytes - memory.process_base_bytes(arrow=True) if allowed else each
+    return max(1, min(system.num_cores(), room // each)), each

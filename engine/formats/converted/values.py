@@ -1,0 +1,197 @@
+"""Fields of text become values of a type, or are told not to fit. Pure.
+
+Where a type was found in samples, a field must be spelled as its type is: ``007`` would be another
+text if it were written back, and so is no number. The patterns below are what inference goes by,
+too; of a column that was given a type by name, all that Arrow reads as such is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_LEADING = r"-?(?:0|[1-9][0-9]*)"
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+_WHOLE = r"(?:0|-?[1-9][0-9]{0,18})"
+_FRACTION = rf"{_LEADING}(?:\.[0-9]+)?"
+# An exponent needs a point or a sign: 1E5 may be the name of something.
+_EXPONENT = r"-?[1-9](?:\.[0-9]+[eE][+-]?|[eE][+-])[0-9]{1,3}"
+# Types that are looked for, the narrowest first: the first that all samples have is a column's.
+PATTERNS = {
+    "boolean": r"true|false|True|False|TRUE|FALSE",
+    "bigint": _WHOLE,
+    "double": rf"{_FRACTION}|{_EXPONENT}",
+    "date": _DAY,
+    "timestamp": rf"{_DAY}(?:{_CLOCK})?",
+    "timestamptz": rf"{_DAY}{_CLOCK}(?:Z|\+00(?::?00)?)",
+}
+_INFINITY = "(?i)^[+-]?inf(inity)?$"
+_PLAIN_NUMBER = b"0123456789-."
+_SURE_LETTERS = 15  # a number of so many digits is a double and comes back from it
+_ZERO, _MINUS, _POINT = b"0-."
+
+
+class Unfit(Exception):
+    """Some field does not fit its type."""
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How fields are written.
+
+    Attributes:
+        nulls: what stands for null.
+        decimal: the mark before a fraction.
+        timestamp_format: of strptime, for timestamps; or for dates, if it has no time.
+    """
+
+    nulls: tuple[str, ...] = ("",)
+    decimal: str = "."
+    timestamp_format: str = ""
+
+    @property
+    def formatted(self) -> str:
+        """The type that the format is for; empty if there is none."""
+        if not self.timestamp_format:
+            return ""
+        times = ("%H", "%I", "%M", "%S", "%T", "%R", "%r")
+        return "timestamp" if any(mark in self.timestamp_format for mark in times) else "date"
+
+
+def typed(texts: Any, word: str, kind: Any, spelling: Spelling, *, is_found: bool) -> Any:
+    """Return fields as an array of a type.
+
+    Args:
+        texts: an Arrow array of strings, null where an unquoted field stands for null.
+        word, kind: the type as a word, and Arrow's.
+        spelling: how fields are written.
+        is_found: whether the type was found in samples.
+
+    Raises:
+        Unfit: some field is no such value.
+    """
+    if pa.types.is_string(kind):
+        return texts
+    nulls = pa.array(dict.fromkeys((*spelling.nulls, "")), pa.string())
+    if (quoted := pc.is_in(texts, value_set=nulls)).true_count:
+        texts = pc.if_else(quoted, None, texts)
+    try:
+        made = _converted(texts, word, kind, spelling)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise Unfit from error
+    if not _is_spelled(texts, made, word, spelling, is_found=is_found):
+        raise Unfit
+    return made
+
+
+def _converted(texts: Any, word: str, kind: Any, spelling: Spelling) -> Any:
+    if spelling.formatted and word.split("(")[0] == spelling.formatted:
+        unit = kind.unit if pa.types.is_timestamp(kind) else "s"
+        found = pc.strptime(texts, spelling.timestamp_format, unit)
+        return found.cast(kind)
+    if spelling.decimal != "." and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        if pc.any(pc.match_substring(texts, ".")).as_py():
+            raise Unfit
+        texts = pc.replace_substring(texts, spelling.decimal, ".")
+    return pc.cast(texts, kind)
+
+
+def _is_spelled(texts: Any, made: Any, word: str, spelling: Spelling, *, is_found: bool) -> bool:
+    """Whether fields, all of which Arrow has read, are values of their type and nothing else."""
+    if pa.types.is_integer(made.type):  # Arrow reads 0x10
+        return _are_whole(texts, is_found=is_found)
+    if pa.types.is_floating(made.type):
+        if is_found:
+            return _are_fractions(texts, made, spelling)
+        beyond = texts.filter(pc.is_inf(made))
+        return bool(pc.all(pc.match_substring_regex(beyond, _INFINITY), min_count=0).as_py())
+    if is_found and word in ("boolean", "timestamptz") and word != spelling.formatted:
+        return _match(texts, PATTERNS[word])
+    return True
+
+
+def _match(texts: Any, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(texts, f"^(?:{pattern})$"), min_count=0).as_py())
+
+
+def _begins(texts: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the bytes of texts, of those that are not null: all, where each begins, their lengths.
+
+    The last are the bytes at the begins.
+    """
+    offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)
+    offsets = offsets[texts.offset : texts.offset + len(texts) + 1]
+    data = texts.buffers()[2]
+    every = np.frombuffer(data if data is not None else b"", dtype=np.uint8)
+    lengths = np.diff(offsets)
+    begins = offsets[:-1][lengths > 0]  # null takes no bytes
+    return every[offsets[0] : offsets[-1]], begins - offsets[0], lengths[lengths > 0], every
+
+
+def _are_whole(texts: Any, *, is_found: bool) -> bool:
+    used, begins, lengths, _ = _begins(texts)
+    if used.tobytes().translate(None, b"0123456789-"):
+        return False
+    return not is_found or not _has_leading_zeros(used, begins, lengths).any()
+
+
+def _has_leading_zeros(used: Any, begins: Any, lengths: Any) -> Any:
+    """Return of numbers whether a digit follows a zero at their begin, or they are -0."""
+    minus = used[begins] == _MINUS
+    first = begins + minus
+    following = used[np.minimum(first + 1, len(used) - 1)]
+    has_more = lengths > 1 + minus
+    return (used[first] == _ZERO) & ((has_more & (following != _POINT)) | (minus & ~has_more))
+
+
+def _are_fractions(texts: Any, made: Any, spelling: Spelling) -> bool:
+    """Whether numbers come back from doubles as the numbers that they were."""
+    if spelling.decimal != ".":
+        texts = pc.replace_substring(texts, spelling.decimal, ".")
+    used, begins, lengths, _ = _begins(texts)
+    is_plain = not used.tobytes().translate(None, _PLAIN_NUMBER)
+    if is_plain:
+        is_plain = not _has_leading_zeros(used, begins, lengths).any()
+        ends = used[begins + lengths - 1]
+        is_plain &= not ((ends == _POINT) | (used[begins] == _POINT)).any()
+    if not is_plain and not _match(texts, PATTERNS["double"]):
+        return False
+    if pc.any(pc.is_inf(made)).as_py():
+        return False
+    if not len(lengths) or lengths.max() <= _SURE_LETTERS:
+        return True
+    back = pc.cast(made, pa.string())
+    others = pc.and_(pc.not_equal(back, texts), pc.greater(pc.binary_length(texts), _SURE_LETTERS))
+    pairs = zip(texts.filter(others).to_pylist(), made.filter(others).to_pylist(), strict=True)
+    return all(Decimal(text) == Decimal(repr(number)) for text, number in pairs if text is not None)
+
+
+def found_type(samples: list[Any], spelling: Spelling, arrow: Callable[[str], Any]) -> str:
+    """Return the narrowest type that all fields of some arrays of texts have; empty for none.
+
+    Fields that are null or empty say nothing.
+    """
+    if not any(pc.any(pc.greater(pc.binary_length(texts), 0)).as_py() for texts in samples):
+        return ""
+    for word, pattern in PATTERNS.items():
+        try:
+            for texts in samples:
+                made = typed(texts, word, arrow(word), spelling, is_found=True)
+                if word == spelling.formatted or made.null_count == len(made):
+                    continue
+                plain = texts.filter(made.is_valid())
+                if word == "double" and spelling.decimal != ".":
+                    plain = pc.replace_substring(plain, spelling.decimal, ".")
+                if not _match(plain, pattern):
+                    raise Unfit
+        except Unfit:
+            continue
+        return word
+    return ""
