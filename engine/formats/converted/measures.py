@@ -50,7 +50,7 @@ _NUM_BLOCKS = 48  # that are made on trial
 # And runs of blocks: few to learn how large a row group will be, then some, or more of small ones.
 _NUM_RUNS, _MOST_RUNS, _TRIED_BYTES = 4, (2, 64), 128 << 20
 _OVERLAPS = 3  # of runs, with others that follow
-_ROUNDS = 8  # of making blocks as large as the groups that they are in tell
+_ALIKE_SHARE = 0.1  # of the length of records
 _UNCERTAIN_SHARE = 0.02
 _METADATA_BYTES = 300  # what a part says of its source
 _HELD_PER_BLOCK_BYTES = 700
@@ -243,23 +243,39 @@ def _sizes(places: _Places, settings: Settings, head_bytes: int) -> tuple[list[i
 
     at = np.unique(np.linspace(0, len(texts) - 1, _NUM_BLOCKS).round().astype(int))
     blocks = np.array(tried([(int(one), int(one) + 1) for one in at]))
-    sizes = texts * np.interp(np.arange(len(texts)), at, blocks / texts[at])
+    lengths = texts / np.array([block.num_rows for block in places.blocks])
+    sizes = texts * _between(at, blocks / texts[at], lengths)
     for most in _MOST_RUNS:
         runs = _runs(places, settings, sizes, head_bytes, most)
-        made = tried(runs)
-        for _ in range(_ROUNDS):
-            sizes *= _factors(sizes, runs, made)
+        sizes *= _factors(sizes, lengths, runs, tried(runs))
     return [max(1, round(size)) for size in sizes.tolist()], tried_bytes
 
 
-def _factors(sizes: Any, runs: Sequence[tuple[int, int]], made: Sequence[int]) -> Any:
+def _between(at: Any, values: Any, lengths: Any) -> Any:
+    """Return values of all blocks, of which some are known.
+
+    A block between two has more of that whose records are as long as its own, where these differ:
+    so it shows where one kind of records ends and another begins.
+    """
+    every = np.arange(len(lengths))
+    right = np.minimum(np.searchsorted(at, every), len(at) - 1)
+    left = np.maximum(right - 1, 0)
+    by_place = (every - at[left]) / np.maximum(at[right] - at[left], 1)
+    differ = lengths[at[right]] - lengths[at[left]]
+    is_alike = np.abs(differ) < _ALIKE_SHARE * lengths
+    by_length = (lengths - lengths[at[left]]) / np.where(is_alike, 1.0, differ)
+    share = np.clip(np.where(is_alike, by_place, by_length), 0, 1)
+    return values[left] * (1 - share) + values[right] * share
+
+
+def _factors(sizes: Any, lengths: Any, runs: Sequence[tuple[int, int]], made: Sequence[int]) -> Any:
     """Return by how much blocks are larger than was thought, as far as runs of them tell."""
     sums, numbers = np.zeros(len(sizes)), np.zeros(len(sizes))
     for (first, stop), num_bytes in zip(runs, made, strict=True):
         sums[first:stop] += num_bytes / sizes[first:stop].sum()
         numbers[first:stop] += 1
     seen = np.flatnonzero(numbers)
-    return np.interp(np.arange(len(sizes)), seen, sums[seen] / numbers[seen])
+    return _between(seen, sums[seen] / numbers[seen], lengths)
 
 
 def _runs(

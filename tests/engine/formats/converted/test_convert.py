@@ -209,6 +209,19 @@ def test_parts_keep_the_target_and_are_equal(tmp_path: Path, target_size: int):
         assert one.read_bytes() == other.read_bytes()
 
 
+def test_parts_are_equal_where_other_records_begin(tmp_path: Path):
+    chance = random.Random(1)
+    words = [chance.randbytes(4).hex() for _ in range(300)]
+    rows = [
+        f"{number},{' '.join(chance.choices(words, k=2 if number < 84_000 else 12))}\n"
+        for number in range(120_000)
+    ]
+    (tmp_path / "in.csv").write_text("id,note\n" + "".join(rows))
+    engine.split(tmp_path / "in.csv", tmp_path / "out", to="parquet", parts=5, fsync=False)
+    sizes = [path.stat().st_size for path in parts_of(tmp_path / "out")]
+    assert max(sizes) <= 1.05 * min(sizes)
+
+
 def test_a_part_that_came_out_too_large_is_planned_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
