@@ -78,7 +78,7 @@ def _lines(plan: SplitPlan) -> Section:
     assert dialect is not None
     facts = {
         "bytes": amount(sum(source.size_bytes for source in plan.sources)),
-        "records": count_or_none(plan.num_rows),
+        "records": _known(plan.num_rows),
         "format": "JSON, a value a line" if dialect.kind == "ndjson" else "delimited text",
         "compression": dialect.codec or "none",
     }
@@ -321,10 +321,14 @@ def _of_parts(
         num_rows, layout = sum_or_none(each.num_rows for each in receipts), []
         counted_by = "not counted" if num_rows is None else "counted by the parts' receipts"
     facts = (
-        ("rows of the source", count_or_none(plan.num_rows)),
-        ("rows of the parts", count_or_none(num_rows)),
+        ("rows of the source", _known(plan.num_rows)),
+        ("rows of the parts", _known(num_rows)),
     )
     return [_verification(place, facts, counted_by, verify=verify), *layout]
+
+
+def _known(num_rows: int | None) -> str:
+    return "not counted" if num_rows is None else f"{num_rows:,}"
 
 
 def _verification(

@@ -34,6 +34,7 @@ _FARTHER = 4
 _STEP_BYTES = 4 << 20
 _REQUESTS = 4
 LOOKS_BYTES = (_REQUESTS + 1) * _STEP_BYTES  # that finding parts takes at most
+_LEAST_PART_BYTES = 100  # in smaller parts hardly any record is a hundredth
 _MORE_PARTS = 2  # than the fewest, where records are in the way
 _MAX_ROUNDS = 4
 _FAR_SHARE = 0.0025  # of a part: a cut that is off by more moves those before and behind it
@@ -55,25 +56,26 @@ def found_parts(files: Sequence[SourceFile], settings: Settings) -> tuple[FoundP
         TargetTooSmall: a record was met that no part can hold.
     """
     records = _Records(files, settings.target_bytes)
+    if not records.num_bytes:
+        return None
     for num_parts in _numbers(records, settings):
         cuts = _even_cuts(records, num_parts, most=not settings.num_parts)
         if cuts is not None:
             more = _for_slots(records, cuts, settings)
             return tuple(records.part(a, b) for a, b in pairwise(more))
-    if records.num_bytes:
-        events.say("plan.counted", "records are large against parts, so all are counted")
+    events.say("plan.counted", "records are large against parts, so all are counted")
     return None
 
 
 def _numbers(records: _Records, settings: Settings) -> Sequence[int]:
-    """Return the numbers of parts to try."""
-    if not records.num_bytes or (records.room is not None and records.room <= 0):
-        return ()
+    """Return the numbers of parts to try; none where parts are too small to be even."""
+    most = records.num_bytes // _LEAST_PART_BYTES
     if settings.num_parts is not None:
-        return (settings.num_parts,)
-    assert records.room is not None
-    fewest = ceil(records.num_bytes / records.room)
-    return range(fewest, fewest + (1 + _MORE_PARTS if fewest > 1 else 1))
+        return [settings.num_parts] if settings.num_parts <= max(1, most) else []
+    room = max(records.room or 0, 1)
+    fewest = ceil(records.num_bytes / room)
+    numbers = range(fewest, fewest + 1 + _MORE_PARTS) if fewest > 1 else (1,)
+    return [number for number in numbers if number <= max(1, most)]
 
 
 def _for_slots(records: _Records, cuts: list[int], settings: Settings) -> list[int]:
@@ -242,6 +244,6 @@ def _first_feed(source: Source, start: int, stop: int) -> int | None:
 
 def _too_large(file: SourceFile, place: int, room: int) -> TargetTooSmall:
     return TargetTooSmall(
-        f"{redacted(file.path)} has a record at byte {place:,} that is larger than the {room:,} "
-        "bytes that --target-size leaves for the records of a part; raise --target-size"
+        f"{redacted(file.path)} has a record around byte {place:,} that is larger than the "
+        f"{room:,} bytes that --target-size leaves for the records of a part; raise --target-size"
     )

@@ -179,7 +179,7 @@ def test_a_record_over_the_target_is_refused_where_it_lies(tmp_path: Path):
             engine.split(tmp_path / "in.ndjson", tmp_path / "out", target_size=target)
         assert sum(read) < len(data)
         told = str(refused.value)
-        place = int(told.partition(" at byte ")[2].partition(" ")[0].replace(",", ""))
+        place = int(told.partition(" around byte ")[2].partition(" ")[0].replace(",", ""))
         assert start <= place < start + 1_200_000, told
         assert str(tmp_path / "in.ndjson") in told
         assert not (tmp_path / "out").exists()
@@ -207,6 +207,14 @@ def test_records_that_are_large_against_parts_are_counted(tmp_path: Path):
         engine.plan(tmp_path / "in.ndjson", parts=51)
     with pytest.raises(TargetTooSmall, match="ask for more parts"):
         engine.plan(tmp_path / "in.ndjson", parts=2, target_size=10_000)
+
+
+def test_a_wild_number_of_parts_is_refused_without_as_many_looks(tmp_path: Path):
+    data = write_lines(tmp_path / "in.ndjson", 5_000)
+    for how in ({"parts": 10**9}, {"target_size": 10}):
+        with bytes_read() as read, pytest.raises((BadSetting, TargetTooSmall)):
+            engine.plan(tmp_path / "in.ndjson", **how)
+        assert sum(read) < 3 * len(data)
 
 
 @pytest.mark.parametrize(
