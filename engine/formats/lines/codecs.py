@@ -206,7 +206,7 @@ def _zstd_head(head: bytes) -> tuple[int, int]:
     at += length
     if is_single:  # the window is the content
         length = (1, 2, 4, 8)[flags >> 6]
-        window_bytes = int.from_bytes(head[at : at + length], "little")
+        window_bytes = int.from_bytes(head[at : at + length], "little") + 256 * (length == 2)
     return window_bytes, dictionary
 
 
