@@ -35,7 +35,6 @@ MIB = 1 << 20
 _GZIP_BITS = 31  # zlib's window bits for a gzip member with its checks
 _MOST_WINDOW_BYTES = 2 << 30  # of zstd's own program and library
 _SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # of zstd and lz4: a frame of other data
-_LZ4_BLOCK_BYTES = 4 << 20
 _LZ4_DECODER_BYTES = 12 * MIB
 
 
