@@ -35,7 +35,6 @@ MIB = 1 << 20
 _GZIP_BITS = 31  # zlib's window bits for a gzip member with its checks
 _MOST_WINDOW_BYTES = 2 << 30  # of zstd's own program and library
 _SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # of zstd and lz4: a frame of other data
-_LZ4_BLOCK_BYTES = 4 << 20
 _LZ4_DECODER_BYTES = 12 * MIB
 
 
@@ -206,7 +205,7 @@ def _zstd_head(head: bytes) -> tuple[int, int]:
     at += length
     if is_single:  # the window is the content
         length = (1, 2, 4, 8)[flags >> 6]
-        window_bytes = int.from_bytes(head[at : at + length], "little")
+        window_bytes = int.from_bytes(head[at : at + length], "little") + 256 * (length == 2)
     return window_bytes, dictionary
 
 

@@ -359,6 +359,8 @@ def test_who_goes_on_in_order_begins_nothing_anew(
         begun.append(1)
         return real.decoder(head)
 
+    monkeypatch.setattr(module, "_WINDOW_BYTES", 600_000)  # two blocks, much less than the text
+    monkeypatch.setattr(module, "_BEGIN_BYTES", 10_000)
     source = written(tmp_path, codec, one_frame(codec, random_rows(100_000)))
     monkeypatch.setitem(CODECS, codec, real._replace(decoder=counted))
     engine.split(source, tmp_path / "out", parts=20, workers=1, fsync=False)
