@@ -19,7 +19,14 @@ from engine.formats.parquet.bytes.schema_keys import arrow_content, arrow_schema
 from engine.formats.parquet.bytes.thrift import LIST, STRUCT, Struct
 from engine.formats.parquet.merging.keys import arrow_types, plain_schema
 from engine.formats.parquet.opened import OpenFile, open_file, schema_text
-from engine.formats.parquet.relaxed import Differs, Element, placed, schema_of, united
+from engine.formats.parquet.relaxed import (
+    Differs,
+    Element,
+    check_lacking,
+    placed,
+    schema_of,
+    united,
+)
 from engine.model import SourceFile
 from engine.storage.base import redacted
 from engine.wording import counted
@@ -59,6 +66,7 @@ def united_sources(
     schema = _footer(whole, owns)
     if columns is not None:
         schema = project(schema, columns)
+    check_lacking(whole, schema)
     wanted, text = _identity(schema), schema_text(schema)
     found = []
     for file, own in zip(files, owns, strict=True):

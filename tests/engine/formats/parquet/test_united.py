@@ -354,6 +354,10 @@ def test_columns_are_taken_of_the_schema_that_holds_all(tmp_path: Path):
         ds.dataset(parts_of(out)).to_table().to_pylist()
         == [{"x": 1, "y": 1}] * 3 + [{"x": 1, "y": None}] * 3
     )
+    never = write(tmp_path / "3.parquet", pa.field("n", pa.int64(), nullable=False), _X)
+    with pytest.raises(SchemaMismatch, match="column n is missing"):
+        engine.plan([*paths, never], schema="relaxed", parts=1)
+    engine.plan([*paths, never], schema="relaxed", columns="x", parts=1)
     with pytest.raises(BadSetting, match="nobody"):
         engine.plan(paths, schema="relaxed", columns="nobody")
 
