@@ -383,6 +383,29 @@ def test_the_plan_says_what_comes_otherwise_and_a_resume_knows_it(tmp_path: Path
         engine.split(paths[:1], out, parts=2)
 
 
+def test_field_ids_are_the_first_files_and_the_plan_says_so(tmp_path: Path):
+    paths = []
+    for number in (7, 8):
+        field = pa.field("x", pa.int64(), metadata={"PARQUET:field_id": str(number)})
+        paths.append(write(tmp_path / f"{number}.parquet", field))
+    done = engine.split(paths, tmp_path / "out", schema="relaxed", parts=1, fsync=False)
+    engine.verify(tmp_path / "out")
+    assert done.manifest.source_notes[-1] == (
+        "field ids of the first file for 1 column with others in 1 file: x"
+    )
+    (kept,) = pq.read_schema(parts_of(tmp_path / "out")[0])
+    assert kept.metadata[b"PARQUET:field_id"] == b"7"
+
+
+def test_a_column_that_was_renamed_is_refused(tmp_path: Path):
+    paths = []
+    for name in "xy":
+        field = pa.field(name, pa.int64(), metadata={"PARQUET:field_id": "7"})
+        paths.append(write(tmp_path / f"{name}.parquet", field))
+    with pytest.raises(SchemaMismatch, match=r"x and y have one field id, 7 \(y in .*y\.parquet"):
+        engine.plan(paths, schema="relaxed", parts=1)
+
+
 def test_verify_reads_the_files_themselves(tmp_path: Path):
     """Of parts that were made for another file, the proof says where they differ."""
     y = pa.field("y", pa.int64())
