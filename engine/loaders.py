@@ -109,8 +109,8 @@ def _check_partitions(name: str, folder: str) -> None:
     if not LOADERS[name].reads_partitions:
         known = " or ".join(it for it, loader in LOADERS.items() if loader.reads_partitions)
         raise BadSetting(
-            f"--manifest {name} would load parts without the columns of their folders; load the "
-            f"partitions one by one, or by {known}"
+            f"--manifest {name} would load parts without the columns of their folders; put these "
+            f"into the parts by --flatten, or load the partitions one by one, or by {known}"
         )
     if name == "duckdb" and "=" in folder:
         raise BadSetting(

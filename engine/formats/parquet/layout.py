@@ -37,7 +37,7 @@ from engine.formats.parquet.opened import (
     lies_inside,
     open_file,
 )
-from engine.formats.parquet.relaxed import Differs, placed, schema_of, united
+from engine.formats.parquet.relaxed import Differs, check_lacking, placed, schema_of, united
 from engine.formats.parquet.same_schema import check_same_schema
 from engine.model import SourceFile
 from engine.planning.layout import GroupLayout, Layout, make_layout
@@ -130,6 +130,7 @@ def _or_relaxed(one: Footer, other: Footer) -> str:
     schemas = schema_of(one), schema_of(other)
     try:
         both = united(schemas, ("", ""))
+        check_lacking(both)
         for schema in schemas:
             placed(both, schema)
     except (SchemaMismatch, Differs):

@@ -111,7 +111,6 @@ def united(schemas: Sequence[Element], names: Sequence[str]) -> Element:
                 f"by --schema relaxed: {error}; types are not converted: write the files with one "
                 "type, or split them apart"
             ) from error
-    _check_lacking(found, ())
     return found
 
 
@@ -209,10 +208,6 @@ def _with_repetition(one: Element, other: Element, path: tuple[str, ...]) -> Str
 
 
 def _check_meaning(one: Element, other: Element, path: tuple[str, ...]) -> None:
-    for side in (one, other):
-        kind = value(side.struct, SchemaElement.TYPE)
-        if side.leaf is not None and kind not in set(Type):
-            raise Differs(f"{_column(path)} has an unknown type")
     kinds = [value(side.struct, SchemaElement.TYPE) for side in (one, other)]
     if kinds[0] != kinds[1]:
         ours, theirs = (words_of_type(kind) for kind in kinds)
@@ -220,9 +215,9 @@ def _check_meaning(one: Element, other: Element, path: tuple[str, ...]) -> None:
     lengths = [value(side.struct, SchemaElement.TYPE_LENGTH) for side in (one, other)]
     if kinds[0] == Type.FIXED_LEN_BYTE_ARRAY and lengths[0] != lengths[1]:
         raise Differs(f"column {_column(path)} has values of {lengths[1]} bytes, not {lengths[0]}")
-    ours_, theirs_ = (meaning(side.struct) for side in (one, other))
-    if _encoded(ours_) != _encoded(theirs_):
-        told = ["plain" if it is None else words_of_logical(it) for it in (ours_, theirs_)]
+    meanings = [meaning(side.struct) for side in (one, other)]
+    if _encoded(meanings[0]) != _encoded(meanings[1]):
+        told = ["plain" if it is None else words_of_logical(it) for it in meanings]
         raise Differs(f"column {_column(path)} means {told[1]}, not {told[0]}")
 
 
@@ -230,17 +225,31 @@ def _encoded(union: Struct | None) -> bytes:
     return b"" if union is None else thrift.encode(union)
 
 
-def _check_lacking(element: Element, path: tuple[str, ...]) -> None:
-    for child in element.children:
-        here = (*path, child.name)
+def check_lacking(schema: Element, taken: Footer | None = None) -> None:
+    """Refuse columns that some files lack, and that cannot be null there.
+
+    Args:
+        schema: as :func:`united` returns it.
+        taken: a footer of the columns of it that are taken; None for all.
+
+    Raises:
+        SchemaMismatch: the message names column and file.
+    """
+    leaves = () if taken is None else taken.leaves
+    paths = {leaf.path[:depth] for leaf in leaves for depth in range(1, len(leaf.path) + 1)}
+    todo: list[tuple[Element, tuple[str, ...]]]
+    todo = [(child, (child.name,)) for child in schema.children]
+    for child, path in todo:
+        if taken is not None and path not in paths:
+            continue
         if child.lacking and child.repetition != _OPTIONAL:
             what = "repeated" if child.repetition == Repetition.REPEATED else "required"
             raise SchemaMismatch(
-                f"column {_column(here)} is missing in {child.lacking}, and it is {what}, so that "
+                f"column {_column(path)} is missing in {child.lacking}, and it is {what}, so that "
                 "it cannot be null there: write it as optional in the other files, or leave it out "
                 "by --columns"
             )
-        _check_lacking(child, here)
+        todo += [(inner, (*path, inner.name)) for inner in child.children]
 
 
 def _column(path: Sequence[str]) -> str:
@@ -279,7 +288,7 @@ _CONVERTED: dict[int, tuple[spec.Field, Struct]] = {
     19: (LogicalType.JSON, {}),
     20: (LogicalType.BSON, {}),
 }
-_DECIMAL, _INTERVAL = 5, 21
+_DECIMAL = 5
 _PLAIN_INTEGERS = {Type.INT32: 32, Type.INT64: 64}
 
 

@@ -19,7 +19,14 @@ from engine.formats.parquet.bytes.schema_keys import arrow_content, arrow_schema
 from engine.formats.parquet.bytes.thrift import LIST, STRUCT, Struct
 from engine.formats.parquet.merging.keys import arrow_types, plain_schema
 from engine.formats.parquet.opened import OpenFile, open_file, schema_text
-from engine.formats.parquet.relaxed import Differs, Element, placed, schema_of, united
+from engine.formats.parquet.relaxed import (
+    Differs,
+    Element,
+    check_lacking,
+    placed,
+    schema_of,
+    united,
+)
 from engine.model import SourceFile
 from engine.storage.base import redacted
 from engine.wording import counted
@@ -56,9 +63,11 @@ def united_sources(
     """
     owns = [_own(file) for file in files]
     whole = united([own.schema for own in owns], [own.name for own in owns])
+    _check_ids(whole, owns)
     schema = _footer(whole, owns)
     if columns is not None:
         schema = project(schema, columns)
+    check_lacking(whole, schema)
     wanted, text = _identity(schema), schema_text(schema)
     found = []
     for file, own in zip(files, owns, strict=True):
@@ -72,6 +81,34 @@ def united_sources(
         is_it = _identity(plain) == wanted
         found.append(replace(file, columns=columns, schema="" if is_it else text))
     return tuple(found)
+
+
+def _ids(schema: Element) -> dict[int, list[str]]:
+    """Return the names of the elements that have a field id, by it."""
+    found: dict[int, list[str]] = {}
+    for element in schema.elements():
+        number = value(element, spec.SchemaElement.FIELD_ID)
+        if number is not None:
+            name = bytes(element[spec.SchemaElement.NAME][1]).decode("utf-8", "replace")
+            found.setdefault(number, []).append(name)
+    return found
+
+
+def _check_ids(whole: Element, owns: Sequence[_Own]) -> None:
+    """Refuse a field id of two columns, which is one that was renamed, unless a file has it so."""
+    known = [_ids(own.schema) for own in owns]
+    for number, names in _ids(whole).items():
+        if len(names) > max(len(ids.get(number, ())) for ids in known):
+            has = [
+                own.name
+                for own, ids in zip(owns, known, strict=True)
+                if names[-1] in ids.get(number, ())
+            ]
+            raise SchemaMismatch(
+                f"columns {names[0]} and {names[-1]} have one field id, {number} ({names[-1]} in "
+                f"{has[0]}): a column that was renamed, or another table; write the files anew "
+                "with one name, or split them apart"
+            )
 
 
 def _own(file: SourceFile) -> _Own:
@@ -184,9 +221,11 @@ def _notes(opened: Sequence[OpenFile], num_files: int) -> Iterator[str]:
         yield f"read by the schema that holds the columns of all: {len(by_schema):,} of {total}"
     nulls = [file.nulls for file in opened if file.nulls]
     lifted = [file.lifted for file in opened if file.lifted]
+    renumbered = [file.renumbered for file in opened if file.renumbered]
     for each, words in (
         (nulls, "nulls in place of {} missing in {}"),
         (lifted, "nulls allowed in {} required in {}"),
+        (renumbered, "field ids of the first file for {} with others in {}"),
     ):
         names = list(dict.fromkeys(name for names in each for name in names))
         if names:

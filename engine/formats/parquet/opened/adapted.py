@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import datetime
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -127,6 +127,7 @@ class Adapted(NamedTuple):
         data_end: where the footer would begin.
         nulls: columns that the file lacks, and that come as nulls.
         lifted: columns that are never null in the file, and get levels.
+        renumbered: columns with other field ids than in the file.
         left_out: keys of metadata that would not be true of it.
     """
 
@@ -135,6 +136,7 @@ class Adapted(NamedTuple):
     data_end: int
     nulls: tuple[str, ...]
     lifted: tuple[str, ...]
+    renumbered: tuple[str, ...]
     left_out: tuple[bytes, ...]
 
 
@@ -244,8 +246,20 @@ def adapted(source: Source, footer: Footer, data_end: int, file: SourceFile) -> 
         adapter.made.end,
         tuple(spelled(column.path) for column in columns[: len(schema.leaves)] if column.is_null),
         tuple(spelled(column.path) for column in columns if column.is_lifted),
+        tuple(_renumbered(footer, schema, columns)),
         tuple(key for key, _ in footer.key_values if key not in dict(pairs)),
     )
+
+
+def _renumbered(own: Footer, schema: Footer, columns: Sequence[_Column]) -> Iterator[str]:
+    """Yield columns that have field ids in the file, and others in the schema."""
+    field = spec.SchemaElement.FIELD_ID
+    for leaf, column in zip(schema.leaves, columns, strict=False):
+        if column.at.leaf is not None:
+            its = own.leaves[column.at.leaf]
+            pairs = zip(its.nodes, leaf.nodes, strict=True)
+            if any(field in mine and mine[field] != new.get(field) for mine, new in pairs):
+                yield leaf.name
 
 
 def _check_apart(path: str, tops: Sequence[str], constants: Sequence[Constant]) -> None:

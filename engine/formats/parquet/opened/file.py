@@ -77,7 +77,8 @@ class OpenFile:
         source: reads it.
         footer: of the columns that are taken.
         footer_offset: where the footer begins, and data ends.
-        nulls, lifted, left_out: what is not as in the file, see :class:`.adapted.Adapted`.
+        nulls, lifted, renumbered, left_out: what is not as in the file, see
+            :class:`.adapted.Adapted`.
     """
 
     def __init__(self, file: SourceFile) -> None:
@@ -85,6 +86,7 @@ class OpenFile:
         self.file = file
         self.nulls: tuple[str, ...] = ()
         self.lifted: tuple[str, ...] = ()
+        self.renumbered: tuple[str, ...] = ()
         self.left_out: tuple[bytes, ...] = ()
         self.source: Source = store.open(SourceFile(path, file.size_bytes, file.version))
         try:
@@ -106,7 +108,7 @@ class OpenFile:
     def _adapt(self) -> None:
         made = adapted(self.source, self.footer, self.footer_offset, self.file)
         self.source, self.footer, self.footer_offset = made[:3]
-        self.nulls, self.lifted, self.left_out = made[3:]
+        self.nulls, self.lifted, self.renumbered, self.left_out = made[3:]
 
     def pieces(self, where: Range) -> Iterable[bytes | Range]:
         """Return what bytes are: made, or some of the file itself (:attr:`stored`)."""

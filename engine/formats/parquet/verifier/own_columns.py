@@ -87,15 +87,16 @@ _trees: WeakKeyDictionary[Footer, _Tree] = WeakKeyDictionary()
 
 def _tree(footer: Footer) -> _Tree:
     found = _trees.get(footer)
-    if found is None:
-        found = _trees[footer] = _Tree({}, {}, [], {})
-        for node in footer.nodes:
-            found.inside.setdefault(node.parent, []).append(node)
-            found.by_name[node.parent, node.name] = node
-            if node.is_leaf:
-                found.numbers[node.position] = len(found.leaves)
-                found.leaves.append(node)
-    return found
+    if found is not None:
+        return found
+    made = _Tree({}, {}, [], {})
+    for node in footer.nodes:
+        made.inside.setdefault(node.parent, []).append(node)
+        made.by_name[node.parent, node.name] = node
+        if node.is_leaf:
+            made.numbers[node.position] = len(made.leaves)
+            made.leaves.append(node)
+    return _trees.setdefault(footer, made)  # whole, as other threads look for it meanwhile
 
 
 def _children(footer: Footer, group: Node) -> list[Node]:

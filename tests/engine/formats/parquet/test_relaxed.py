@@ -16,7 +16,15 @@ from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import Footer, Repetition
 from engine.formats.parquet.bytes.spec import LogicalType, SchemaElement
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.relaxed import Differs, Element, meaning, placed, schema_of, united
+from engine.formats.parquet.relaxed import (
+    Differs,
+    Element,
+    check_lacking,
+    meaning,
+    placed,
+    schema_of,
+    united,
+)
 from tests.engine.formats.parquet.bytes.schemas import footer_of
 
 
@@ -78,7 +86,7 @@ def test_optional_where_any_file_is(both: tuple[list[list[pa.Field]], set[str]])
     alone = {name for name in must if not any(name in names for names in known)}
     if rest and alone:
         with pytest.raises(SchemaMismatch, match="cannot be null there"):
-            together([schema(*first), *rest])
+            check_lacking(together([schema(*first), *rest]))
         return
     whole = together([schema(*first), *rest])
     for child in whole.children:

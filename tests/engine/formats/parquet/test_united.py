@@ -354,6 +354,10 @@ def test_columns_are_taken_of_the_schema_that_holds_all(tmp_path: Path):
         ds.dataset(parts_of(out)).to_table().to_pylist()
         == [{"x": 1, "y": 1}] * 3 + [{"x": 1, "y": None}] * 3
     )
+    never = write(tmp_path / "3.parquet", pa.field("n", pa.int64(), nullable=False), _X)
+    with pytest.raises(SchemaMismatch, match="column n is missing"):
+        engine.plan([*paths, never], schema="relaxed", parts=1)
+    engine.plan([*paths, never], schema="relaxed", columns="x", parts=1)
     with pytest.raises(BadSetting, match="nobody"):
         engine.plan(paths, schema="relaxed", columns="nobody")
 
@@ -377,6 +381,29 @@ def test_the_plan_says_what_comes_otherwise_and_a_resume_knows_it(tmp_path: Path
     assert Path(lost).read_bytes() == before
     with pytest.raises(engine.CallError):
         engine.split(paths[:1], out, parts=2)
+
+
+def test_field_ids_are_the_first_files_and_the_plan_says_so(tmp_path: Path):
+    paths = []
+    for number in (7, 8):
+        field = pa.field("x", pa.int64(), metadata={"PARQUET:field_id": str(number)})
+        paths.append(write(tmp_path / f"{number}.parquet", field))
+    done = engine.split(paths, tmp_path / "out", schema="relaxed", parts=1, fsync=False)
+    engine.verify(tmp_path / "out")
+    assert done.manifest.source_notes[-1] == (
+        "field ids of the first file for 1 column with others in 1 file: x"
+    )
+    (kept,) = pq.read_schema(parts_of(tmp_path / "out")[0])
+    assert kept.metadata[b"PARQUET:field_id"] == b"7"
+
+
+def test_a_column_that_was_renamed_is_refused(tmp_path: Path):
+    paths = []
+    for name in "xy":
+        field = pa.field(name, pa.int64(), metadata={"PARQUET:field_id": "7"})
+        paths.append(write(tmp_path / f"{name}.parquet", field))
+    with pytest.raises(SchemaMismatch, match=r"x and y have one field id, 7 \(y in .*y\.parquet"):
+        engine.plan(paths, schema="relaxed", parts=1)
 
 
 def test_verify_reads_the_files_themselves(tmp_path: Path):
