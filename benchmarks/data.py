@@ -172,3 +172,52 @@ def sample(folder: Path) -> Path:
     from engine.demo import make_sample
 
     return made(folder / "sample" / "sample.parquet", lambda path: make_sample(str(path)))
+
+
+def hive(folder: Path, scale: float) -> Path:
+    """Return a folder of 5 GB: 384 partitions, 2,000 files, the largest 1,000 of the smallest."""
+    rng = np.random.default_rng(7)
+    shares = np.arange(1, 2_001) ** (-np.log(1_000) / np.log(2_000))
+    sizes = rng.permutation(shares / shares.sum() * 5e9 * scale)
+    places = [
+        f"year={2021 + it % 4}/month={1 + it // 4 % 12:02d}/region=r{it // 48 % 8}/{it:05d}.parquet"
+        for it in range(len(sizes))
+    ]
+    return files(folder / f"hive-{scale:g}", dict(zip(places, sizes, strict=True)))
+
+
+def giant_and_dwarfs(folder: Path, scale: float) -> Path:
+    """Return a folder of a file of 1 GB in the middle of 500 files of 1 MB."""
+    sizes = {f"{it:05d}.parquet": 1e6 * scale for it in range(501)}
+    return files(folder / f"giant-{scale:g}", sizes | {"00250.parquet": 1e9 * scale})
+
+
+def many_files(folder: Path, scale: float) -> Path:
+    """Return a folder of 10,000 files of 100 kB."""
+    sizes = {f"{it:05d}.parquet": 1e5 * scale for it in range(10_000)}
+    return files(folder / f"many-{scale:g}", sizes)
+
+
+def files(folder: Path, sizes: dict[str, float]) -> Path:
+    """Return a folder of files of about these sizes; ids count the rows in the order of names."""
+
+    def make(path: Path) -> None:
+        rng = np.random.default_rng(1)
+        words = pa.array([f"word {it}" for it in range(1_000)])
+        first = 0
+        for name in sorted(sizes):
+            num_rows = max(1, round(sizes[name] / 17.5))
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            table = pa.table(
+                {
+                    "id": np.arange(first, first + num_rows),
+                    "amount": rng.random(num_rows),
+                    "text": pa.DictionaryArray.from_arrays(
+                        rng.integers(0, 1_000, num_rows, np.int32), words
+                    ).cast(pa.string()),
+                }
+            )
+            pq.write_table(table, path / name, compression="none", use_dictionary=["text"])
+            first += num_rows
+
+    return made(folder, make)

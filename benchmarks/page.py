@@ -22,6 +22,7 @@ SECTIONS = {
     "written": "Files that others wrote",
     "extremes": "Shapes that are hard",
     "small": "A small file",
+    "folders": "Folders",
 }
 _FIGURES = {"wall s": "wall", "CPU s": "CPU", "peak MB": "peak"}
 _BUSY_LOAD = 1.0

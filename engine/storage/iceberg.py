@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from engine.errors import EvensplitError, NotPlainFolder
 from engine.storage.base import Storage, redacted
-from engine.storage.folders import LiveFiles
+from engine.storage.folders import METADATA_FOLDER, LiveFiles
 from engine.storage.tables import WRITE_OUT
 
 if TYPE_CHECKING:
@@ -97,28 +97,26 @@ def _refuse(root: str, found: str, change: str) -> NoReturn:
 
 def _newest(store: Storage, root: str, names: Collection[str]) -> str:
     """Return the name of the newest metadata file, refused where that may be one of several."""
-    numbered = [found for found in map(_NUMBERED.fullmatch, names) if found]
-    versions = {int(it["version"]): it.string for it in numbered if it["version"]}
-    by_catalog = [it for it in numbered if it["number"]]
-    if versions and by_catalog:
-        found = "its metadata has versions of a catalog and of none"
-        _refuse(root, found, _NAME_METADATA)
-    if by_catalog:
-        last = max(int(it["number"]) for it in by_catalog)
-        newest = sorted(it.string for it in by_catalog if int(it["number"]) == last)
-        if len(newest) > 1:
-            found = f"only its catalog knows which was committed: {' or '.join(newest)}"
-            _refuse(root, found, _NAME_METADATA)
-        return newest[0]
-    hint = store.get(store.join(root, "metadata", _HINT)) if _HINT in names else None
-    try:
-        version = int(hint) if hint is not None else max(versions)
-        while version + 1 in versions:  # a hint is written after its version, or never
-            version += 1
-        return versions[version]
-    except (ValueError, KeyError):
-        found = f"{_HINT} names no metadata file" if hint is not None else "none has a version"
-        _refuse(root, f"of its metadata files {found}", _NAME_METADATA)
+    numbered = [found for found in map(_NUMBERED.fullmatch, sorted(names)) if found]
+    if len({it["version"] is None for it in numbered}) > 1:
+        _refuse(root, "its metadata has versions of a catalog and of none", _NAME_METADATA)
+    versions: dict[int, list[str]] = {}
+    for it in numbered:
+        versions.setdefault(int(it["version"] or it["number"]), []).append(it.string)
+    newest = max(versions, default=-1)
+    hint = store.get(store.join(root, METADATA_FOLDER, _HINT)) if _HINT in names else None
+    if hint is not None:
+        newest = int(hint) if hint.strip().isdigit() else -2
+        while newest + 1 in versions:  # a hint is written after its version, or never
+            newest += 1
+    found = versions.get(newest, [])
+    if len(found) > 1:
+        words = f"only its catalog knows which was committed: {' or '.join(found)}"
+        _refuse(root, words, _NAME_METADATA)
+    if not found:
+        words = f"{_HINT} names no metadata file" if hint is not None else "none has a version"
+        _refuse(root, f"of its metadata files {words}", _NAME_METADATA)
+    return found[0]
 
 
 class _Table:
@@ -128,7 +126,7 @@ class _Table:
         from pyiceberg.table.metadata import TableMetadataUtil
 
         self._store, self._root, self._name = store, root, name
-        data = self._content(f"metadata/{name}")
+        data = self._content(f"{METADATA_FOLDER}/{name}")
         text = gzip.decompress(data) if data.startswith(_GZIP) else data
         self._metadata: TableMetadata = TableMetadataUtil.parse_obj(json.loads(text))
 

@@ -247,6 +247,11 @@ def test_a_table_without_a_catalog(tmp_path: Path, compressed: str) -> None:
         if hint is not None:
             (folder / "version-hint.text").write_text(hint)
         assert engine.plan(root_of(table), parts=1).num_rows == 18
+    again = folder / f"v2{'.metadata.json' if compressed else '.gz.metadata.json'}"
+    shutil.copy(next(folder.glob("v2.*")), again)
+    with pytest.raises(NotPlainFolder, match="only its catalog knows"):
+        engine.plan(root_of(table), parts=1)
+    again.unlink()
     (gap,) = folder.glob("v1.*")
     gap.unlink()
     (folder / "version-hint.text").write_text("0")
