@@ -447,3 +447,16 @@ def test_verify_reads_the_files_themselves(tmp_path: Path):
     record.write_text(json.dumps(told))
     with pytest.raises(Different, match="column y"):
         engine.verify(out)
+
+
+@pytest.mark.parametrize("codecs", [("none", "snappy", "none"), ("zstd", "none", "gzip")])
+def test_row_groups_of_other_codecs_are_merged_into_one(codecs: Sequence[str], tmp_path: Path):
+    """Pages without dictionary are carried over, but not into a chunk of another codec."""
+    paths = [
+        write(tmp_path / f"{at}.parquet", _X, compression=codec, use_dictionary=False, num_rows=40)
+        for at, codec in enumerate(codecs)
+    ]
+    out = tmp_path / "out"
+    engine.split(paths, out, parts=1, row_group_size="1000rows", fsync=False)
+    engine.verify(out)
+    assert ds.dataset(parts_of(out)).to_table()["x"].to_pylist() == [1] * 120
