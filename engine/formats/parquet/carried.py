@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.formats.parquet.bytes.footer import ColumnChunk
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import page_version
 from engine.formats.parquet.opened import OpenChunk, OpenFile, OpenRowGroup
@@ -25,11 +24,6 @@ PAGE_BYTES = 1 << 20
 def is_large(num_entries: int, num_bytes: float) -> bool:
     """Whether a page of so many entries, or bytes of values, is taken over rather than merged."""
     return 4 * num_entries >= PAGE_ENTRIES or 4 * num_bytes >= PAGE_BYTES
-
-
-def keeps_codec(chunk: ColumnChunk, recoding: Recoding) -> bool:
-    """Whether pages of a chunk that is merged stay compressed as they are."""
-    return recoding.codec in (None, chunk.codec) and recoding.level is None
 
 
 class _Source(NamedTuple):
@@ -120,9 +114,10 @@ def _carried(sources: Sequence[_Source], recoding: Recoding) -> int:
     """Return the bytes of pages that are taken over into a chunk whose other pages are merged."""
     found = 0
     is_pending = False  # pages that wait for others
+    codec = sources[0].chunk.entry.codec if recoding.codec is None else recoding.codec
     for source in sources:
         chunk, pages = source.chunk, source.pages
-        keeps = keeps_codec(chunk.entry, recoding)
+        keeps = chunk.entry.codec == codec and recoding.level is None
         if keeps and recoding.page_version is not None:
             keeps = page_version(chunk.header(0)) == recoding.page_version
         num_indices, whole = chunk.dictionary_pages, source.whole_pages

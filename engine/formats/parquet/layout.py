@@ -120,8 +120,8 @@ def _left_out(files: Sequence[OpenFile]) -> Iterable[str]:
         has = [redacted(file.file.path) for file in files if key in file.left_out]
         more = f" and {counted(len(has) - 1, 'more file')}" if len(has) > 1 else ""
         yield (
-            f"key-value metadata {key.decode('utf-8', 'replace')!r} of {has[0]}{more} describes "
-            "other columns than the parts have"
+            f"key-value metadata {key.decode('utf-8', 'replace')!r} of {has[0]}{more} does not "
+            "describe columns as the parts have them"
         )
 
 

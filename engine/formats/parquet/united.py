@@ -47,6 +47,20 @@ class _Own(NamedTuple):
         """Arrow's schema, where it has one."""
         return dict(self.footer.key_values).get(ARROW_KEY)
 
+    def arrow_field(self, name: str) -> Any:
+        """Return Arrow's field of a column by it; None if it does not tell."""
+        import pyarrow as pa
+
+        try:
+            return arrow_schema(self.arrow or b"").field(name)
+        except (ValueError, KeyError, OSError, pa.ArrowException):
+            return None  # whoever merges the files tells what is wrong with it
+
+    def kind(self, name: str, content: bytes | None) -> str | None:
+        """Return the type of a column as Arrow reads it by a schema; None if there is none."""
+        kinds = arrow_types(self.footer, content)
+        return kinds.get(name) if isinstance(kinds, dict) else None
+
 
 def united_sources(
     files: Sequence[SourceFile], columns: tuple[str, ...] | None
@@ -173,11 +187,10 @@ def _arrow(plain: Footer, whole: Element, owns: Sequence[_Own]) -> Any:
     """Return Arrow's schema of all columns: each as the first file has it that tells."""
     import pyarrow as pa
 
-    told = [(own, arrow_schema(own.arrow)) for own in owns if own.arrow]
+    told = [own for own in owns if own.arrow]
     fields = []
     for field in plain_schema(plain):
-        owner = next((schema for _, schema in told if field.name in schema.names), None)
-        its = field if owner is None else owner.field(field.name)
+        its = next(filter(None, (own.arrow_field(field.name) for own in told)), field)
         if pa.types.is_nested(field.type) and not _is_one_group(field.name, whole, owns):
             _check_plain(field.name, told)
             its = field
@@ -193,14 +206,14 @@ def _is_one_group(name: str, whole: Element, owns: Sequence[_Own]) -> bool:
         for child in schema.children
         if child.name == name
     }
-    kinds = {(arrow_types(own.footer, own.arrow) or {}).get(name) for own in owns}
+    kinds = {own.kind(name, own.arrow) for own in owns}
     return len(shapes) == 1 and len(kinds - {None}) <= 1
 
 
-def _check_plain(name: str, told: Sequence[tuple[_Own, Any]]) -> None:
+def _check_plain(name: str, told: Sequence[_Own]) -> None:
     """Refuse a group whose columns mean by Arrow's schema what Parquet's does not say."""
-    for own, _ in told:
-        kinds = [(arrow_types(own.footer, text) or {}).get(name) for text in (own.arrow, None)]
+    for own in told:
+        kinds = [own.kind(name, content) for content in (own.arrow, None)]
         if kinds[0] != kinds[1]:
             raise SchemaMismatch(
                 f"{own.name}: column {name} is a group that differs from that of other files, and "

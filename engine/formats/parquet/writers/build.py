@@ -36,7 +36,7 @@ from engine.formats.parquet.bytes.pages import (
     page_version,
 )
 from engine.formats.parquet.bytes.thrift import Struct
-from engine.formats.parquet.carried import PAGE_BYTES, PAGE_ENTRIES, is_large, keeps_codec
+from engine.formats.parquet.carried import PAGE_BYTES, PAGE_ENTRIES, is_large
 from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_dictionary import NewDictionary
 from engine.formats.parquet.writers.new_page import NewPage, PageForm, build_page, recoded_page
@@ -226,7 +226,9 @@ class _Build:
         if not bounds.is_known:
             bounds = self.model.bounds_of(page.values())
         is_same_version = self.recoding.page_version in (None, page_version(header))
-        if is_same_version and keeps_codec(source.entry, self.recoding):
+        # Other pieces may be of other files, and a chunk has one codec.
+        is_same_codec = source.page_codec == self.page_codec and self.recoding.level is None
+        if is_same_version and is_same_codec:
             where = source.pages.page(page.number)
             size = header.header_bytes + header.uncompressed_bytes
             copied = NewPage(b"", b"", size, header.encoding, header.type)

@@ -406,6 +406,32 @@ def test_a_column_that_was_renamed_is_refused(tmp_path: Path):
         engine.plan(paths, schema="relaxed", parts=1)
 
 
+def test_schemas_of_arrow_that_cannot_be_read_are_told(tmp_path: Path):
+    table = pa.table({"x": [1], "g": [{"y": 1}]}).replace_schema_metadata({"ARROW:schema": "no"})
+    pq.write_table(table, tmp_path / "1.parquet", store_schema=False)
+    other = pa.table({"g": [{"y": 1, "z": 2}]}, schema=pa.schema([group(*map(_named, "yz"))]))
+    pq.write_table(other, tmp_path / "2.parquet")
+    with pytest.raises(SchemaMismatch):
+        engine.plan([tmp_path / "1.parquet", tmp_path / "2.parquet"], schema="relaxed", parts=1)
+    plain = write(tmp_path / "3.parquet", pa.field("z", pa.int64()), _X)
+    pq.write_table(table.select(["x"]), tmp_path / "4.parquet", store_schema=False)
+    plan = engine.plan([plain, tmp_path / "4.parquet"], schema="relaxed", parts=1)
+    assert "'ARROW:schema' of" in " ".join(plan.lost)
+
+
+def _named(name: str) -> pa.Field:
+    return pa.field(name, pa.int64())
+
+
+def test_groups_that_arrow_reads_otherwise_are_refused(tmp_path: Path):
+    seconds = pa.field("x", pa.duration("us"))
+    one = tmp_path / "1.parquet"
+    pq.write_table(pa.table({"g": pa.array([{"x": 1}], pa.struct([seconds]))}), one)
+    required = write(tmp_path / "2.parquet", group(_NEVER, nullable=False))
+    with pytest.raises(SchemaMismatch, match="reads it as struct<x: duration"):
+        engine.plan([one, required], schema="relaxed", parts=1)
+
+
 def test_verify_reads_the_files_themselves(tmp_path: Path):
     """Of parts that were made for another file, the proof says where they differ."""
     y = pa.field("y", pa.int64())
@@ -421,3 +447,16 @@ def test_verify_reads_the_files_themselves(tmp_path: Path):
     record.write_text(json.dumps(told))
     with pytest.raises(Different, match="column y"):
         engine.verify(out)
+
+
+@pytest.mark.parametrize("codecs", [("none", "snappy", "none"), ("zstd", "none", "gzip")])
+def test_row_groups_of_other_codecs_are_merged_into_one(codecs: Sequence[str], tmp_path: Path):
+    """Pages without dictionary are carried over, but not into a chunk of another codec."""
+    paths = [
+        write(tmp_path / f"{at}.parquet", _X, compression=codec, use_dictionary=False, num_rows=40)
+        for at, codec in enumerate(codecs)
+    ]
+    out = tmp_path / "out"
+    engine.split(paths, out, parts=1, row_group_size="1000rows", fsync=False)
+    engine.verify(out)
+    assert ds.dataset(parts_of(out)).to_table()["x"].to_pylist() == [1] * 120
