@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from engine import BadSetting
 
@@ -163,7 +163,7 @@ def _read(name: str, key: str, value: Any, services: Services) -> tuple[str, str
 def _address(name: str, key: str, text: str) -> tuple[str, dict[str, str]]:
     """Return an account's host, and its address as pairs of a connection string."""
     if key != "connectionString":
-        parts = urlsplit(text if "://" in text else f"https://{text}")
+        parts = _split(name, key, text if "://" in text else f"https://{text}")
         host = parts.hostname or ""
         account, _, rest = host.partition(".")
         if not rest:
@@ -172,11 +172,18 @@ def _address(name: str, key: str, text: str) -> tuple[str, dict[str, str]]:
         return _host(host), {"AccountName": account} | sas
     found = (item.partition("=")[::2] for item in text.split(";") if item.strip())
     pairs = {pair.strip(): word for pair, word in found if word.strip("*")}
-    endpoint = urlsplit(pairs.get("BlobEndpoint", "")).hostname or ""
+    endpoint = _split(name, "BlobEndpoint", pairs.get("BlobEndpoint", "")).hostname or ""
     account = pairs.get("AccountName") or endpoint.partition(".")[0]
     if not account:
         raise BadSetting(f"linked service {name}: its connectionString names no account")
     return f"{account}.dfs.{pairs.get('EndpointSuffix', _SUFFIX)}", pairs
+
+
+def _split(name: str, key: str, url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # brackets that hold no address
+        raise BadSetting(f"linked service {name}: {key} is no URL of a storage account") from None
 
 
 def _host(text: str) -> str:

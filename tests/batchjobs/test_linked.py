@@ -121,6 +121,8 @@ def test_what_holds_no_secret_is_left_to_the_identity(properties):
         ({"connectionString": f"AccountKey={KEY}"}, "names no account"),
         ({"connectionString": f"UseDevelopmentStorage=true;AccountKey={KEY}"}, "no account"),
         ({"sasUri": f"acc?{SAS}"}, "no URL"),
+        ({"url": f"https://[acc?{SAS}"}, "no URL"),
+        ({"connectionString": f"BlobEndpoint=https://[acc;AccountKey={KEY}"}, "no URL"),
         ({"url": 7}, "computed"),
         ({"url": f"https://{HOST}", "accountKey": {"type": "Secret", "value": KEY}}, "accountKey"),
         ({"connectionString": in_vault() | {"store": {"referenceName": "other"}}}, "'other'"),

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,9 @@ import engine
 from batchjobs import adf
 from batchjobs.spec import TaskSpec
 from engine.errors import EvensplitError
+from engine.formats.lines.codecs import CODECS
 from engine.ledger.manifest import Ledger
+from engine.part_names import CODEC_SUFFIXES
 from engine.storage import open_storage
 from engine.storage.lists import listed
 from tests.fuzz.judge import CODES, prepare
@@ -79,7 +82,12 @@ def parsers(folder: Path) -> dict[str, Parser]:
     )
     plain, control = b"# remark\na.parquet\nabfss://x@y/z/*\n", b'source,n\n"a,b",1\nc.parquet,2\n'
     found["list"] = Parser((plain, control), lambda data: listed("files.txt", data))
-    found["lines.csv"] = _lines(folder / "lines.csv", b'id;text\n1;"a\nb"\n2;"c""d"\n3;e\n')
+    table = b'id;text\n1;"a\nb"\n2;"c""d"\n3;e\n'
+    found["lines.csv"] = _lines(folder / "lines.csv", table)
+    for name, codec in CODECS.items():
+        path = folder / f"lines.csv{CODEC_SUFFIXES[name]}"
+        made = codec.compressor(codec.level(None))
+        found[path.name] = _lines(path, made.compress(table * 20) + made.flush())
     found["lines.ndjson"] = _lines(folder / "lines.ndjson", b'{"id": 1}\n{"id": [2, "x"]}\n')
     return found
 
@@ -227,7 +235,7 @@ def _change(data: Any, chance: random.Random) -> None:
     elif how == 1 and isinstance(container, list):
         container.extend(container[key : key + 1] * chance.choice((1, 2, 1000)))
     else:
-        container[key] = chance.choice(_OTHERS)
+        container[key] = deepcopy(chance.choice(_OTHERS))  # the next change must not change these
 
 
 def _places(data: Any) -> Iterator[tuple[Any, Any]]:
