@@ -4,6 +4,9 @@ Both write into memory (``--no-fsync``), so that the processor is what counts. T
 one of cp's wall, or in seconds and bytes of their own. The spread is what the largest part has over
 the smallest, for the mean, in the partition where it is worst. ``equal``: DuckDB and pyarrow find
 the source's rows in the parts, by partition, and all in order.
+
+The program's start and a look at each footer are what ``cp`` has not,
+which copies a gigabyte in that time.
 """
 
 from __future__ import annotations

@@ -18,9 +18,10 @@ from batchjobs.cli.group import absolute, batch, json_option
 from batchjobs.pack import PlannedFile, pack
 from batchjobs.simulate import Fleet, World, assumptions, forecast
 from batchjobs.spec import FileSplit
-from engine import BadSetting
+from engine import BadSetting, hooks
 from engine.cli.group import completing
-from engine.cli.options import SIZE, Choice
+from engine.cli.options import SIZE, Choice, click_option
+from engine.options import OPTIONS, SourceOptions
 
 _count = click.IntRange(min=0)
 _positive = click.FloatRange(min=0, min_open=True)
@@ -75,6 +76,8 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
     "--target-size", type=SIZE, default="100MB", show_default=True, help="Of parts, as in submit."
 )
 @click.option("--seed", type=int, default=1, show_default=True)
+@click_option(OPTIONS["include"])
+@click_option(OPTIONS["exclude"])
 @json_option
 def simulate(
     src: tuple[str, ...],
@@ -97,8 +100,9 @@ def simulate(
     if sum((bool(src), sizes is not None, files is not None)) != 1:
         raise click.UsageError("give one of SRC, --sizes FILE and --files NUMBER")
     if src:
-        found = engine.find_sources([absolute(item) for item in src])
-        every = [item.size_bytes for item in found]
+        globs: SourceOptions = {"include": given["include"], "exclude": given["exclude"]}
+        found = hooks.find_each([absolute(item) for item in src], **globs)
+        every = [item.size_bytes for item, _ in found]
     elif sizes:
         every = list(_read(sizes))
     else:

@@ -180,6 +180,10 @@ def test_globs_and_lists_say_which_files(sources, tmp_path):
     assert names == ["b", "c"]
     ended = run("batch", "submit", f"@{control}", "--dest", "abfs://c/out", "--pool", "p")
     assert (ended.code, "is on this machine" in ended.err) == (2, True)
+    (sources / "d=1").mkdir()
+    (sources / "c.parquet").rename(sources / "d=1" / "c.parquet")
+    words = ("batch", "simulate", sources, "--dedicated", "1", "--json", "--exclude", "a.*")
+    assert json.loads(run(*words).out)["num_files"] == 2
 
 
 def test_two_sources_of_one_destination_are_refused(sources, tmp_path):

@@ -103,7 +103,7 @@ def test_whatever_reads_folders_has_globs(tmp_path: Path) -> None:
         write_source(tmp_path / "in" / f"{name}.parquet", 9)
         (tmp_path / "in" / f"{name}.csv").write_text("x,y\n1,2\n")
     folder = str(tmp_path / "in")
-    files: SourceOptions = {"include": "*.parquet", "exclude": ["c.*"]}
+    files: SourceOptions = {"include": "*.parquet", "exclude": ["c.*"], "rehydrate": True}
     ours = [f"{folder}/{name}.parquet" for name in "ab"]
     assert [it.path for it in engine.find_sources(folder, **files)] == ours
     assert [it.path for it, _ in find_each([folder], **files)] == ours
