@@ -55,7 +55,10 @@ _LEVELS = {
     "xz": (0, 9),
 }
 CONVERSION_SETTINGS = ("nulls", "decimal", "timestamp_format", "bad_rows")
-LINE_SETTINGS = ("header", "delimiter", "quote", "escape", "to", *CONVERSION_SETTINGS)
+LINE_SETTINGS = (
+    *("header", "delimiter", "quote", "escape", "count_records", "to"),
+    *CONVERSION_SETTINGS,
+)
 _NOT_SHAPING = (
     "memory_bytes",
     "num_workers",

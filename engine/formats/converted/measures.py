@@ -42,7 +42,7 @@ from engine.part_names import PARQUET_SUFFIXES
 from engine.planning.curves import Curve
 from engine.planning.layout import GroupLayout, make_layout
 from engine.planning.ruler import no_insides
-from engine.settings import SCHEMAS, Settings
+from engine.settings import CODECS, SCHEMAS, Settings
 
 _CODEC = "zstd"
 _GROUP_TEXT_BYTES, _GROUP_MEMORY_BYTES, _GROUP_ROWS = 64 << 20, 128 << 20, 1 << 20
@@ -63,6 +63,7 @@ _OTHERS = {
     "--cut row-group": ("cut", "row"),
     "--columns": ("columns", None),
     "--row-group-size auto": ("row_group_floor_bytes", None),
+    "--flatten": ("flatten", False),
 }
 _OF_TEXT = ("nulls", "decimal", "timestamp_format")
 
@@ -77,6 +78,11 @@ def settled(
             raise BadSetting(
                 f"{flag} is for Parquet sources, and with --to means nothing: leave it out"
             )
+    if settings.codec is not None and CODECS[settings.codec] < 0:
+        raise BadSetting(
+            f"--codec {settings.codec} is for files of lines, and with --to parts are Parquet: say "
+            "zstd, snappy, gzip, lz4, brotli or none"
+        )
     if not settings.name.lower().endswith(PARQUET_SUFFIXES):
         raise BadSetting(f"--name {settings.name!r} is for another format: end it in .parquet")
     as_lines = Settings(

@@ -507,6 +507,9 @@ def test_records_that_do_not_fit_are_left_out_and_kept(tmp_path_factory, lines, 
         ({"columns": "a"}, "--columns is for Parquet"),
         ({"cut": "row-group"}, "--cut row-group is for Parquet"),
         ({"row_group_size": "auto"}, "--row-group-size auto is for Parquet"),
+        ({"codec": "bz2"}, "--codec bz2 is for files of lines"),
+        ({"codec": "xz"}, "--codec xz is for files of lines"),
+        ({"schema": "relaxed"}, "it is strict or relaxed for Parquet sources"),
         ({"name": "x-{index}.csv"}, "end it in .parquet"),
         ({"schema": "c bigint"}, "names c, which is no column; columns are a, b"),
         ({"schema": '{"a": ["bigint"]}'}, "cannot hold"),
@@ -527,3 +530,13 @@ def test_parquet_is_parquet_already(tmp_path: Path):
     (tmp_path / "in.ndjson").write_bytes(b'{"a": 1}\n')
     with pytest.raises(BadSetting, match="--decimal is for delimited text"):
         engine.plan(tmp_path / "in.ndjson", to="parquet", decimal=",")
+
+
+def test_columns_of_folders_are_not_lost(tmp_path: Path):
+    for year in (2023, 2024):
+        (tmp_path / f"in/year={year}").mkdir(parents=True)
+        (tmp_path / f"in/year={year}/a.csv").write_text("id,n\n1,2\n")
+    with pytest.raises(BadSetting, match="--flatten is for Parquet"):
+        engine.split(tmp_path / "in", tmp_path / "out", parts=1, to="parquet", flatten=True)
+    engine.split(tmp_path / "in", tmp_path / "out", parts=1, to="parquet")
+    assert pq.read_table(tmp_path / "out")["year"].to_pylist() == [2023, 2024]
