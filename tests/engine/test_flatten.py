@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine.errors import BadSetting, Different, NotPlainFolder, SchemaMismatch
+from engine.errors import BadSetting, Different, EvensplitError, NotPlainFolder, SchemaMismatch
 from engine.partition_values import NULL
 from engine.storage import open_storage
 from tests.engine.running import run
@@ -245,3 +245,30 @@ def test_on_the_command_line(tmp_path: Path):
     done = run("split", lake, tmp_path / "out", "--flatten", "--parts", "2", "--verify")
     assert done.code == 0, done.err
     assert "year (int32), month (string)" in done.out
+
+
+@pytest.mark.parametrize("value", ["x", "", "9" * 30, "2024-13-01"])
+@pytest.mark.parametrize("kind", ["int32", "int64", "date"])
+def test_a_forged_value_of_a_folder_is_damage(tmp_path: Path, kind: str, value: str):
+    (tmp_path / "in/year=2024").mkdir(parents=True)
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "in/year=2024/a.parquet")
+    engine.split(tmp_path / "in", tmp_path / "out", parts=1, flatten=True)
+    manifest = tmp_path / "out/_evensplit/manifest.json"
+    data = json.loads(manifest.read_text())
+    data["sources"][0]["constants"][0] |= {"kind": kind, "value": value}
+    manifest.write_text(json.dumps(data))
+    with pytest.raises(EvensplitError) as found:
+        engine.verify(tmp_path / "out")
+    assert found.value.exit_code in (2, 3)
+
+
+@pytest.mark.parametrize("schema", ["x", "AAAA", "*", "eNoDAAAAAAE="])
+def test_a_forged_schema_is_damage(tmp_path: Path, schema: str):
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "a.parquet")
+    engine.split(tmp_path / "a.parquet", tmp_path / "out", parts=1)
+    manifest = tmp_path / "out/_evensplit/manifest.json"
+    data = json.loads(manifest.read_text())
+    data["sources"][0]["schema"] = schema
+    manifest.write_text(json.dumps(data))
+    with pytest.raises(EvensplitError, match=r"is damaged|structure"):
+        engine.verify(tmp_path / "out")

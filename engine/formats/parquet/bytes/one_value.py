@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.codecs import compress
 from engine.formats.parquet.bytes.footer import Encoding
 from engine.formats.parquet.bytes.page_index import ASCENDING
 from engine.formats.parquet.bytes.pages import PageType
@@ -100,6 +99,8 @@ def _data_page(num_rows: int, levels: Levels, codec: int, has_value: bool) -> Pa
 def _page(
     kind: PageType, codec: int, body: bytes, detail: dict[spec.Field, Struct], num_rows: int
 ) -> Page:
+    from engine.formats.parquet.bytes.codecs import compress  # imports Arrow
+
     packed = bytes(compress(codec, body))
     names = spec.PageHeader
     header = thrift.encode(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from engine.errors import SchemaMismatch, Unsupported
+from engine.errors import BadStructure, SchemaMismatch, Unsupported
 from engine.formats.parquet.bytes import one_value, spec, thrift
 from engine.formats.parquet.bytes.column_names import spelled
 from engine.formats.parquet.bytes.footer import (
@@ -64,6 +64,8 @@ _BOUNDS = (
     spec.Statistics.IS_MIN_VALUE_EXACT,
 )
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
+_MOST_SCHEMA_BYTES = 64 << 20
+_DAMAGED = "the schema by which its plan or manifest has it read is damaged"
 
 
 # -- the schema that a file is read by -----------------------------------------------------------
@@ -79,20 +81,38 @@ def schema_text(footer: Footer) -> str:
 
 @lru_cache(maxsize=16)
 def schema_from(text: str) -> Footer:
-    """Return the footer of :func:`schema_text`."""
-    return Footer(zlib.decompress(base64.b64decode(text)))
+    """Return the footer of :func:`schema_text`.
+
+    Raises:
+        BadStructure: the text is none; it was in a plan or manifest that is damaged.
+    """
+    inflater = zlib.decompressobj()
+    try:
+        data = inflater.decompress(base64.b64decode(text, validate=True), _MOST_SCHEMA_BYTES)
+    except (ValueError, zlib.error) as error:
+        raise BadStructure(f"{_DAMAGED}: {error}") from error
+    if not inflater.eof:
+        raise BadStructure(f"{_DAMAGED}: it ends early, or is larger than any schema")
+    return Footer(data)
 
 
 def constant_value(constant: Constant) -> bytes | None:
-    """Return the value of a constant column as bounds have it; None for null."""
+    """Return the value of a constant column as bounds have it; None for null.
+
+    Raises:
+        BadStructure: it is none of its kind; it was in a plan or manifest that is damaged.
+    """
     if constant.value is None:
         return None
     if constant.kind == "string":
         return constant.value.encode()
-    if constant.kind == "date":
-        days = datetime.date.fromisoformat(constant.value).toordinal() - _EPOCH
-        return days.to_bytes(4, "little", signed=True)
-    return int(constant.value).to_bytes(int(constant.kind[3:]) // 8, "little", signed=True)
+    try:
+        if constant.kind == "date":
+            days = datetime.date.fromisoformat(constant.value).toordinal() - _EPOCH
+            return days.to_bytes(4, "little", signed=True)
+        return int(constant.value).to_bytes(int(constant.kind[3:]) // 8, "little", signed=True)
+    except (ValueError, OverflowError) as error:
+        raise BadStructure(f"{_DAMAGED}: {constant.value!r} is no {constant.kind}") from error
 
 
 _TYPES = {

@@ -10,7 +10,6 @@ from typing import Any
 
 from engine.errors import BadPage, BadStructure
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.codecs import compress
 from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, value, with_fields
 from engine.formats.parquet.bytes.one_value import Levels
 from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex, PageLocation
@@ -126,6 +125,8 @@ def _with_levels(
         return Prepended(section, 0)  # V2 levels are not compressed
     block = len(section).to_bytes(4, "little") + section
     if not body.length:
+        from engine.formats.parquet.bytes.codecs import compress  # imports Arrow
+
         return Prepended(bytes(compress(codec, block)), 0)
     tail_at = max(body.offset, body.end - TAIL_BYTES)
     tail = source.read(tail_at, body.end - tail_at) if codec == Codec.GZIP else b""
