@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import MAGIC, Footer, Leaf, Type, key_value_struct, seal
+from engine.wording import shown
 
 KeyValues = list[tuple[bytes, bytes | None]]
 
@@ -146,7 +147,7 @@ def _shown(meaning: Any, other: Any) -> str:
         mine = [f"{name}: {kind}" for name, kind in meaning.items() if its.get(name) != kind]
         return ", ".join(mine[:3]) or "nothing"
     if isinstance(meaning, bytes):
-        text = meaning.decode("utf-8", "replace")
+        text = shown(meaning.decode("utf-8", "replace"))
         return text if len(text) <= _LETTERS_SHOWN else f"{text[:_LETTERS_SHOWN]}..."
     return "none" if meaning is None else str(meaning)
 

@@ -198,3 +198,18 @@ def test_writers_are_told_by_name_and_version(text, found):
 @given(st.text(max_size=60))
 def test_any_text_names_some_writer(text):
     assert writer_of(text).name == writer_of(text).name.lower()
+
+
+def test_values_that_differ_are_told_in_one_short_line(tmp_path):
+    for number, value in enumerate((b"UTC", b"x\n\x1b[31m\xff" + b"y" * 500)):
+        pq.write_table(
+            pa.table({"c": [1]}).replace_schema_metadata({"parquet.avro.schema": value}),
+            tmp_path / f"{number}.parquet",
+        )
+    with pytest.raises(SchemaMismatch) as found:
+        engine.plan(str(tmp_path), parts=1)
+    told = str(found.value)
+    assert told.isprintable()
+    assert "(UTC)" in told
+    assert "yyy..." in told
+    assert "y" * 100 not in told
