@@ -138,6 +138,15 @@ def _found(scanned: Scanned) -> _Group:
     )
 
 
+def _bounded(listed: list[list[tuple[int, int]]]) -> Numbers:
+    """Return sums of what chunks list of their pages; a lie beyond 64 bits is cut short."""
+    try:
+        return np.array(listed, np.int64)
+    except OverflowError:
+        most = int(np.iinfo(np.int64).max)
+        return np.array([[[min(n, most) for n in two] for two in row] for row in listed], np.int64)
+
+
 class _Reader:
     def __init__(self, footer: Footer, num_columns: int) -> None:
         self._footer = footer
@@ -211,7 +220,7 @@ class _Reader:
         shape = (len(groups), columns)
         numbers = self._numbers().reshape(*shape, _NUMBERS)
         heads = np.array([group.heads for group in groups], np.int64).reshape(*shape, 3)
-        pages = np.array([group.pages for group in groups], np.int64).reshape(*shape, 2)
+        pages = _bounded([group.pages for group in groups]).reshape(*shape, 2)
         lengths = numbers[:, :, (6, 8)]
         offsets = np.where(lengths > 0, numbers[:, :, (5, 7)], 0)
         return ChunkTable(

@@ -180,6 +180,15 @@ def odd_count(group):
     listed.items[0] = entry
 
 
+def endless_pages(group):
+    stats = spec.PageEncodingStats
+    listed = value(meta_of(group), META.ENCODING_STATS)
+    for number, entry in enumerate(listed.items):
+        entry = dict(spec.read(stats, entry) if isinstance(entry, bytes) else entry)
+        listed.items[number] = entry | {stats.COUNT: (thrift.I32, (1 << 63) - 1)}
+    listed.items.extend(listed.items)
+
+
 def narrow_bound(group):
     told = spec.read(spec.Statistics, value(meta_of(group), META.STATISTICS))
     told[spec.Statistics.MAX_VALUE] = (thrift.BINARY, b"abc")
@@ -301,6 +310,14 @@ def test_a_copied_index_that_lies_is_left_out(tmp_path, change):
     # Nor has any other column one: a reader breaks where only some have.
     assert first_chunk(parts_of(dest)[0], 1).offset_index is None
     assert read_parts(dest).equals(make_table(20_000))
+
+
+def test_a_source_that_lists_pages_without_end_is_split(tmp_path):
+    source = write_source(tmp_path / "lying.parquet")
+    with_first_group(source, endless_pages)
+    ended = run("split", source, tmp_path / "parts", *WHOLE)
+    assert ended.code == 0, ended.err
+    assert read_parts(tmp_path / "parts").equals(make_table(20_000))
 
 
 def test_a_dictionary_that_is_missing_is_found(tmp_path):
