@@ -28,6 +28,7 @@ from engine.errors import (
 from engine.executors import LocalProcesses, Resources, run_parts
 from engine.formats import LINES, format_of, load_format, settled
 from engine.ledger.manifest import Ledger
+from engine.loader_forms import form_of
 from engine.loaders import check_loader, load_files
 from engine.model import (
     Measured,
@@ -353,7 +354,8 @@ def split_files(
             _check_part_sizes(plan, store)
             if settings.loader is not None:
                 names = [part.name for part in plan.parts]
-                check_loader(settings.loader, redacted(folder), names, settings.table)
+                form = form_of(files, settings.codec)
+                check_loader(settings.loader, redacted(folder), names, settings.table, form)
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
             resources = replace(resources, client=client)
             try:
@@ -445,7 +447,13 @@ def _carry_out(
         loads: tuple[str, ...] = ()
         if settings.loader is not None:
             loads = ledger.note_loads(
-                load_files(settings.loader, redacted(folder), settings.table, manifest.parts)
+                load_files(
+                    settings.loader,
+                    redacted(folder),
+                    settings.table,
+                    manifest.parts,
+                    form_of(plan.sources, settings.codec),
+                )
             )
         elapsed = time.monotonic() - started
         peak_bytes = max(memory.own_peak_bytes(), meter.peak_bytes if meter else 0)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlglot
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlglot import expressions as exp
 
 import engine
 from engine.errors import BadSetting
+from engine.loader_forms import READERS, Form
 from engine.loaders import LOADERS, check_loader, load_files
 from engine.model import Receipt
 from engine.storage import open_storage
@@ -39,6 +43,7 @@ DIALECTS = {
     "bigquery": [("bigquery", "gs://b/", "gs://b/")],
     "duckdb": [("duckdb", "s3a://b/", "s3://b/"), ("duckdb", "/b/", "/b/")],
 }
+PARQUET = Form()
 CASES = [(name, *case) for name, cases in DIALECTS.items() for case in cases]
 
 
@@ -70,8 +75,8 @@ def test_a_statement_names_exactly_the_parts(
     name: str, dialect: str, given_root: str, root: str, folder: str, names: list[str]
 ):
     parts, table = receipts(*names), "data.my table"
-    check_loader(name, given_root + folder, names, table)
-    (text,) = load_files(name, given_root + folder, table, parts).values()
+    check_loader(name, given_root + folder, names, table, PARQUET)
+    (text,) = load_files(name, given_root + folder, table, parts, PARQUET).values()
     found = texts_of(text, dialect)
     if name == "snowflake":
         assert found[0] == f"{root}{folder}/"
@@ -87,7 +92,7 @@ def test_a_statement_names_exactly_the_parts(
 
 def test_snowflake_takes_a_thousand_names_a_statement():
     names = [f"part-{index:05d}.parquet" for index in range(2_500)]
-    text = load_files("snowflake", "s3://b/p", "t", receipts(*names))["snowflake.sql"]
+    text = load_files("snowflake", "s3://b/p", "t", receipts(*names), PARQUET)["snowflake.sql"]
     statements = sqlglot.parse(text, dialect="snowflake")
     counts = [text.count(".parquet'") for text in text.split(";")[:-1]]
     assert len(statements) == 3
@@ -155,7 +160,7 @@ def test_what_a_system_cannot_load_is_refused(
     name: str, folder: str, names: list[str], table: str | None, words: str
 ):
     with pytest.raises(BadSetting, match=words):
-        check_loader(name, folder, names, table)
+        check_loader(name, folder, names, table, PARQUET)
 
 
 def test_it_is_refused_before_any_work_and_gone_with_the_parts(tmp_path: Path):
@@ -173,5 +178,197 @@ def test_it_is_refused_before_any_work_and_gone_with_the_parts(tmp_path: Path):
     assert not Path(load).exists()
 
 
+# -- parts of lines --------------------------------------------------------------------------------
+
+CSV = Form("CSV", ",", '"', has_header=True, line_ends=frozenset(["\n"]))
+PLACES = {name: root for name, root, *_ in ((it, *cases[0][1:]) for it, cases in DIALECTS.items())}
+PLACES |= {"redshift": "s3://b/", "spark": "/b/"}
+# Of each system the words by which it is told what it would take otherwise.
+TOLD: list[tuple[str, Form, list[str]]] = [
+    ("redshift", CSV, ["DELIMITER AS ','", "CSV QUOTE AS '\"'", "IGNOREHEADER AS 1"]),
+    ("redshift", CSV._replace(quote="", delimiter="\x01", codec="zstd"), [r"'\001'", "ZSTD"]),
+    ("redshift", Form("NDJSON", codec="gzip"), ["JSON 'auto ignorecase'", "GZIP"]),
+    ("snowflake", CSV, ["ESCAPE_UNENCLOSED_FIELD = NONE", "PARSE_HEADER = TRUE", "NULL_IF = ()"]),
+    ("snowflake", CSV._replace(delimiter="\t", escape="\\"), [r"= '\x09'", r"ESCAPE = '\\'"]),
+    ("snowflake", Form("NDJSON", codec="zstd"), ["TYPE = JSON COMPRESSION = ZSTD"]),
+    ("bigquery", CSV, ["'CSV'", "quote = '\"'", "skip_leading_rows = 1", "newlines = true"]),
+    ("bigquery", CSV._replace(has_header=False, quote=""), ["quote = ''", "rows = 0"]),
+    ("bigquery", Form("NDJSON"), ["NEWLINE_DELIMITED_JSON"]),
+    ("synapse", CSV, ["ROWTERMINATOR = '0x0A'", "FIRSTROW = 2", "FIELDQUOTE = '\"'"]),
+    ("fabric", CSV._replace(delimiter="\x01", codec="gzip"), ["= '0x01'", "= 'Gzip'"]),
+]
+
+
+@pytest.mark.parametrize(("name", "form", "words"), TOLD)
+def test_systems_are_told_what_parts_are(name: str, form: Form, words: list[str]):
+    place, part = PLACES[name] + "x", "a.csv.gz" if form.codec else "a.csv"
+    check_loader(name, place, [part], "d.t", form)
+    text = list(load_files(name, place, "d.t", receipts(part), form).values())[-1]
+    assert "PARQUET" not in text
+    assert all(word in text for word in words), text
+    dialect = {"synapse": "tsql"}.get(name, name)
+    assert not any(isinstance(it, exp.Command) for it in sqlglot.parse(text, dialect=dialect))
+
+
+def test_crlf_is_what_transact_sql_takes_by_itself():
+    form = CSV._replace(line_ends=frozenset(["\r\n"]))
+    (text,) = load_files("fabric", AZURE + "x", "t", receipts("a.csv"), form).values()
+    assert "ROWTERMINATOR" not in text
+
+
+NOT_READ: list[tuple[str, Form, str]] = [
+    ("synapse", Form("NDJSON"), "loads no NDJSON"),
+    ("fabric", CSV._replace(quote=""), "for a quote"),
+    ("fabric", CSV._replace(escape="\\"), "no escape"),
+    ("redshift", CSV._replace(escape="\\"), "no escape"),
+    ("bigquery", CSV._replace(escape="\\"), "no escape"),
+    ("synapse", CSV._replace(line_ends=frozenset(["\n", "\r\n"])), "one line end"),
+    ("redshift", CSV._replace(has_mark=True, has_header=False), "byte order mark"),
+    ("redshift", Form("NDJSON", codec="lz4"), "--codec gzip or bz2 or zstd or none"),
+    ("spark", Form("NDJSON", codec="gzip"), "by the end of its name"),
+    *((name, CSV._replace(codec="xz"), "reads no xz") for name in READERS if name != "spark"),
+]
+
+
+@pytest.mark.parametrize(("name", "form", "words"), NOT_READ)
+def test_what_a_system_would_read_otherwise_is_refused(name: str, form: Form, words: str):
+    ending = ".xz" if form.codec == "xz" else ""
+    with pytest.raises(BadSetting, match=words):
+        check_loader(name, PLACES[name] + "x", [f"a.csv{ending}"], "d.t", form)
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
+fields = texts | st.sampled_from(["", "007", "\\N", 'a"b', "NULL", "\r\n", " x ", "#", "1e5", "\\"])
+
+
+def csv_of(names: list[str], rows: list[list[str | None]], quote: str, delimiter: str) -> str:
+    """Return CSV in which null is nothing at all, and all else is quoted."""
+
+    def written(text: str | None) -> str:
+        return "" if text is None else f"{quote}{text.replace(quote, quote * 2)}{quote}"
+
+    records = [names, *rows] if names else rows
+    return "".join(f"{delimiter.join(map(written, record))}\n" for record in records)
+
+
+@settings(max_examples=150)
+@given(
+    rows=st.lists(st.tuples(fields, fields | st.none()), min_size=2, max_size=8),
+    quote=st.sampled_from("\"'"),
+    delimiter=st.sampled_from(",\t;\x01"),
+    is_gzip=st.booleans(),
+    header=st.booleans(),
+)
+def test_duckdb_reads_the_fields_of_any_csv(
+    rows: list[tuple[str, str | None]],
+    quote: str,
+    delimiter: str,
+    is_gzip: bool,
+    header: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    root = tmp_path_factory.mktemp("csv")
+    codec, ends = "gzip" if is_gzip else "", frozenset(["\n"])
+    form = Form("CSV", delimiter, quote, has_header=header, codec=codec, line_ends=ends)
+    for name, part in (("a", rows[:1]), ("b", rows[1:])):
+        names = ["one", "two"] if header else []
+        text = csv_of(names, [list(row) for row in part], quote, delimiter).encode()
+        (root / name).write_bytes(gzip.compress(text) if is_gzip else text)
+    (sql,) = load_files("duckdb", str(root), "t", receipts("a", "b"), form).values()
+    with duckdb.connect() as database:
+        database.execute(sql)
+        found = database.table("t")
+        assert found.columns == (["one", "two"] if header else ["column0", "column1"])
+        assert found.fetchall() == rows
+
+
+def test_duckdb_reads_unquoted_fields_as_they_lie(tmp_path: Path):
+    (tmp_path / "s.csv").write_bytes(b'a\tb\n"x\t\'y"\n#1\t\\N\n')
+    how: dict[str, Any] = {"quote": "none", "delimiter": "\t", "header": "yes", "parts": 2}
+    done = engine.split(tmp_path / "s.csv", tmp_path / "out", manifest="duckdb", table="t", **how)
+    with duckdb.connect() as database:
+        database.execute(Path(done.loads[0]).read_text())
+        assert database.table("t").fetchall() == [('"x', "'y\""), ("#1", "\\N")]
+
+
+def test_duckdb_sees_keys_that_come_late(tmp_path: Path):
+    lines = ['{"a": 1}\n'] * 30_000 + ['{"a": 2, "b": "x"}\n']
+    (tmp_path / "s.ndjson").write_text("".join(lines))
+    done = engine.split(
+        tmp_path / "s.ndjson", tmp_path / "out", parts=2, manifest="duckdb", table="t", codec="gzip"
+    )
+    with duckdb.connect() as database:
+        database.execute(Path(done.loads[0]).read_text())
+        assert database.sql("SELECT count(*), count(b), sum(a) FROM t").fetchall() == [
+            (30_001, 1, 30_002)
+        ]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_duckdb_reads_values_of_folders_by_types_that_lose_none(ending: str, tmp_path: Path):
+    for number, folder in enumerate(("day=2024-01-02/k=01", "day=2024-01-03/k=a%2Fb")):
+        place = tmp_path / "in" / folder
+        place.mkdir(parents=True)
+        table = pa.table({"x": [str(number)]})
+        if ending == "csv":
+            (place / "s.csv").write_text(f"x\n{number}\n")
+        else:
+            pq.write_table(table, place / "s.parquet")
+    how: dict[str, Any] = {"header": "yes"} if ending == "csv" else {}
+    done = engine.split(
+        tmp_path / "in", tmp_path / "out", parts=1, manifest="duckdb", table="t", **how
+    )
+    with duckdb.connect() as database:
+        database.execute(Path(done.loads[0]).read_text())
+        assert database.sql("SELECT x, day, k FROM t ORDER BY x").fetchall() == [
+            ("0", datetime.date(2024, 1, 2), "01"),
+            ("1", datetime.date(2024, 1, 3), "a/b"),
+        ]
+
+
+@pytest.mark.slow
+def test_spark_reads_the_fields_of_csv_and_ndjson(tmp_path: Path):
+    from tests.witness.spark_session import spark_session
+
+    spark = spark_session().newSession()
+    rows: list[list[str | None]] = [
+        ["007", 'a"b'],
+        ["", None],
+        ["x\r\ny", "\\N"],
+        [" p ", "\\"],
+        ['"', "#"],
+        ["NULL", "é,;"],
+    ]
+    odd = ["it's", "50%25 #1", "é b", "p=1,2"]
+    for number, delimiter in enumerate(",\t;\x01"):
+        source = tmp_path / f"{number}.csv"
+        source.write_bytes(
+            csv_of(
+                ["id", "one", "two"],
+                [[str(at), *row] for at, row in enumerate(rows)],
+                '"',
+                delimiter,
+            ).encode()
+        )
+        done = engine.split(
+            source,
+            tmp_path / odd[number],
+            parts=3,
+            manifest="spark",
+            table=f"t{number}",
+            delimiter=delimiter,
+            header="yes",
+            codec=("gzip", "none")[number % 2],
+        )
+        exec(Path(done.loads[0]).read_text(), {"spark": spark})
+        found = spark.sql(f"select * from t{number} order by id").toArrow().to_pylist()
+        assert [[it["one"], it["two"]] for it in found] == rows
+    (tmp_path / "s.ndjson").write_text('{"a": 1}\n{"a": 2, "b": "x"}\n')
+    done = engine.split(tmp_path / "s.ndjson", tmp_path / "n", parts=2, manifest="spark", table="n")
+    exec(Path(done.loads[0]).read_text(), {"spark": spark})
+    found = spark.sql("select * from n order by a").toArrow().to_pylist()
+    assert found == [{"a": 1, "b": None}, {"a": 2, "b": "x"}]
+
+
 def test_every_system_has_a_check_here():
-    assert set(LOADERS) == {*DIALECTS, "redshift", "spark"}
+    assert set(LOADERS) == {*DIALECTS, "redshift", "spark"} == set(READERS)
