@@ -11,6 +11,7 @@ Not covered: lists in lists, and what other columns of a control file ask for.
 from __future__ import annotations
 
 import csv
+import io
 from typing import NamedTuple
 
 from engine.errors import BadSetting, NoSource
@@ -44,7 +45,7 @@ def listed(name: str, data: bytes | None) -> SourceList:
     if data is None:
         raise NoSource(f"there is no list {name}; write ./@... for a file whose name begins with @")
     try:
-        lines = data.decode("utf-8-sig").splitlines()
+        lines = _lines(data.decode("utf-8-sig"))
         found = _control(name, lines) if _is_control(lines) else SourceList(_plain(lines))
     except UnicodeDecodeError:
         raise BadSetting(
@@ -60,8 +61,13 @@ def listed(name: str, data: bytes | None) -> SourceList:
     return found
 
 
+def _lines(text: str) -> list[str]:
+    """Return lines with their ends; names of files may hold what else ends lines in Unicode."""
+    return io.StringIO(text, newline="").readlines()
+
+
 def _plain(lines: list[str]) -> tuple[str, ...]:
-    return tuple(line for line in lines if line.strip() and not line.startswith("#"))
+    return tuple(line.rstrip("\r\n") for line in lines if line.strip() and not line.startswith("#"))
 
 
 def _is_control(lines: list[str]) -> bool:

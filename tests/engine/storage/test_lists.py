@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from contextlib import suppress
 
 import pytest
@@ -22,7 +24,7 @@ REFUSED = {
     b'source\n"a"b\n': "is no CSV",
 }
 names = st.text(min_size=1).filter(
-    lambda name: name.strip() and name[0] not in "@#\ufeff" and len(name.splitlines()) == 1
+    lambda name: name.strip() and name[0] not in "@#\ufeff" and not {"\n", "\r"} & set(name)
 )
 
 
@@ -41,4 +43,19 @@ def test_any_bytes_are_a_list_or_refused(data: bytes) -> None:
 @given(st.lists(names, min_size=1))
 def test_a_plain_list_names_its_lines(lines: list[str]) -> None:
     data = "\n".join(["#", *lines]).encode(errors="replace")
-    assert listed("l.txt", data).sources == tuple(data.decode().splitlines()[1:])
+    assert listed("l.txt", data).sources == tuple(data.decode().split("\n")[1:])
+
+
+@given(st.lists(st.text(min_size=1).filter(str.strip), min_size=1), st.booleans())
+def test_a_control_file_names_its_fields(fields: list[str], has_mark: bool) -> None:
+    """Also names with line ends, which stand in quotes."""
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer.writerows([["source"], *([field] for field in fields)])
+    data = text.getvalue().encode(errors="replace")
+    wanted = tuple(field.encode(errors="replace").decode() for field in fields)
+    if any(it.startswith("@") for it in wanted):
+        with pytest.raises(EvensplitError, match="another list"):
+            listed("l.csv", data)
+    else:
+        assert listed("l.csv", b"\xef\xbb\xbf" * has_mark + data).sources == wanted
