@@ -7,8 +7,8 @@ Their order is that of the manifests, in which ``pyiceberg`` scans them too.
 
 A table is refused, by name, where its rows are not just those of its data files, or its columns not
 just theirs: deletes that apply, columns that the table has otherwise than its files, files that
-are no Parquet or lie elsewhere. Looked at is the first file; that all have one schema, with field
-ids, is seen to by whoever splits them.
+are no Parquet or lie elsewhere. Looked at is the first file, and all others where the table's
+schema was another once; else that all have one schema is seen to by whoever splits them.
 
 Source: the Iceberg table specification ("Table Metadata", "Manifests", "Delete Formats", "Column
 Projection", "File System Tables"). Not covered: catalogs, which alone know whether the newest
@@ -21,7 +21,8 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pyiceberg.types import NestedField
 
 _MAX_WORDS_LENGTH = 300
+_REQUESTS = 16  # at once
 _GZIP = b"\x1f\x8b"
 _HINT = "version-hint.text"
 _NAME_FILES = (
@@ -140,8 +142,7 @@ class _Table:
         entries = list(self._entries(snapshot.manifest_list))
         self._check_deletes(entries)
         names = tuple(self._data_names(entries))
-        if names:
-            self._check_columns(names[0])
+        self._check_columns(names)
         return LiveFiles(f"Iceberg table at snapshot {snapshot_id} ({self._name})", names, False)
 
     def _entries(self, manifest_list: str) -> Iterator[ManifestEntry]:
@@ -211,27 +212,56 @@ class _Table:
             seen.add(name)
             yield name
 
-    def _check_columns(self, name: str) -> None:
-        """Refuse a table whose columns are not those of its first file, by field id."""
+    def _check_columns(self, names: Sequence[str]) -> None:
+        """Refuse a table whose columns are not those of its files, by field id.
+
+        The first file has all of them. Of a table whose schema was never another, all others have
+        the first one's, which whoever reads them sees to; else they may lack columns, as null.
+        """
+        looked_at = names if self._had_other_schemas() else names[:1]
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            every = (
+                pool.map(self._held, looked_at)
+                if len(looked_at) > 1
+                else map(self._held, looked_at)
+            )
+            for name, held in zip(looked_at, every, strict=True):
+                difference = self._difference(held, name, is_first=name == names[0])
+                if difference:
+                    _refuse(self._root, difference, _REWRITE)
+
+    def _had_other_schemas(self) -> bool:
+        """Whether files may have another schema than the table now; old ones may be forgotten."""
+        schema, metadata = self._metadata.schema(), self._metadata
+        number = len(dict(_columns(schema.fields)))
+        is_first = schema.schema_id == 0 and metadata.last_column_id == number
+        return not is_first or len(metadata.schemas) > 1
+
+    def _held(self, name: str) -> Any:
+        """Return Arrow's schema of a data file; None if whoever reads it tells what is wrong."""
         import pyarrow
         from pyarrow import parquet
-        from pyiceberg.io.pyarrow import pyarrow_to_schema
 
         path = self._store.join(self._root, *name.split("/"))
         try:
             with closing(self._store.open(self._store.stat(path))) as source:
-                held = parquet.read_schema(source.arrow_file())
+                return parquet.read_schema(source.arrow_file())
         except (EvensplitError, OSError, pyarrow.ArrowException):
-            return  # it is missing, damaged or encrypted, of which whoever reads it tells
+            return None  # missing, damaged or encrypted
+
+    def _difference(self, held: Any, name: str, *, is_first: bool) -> str:
+        from pyiceberg.io.pyarrow import pyarrow_to_schema
+
+        if held is None:
+            return ""
         mapping = self._metadata.name_mapping()
         try:
             found = pyarrow_to_schema(held, mapping, downcast_ns_timestamp_to_us=True)
         except ValueError as error:  # without field ids, and names that no mapping has
-            difference = f"which column is which in its data files cannot be told: {error}"
-        else:
-            difference = _difference(self._metadata.schema(), found)
-        if difference:
-            _refuse(self._root, difference, _REWRITE)
+            return f"which column is which in its data files cannot be told: {error}"
+        if is_first:
+            return _difference(self._metadata.schema(), found)
+        return _later_difference(self._metadata.schema(), found, name)
 
 
 def name_below(location: str, bases: Iterable[str]) -> str | None:
@@ -275,6 +305,27 @@ def _difference(table: Schema, held: Schema) -> str:
         name = next(theirs[number][0] for number in theirs if number not in ours)
         return f"its data files have the column {name}, which it dropped"
     return "" if list(ours) == list(theirs) else "its data files have its columns in another order"
+
+
+def _later_difference(table: Schema, held: Schema, file: str) -> str:
+    """Return what a file that lacks columns has otherwise than the table; empty if nothing.
+
+    Files are put together by names of columns, so that these must be the same by field id; and what
+    a file lacks must be null.
+    """
+    ours, theirs = dict(_columns(table.fields)), dict(_columns(held.fields))
+    for number, (name, _) in theirs.items():
+        if number not in ours:
+            return f"its data file {file} has the column {name}, field {number}, which it dropped"
+        if ours[number][0] != name:
+            return (
+                f"its column {ours[number][0]}, field {number}, is {name} in its data file {file}"
+            )
+    for number in ours.keys() - theirs.keys():
+        default = table.find_field(number).initial_default
+        if default is not None:
+            return f"its data file {file} lacks the column {ours[number][0]}, which has a default"
+    return ""
 
 
 def _columns(

@@ -10,6 +10,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import (
@@ -484,6 +485,46 @@ def test_files_of_several_schemas(tmp_path: Path, change: Callable[[Table], obje
     table.append(rows(40, 4).select([it.name for it in table.schema().fields]))
     with pytest.raises((SchemaMismatch, NotPlainFolder)):
         engine.plan(root_of(table), parts=1)
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "add": lambda it: it.add_column("late", StringType()),
+    "drop": lambda it: it.delete_column("b"),
+    "again": lambda it: it.add_column("b", StringType()),
+    "rename": lambda it: it.rename_column("a", "old"),
+    "swap": lambda it: it.rename_column("b", "a"),
+    "back": lambda it: it.rename_column("old", "b"),
+    "first": lambda it: it.move_first("b"),
+    "wide": lambda it: it.update_column("n", LongType()),
+}
+
+
+@given(steps=st.lists(st.sampled_from([*CHANGES, "rows"]), min_size=1, max_size=6))
+@example(steps=["rename", "swap", "back", "rows"])  # each of two columns has the other's name
+@example(steps=["drop", "again", "rows"])
+@example(steps=["drop", "rows"])
+@example(steps=["add", "rows"])
+@settings(max_examples=20, deadline=None)
+def test_schemas_that_change_are_read_right_or_refused(
+    steps: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("table")
+    kinds = {"n": pa.int32(), "a": pa.string(), "b": pa.string()}
+    table = create(folder, pa.schema(kinds))
+    for number, step in enumerate(["rows", *steps]):
+        if step == "rows":
+            schema = table.schema().as_arrow()
+            values = [[number] if it.name == "n" else [f"{number}{it.name}"] for it in schema]
+            table.append(pa.table(values, schema=schema))
+        else:
+            with suppress(ValueError):  # no such column, or there is one
+                with_schema(CHANGES[step])(table)
+    try:
+        done = engine.split(root_of(table), folder / "out", parts=1, schema="relaxed", fsync=False)
+    except (NotPlainFolder, SchemaMismatch):
+        return
+    found = pq.read_table(folder / "out" / done.manifest.parts[0].name)
+    assert found.to_pylist() == table.scan().to_arrow().to_pylist()
 
 
 def test_files_that_another_program_wrote(tmp_path: Path) -> None:
