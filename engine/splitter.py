@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -146,10 +147,12 @@ def _found(
     exclude: Sequence[str],
     *,
     partitions: Literal["apart", "columns", "refused"],
+    is_relaxed: bool = False,
 ) -> _Sources:
     """Describe the files that sources stand for.
 
     ``partitions``: what becomes of hive folders whose files lack the columns of their names.
+    ``is_relaxed``: files may lack columns that others have.
     """
     found = _expanded(patterns, include, exclude)
     files = tuple(describe_all(found.files))
@@ -157,6 +160,8 @@ def _found(
         # All files have one schema, which is seen to later: one footer says it.
         held = load_format(format_of(files)).top_columns(files[0])
         lost = [name for name in found.partition_columns if name not in held]
+        if is_relaxed:
+            _check_held_by_all(files, found.partition_columns, held)
         if lost and partitions == "refused":
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
         if partitions == "columns":
@@ -173,7 +178,32 @@ def _found(
 
 def _wanted(patterns: Sequence[str], settings: Settings) -> _Sources:
     partitions: Literal["apart", "columns"] = "columns" if settings.flatten else "apart"
-    return _found(patterns, settings.include, settings.exclude, partitions=partitions)
+    return _found(
+        patterns,
+        settings.include,
+        settings.exclude,
+        partitions=partitions,
+        is_relaxed=settings.schema == "relaxed",
+    )
+
+
+def _check_held_by_all(
+    files: Sequence[SourceFile], columns: Sequence[str], held: AbstractSet[str]
+) -> None:
+    """Refuse columns of folders that some files have and others lack, which would be null there.
+
+    ``held``: columns of the first file.
+    """
+    top_columns = load_format(format_of(files)).top_columns
+    for file in files[1:]:
+        for name in held ^ top_columns(file):
+            if name in columns:
+                has, lacks = (files[0], file) if name in held else (file, files[0])
+                raise NotPlainFolder(
+                    f"{redacted(has.path)} has the column {name}, which {redacted(lacks.path)} has "
+                    f"in the name of its folder alone ({name}=...), so that it would come as null: "
+                    "split the files that have it and those that lack it apart"
+                )
 
 
 def _in_partitions(
@@ -205,8 +235,7 @@ def _flattened(
     if twice:
         raise NotPlainFolder(
             f"{redacted(files[0].path)} lies in folders of the column {twice[0]} and has a column "
-            "of that name itself, and --flatten would have two of one name: leave --flatten out, "
-            "or leave the column out by --columns"
+            "of that name itself, and --flatten would have two of one name: leave --flatten out"
         )
     return tuple(
         replace(file, partition="", constants=constants)

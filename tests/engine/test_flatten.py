@@ -162,6 +162,19 @@ def test_files_of_partitions_may_differ(tmp_path: Path):
     assert schemas == {("a", "b")}
 
 
+@pytest.mark.parametrize("flatten", [True, False])
+@pytest.mark.parametrize("with_it", [2023, 2024])
+def test_a_column_of_folders_that_some_files_have_is_no_null(
+    flatten: bool, with_it: int, tmp_path: Path
+):
+    for year in (2023, 2024):
+        (tmp_path / f"year={year}").mkdir()
+        columns = {"a": [1]} | ({"year": [year]} if year == with_it else {})
+        pq.write_table(pa.table(columns), tmp_path / f"year={year}" / "x.parquet")
+    with pytest.raises(NotPlainFolder, match=rf"year={with_it}/.* has the column year, which"):
+        engine.plan(tmp_path, schema="relaxed", flatten=flatten, parts=1)
+
+
 def test_what_cannot_be_a_column_is_refused(tmp_path: Path):
     lake = write(tmp_path / "lake", {"a=1": 3, "a=2": 3, "other=1": 3})
     with pytest.raises(NotPlainFolder):
