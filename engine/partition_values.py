@@ -2,7 +2,8 @@
 
 A type is taken only if every value's text is the one that the type would be written as: so ``01``
 or ``+1`` make a column of texts, and no value loses anything. Of all files together one of int32,
-int64, date (``2024-01-31``) and string is taken, the first that has room for all.
+int64, date (``2024-01-31``) and string is taken, the first that has room for all; or the type that
+a table's log has.
 
 Sources: Hive's language manual ("Partitioned Tables"), ``HIVE_DEFAULT_PARTITION`` and
 ``FileUtils.escapePathName`` of Hive (``%`` and two digits). Pure.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
@@ -48,12 +50,15 @@ _KINDS: Mapping[Kind, Callable[[str], bool]] = {
 }
 
 
-def constants_of(partitions: Sequence[str]) -> list[tuple[Constant, ...]]:
+def constants_of(
+    partitions: Sequence[str], known: Mapping[str, Kind] = MappingProxyType({})
+) -> list[tuple[Constant, ...]]:
     """Return the columns that each file gets.
 
     Args:
         partitions: of each file the folders, ``year=2024/month=01``, of the same columns in the
             same order.
+        known: types of columns, by name, which are taken instead of those that texts have.
 
     Raises:
         NotPlainFolder: a name is no text once it is decoded, or two columns have one name.
@@ -67,7 +72,8 @@ def constants_of(partitions: Sequence[str]) -> list[tuple[Constant, ...]]:
             f"the folders {partitions[0]} name a column twice, and no table has two of one name: "
             "rename one of them, or leave --flatten out"
         )
-    kinds = [_kind(value for _, value in column) for column in zip(*every, strict=True)]
+    columns = zip(names, zip(*every, strict=True), strict=True)
+    kinds = [known.get(name) or _kind(value for _, value in column) for name, column in columns]
     return [
         tuple(Constant(name, kind, value) for (name, value), kind in zip(pairs, kinds, strict=True))
         for pairs in every

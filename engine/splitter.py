@@ -229,7 +229,7 @@ def _flattened(
 ) -> tuple[SourceFile, ...]:
     """Return files of partitions with the values of their folders as columns, in their order."""
     placed = _in_partitions(files, found.partitions)
-    every = constants_of([file.partition for file in placed])
+    every = constants_of([file.partition for file in placed], found.partition_kinds)
     names = [constant.name for constant in every[0]]
     twice = [name for name in names if name in held]
     if twice:
@@ -475,14 +475,9 @@ def _carry_out(
         manifest = ledger.finish(plan, receipts, __version__)
         loads: tuple[str, ...] = ()
         if settings.loader is not None:
+            parts, form = manifest.parts, form_of(plan.sources, settings.codec)
             loads = ledger.note_loads(
-                load_files(
-                    settings.loader,
-                    redacted(folder),
-                    settings.table,
-                    manifest.parts,
-                    form_of(plan.sources, settings.codec),
-                )
+                load_files(settings.loader, redacted(folder), settings.table, parts, form)
             )
         elapsed = time.monotonic() - started
         peak_bytes = max(memory.own_peak_bytes(), meter.peak_bytes if meter else 0)

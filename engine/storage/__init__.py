@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 from engine import system
 from engine.errors import BadSetting, NoSource, NotPlainFolder, Rehydrating
 from engine.model import SourceFile
+from engine.partition_values import Kind
 from engine.storage import folders
 from engine.storage.base import (
     Entry,
@@ -169,6 +170,7 @@ class Found(NamedTuple):
         problems: why the sources' files are not all of what they hold, or more than that.
         partition_columns: columns that are in the paths of the files; perhaps in the files as well.
         partitions: of each file its folders of these columns.
+        partition_kinds: their types, where a table's log says them.
         patterns: the sources, with what lists name instead of the lists, and tables instead of
             their metadata files.
     """
@@ -179,6 +181,7 @@ class Found(NamedTuple):
     problems: tuple[str, ...]
     partition_columns: tuple[str, ...]
     partitions: tuple[str, ...]
+    partition_kinds: Mapping[str, Kind]
     patterns: tuple[str, ...]
 
 
@@ -232,6 +235,7 @@ def expand_all(
         tuple(dict.fromkeys(readable(problem) for problem in problems if problem)),
         columns,
         tuple(folders.partition_paths(choices, columns)),
+        folders.partition_kinds(choices),
         tuple(root for root, _ in roots),
     )
 

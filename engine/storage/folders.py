@@ -36,9 +36,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from engine.part_names import KINDS, PARQUET_SUFFIXES, is_vague, kind_of
+from engine.partition_values import Kind
 from engine.wording import counted
 
 PARQUET_MARKS = (b"PAR1", b"PARE")  # the second: an encrypted footer
@@ -124,11 +126,13 @@ class LiveFiles(NamedTuple):
         kind: what the table is, in words.
         names: of the live files, below the table's folder, in the order in which they are read.
         has_partition_folders: their folders hold values that they lack.
+        kinds: types of these values, by column, where the log says them.
     """
 
     kind: str
     names: tuple[str, ...]
     has_partition_folders: bool
+    kinds: Mapping[str, Kind] = MappingProxyType({})
 
 
 @dataclass
@@ -145,6 +149,7 @@ class Choice:
         table: what table that is, in words.
         has_partition_folders: folders ``column=value`` hold values that files lack, as far as the
             folders' names tell.
+        kinds: types of these values, by column, where a table's log says them.
         table_problem: why its live files could not be taken.
         mixed: Parquet without its name beside files that have it: whose rows are wanted?
         formats: a file of each format, by its name, where there are several; none is taken then.
@@ -160,6 +165,7 @@ class Choice:
     tables: dict[str, str] = field(default_factory=dict)
     table: str = ""
     has_partition_folders: bool = True
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
     table_problem: str = ""
     mixed: list[Listed] = field(default_factory=list)
     formats: dict[str, Listed] = field(default_factory=dict)
@@ -215,6 +221,7 @@ class Choice:
         self.unknown = []
         self.tables = {}
         self.table, self.has_partition_folders = table.kind, table.has_partition_folders
+        self.kinds = table.kinds
 
     def decide(self, found: Iterable[bool]) -> None:
         """Decide about files in a folder; of unknown ones it was seen whether each is Parquet."""
@@ -392,6 +399,12 @@ def partition_columns(choices: Sequence[Choice]) -> tuple[str, ...]:
     names = dict.fromkeys(name for each in values for name in each)
     differing = [name for name in names if len({each.get(name) for each in values}) > 1]
     return tuple(dict.fromkeys([*found, *differing]))
+
+
+def partition_kinds(choices: Sequence[Choice]) -> Mapping[str, Kind]:
+    """Return types of columns of folders, by column, where all sources say the same ones."""
+    first = choices[0].kinds
+    return first if all(choice.kinds == first for choice in choices) else {}
 
 
 def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import NotPlainFolder
+from engine.partition_values import Kind
 from engine.storage.base import redacted
 from engine.storage.folders import LiveFiles, partition_folders
 
@@ -31,6 +32,14 @@ _NAME_FILES = (
     "name its live files themselves, as DeltaTable(...).file_uris() of deltalake lists them"
 )
 WRITE_OUT = "write the table out as plain files"
+# Types of columns that folders name, by those of the log. Other values are texts, as written there.
+_KINDS: Mapping[str, Kind] = {
+    "byte": "int32",
+    "short": "int32",
+    "integer": "int32",
+    "long": "int64",
+    "date": "date",
+}
 # Reader features without which a table is read as with them, where what is asked below is not met.
 _KNOWN_FEATURES = {
     "columnMapping",
@@ -67,7 +76,14 @@ def delta_table(root: str) -> LiveFiles:
         first = str(error).strip().partition("\n")[0]
         found = f"deltalake cannot read its log: {first}"
         raise _refused(root, found, f"repair the table, or {WRITE_OUT}") from error
-    return LiveFiles(f"Delta table at version {table.version()}", names, True)
+    return LiveFiles(f"Delta table at version {table.version()}", names, True, _kinds(table))
+
+
+def _kinds(table: DeltaTable) -> dict[str, Kind]:
+    """Return the types of partition columns: as the log has them, or texts of other ones."""
+    partitioned = set(table.metadata().partition_columns)
+    types = {it.name: getattr(it.type, "type", "") for it in table.schema().fields}
+    return {name: _KINDS.get(types[name], "string") for name in types if name in partitioned}
 
 
 def _refused(root: str, found: str, change: str = WRITE_OUT) -> NotPlainFolder:

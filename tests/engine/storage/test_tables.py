@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, Field, write_deltalake
 from deltalake.schema import PrimitiveType
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import engine
@@ -332,3 +332,30 @@ def test_a_table_is_taken_as_a_whole(tmp_path: Path) -> None:
     for asked in ("lake", "lake/t/kind=1", "lake/t/*/*.parquet"):
         with pytest.raises(NotPlainFolder, match=r"lake/t is a Delta table, and .* own folder"):
             engine.plan(tmp_path / asked, parts=1)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    kind=st.sampled_from([pa.int16(), pa.int32(), pa.int64(), pa.date32(), pa.string()]),
+    numbers=st.lists(st.integers(0, 99), min_size=1, max_size=3, unique=True),
+)
+@example(kind=pa.string(), numbers=[7])
+@example(kind=pa.int64(), numbers=[7])
+def test_values_of_folders_have_the_types_of_the_log(
+    kind: pa.DataType, numbers: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("table")
+    values = pa.array([*numbers, None], pa.int32()).cast(kind)
+    table = pa.table({"id": range(len(values)), "key": values})
+    write_deltalake(folder / "t", table, partition_by=["key"])
+    engine.split(folder / "t", folder / "out", flatten=True, parts=1, fsync=False)
+    engine.verify(folder / "out")
+    found = pq.read_table(folder / "out" / "part-00000.parquet").sort_by("id")
+    wanted = pa.int32() if kind == pa.int16() else kind
+    assert found["key"].type == wanted
+    assert found["key"].combine_chunks().equals(values.cast(wanted))
+    # Beside other folders, texts say the types as ever.
+    (folder / "plain" / "key=x").mkdir(parents=True)
+    pq.write_table(table.select(["id"]), folder / "plain" / "key=x" / "x.parquet")
+    plan = engine.plan([folder / "t", folder / "plain"], flatten=True, parts=1, schema="relaxed")
+    assert "key (string)" in plan.source_notes[-1]
