@@ -54,6 +54,7 @@ class Reader(NamedTuple):
         kinds: of parts.
         codecs: by which parts are compressed.
         escape: characters may stand behind an escape.
+        quotes: characters that may be the quote; empty for any.
         unquoted: fields may be without quotes, whatever characters they hold.
         one_line_end: it is told the line end, so that all lines need the same.
         codec_by_name: it is not told the codec, but finds it by the end of a part's name.
@@ -62,6 +63,7 @@ class Reader(NamedTuple):
     kinds: tuple[Kind, ...] = ("Parquet", "CSV", "NDJSON")
     codecs: tuple[str, ...] = ("gzip",)
     escape: bool = True
+    quotes: str = ""
     unquoted: bool = True
     one_line_end: bool = False
     codec_by_name: bool = False
@@ -70,7 +72,7 @@ class Reader(NamedTuple):
 _TSQL = Reader(kinds=("Parquet", "CSV"), escape=False, unquoted=False, one_line_end=True)
 READERS: Mapping[str, Reader] = {
     "redshift": Reader(codecs=("gzip", "bz2", "zstd"), escape=False),
-    "snowflake": Reader(codecs=("gzip", "bz2", "zstd")),
+    "snowflake": Reader(codecs=("gzip", "bz2", "zstd"), quotes="\"'"),
     "bigquery": Reader(escape=False, codec_by_name=True),
     "synapse": _TSQL,
     "fabric": _TSQL,
@@ -117,6 +119,8 @@ def form_problem(name: str, form: Form, part_names: Sequence[str]) -> str:
         return ""
     if form.escape and not reader.escape:
         return f"reads no escape ({form.escape}) in CSV: {way}"
+    if form.quote and reader.quotes and form.quote not in reader.quotes:
+        return f"takes no {form.quote} for a quote: {way}"
     if not form.quote and not reader.unquoted:
         return f"takes some character for a quote, and these fields have none: {way}"
     if form.has_mark and not form.has_header:

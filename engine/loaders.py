@@ -322,6 +322,7 @@ def _bigquery_format(form: Form) -> str:
         f"field_delimiter = {_character(form.delimiter, _escaped, _HEX)}",
         f"quote = {_escaped(form.quote)}",
         "allow_quoted_newlines = true",
+        "preserve_ascii_control_characters = true",
         f"skip_leading_rows = {int(form.has_header)}",
     ]
     return ",\n  ".join(words)
@@ -399,7 +400,7 @@ def _spark(load: Load) -> dict[str, str]:
 _S3 = {"s3": _as_it_is, "s3a": _scheme_of("s3")}
 _HTTPS = {"abfss": _azure("https://{host}/{container}/{path}")}
 LOADERS: Mapping[str, Loader] = {
-    "redshift": Loader(_S3, _redshift),
+    "redshift": Loader(_S3, _redshift, "\\"),
     "snowflake": Loader(
         {
             **_S3,
@@ -412,9 +413,9 @@ LOADERS: Mapping[str, Loader] = {
     "synapse": Loader(
         _HTTPS,
         _tsql("synapse.sql", "CREDENTIAL = (IDENTITY = 'Managed Identity')"),
-        "*",
+        "*?#%",
     ),
-    "fabric": Loader(_HTTPS, _tsql("fabric.sql"), "*"),
+    "fabric": Loader(_HTTPS, _tsql("fabric.sql"), "*?#%"),
     "duckdb": Loader(
         {
             "": _as_it_is,

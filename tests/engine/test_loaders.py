@@ -75,6 +75,10 @@ def test_a_statement_names_exactly_the_parts(
     name: str, dialect: str, given_root: str, root: str, folder: str, names: list[str]
 ):
     parts, table = receipts(*names), "data.my table"
+    if set(folder).union(*names) & set(LOADERS[name].wildcards):
+        with pytest.raises(BadSetting, match="something else than a name"):
+            check_loader(name, given_root + folder, names, table, PARQUET)
+        return
     check_loader(name, given_root + folder, names, table, PARQUET)
     (text,) = load_files(name, given_root + folder, table, parts, PARQUET).values()
     found = texts_of(text, dialect)
@@ -150,6 +154,8 @@ REFUSED: list[tuple[str, str, list[str], str | None, str]] = [
     ("duckdb", "/a[b]", ["a"], None, "wildcard"),
     ("spark", "/a", ["a", "{b}"], None, "wildcard"),
     ("synapse", AZURE + "x", ["a*"], None, "wildcard"),
+    ("fabric", AZURE + "50%25", ["a"], None, "something else"),
+    ("redshift", "s3://b/a\\b", ["a"], None, "something else"),
     ("duckdb", "/a", ["a"], "x..y", "give a name"),
     ("duckdb", "/a", ["a"], "", "give a name"),
 ]
@@ -221,6 +227,7 @@ NOT_READ: list[tuple[str, Form, str]] = [
     ("fabric", CSV._replace(quote=""), "for a quote"),
     ("fabric", CSV._replace(escape="\\"), "no escape"),
     ("redshift", CSV._replace(escape="\\"), "no escape"),
+    ("snowflake", CSV._replace(quote="|"), "takes no | for a quote"),
     ("bigquery", CSV._replace(escape="\\"), "no escape"),
     ("synapse", CSV._replace(line_ends=frozenset(["\n", "\r\n"])), "one line end"),
     ("redshift", CSV._replace(has_mark=True, has_header=False), "byte order mark"),
