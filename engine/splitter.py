@@ -156,6 +156,7 @@ def _found(
     """
     found = _expanded(patterns, include, exclude)
     files = tuple(describe_all(found.files))
+    notes = found.notes
     if found.partition_columns:
         # All files have one schema, which is seen to later: one footer says it.
         held = load_format(format_of(files)).top_columns(files[0])
@@ -168,12 +169,14 @@ def _found(
             files = _flattened(files, found, held)
         elif lost:
             files = _in_partitions(files, found.partitions)
+        if own := [name for name in found.partition_columns if name in held]:
+            notes += (f"taken from the files, not from names of their folders: {', '.join(own)}",)
     elif partitions == "columns":
         raise BadSetting(
             "--flatten makes columns of hive folders (year=2024/...), and no source lies in such: "
             "leave it out, or name the folder above them"
         )
-    return _Sources(files, found.notes, found.patterns)
+    return _Sources(files, notes, found.patterns)
 
 
 def _wanted(patterns: Sequence[str], settings: Settings) -> _Sources:

@@ -176,9 +176,9 @@ def test_columns_that_files_have_as_well_make_one_folder(tmp_path: Path):
     for value in (1, 2):
         path = tmp_path / "in" / f"few={value}" / "a.parquet"
         write_source(path, 10)
-    assert [part.name for part in engine.plan(tmp_path / "in", parts=1).parts] == [
-        "part-00000.parquet"
-    ]
+    plan = engine.plan(tmp_path / "in", parts=1)
+    assert [part.name for part in plan.parts] == ["part-00000.parquet"]
+    assert plan.source_notes[-1] == "taken from the files, not from names of their folders: few"
 
 
 def test_named_files_of_partitions_keep_the_folders_they_differ_in(lake: Path, tmp_path: Path):
@@ -209,10 +209,11 @@ def test_engines_read_partitions_by_their_manifests(lake: Path, tmp_path: Path):
         ("redshift", "s3://b/x", "without the columns of their folders"),
         ("duckdb", "/a=1/b", "as a partition as well"),
     ):
+        from engine.loader_forms import Form
         from engine.loaders import check_loader
 
         with pytest.raises(engine.BadSetting, match=words):
-            check_loader(name, dest, ["y=1/a"], None)
+            check_loader(name, dest, ["y=1/a"], None, Form())
 
 
 @pytest.mark.slow
