@@ -512,7 +512,7 @@ def test_nothing_is_said_where_all_is_taken(place: Place) -> None:
         place.write(*names)
     found = expand_all([place.folder])
     assert len(found.files) == 3
-    assert found[2:] == ((), (), (), ("", "", ""), (place.folder,))
+    assert found[2:] == ((), (), (), ("", "", ""), {}, (place.folder,))
 
 
 def test_parquet_without_its_name_is_taken_alone_and_refused_beside_others(place: Place) -> None:
