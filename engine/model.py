@@ -48,6 +48,8 @@ class Dialect:
         mark_bytes: of a byte order mark at the begin.
         header_bytes: where the first record begins: behind mark and header.
         line_end: of its first line.
+        encoding: of the text, by the name of Python's codec; empty for UTF-8. Of UTF-16 all
+            positions are code units.
         codec: by which the file is compressed.
         num_bytes: of the text in a compressed file; all positions are in the text.
         decoder_bytes: memory that decompressing it takes.
@@ -65,6 +67,7 @@ class Dialect:
     num_bytes: int = 0
     decoder_bytes: int = 0
     is_ended: bool = True
+    encoding: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from typing import Any
 
 from engine import memory
 from engine.errors import BadRow, BadSetting, SchemaMismatch
-from engine.formats.converted.blocks import Block, indexed
+from engine.formats.converted.blocks import ENCODING_CURE, Block, indexed, most_utf8_bytes
 from engine.formats.converted.records import Reader
 from engine.formats.converted.types import TEXT, Schema, arrow_type, quoted_name
 from engine.formats.converted.values import Spelling, Unfit, found_type
 from engine.formats.lines.dialect import fields_of
+from engine.formats.lines.encodings import is_utf8, text_of
 from engine.formats.lines.index import record_offset
 from engine.formats.lines.pieces import dialect_of
 from engine.formats.lines.reading import opened
@@ -68,7 +69,8 @@ def _places(files: Sequence[SourceFile]) -> list[tuple[SourceFile, Block]]:
     """Return some blocks, spread evenly over those of all files, with the first and the last."""
     every = [(file, block) for file in files for block in indexed(file).blocks]
     largest = max((block.num_bytes for _, block in every), default=1)
-    memory.ask(_COPIES * largest, "to look at a sample of records", arrow=True)
+    needed_bytes = _COPIES * round(most_utf8_bytes(files[0], largest))
+    memory.ask(needed_bytes, "to look at a sample of records", arrow=True)
     number = max(2, min(_NUM_PLACES, _SAMPLED_BYTES // largest))
     if len(every) <= number:
         return every
@@ -118,11 +120,12 @@ def _names(
     """
     dialect = dialect_of(file)
     with opened(file) as source:
-        header = source.read(dialect.mark_bytes, dialect.header_bytes - dialect.mark_bytes)
+        length = dialect.header_bytes - dialect.mark_bytes
+        header = text_of(source, dialect, dialect.mark_bytes, length)
         if not header:
             start = dialect.header_bytes
             stop = record_offset(source, start, 1, marks_of(dialect)) if samples else start
-            fields = next(fields_of(source.read(start, stop - start), dialect), [""])
+            fields = next(fields_of(text_of(source, dialect, start, stop - start), dialect), [""])
     if not header:
         if given and len(given) != len(fields):
             raise BadSetting(
@@ -130,10 +133,8 @@ def _names(
                 f"name all {len(fields):,} that the first record has"
             )
         return list(given) or [f"column{number}" for number in range(len(fields))]
-    try:
-        header.decode()
-    except UnicodeDecodeError:
-        raise SchemaMismatch("its header is no UTF-8: write it anew (iconv -t UTF-8)") from None
+    if not is_utf8(header):
+        raise SchemaMismatch(f"its header is no {dialect.encoding or 'UTF-8'}: {ENCODING_CURE}")
     names = next(fields_of(header, dialect), [""])
     for number, name in enumerate(names):
         if not name.strip():
@@ -162,7 +163,7 @@ def _texts(
     tables = []
     for file, block in samples:
         with opened(file) as source:
-            text = source.read(block.offset, block.num_bytes)
+            text = text_of(source, dialect_of(file), block.offset, block.num_bytes)
         try:
             tables.append(reader.table(text, block.num_rows))
         except Unfit:  # told with its line when it is to be written
@@ -181,7 +182,8 @@ def _of_json(samples: Sequence[tuple[SourceFile, Block]], given: Schema) -> dict
     found: Any = {}
     for file, block in samples:
         with opened(file) as source:
-            text = source.read(block.offset, min(block.num_bytes, _JSON_BYTES))
+            length = min(block.num_bytes, _JSON_BYTES)
+            text = text_of(source, dialect_of(file), block.offset, length)
         for line in text.split(b"\n")[: block.num_rows]:
             try:
                 item = json.loads(line)

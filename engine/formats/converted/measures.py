@@ -27,6 +27,7 @@ from engine.formats.converted.blocks import (
     forget_all,
     in_threads,
     indexed,
+    most_utf8_bytes,
 )
 from engine.formats.converted.inferred import inferred
 from engine.formats.converted.left_out import sentences
@@ -92,6 +93,8 @@ def settled(
         escape=settings.escape,
         codec="none",
         count_records=True,
+        to=settings.to,
+        encoding=settings.encoding,
     )
     files, _ = of_lines.settled(files, as_lines)
     given_marks = settings.given(_OF_TEXT)
@@ -138,6 +141,7 @@ def _row_bytes(file: SourceFile, text_bytes: float) -> float:
     schema = Reader(dialect_of(file), conversion_of(file)).schema
     if any(pa.types.is_nested(kind) for kind in schema.types):
         text_bytes *= _NESTED_COPIES
+    text_bytes = most_utf8_bytes(file, text_bytes)
     return text_bytes + sum(_width(kind) for kind in schema.types)
 
 
@@ -225,7 +229,8 @@ def _part_bytes(
     decoding = max((open_bytes(files[number]) for number in needed), default=0)
     if decoding:
         decoding += FILE_BYTES * len(needed)
-    return round(_PART_BYTES + _COPIES * most + _BLOCK_COPIES * largest + decoding)
+    block_bytes = _BLOCK_COPIES * most_utf8_bytes(files[0], largest)
+    return round(_PART_BYTES + _COPIES * most + block_bytes + decoding)
 
 
 # -- sizes ---------------------------------------------------------------------------------------

@@ -17,7 +17,14 @@ import pyarrow.parquet as pq
 from engine import memory
 from engine.errors import Different
 from engine.formats import Compared
-from engine.formats.converted.blocks import Block, BlockReader, conversion_of, in_threads, indexed
+from engine.formats.converted.blocks import (
+    Block,
+    BlockReader,
+    conversion_of,
+    in_threads,
+    indexed,
+    most_utf8_bytes,
+)
 from engine.formats.converted.records import Reader
 from engine.formats.lines.compressed import KEPT_BYTES, open_bytes
 from engine.formats.lines.pieces import dialect_of
@@ -157,4 +164,5 @@ def proof_bytes(sources: Sequence[SourceFile], workers: int) -> int:
     largest = max((block.num_bytes for block in blocks), default=0)
     decoding = max(map(open_bytes, sources), default=0)
     text_bytes = (workers + 1) * decoding + KEPT_BYTES if decoding else 0
-    return _PROCESS_BYTES + workers * (_WORKER_BYTES + _COPIES * largest) + text_bytes
+    each_bytes = round(_WORKER_BYTES + _COPIES * most_utf8_bytes(sources[0], largest))
+    return _PROCESS_BYTES + workers * each_bytes + text_bytes

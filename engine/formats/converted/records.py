@@ -20,6 +20,7 @@ from engine.errors import BadStructure, Unsupported
 from engine.formats.converted.types import TEXT, arrow_schema, arrow_type
 from engine.formats.converted.values import Spelling, Unfit, typed
 from engine.formats.lines.dialect import fields_of
+from engine.formats.lines.encodings import encoding_of
 from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
 from engine.model import Conversion, Dialect
 from engine.wording import amount, counted, shown
@@ -192,7 +193,7 @@ class Reader:
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
-            return "", f"its byte {error.start + 1:,} is no UTF-8"
+            return "", encoding_of(self._dialect).reason(line, error.start)
         if not text.strip():
             return "", "the line is empty"
         return self._json_reason(text) if self._is_json else self._csv_reason(record, line)
