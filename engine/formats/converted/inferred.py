@@ -16,13 +16,14 @@ from engine.formats.converted.blocks import ENCODING_CURE, Block, indexed, most_
 from engine.formats.converted.records import Reader
 from engine.formats.converted.types import TEXT, Schema, arrow_type, quoted_name
 from engine.formats.converted.values import Spelling, Unfit, found_type
-from engine.formats.lines.dialect import fields_of
+from engine.formats.lines.dialect import DELIMITERS, MOSTLY, fields_of
 from engine.formats.lines.encodings import is_utf8, text_of
 from engine.formats.lines.index import record_offset
 from engine.formats.lines.pieces import dialect_of
 from engine.formats.lines.reading import opened
 from engine.formats.lines.scan import marks_of
 from engine.model import Conversion, SourceFile
+from engine.storage import Source
 from engine.storage.base import naming, redacted
 from engine.wording import counted, shown
 
@@ -99,6 +100,7 @@ def _of_text(
             f"--schema: {shown(nested[0])} has types within, which delimited text cannot hold"
         )
     texts = _texts(names, samples, conversion)
+    _check_delimiter(file, names, texts)
     spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
     found = {
         name: found_type(
@@ -150,6 +152,25 @@ def _names(
     return names
 
 
+def _check_delimiter(file: SourceFile, names: Sequence[str], texts: Sequence[Any]) -> None:
+    """See to it that records with delimiters are not taken for one column without being asked.
+
+    Raises:
+        BadSetting: nearly all have one, and they do not have as many fields as the first.
+    """
+    if dialect_of(file).delimiter:
+        return
+    values = [value or "" for table in texts for value in table.column(0).to_pylist()] or names
+    for delimiter in DELIMITERS:
+        number = sum(delimiter in value for value in values)
+        if number >= MOSTLY * len(values):
+            raise BadSetting(
+                f"no delimiter was found, as its records have not as many fields as the first, but "
+                f"{number:,} of {len(values):,} have {delimiter!r}: give --delimiter; if it is "
+                "one column, one that it lacks (--delimiter tab)"
+            )
+
+
 def _texts(
     names: Sequence[str], samples: Sequence[tuple[SourceFile, Block]], conversion: Conversion
 ) -> list[Any]:
@@ -182,8 +203,7 @@ def _of_json(samples: Sequence[tuple[SourceFile, Block]], given: Schema) -> dict
     found: Any = {}
     for file, block in samples:
         with opened(file) as source:
-            length = min(block.num_bytes, _JSON_BYTES)
-            text = text_of(source, dialect_of(file), block.offset, length)
+            text = _some_json(source, file, block)
         for line in text.split(b"\n")[: block.num_rows]:
             try:
                 item = json.loads(line)
@@ -204,6 +224,15 @@ def _of_json(samples: Sequence[tuple[SourceFile, Block]], given: Schema) -> dict
     if not schema:
         raise SchemaMismatch("its records have no keys, and so no columns: say --schema")
     return schema
+
+
+def _some_json(source: Source, file: SourceFile, block: Block) -> bytes:
+    """Return some bytes of a block, with one record at least."""
+    dialect = dialect_of(file)
+    text = text_of(source, dialect, block.offset, min(block.num_bytes, _JSON_BYTES))
+    if b"\n" not in text:
+        text = text_of(source, dialect, block.offset, block.num_bytes)
+    return text
 
 
 def _word(value: object, key: str) -> Any:

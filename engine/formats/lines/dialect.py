@@ -47,8 +47,8 @@ _OTHERS = {
 }
 _NUL_SHARE, _CONTROL_SHARE = 0.2, 0.02  # of the begin: text has less
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\f\r\x1c\x1d\x1e\x1f\x01\x02"})
-_DELIMITERS = (",", "\t", ";", "|", "\x01")
-_GUESSED_BYTES, _GUESSED_RECORDS, _MOSTLY = 256 << 10, 200, 0.9
+DELIMITERS = (",", "\t", ";", "|", "\x01")
+_GUESSED_BYTES, _GUESSED_RECORDS, MOSTLY = 256 << 10, 200, 0.9
 # Kinds of values that names of columns are not.
 _KINDS = {
     "whole number": re.compile(r"\s*[-+]?\d+\s*"),
@@ -114,7 +114,10 @@ def _begin_of(head: bytes, path: str, settings: Settings, *, is_whole: bool) -> 
         raise Unsupported("its lines end in lone carriage returns: write it with line feeds")
     quote = '"' if settings.quote is None else settings.quote
     dialect = Dialect("csv", "", quote, settings.escape or "", mark_bytes, mark_bytes, line_end)
-    dialect = replace(dialect, delimiter=_delimiter(head, dialect, settings.delimiter))
+    delimiter = settings.delimiter
+    if delimiter is None:
+        delimiter = _delimiter(head, dialect, is_whole=is_whole)
+    dialect = replace(dialect, delimiter=delimiter)
     return _with_header(head, dialect, settings.header, is_whole=is_whole)
 
 
@@ -200,21 +203,21 @@ def _check_json_settings(settings: Settings) -> None:
 # -- delimiter -------------------------------------------------------------------------------------
 
 
-def _delimiter(head: bytes, dialect: Dialect, given: str | None) -> str:
+def _delimiter(head: bytes, dialect: Dialect, *, is_whole: bool) -> str:
     """Return the delimiter that gives nearly all records of the begin as many fields, or none.
 
     Raises:
         BadSetting: several do, as where numbers have decimal commas.
     """
-    if given is not None:
-        return given
     able: dict[str, int] = {}
-    for delimiter in _DELIMITERS:
-        records = _records(head[:_GUESSED_BYTES], replace(dialect, delimiter=delimiter))
+    for delimiter in DELIMITERS:
+        seen = replace(dialect, delimiter=delimiter)
+        is_all = is_whole and len(head) <= _GUESSED_BYTES
+        records = _records(head[:_GUESSED_BYTES], seen, is_whole=is_all)
         widths = Counter(len(fields) for fields, _ in records[:_GUESSED_RECORDS])
         for width, times in widths.most_common(1):
             is_first = len(records[0][0]) == width
-            if width > 1 and is_first and times >= _MOSTLY * widths.total():
+            if width > 1 and is_first and times >= MOSTLY * widths.total():
                 able[delimiter] = width
     if len(able) > 1:
         found = ", ".join(

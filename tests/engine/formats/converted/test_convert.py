@@ -540,3 +540,29 @@ def test_columns_of_folders_are_not_lost(tmp_path: Path):
         engine.split(tmp_path / "in", tmp_path / "out", parts=1, to="parquet", flatten=True)
     engine.split(tmp_path / "in", tmp_path / "out", parts=1, to="parquet")
     assert pq.read_table(tmp_path / "out")["year"].to_pylist() == [2023, 2024]
+
+
+# -- no delimiter ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_header_alone_has_its_columns(tmp_path: Path, end: str):
+    convert(tmp_path, "in.csv", f"id;name{end}".encode())
+    table = pq.read_table(parts_of(tmp_path / "out")[0])
+    assert (table.column_names, table.num_rows) == (["id", "name"], 0)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+@pytest.mark.parametrize("header", ["id,name\n", "# made by x\n"])
+def test_records_with_delimiters_are_one_column_only_if_asked(tmp_path: Path, header, delimiter):
+    data = (header + "1,a,b\n" * 50).replace(",", delimiter).encode()
+    with pytest.raises(BadSetting, match=r"no delimiter was found.*give --delimiter"):
+        convert(tmp_path, "in.csv", data, header="yes")
+    rows = convert(tmp_path, "in.csv", data, header="yes", delimiter="\x01")
+    assert rows[0].popitem()[1] == "1,a,b".replace(",", delimiter)
+
+
+def test_one_column_of_text_may_have_delimiters_in_some_records(tmp_path: Path):
+    data = b"note\n" + b"one\n" * 40 + b"one, two\n" * 20
+    rows = convert(tmp_path, "in.csv", data, header="yes")
+    assert rows[-1] == {"note": "one, two"}
