@@ -93,6 +93,8 @@ class Conversion:
         decimal: the mark before a fraction.
         timestamp_format: of strptime; empty for ISO 8601.
         bad_rows: what is done with records that do not fit.
+        columns: the only ones that parts get, in the file's order; none for all. Others of
+            delimited text are read as text, whatever they hold.
     """
 
     schema: str
@@ -101,6 +103,7 @@ class Conversion:
     decimal: str = "."
     timestamp_format: str = ""
     bad_rows: Literal["fail", "skip", "file"] = "fail"
+    columns: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -109,6 +112,7 @@ class Conversion:
         columns = [
             f"{shown(name)} {word if isinstance(word, str) else shown(json.dumps(word))}"
             for name, word in words.items()
+            if name in (self.columns or words)
         ]
         more = len(columns) - _COLUMNS_SHOWN
         text = ", ".join(columns[:_COLUMNS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

@@ -14,6 +14,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from engine import system
 from engine.errors import BadRow, SourceChanged
 from engine.formats.converted.records import Bad, Reader
@@ -65,6 +67,13 @@ def conversion_of(file: SourceFile) -> Conversion:
     """Return how records become rows, as it was settled."""
     assert file.conversion is not None
     return file.conversion
+
+
+def parquet_schema(file: SourceFile) -> Any:
+    """Return the Arrow schema of the parts."""
+    conversion = conversion_of(file)
+    schema = Reader(dialect_of(file), conversion).schema
+    return pa.schema([schema.field(name) for name in conversion.columns or schema.names])
 
 
 def as_text(file: SourceFile) -> SourceFile:

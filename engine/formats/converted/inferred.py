@@ -7,8 +7,11 @@ are read, and is an error then: no value is changed to fit.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import pyarrow as pa
 
 from engine import memory
 from engine.errors import BadRow, BadSetting, SchemaMismatch
@@ -22,6 +25,8 @@ from engine.formats.lines.index import record_offset
 from engine.formats.lines.pieces import dialect_of
 from engine.formats.lines.reading import opened
 from engine.formats.lines.scan import marks_of
+from engine.formats.parquet.bytes.column_names import resolve_all
+from engine.formats.parquet.bytes.schema_tree import Node
 from engine.model import Conversion, SourceFile
 from engine.storage import Source
 from engine.storage.base import naming, redacted
@@ -54,16 +59,24 @@ def inferred(files: Sequence[SourceFile], given: Schema, conversion: Conversion)
             schema = _of_json(samples, given)
         else:
             schema = _of_text(files[0], samples, given, conversion)
-    found = tuple(name for name in schema if name not in given)
+    columns = _taken(list(schema), conversion.columns)
+    found = tuple(name for name in columns or schema if name not in given)
     text = json.dumps(schema, ensure_ascii=False)
-    return Conversion(
-        text,
-        found,
-        conversion.nulls,
-        conversion.decimal,
-        conversion.timestamp_format,
-        conversion.bad_rows,
-    )
+    return replace(conversion, schema=text, found=found, columns=columns)
+
+
+def _taken(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that are wanted, in the file's order; none for all.
+
+    Raises:
+        BadSetting: a name is none of a column.
+    """
+    if not wanted:
+        return ()
+    root = Node(0, -1, len(names) + 1, 0, "", is_leaf=False)
+    leaves = [Node(at, 0, at + 1, 1, name, is_leaf=True) for at, name in enumerate(names, 1)]
+    chosen = {node.position for node in resolve_all([root, *leaves], wanted)}
+    return tuple(name for at, name in enumerate(names, 1) if at in chosen)
 
 
 def _places(files: Sequence[SourceFile]) -> list[tuple[SourceFile, Block]]:
@@ -76,6 +89,23 @@ def _places(files: Sequence[SourceFile]) -> list[tuple[SourceFile, Block]]:
     if len(every) <= number:
         return every
     return [every[(len(every) - 1) * at // (number - 1)] for at in range(number)]
+
+
+def type_of_texts(texts: Sequence[str]) -> str:
+    """Return the type that a column of delimited text with some fields gets, as a word."""
+    return found_type([pa.array(texts, pa.string())], Spelling(), arrow_type) or TEXT
+
+
+def type_of_json(values: Iterable[object]) -> str:
+    """Return the type that a key with some values gets, as a word or JSON; ``mixed`` if none."""
+    found: Any = _NOTHING
+    try:
+        for value in values:
+            found = _merged(found, _word(value, ""), "")
+        word = _settled(found, "")
+    except (_Conflict, SchemaMismatch):
+        return "mixed"
+    return word if isinstance(word, str) else json.dumps(word, ensure_ascii=False)
 
 
 # -- delimited text ------------------------------------------------------------------------------
@@ -99,6 +129,7 @@ def _of_text(
         raise BadSetting(
             f"--schema: {shown(nested[0])} has types within, which delimited text cannot hold"
         )
+    columns = _taken(names, conversion.columns) or names
     texts = _texts(names, samples, conversion)
     _check_delimiter(file, names, texts)
     spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
@@ -107,9 +138,10 @@ def _of_text(
             [table.column(at).combine_chunks() for table in texts], spelling, arrow_type
         )
         for at, name in enumerate(names)
-        if name not in given
+        if name in columns and name not in given
     }
-    return {name: given.get(name) or found[name] or TEXT for name in names}
+    types = {**given, **found}
+    return {name: types[name] or TEXT if name in columns else TEXT for name in names}
 
 
 def _names(

@@ -28,6 +28,7 @@ from engine.formats.converted.blocks import (
     in_threads,
     indexed,
     most_utf8_bytes,
+    parquet_schema,
 )
 from engine.formats.converted.inferred import inferred
 from engine.formats.converted.left_out import sentences
@@ -62,7 +63,6 @@ _NESTED_COPIES = 3
 # Settings that have no meaning here, and what they are without one.
 _OTHERS = {
     "--cut row-group": ("cut", "row"),
-    "--columns": ("columns", None),
     "--row-group-size auto": ("row_group_floor_bytes", None),
     "--flatten": ("flatten", False),
 }
@@ -123,7 +123,7 @@ def _asked(settings: Settings) -> Conversion:
                 "text (--schema 'NAME varchar')"
             )
     nulls = ("",) if settings.nulls is None else tuple(settings.nulls.split(","))
-    return Conversion("{}", (), nulls, decimal, form, settings.bad_rows)
+    return Conversion("{}", (), nulls, decimal, form, settings.bad_rows, settings.columns or ())
 
 
 def _group_rows(files: Sequence[SourceFile]) -> int:
@@ -178,8 +178,8 @@ def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int
         if block.num_rows
     ]
     places = _Places(files, [place for place, _ in every], [block for _, block in every])
-    schema = Reader(dialect_of(files[0]), conversion_of(files[0])).schema
-    head_bytes = file_bytes(schema.empty_table(), settings.recoding)
+    schema = parquet_schema(files[0])
+    head_bytes = file_bytes(schema.empty_table(), schema, settings.recoding)
     sizes, tried_bytes = _sizes(places, settings, head_bytes)
     groups = tuple(
         GroupLayout(number, block.offset, block.num_rows, size, 0, 0, 0)
@@ -242,9 +242,10 @@ def _sizes(places: _Places, settings: Settings, head_bytes: int) -> tuple[list[i
     if not len(texts):
         return [], 0
     tried_bytes = 0
+    schema = parquet_schema(places.files[0])
 
     def made_bytes(run: tuple[int, int]) -> int:
-        return file_bytes(places.tables(*run), settings.recoding) - head_bytes
+        return file_bytes(places.tables(*run), schema, settings.recoding) - head_bytes
 
     def tried(runs: Sequence[tuple[int, int]]) -> list[int]:
         nonlocal tried_bytes

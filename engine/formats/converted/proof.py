@@ -20,14 +20,12 @@ from engine.formats import Compared
 from engine.formats.converted.blocks import (
     Block,
     BlockReader,
-    conversion_of,
     in_threads,
     indexed,
     most_utf8_bytes,
+    parquet_schema,
 )
-from engine.formats.converted.records import Reader
 from engine.formats.lines.compressed import KEPT_BYTES, open_bytes
-from engine.formats.lines.pieces import dialect_of
 from engine.formats.lines.reading import opened
 from engine.model import SourceFile
 from engine.storage import open_storage
@@ -48,7 +46,7 @@ def compare(
     progress: Callable[[int], None] | None,
 ) -> Compared:
     """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
-    schema = Reader(dialect_of(sources[0]), conversion_of(sources[0])).schema
+    schema = parquet_schema(sources[0])
     every = [(file, block) for file in sources for block in indexed(file).blocks]
     firsts = [0, *accumulate(block.num_rows for _, block in every)]
     starts = [0, *accumulate(expected_rows)]
