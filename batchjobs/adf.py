@@ -3,7 +3,8 @@
 In, in the task's working directory:
 
 * ``activity.json``: ``typeProperties.extendedProperties`` say what to do (:class:`Activity`). An
-  empty text is what a pipeline's parameter has that nobody set, and counts as not given.
+  empty text is what a pipeline's parameter has that nobody set, and counts as not given. All
+  settings of a split may be properties, or keys of the one property ``settings``.
 * ``linkedServices.json``, ``datasets.json``: the ``referenceObjects``. A place without ``://`` is
   ``container/path`` of the first of these linked services that is a storage account, and a place
   may be the name of one of the datasets. :mod:`batchjobs.linked` says what opens the account.
@@ -128,6 +129,7 @@ def read_activity(folder: Path) -> Activity:
     references = _References.read(folder)
     environment = _take_secrets(given, references.services)
     given = {name: value for name, value in given.items() if value not in ("", None)}
+    given = _with_settings(given)
     plain = {name: _typed(name, given.pop(name), _PLAIN[name]) for name in _PLAIN if name in given}
     submit = {
         name: _typed(name, given.pop(name), _SUBMIT[name]) for name in _SUBMIT if name in given
@@ -150,6 +152,28 @@ def read_activity(folder: Path) -> Activity:
     )
     _check(activity)
     return activity
+
+
+def _with_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return properties with what ``settings`` holds, a JSON object or its text.
+
+    So a pipeline hands on any setting by one parameter. What it names comes before a property of
+    that name, and a number of parts or rows before the size that pipelines always give.
+    """
+    found = given.get("settings", {})
+    try:
+        found = json.loads(found) if isinstance(found, str) else found
+    except (ValueError, RecursionError) as error:
+        raise BadSetting(f"settings is no JSON ({error})") from None
+    if not isinstance(found, Mapping):
+        raise BadSetting('settings is no JSON object; write {"to": "parquet"}')
+    for name in found.keys() & {*_PLAIN, *_SUBMIT, *SECRETS}:
+        raise BadSetting(f"settings has {name}, which is a property of its own")
+    found = {name: value for name, value in found.items() if value not in ("", None)}
+    left_out = {"settings"}
+    if found.keys() & {"parts", "rows_per_part"}:
+        left_out.add("target_size")
+    return {name: value for name, value in given.items() if name not in left_out} | found
 
 
 def _open_linked(

@@ -187,12 +187,14 @@ def profile_lines(
     Raises:
         engine.errors.EvensplitError: a source is missing or is not of lines.
     """
+    from engine.formats.converted.inferred import type_of_json, type_of_texts
+    from engine.formats.lines.profiler import Types
     from engine.formats.lines.profiler import profile_lines as profiled
     from engine.storage.access import using
 
     made = make_settings(**options)
     with using(made.access):
-        return profiled(patterns_of(src), made, exact=exact)
+        return profiled(patterns_of(src), made, Types(type_of_texts, type_of_json), exact=exact)
 
 
 def are_lines(src: Sources, **options: Unpack[SourceOptions]) -> bool:

@@ -48,6 +48,8 @@ class Dialect:
         mark_bytes: of a byte order mark at the begin.
         header_bytes: where the first record begins: behind mark and header.
         line_end: of its first line.
+        encoding: of the text, by the name of Python's codec; empty for UTF-8. Of UTF-16 all
+            positions are code units.
         codec: by which the file is compressed.
         num_bytes: of the text in a compressed file; all positions are in the text.
         decoder_bytes: memory that decompressing it takes.
@@ -65,6 +67,7 @@ class Dialect:
     num_bytes: int = 0
     decoder_bytes: int = 0
     is_ended: bool = True
+    encoding: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Conversion:
         decimal: the mark before a fraction.
         timestamp_format: of strptime; empty for ISO 8601.
         bad_rows: what is done with records that do not fit.
+        columns: the only ones that parts get, in the file's order; none for all. Others of
+            delimited text are read as text, whatever they hold.
     """
 
     schema: str
@@ -98,6 +103,7 @@ class Conversion:
     decimal: str = "."
     timestamp_format: str = ""
     bad_rows: Literal["fail", "skip", "file"] = "fail"
+    columns: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -106,6 +112,7 @@ class Conversion:
         columns = [
             f"{shown(name)} {word if isinstance(word, str) else shown(json.dumps(word))}"
             for name, word in words.items()
+            if name in (self.columns or words)
         ]
         more = len(columns) - _COLUMNS_SHOWN
         text = ", ".join(columns[:_COLUMNS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

@@ -93,6 +93,7 @@ class SplitOptions(SourceOptions, total=False):
     count_records: bool
     to: Literal["parquet"] | None
     schema: str
+    encoding: str | None
     nulls: str | None
     decimal: str | None
     timestamp_format: str | None
@@ -420,6 +421,12 @@ _ROWS = (
         choices=("parquet",),
     ),
     Option(
+        "encoding",
+        "text",
+        "With --to: encoding of SRC, as latin-1, cp1252 or utf-16. [default: utf-8]",
+        metavar="NAME",
+    ),
+    Option(
         "nulls",
         "text",
         "With --to, of CSV: what stands for null, with commas between: ',NULL' is an empty field "
@@ -585,6 +592,7 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         escape=found["escape"],
         count_records=found["count_records"],
         to=found["to"],
+        encoding=found["encoding"],
         nulls=found["nulls"],
         decimal=found["decimal"],
         timestamp_format=found["timestamp_format"],

@@ -54,7 +54,7 @@ _LEVELS = {
     "bz2": (1, 9),
     "xz": (0, 9),
 }
-CONVERSION_SETTINGS = ("nulls", "decimal", "timestamp_format", "bad_rows")
+CONVERSION_SETTINGS = ("encoding", "nulls", "decimal", "timestamp_format", "bad_rows")
 LINE_SETTINGS = (
     *("header", "delimiter", "quote", "escape", "count_records", "to"),
     *CONVERSION_SETTINGS,
@@ -146,6 +146,7 @@ class Settings:
         escape: what makes the next character of lines plain; None for nothing.
         count_records: of lines also where line feeds alone tell where records end.
         to: the format of the parts of files of lines; None for the source's.
+        encoding: of files of lines that become Parquet, by any of its names; None for UTF-8.
         nulls: what stands for null in delimited text, with commas between; None for empty fields.
         decimal: the mark before a fraction; None for a point.
         timestamp_format: how times are written, as strptime has it; None for ISO 8601.
@@ -187,6 +188,7 @@ class Settings:
     escape: str | None = None
     count_records: bool = False
     to: Literal["parquet"] | None = None
+    encoding: str | None = None
     nulls: str | None = None
     decimal: str | None = None
     timestamp_format: str | None = None

@@ -225,6 +225,32 @@ def test_a_fan_out_submits_a_job_waits_and_tells_what_failed(place):
     no_secret(world)
 
 
+def test_lines_become_parquet_by_any_pipeline_that_is_told_so(place):
+    runner, _, container = place
+    for name in ("in/a.csv", "in/b.csv", "in/old.csv", "in/c.txt.bak"):
+        put(container, name, b"id;n\n007;1,5\n8;2,5\n")
+    settings = '{"to": "parquet", "schema": "id varchar", "decimal": ",", "parts": 1}'
+    given = where(container, settings=settings)
+    one = runner.run("split_folder", **given, pattern="*.csv")
+    assert (one.status, one.returned["num_done"]) == ("Succeeded", 3)
+    many = where(container, settings=settings, destination="many")
+    ran = runner.run("split_fanout", **many, include="*.csv", exclude="old.*")
+    assert (ran.status, ran.returned["counts"]["done"]) == ("Succeeded", 2)
+    rows = "source,destination,settings\n"
+    quoted = settings.replace('"', '""')
+    rows += f'{container.container_name}/in/a.csv,{container.container_name}/list,"{quoted}"\n'
+    put(container, "control/files.csv", rows.encode())
+    system = container.container_name
+    listed = runner.run("split_list", fileSystem=system)
+    assert (listed.status, listed.message) == ("Succeeded", "")
+    for part in ("out/a.csv", "many/a", "list"):
+        data = container.download_blob(f"{part}/part-00000.parquet").readall()
+        assert pq.read_table(io.BytesIO(data)).to_pylist() == [
+            {"id": "007", "n": 1.5},
+            {"id": "8", "n": 2.5},
+        ]
+
+
 def test_a_pool_is_resized_before_and_after_also_when_files_fail(place, monkeypatch):
     runner, world, container = place
     fake = world.fake

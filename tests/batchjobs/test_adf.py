@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from batchjobs import adf
@@ -191,6 +192,42 @@ def test_an_activity_splits_the_files_of_a_folder_that_globs_choose(tmp_path, wo
     lay(work, given | {"include": "a.*,b.*", "exclude": "b.*"})
     assert run("batch", "activity").code == 0
     assert json.loads((work / "outputs.json").read_text())["num_rows"] == 100
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_any_setting_may_be_a_key_of_settings(tmp_path, work, as_text):
+    (tmp_path / "a.csv").write_bytes("id;größe\n1;NULL\nx;2\n3;4,5\n".encode("latin-1"))
+    given = {"source": str(tmp_path / "a.csv"), "destination": str(tmp_path / "out")}
+    given |= {"target_size": "100MB", "bad_rows": "fail", "columns": ""}
+    settings = {"to": "parquet", "encoding": "latin-1", "nulls": ",NULL", "decimal": ","}
+    settings |= {"schema": "id bigint, größe double", "bad_rows": "file", "parts": 2, "codec": ""}
+    lay(work, given | {"settings": json.dumps(settings) if as_text else settings})
+    assert run("batch", "activity").code == 0
+    outputs = json.loads((work / "outputs.json").read_text())
+    assert (outputs["num_rows"], outputs["num_parts"]) == (2, 2)
+    parts = sorted((tmp_path / "out").glob("*.parquet"))
+    rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
+    assert rows == [{"id": 1, "größe": None}, {"id": 3, "größe": 4.5}]
+    assert b'"x;2"' in (tmp_path / "out/_evensplit/bad-rows.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("{to: parquet}", "settings is no JSON"),
+        ("[" * 100_000, "settings is no JSON"),
+        ("[1]", "settings is no JSON object"),
+        ('{"source": "x"}', "settings has source, which is a property of its own"),
+        ('{"storage_account_key": "s3cret"}', "settings has storage_account_key"),
+        ('{"tu": "parquet"}', "a task has no setting 'tu'"),
+        ('{"to": "orc"}', "--to is 'orc'"),
+    ],
+)
+def test_settings_that_are_none_are_told(tmp_path, work, settings, message):
+    given = {"source": str(tmp_path / "a.csv"), "destination": str(tmp_path / "out")}
+    lay(work, given | {"settings": settings})
+    ended = run("batch", "activity")
+    assert (ended.code, message in ended.err, "s3cret" in ended.err) == (2, True, False)
 
 
 def test_rows_that_nobody_counted_are_null(tmp_path, work):

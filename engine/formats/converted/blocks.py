@@ -14,11 +14,14 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from engine import system
 from engine.errors import BadRow, SourceChanged
 from engine.formats.converted.records import Bad, Reader
 from engine.formats.converted.types import quoted_name
 from engine.formats.converted.values import Unfit
+from engine.formats.lines.encodings import Encoding, encoding_of, is_utf8, text_of
 from engine.formats.lines.index import block_end
 from engine.formats.lines.measures import measured
 from engine.formats.lines.pieces import dialect_of, text_bytes
@@ -66,6 +69,13 @@ def conversion_of(file: SourceFile) -> Conversion:
     return file.conversion
 
 
+def parquet_schema(file: SourceFile) -> Any:
+    """Return the Arrow schema of the parts."""
+    conversion = conversion_of(file)
+    schema = Reader(dialect_of(file), conversion).schema
+    return pa.schema([schema.field(name) for name in conversion.columns or schema.names])
+
+
 def as_text(file: SourceFile) -> SourceFile:
     """Return a file as one of lines, whatever its parts are to be."""
     return replace(file, conversion=None)
@@ -101,21 +111,42 @@ def indexed(file: SourceFile) -> Indexed:
     return found
 
 
+ENCODING_CURE = "say the encoding of the file, as --encoding latin-1 or cp1252"
+
+
+def most_utf8_bytes(file: SourceFile, num_bytes: float) -> float:
+    """Return how much some of a file's text takes as UTF-8, at most."""
+    return num_bytes * encoding_of(dialect_of(file)).grows
+
+
 def _sifted(file: SourceFile, blocks: Sequence[Block]) -> list[Block]:
     """Return the blocks with the records that are no rows told apart; reads all of the file."""
-    reader = Reader(dialect_of(file), conversion_of(file))
+    dialect = dialect_of(file)
+    reader = Reader(dialect, conversion_of(file))
 
     def look(block: Block) -> Block:
-        text = source.read(block.offset, block.num_bytes)
+        text = text_of(source, dialect, block.offset, block.num_bytes)
         try:
             reader.table(text, block.num_rows)
         except Unfit:
             table, bad = reader.sifted(text)
-            return block._replace(num_rows=table.num_rows, bad=tuple(bad))
+            places = tuple(_placed(bad, text, encoding_of(dialect)))
+            return block._replace(num_rows=table.num_rows, bad=places)
         return block
 
     with opened(file) as source:
         return list(in_threads(look, blocks))
+
+
+def _placed(every: Sequence[Bad], text: bytes, encoding: Encoding) -> Iterator[Bad]:
+    """Yield records that are no rows with their places in the file, as its text is encoded."""
+    start, begin = 0, 0  # of what was passed: in UTF-8, and in the file
+    for bad in every:
+        begin += encoding.num_units(text[start : bad.offset])
+        start = bad.offset + bad.length
+        length = encoding.num_units(text[bad.offset : start])
+        yield bad._replace(offset=begin, length=length)
+        begin += length
 
 
 def in_threads(
@@ -170,10 +201,12 @@ class BlockReader:
             SourceChanged: the block has not as many rows as were planned.
         """
         with naming(self._file.path):
-            text = self._source.read(block.offset, block.num_bytes)
+            dialect = dialect_of(self._file)
+            text = text_of(self._source, dialect, block.offset, block.num_bytes)
             table, bad = self._rows(text, block.num_rows)
             if bad and conversion_of(self._file).bad_rows == "fail":
-                raise self._blamed(block.offset + bad[0].offset, bad[0])
+                first = next(_placed(bad, text, encoding_of(dialect)))
+                raise self._blamed(block.offset + first.offset, first)
             if table.num_rows != block.num_rows:
                 self._source.check_unchanged()
                 raise SourceChanged(
@@ -191,6 +224,8 @@ class BlockReader:
     def _blamed(self, position: int, bad: Bad) -> BadRow:
         where = f"line {line_of(self._source, position):,}"
         cure = "mend it"
+        if not is_utf8(text_of(self._source, dialect_of(self._file), position, bad.length)):
+            cure = ENCODING_CURE
         if bad.column:
             name = shown(bad.column)
             where += f", column {name}"

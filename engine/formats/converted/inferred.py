@@ -7,21 +7,28 @@ are read, and is an error then: no value is changed to fit.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import pyarrow as pa
 
 from engine import memory
 from engine.errors import BadRow, BadSetting, SchemaMismatch
-from engine.formats.converted.blocks import Block, indexed
+from engine.formats.converted.blocks import ENCODING_CURE, Block, indexed, most_utf8_bytes
 from engine.formats.converted.records import Reader
 from engine.formats.converted.types import TEXT, Schema, arrow_type, quoted_name
 from engine.formats.converted.values import Spelling, Unfit, found_type
-from engine.formats.lines.dialect import fields_of
+from engine.formats.lines.dialect import DELIMITERS, MOSTLY, fields_of
+from engine.formats.lines.encodings import is_utf8, text_of
 from engine.formats.lines.index import record_offset
 from engine.formats.lines.pieces import dialect_of
 from engine.formats.lines.reading import opened
 from engine.formats.lines.scan import marks_of
+from engine.formats.parquet.bytes.column_names import resolve_all
+from engine.formats.parquet.bytes.schema_tree import Node
 from engine.model import Conversion, SourceFile
+from engine.storage import Source
 from engine.storage.base import naming, redacted
 from engine.wording import counted, shown
 
@@ -52,27 +59,53 @@ def inferred(files: Sequence[SourceFile], given: Schema, conversion: Conversion)
             schema = _of_json(samples, given)
         else:
             schema = _of_text(files[0], samples, given, conversion)
-    found = tuple(name for name in schema if name not in given)
+    columns = _taken(list(schema), conversion.columns)
+    found = tuple(name for name in columns or schema if name not in given)
     text = json.dumps(schema, ensure_ascii=False)
-    return Conversion(
-        text,
-        found,
-        conversion.nulls,
-        conversion.decimal,
-        conversion.timestamp_format,
-        conversion.bad_rows,
-    )
+    return replace(conversion, schema=text, found=found, columns=columns)
+
+
+def _taken(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that are wanted, in the file's order; none for all.
+
+    Raises:
+        BadSetting: a name is none of a column.
+    """
+    if not wanted:
+        return ()
+    root = Node(0, -1, len(names) + 1, 0, "", is_leaf=False)
+    leaves = [Node(at, 0, at + 1, 1, name, is_leaf=True) for at, name in enumerate(names, 1)]
+    chosen = {node.position for node in resolve_all([root, *leaves], wanted)}
+    return tuple(name for at, name in enumerate(names, 1) if at in chosen)
 
 
 def _places(files: Sequence[SourceFile]) -> list[tuple[SourceFile, Block]]:
     """Return some blocks, spread evenly over those of all files, with the first and the last."""
     every = [(file, block) for file in files for block in indexed(file).blocks]
     largest = max((block.num_bytes for _, block in every), default=1)
-    memory.ask(_COPIES * largest, "to look at a sample of records", arrow=True)
+    needed_bytes = _COPIES * round(most_utf8_bytes(files[0], largest))
+    memory.ask(needed_bytes, "to look at a sample of records", arrow=True)
     number = max(2, min(_NUM_PLACES, _SAMPLED_BYTES // largest))
     if len(every) <= number:
         return every
     return [every[(len(every) - 1) * at // (number - 1)] for at in range(number)]
+
+
+def type_of_texts(texts: Sequence[str]) -> str:
+    """Return the type that a column of delimited text with some fields gets, as a word."""
+    return found_type([pa.array(texts, pa.string())], Spelling(), arrow_type) or TEXT
+
+
+def type_of_json(values: Iterable[object]) -> str:
+    """Return the type that a key with some values gets, as a word or JSON; ``mixed`` if none."""
+    found: Any = _NOTHING
+    try:
+        for value in values:
+            found = _merged(found, _word(value, ""), "")
+        word = _settled(found, "")
+    except (_Conflict, SchemaMismatch):
+        return "mixed"
+    return word if isinstance(word, str) else json.dumps(word, ensure_ascii=False)
 
 
 # -- delimited text ------------------------------------------------------------------------------
@@ -96,16 +129,19 @@ def _of_text(
         raise BadSetting(
             f"--schema: {shown(nested[0])} has types within, which delimited text cannot hold"
         )
+    columns = _taken(names, conversion.columns) or names
     texts = _texts(names, samples, conversion)
+    _check_delimiter(file, names, texts)
     spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
     found = {
         name: found_type(
             [table.column(at).combine_chunks() for table in texts], spelling, arrow_type
         )
         for at, name in enumerate(names)
-        if name not in given
+        if name in columns and name not in given
     }
-    return {name: given.get(name) or found[name] or TEXT for name in names}
+    types = {**given, **found}
+    return {name: types[name] or TEXT if name in columns else TEXT for name in names}
 
 
 def _names(
@@ -118,11 +154,12 @@ def _names(
     """
     dialect = dialect_of(file)
     with opened(file) as source:
-        header = source.read(dialect.mark_bytes, dialect.header_bytes - dialect.mark_bytes)
+        length = dialect.header_bytes - dialect.mark_bytes
+        header = text_of(source, dialect, dialect.mark_bytes, length)
         if not header:
             start = dialect.header_bytes
             stop = record_offset(source, start, 1, marks_of(dialect)) if samples else start
-            fields = next(fields_of(source.read(start, stop - start), dialect), [""])
+            fields = next(fields_of(text_of(source, dialect, start, stop - start), dialect), [""])
     if not header:
         if given and len(given) != len(fields):
             raise BadSetting(
@@ -130,10 +167,8 @@ def _names(
                 f"name all {len(fields):,} that the first record has"
             )
         return list(given) or [f"column{number}" for number in range(len(fields))]
-    try:
-        header.decode()
-    except UnicodeDecodeError:
-        raise SchemaMismatch("its header is no UTF-8: write it anew (iconv -t UTF-8)") from None
+    if not is_utf8(header):
+        raise SchemaMismatch(f"its header is no {dialect.encoding or 'UTF-8'}: {ENCODING_CURE}")
     names = next(fields_of(header, dialect), [""])
     for number, name in enumerate(names):
         if not name.strip():
@@ -149,6 +184,25 @@ def _names(
     return names
 
 
+def _check_delimiter(file: SourceFile, names: Sequence[str], texts: Sequence[Any]) -> None:
+    """See to it that records with delimiters are not taken for one column without being asked.
+
+    Raises:
+        BadSetting: nearly all have one, and they do not have as many fields as the first.
+    """
+    if dialect_of(file).delimiter:
+        return
+    values = [value or "" for table in texts for value in table.column(0).to_pylist()] or names
+    for delimiter in DELIMITERS:
+        number = sum(delimiter in value for value in values)
+        if number >= MOSTLY * len(values):
+            raise BadSetting(
+                f"no delimiter was found, as its records have not as many fields as the first, but "
+                f"{number:,} of {len(values):,} have {delimiter!r}: give --delimiter; if it is "
+                "one column, one that it lacks (--delimiter tab)"
+            )
+
+
 def _texts(
     names: Sequence[str], samples: Sequence[tuple[SourceFile, Block]], conversion: Conversion
 ) -> list[Any]:
@@ -162,7 +216,7 @@ def _texts(
     tables = []
     for file, block in samples:
         with opened(file) as source:
-            text = source.read(block.offset, block.num_bytes)
+            text = text_of(source, dialect_of(file), block.offset, block.num_bytes)
         try:
             tables.append(reader.table(text, block.num_rows))
         except Unfit:  # told with its line when it is to be written
@@ -181,7 +235,7 @@ def _of_json(samples: Sequence[tuple[SourceFile, Block]], given: Schema) -> dict
     found: Any = {}
     for file, block in samples:
         with opened(file) as source:
-            text = source.read(block.offset, min(block.num_bytes, _JSON_BYTES))
+            text = _some_json(source, file, block)
         for line in text.split(b"\n")[: block.num_rows]:
             try:
                 item = json.loads(line)
@@ -202,6 +256,15 @@ def _of_json(samples: Sequence[tuple[SourceFile, Block]], given: Schema) -> dict
     if not schema:
         raise SchemaMismatch("its records have no keys, and so no columns: say --schema")
     return schema
+
+
+def _some_json(source: Source, file: SourceFile, block: Block) -> bytes:
+    """Return some bytes of a block, with one record at least."""
+    dialect = dialect_of(file)
+    text = text_of(source, dialect, block.offset, min(block.num_bytes, _JSON_BYTES))
+    if b"\n" not in text:
+        text = text_of(source, dialect, block.offset, block.num_bytes)
+    return text
 
 
 def _word(value: object, key: str) -> Any:

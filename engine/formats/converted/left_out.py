@@ -8,8 +8,10 @@ from typing import NamedTuple
 from engine.errors import BadRow
 from engine.formats.converted.blocks import conversion_of, indexed
 from engine.formats.converted.records import Bad
+from engine.formats.lines.encodings import verbatim
 from engine.formats.lines.reading import line_of, opened
 from engine.model import SourceFile
+from engine.storage import Source
 from engine.storage.base import redacted
 from engine.wording import amount, counted, shown
 
@@ -48,7 +50,7 @@ def kept_bytes(files: Sequence[SourceFile]) -> bytes:
     for file in files:
         for line, bad, record in _left_out(file):
             texts = (redacted(file.path), str(line), bad.column, bad.reason)
-            fields = [*(text.encode() for text in texts), record.rstrip(b"\r\n")]
+            fields = [*(text.encode() for text in texts), record]
             found.append(b",".join(map(_quoted, fields)) + b"\n")
             num_bytes += len(found[-1])
             if num_bytes > _MOST_BYTES:
@@ -69,7 +71,13 @@ def _left_out(file: SourceFile) -> Iterator[_LeftOut]:
                 between = source.chunks(position, start - position)
                 line += sum(data.count(b"\n") for data in between)
                 position = start
-                yield _LeftOut(line, bad, source.read(start, bad.length))
+                yield _LeftOut(line, bad, _without_end(source, start, bad.length))
+
+
+def _without_end(source: Source, start: int, length: int) -> bytes:
+    """Return a record as its bytes are, without the line end."""
+    marks = source.read(start, length)
+    return verbatim(source, start, len(marks.rstrip(b"\r\n")))
 
 
 def _quoted(field: bytes) -> bytes:

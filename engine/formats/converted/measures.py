@@ -27,6 +27,8 @@ from engine.formats.converted.blocks import (
     forget_all,
     in_threads,
     indexed,
+    most_utf8_bytes,
+    parquet_schema,
 )
 from engine.formats.converted.inferred import inferred
 from engine.formats.converted.left_out import sentences
@@ -61,7 +63,6 @@ _NESTED_COPIES = 3
 # Settings that have no meaning here, and what they are without one.
 _OTHERS = {
     "--cut row-group": ("cut", "row"),
-    "--columns": ("columns", None),
     "--row-group-size auto": ("row_group_floor_bytes", None),
     "--flatten": ("flatten", False),
 }
@@ -92,6 +93,8 @@ def settled(
         escape=settings.escape,
         codec="none",
         count_records=True,
+        to=settings.to,
+        encoding=settings.encoding,
     )
     files, _ = of_lines.settled(files, as_lines)
     given_marks = settings.given(_OF_TEXT)
@@ -120,7 +123,7 @@ def _asked(settings: Settings) -> Conversion:
                 "text (--schema 'NAME varchar')"
             )
     nulls = ("",) if settings.nulls is None else tuple(settings.nulls.split(","))
-    return Conversion("{}", (), nulls, decimal, form, settings.bad_rows)
+    return Conversion("{}", (), nulls, decimal, form, settings.bad_rows, settings.columns or ())
 
 
 def _group_rows(files: Sequence[SourceFile]) -> int:
@@ -138,6 +141,7 @@ def _row_bytes(file: SourceFile, text_bytes: float) -> float:
     schema = Reader(dialect_of(file), conversion_of(file)).schema
     if any(pa.types.is_nested(kind) for kind in schema.types):
         text_bytes *= _NESTED_COPIES
+    text_bytes = most_utf8_bytes(file, text_bytes)
     return text_bytes + sum(_width(kind) for kind in schema.types)
 
 
@@ -174,8 +178,8 @@ def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int
         if block.num_rows
     ]
     places = _Places(files, [place for place, _ in every], [block for _, block in every])
-    schema = Reader(dialect_of(files[0]), conversion_of(files[0])).schema
-    head_bytes = file_bytes(schema.empty_table(), settings.recoding)
+    schema = parquet_schema(files[0])
+    head_bytes = file_bytes(schema.empty_table(), schema, settings.recoding)
     sizes, tried_bytes = _sizes(places, settings, head_bytes)
     groups = tuple(
         GroupLayout(number, block.offset, block.num_rows, size, 0, 0, 0)
@@ -225,7 +229,8 @@ def _part_bytes(
     decoding = max((open_bytes(files[number]) for number in needed), default=0)
     if decoding:
         decoding += FILE_BYTES * len(needed)
-    return round(_PART_BYTES + _COPIES * most + _BLOCK_COPIES * largest + decoding)
+    block_bytes = _BLOCK_COPIES * most_utf8_bytes(files[0], largest)
+    return round(_PART_BYTES + _COPIES * most + block_bytes + decoding)
 
 
 # -- sizes ---------------------------------------------------------------------------------------
@@ -237,9 +242,10 @@ def _sizes(places: _Places, settings: Settings, head_bytes: int) -> tuple[list[i
     if not len(texts):
         return [], 0
     tried_bytes = 0
+    schema = parquet_schema(places.files[0])
 
     def made_bytes(run: tuple[int, int]) -> int:
-        return file_bytes(places.tables(*run), settings.recoding) - head_bytes
+        return file_bytes(places.tables(*run), schema, settings.recoding) - head_bytes
 
     def tried(runs: Sequence[tuple[int, int]]) -> list[int]:
         nonlocal tried_bytes

@@ -11,10 +11,9 @@ import pyarrow as pa
 
 from engine.errors import InternalError
 from engine.formats import WrittenPart
-from engine.formats.converted.blocks import BlockReader, conversion_of
-from engine.formats.converted.records import Reader
+from engine.formats.converted.blocks import BlockReader, parquet_schema
 from engine.formats.converted.writing import FileWriter
-from engine.formats.lines.pieces import Opened, dialect_of, opened_all
+from engine.formats.lines.pieces import Opened, opened_all
 from engine.formats.parquet.opened import read_footer_bytes
 from engine.model import PartPlan, Recoding, RowGroupSlice, SourceFile
 from engine.storage import PartSink, Source
@@ -30,8 +29,7 @@ def write(
     provenance: Mapping[str, str],
 ) -> WrittenPart:
     """Write a part; see :meth:`engine.formats.Format.write`."""
-    schema = Reader(dialect_of(sources[0]), conversion_of(sources[0])).schema
-    writer = FileWriter(schema, recoding, sink.write)
+    writer = FileWriter(parquet_schema(sources[0]), recoding, sink.write)
     with opened_all(sources) as get:
         rows = _Rows(sources, get)
         for slices in part.row_groups:

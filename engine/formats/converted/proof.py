@@ -17,10 +17,15 @@ import pyarrow.parquet as pq
 from engine import memory
 from engine.errors import Different
 from engine.formats import Compared
-from engine.formats.converted.blocks import Block, BlockReader, conversion_of, in_threads, indexed
-from engine.formats.converted.records import Reader
+from engine.formats.converted.blocks import (
+    Block,
+    BlockReader,
+    in_threads,
+    indexed,
+    most_utf8_bytes,
+    parquet_schema,
+)
 from engine.formats.lines.compressed import KEPT_BYTES, open_bytes
-from engine.formats.lines.pieces import dialect_of
 from engine.formats.lines.reading import opened
 from engine.model import SourceFile
 from engine.storage import open_storage
@@ -41,7 +46,7 @@ def compare(
     progress: Callable[[int], None] | None,
 ) -> Compared:
     """Compare parts with their sources; see :meth:`engine.formats.Format.verify`."""
-    schema = Reader(dialect_of(sources[0]), conversion_of(sources[0])).schema
+    schema = parquet_schema(sources[0])
     every = [(file, block) for file in sources for block in indexed(file).blocks]
     firsts = [0, *accumulate(block.num_rows for _, block in every)]
     starts = [0, *accumulate(expected_rows)]
@@ -157,4 +162,5 @@ def proof_bytes(sources: Sequence[SourceFile], workers: int) -> int:
     largest = max((block.num_bytes for block in blocks), default=0)
     decoding = max(map(open_bytes, sources), default=0)
     text_bytes = (workers + 1) * decoding + KEPT_BYTES if decoding else 0
-    return _PROCESS_BYTES + workers * (_WORKER_BYTES + _COPIES * largest) + text_bytes
+    each_bytes = round(_WORKER_BYTES + _COPIES * most_utf8_bytes(sources[0], largest))
+    return _PROCESS_BYTES + workers * each_bytes + text_bytes

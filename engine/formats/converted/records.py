@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 
 from engine.errors import BadStructure, Unsupported
+from engine.formats.converted.digits import doubles_of, lost_digits
 from engine.formats.converted.types import TEXT, arrow_schema, arrow_type
 from engine.formats.converted.values import Spelling, Unfit, typed
 from engine.formats.lines.dialect import fields_of
+from engine.formats.lines.encodings import encoding_of
 from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
 from engine.model import Conversion, Dialect
 from engine.wording import amount, counted, shown
@@ -29,7 +30,6 @@ _NO_DELIMITER = "\x1f"
 _BLANK = (b"\n", b"\r\n")
 _MOST_BYTES = (1 << 31) - 64
 _SHOWN_LETTERS = 60
-_EXACT = float(1 << 53)  # whole numbers from here on may be others as doubles
 _TAKEN_AS_TEXT = ("date", "timestamp", "timestamptz")  # JSON has no such values
 
 
@@ -56,6 +56,7 @@ class Reader:
         self._found = set(conversion.found)
         self._dialect = dialect
         self._spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
+        self._doubles = doubles_of({name: self.words[name] for name in conversion.found})
         self._is_json = dialect.kind == "ndjson"
         self._raw = {name: _as_json_has(word) for name, word in self.words.items()}
         self._skips = conversion.bad_rows != "fail"
@@ -180,7 +181,8 @@ class Reader:
         target = pa.schema([self.schema.field(name) for name in chosen])
         if raw != target:
             table = table.cast(target)
-        if any(map(_may_have_lost_digits, table.columns)) and _has_lost_digits(text):
+        doubles = {name: word for name, word in self._doubles.items() if name in chosen}
+        if lost_digits(text, table, doubles):
             raise Unfit
         return table
 
@@ -192,7 +194,7 @@ class Reader:
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
-            return "", f"its byte {error.start + 1:,} is no UTF-8"
+            return "", encoding_of(self._dialect).reason(line, error.start)
         if not text.strip():
             return "", "the line is empty"
         return self._json_reason(text) if self._is_json else self._csv_reason(record, line)
@@ -233,10 +235,13 @@ class Reader:
         for name in names:
             one = json.dumps({name: raw[name]}).encode()
             try:
-                self._from_json(one, [name])
+                table = self._from_json(one, [name])
             except (pa.ArrowException, Unfit):
                 word = json.dumps(self.words[name]).strip('"')
                 return name, f"{_cut(json.dumps(raw[name]))} is no {word}"
+            doubles = {name: self._doubles[name]} if name in self._doubles else {}
+            if lost_digits(text.encode(), table, doubles):
+                return name, "its digits are more than a double holds"
         return "", "no row can be made of it"
 
 
@@ -263,35 +268,3 @@ def _as_json_has(word: Any) -> Any:
     if isinstance(word, list):
         return pa.list_(_as_json_has(word[0]))
     return arrow_type(TEXT if word.split("(")[0] in _TAKEN_AS_TEXT else word)
-
-
-def _may_have_lost_digits(values: Any) -> bool:
-    """Whether doubles are so large that whole numbers among them may be others."""
-    if pa.types.is_struct(values.type):
-        return any(map(_may_have_lost_digits, values.flatten()))
-    if pa.types.is_list(values.type):
-        return _may_have_lost_digits(pc.list_flatten(values))
-    if not pa.types.is_floating(values.type):
-        return False
-    return bool(pc.any(pc.greater_equal(pc.abs(values), _EXACT)).as_py())
-
-
-def _has_lost_digits(text: bytes) -> bool:
-    """Whether a whole number in some records is none of a double's."""
-    lost = False
-
-    def look(digits: str) -> int:
-        nonlocal lost
-        number = int(digits)
-        try:
-            lost |= abs(number) > _EXACT and int(float(number)) != number
-        except OverflowError:
-            lost = True
-        return number
-
-    try:
-        for line in filter(bytes.strip, text.split(b"\n")):
-            json.loads(line, parse_int=look)
-    except (ValueError, RecursionError):
-        return True
-    return lost

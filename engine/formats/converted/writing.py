@@ -68,6 +68,7 @@ class FileWriter:
             write_page_index=True,
             store_schema=False,
         )
+        self._names = schema.names
         self.num_rows = 0
 
     @property
@@ -76,7 +77,8 @@ class FileWriter:
         return self._out.num_bytes
 
     def add(self, table: Any) -> None:
-        """Write a row group."""
+        """Write a row group of those columns that the schema has."""
+        table = table.select(self._names)
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         self.num_rows += table.num_rows
 
@@ -90,9 +92,9 @@ class FileWriter:
         return End(data, data[-_TAIL_BYTES - length : -_TAIL_BYTES])
 
 
-def file_bytes(table: Any, recoding: Recoding) -> int:
-    """Return what a table takes as a file of one row group."""
-    writer = FileWriter(table.schema, recoding, lambda data: None)
+def file_bytes(table: Any, schema: Any, recoding: Recoding) -> int:
+    """Return what those columns of a table that a schema has take as a file of one row group."""
+    writer = FileWriter(schema, recoding, lambda data: None)
     writer.add(table)
     writer.finish({})
     return writer.num_bytes

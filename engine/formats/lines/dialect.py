@@ -19,6 +19,14 @@ from typing import NamedTuple
 
 from engine.errors import BadSetting, NotLines, Unsupported
 from engine.formats.lines.codecs import codec_at, is_compressed
+from engine.formats.lines.encodings import (
+    MARK_BYTES,
+    Encoding,
+    encoding_at,
+    encoding_named,
+    is_utf8,
+    verbatim,
+)
 from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
 from engine.model import Dialect
 from engine.part_names import JSON_SUFFIXES
@@ -39,8 +47,8 @@ _OTHERS = {
 }
 _NUL_SHARE, _CONTROL_SHARE = 0.2, 0.02  # of the begin: text has less
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\f\r\x1c\x1d\x1e\x1f\x01\x02"})
-_DELIMITERS = (",", "\t", ";", "|", "\x01")
-_GUESSED_BYTES, _GUESSED_RECORDS, _MOSTLY = 256 << 10, 200, 0.9
+DELIMITERS = (",", "\t", ";", "|", "\x01")
+_GUESSED_BYTES, _GUESSED_RECORDS, MOSTLY = 256 << 10, 200, 0.9
 # Kinds of values that names of columns are not.
 _KINDS = {
     "whole number": re.compile(r"\s*[-+]?\d+\s*"),
@@ -78,14 +86,27 @@ def read_begin(source: Source, settings: Settings) -> Begin:
         Unsupported: it is text that cannot be cut as bytes.
         BadSetting: a setting is needed to understand it, or contradicts it.
     """
-    head = _head(source)
-    _check_is_text(head)
-    is_whole = len(head) == source.file.size_bytes
+    begin = verbatim(source, 0, min(MARK_BYTES, source.file.size_bytes))
+    encoding = encoding_at(begin, encoding_named(settings.encoding))
+    head, is_whole = _head(source, encoding)
+    _check_is_text(head, encoding)
+    found = _begin_of(head, source.file.path, settings, is_whole=is_whole)
+    dialect = replace(
+        found.dialect,
+        encoding=encoding.name,
+        mark_bytes=encoding.num_units(head[: found.dialect.mark_bytes]),
+        header_bytes=encoding.num_units(head[: found.dialect.header_bytes]),
+    )
+    return found._replace(dialect=dialect)
+
+
+def _begin_of(head: bytes, path: str, settings: Settings, *, is_whole: bool) -> Begin:
+    """Return what the begin of a text in UTF-8 tells, with its positions there."""
     mark_bytes = len(_MARK) if head.startswith(_MARK) else 0
     head = head[mark_bytes:]
     feed = head.find(b"\n")
     line_end = "\r\n" if feed > 0 and head[feed - 1 : feed] == b"\r" else "\n"
-    if _is_json(head, source.file.path, is_whole=is_whole):
+    if _is_json(head, path, is_whole=is_whole):
         _check_json_settings(settings)
         made = Dialect("ndjson", mark_bytes=mark_bytes, header_bytes=mark_bytes, line_end=line_end)
         return Begin(made, (), ())
@@ -93,25 +114,36 @@ def read_begin(source: Source, settings: Settings) -> Begin:
         raise Unsupported("its lines end in lone carriage returns: write it with line feeds")
     quote = '"' if settings.quote is None else settings.quote
     dialect = Dialect("csv", "", quote, settings.escape or "", mark_bytes, mark_bytes, line_end)
-    dialect = replace(dialect, delimiter=_delimiter(head, dialect, settings.delimiter))
+    delimiter = settings.delimiter
+    if delimiter is None:
+        delimiter = _delimiter(head, dialect, is_whole=is_whole)
+    dialect = replace(dialect, delimiter=delimiter)
     return _with_header(head, dialect, settings.header, is_whole=is_whole)
 
 
-def _head(source: Source) -> bytes:
-    """Return a file's begin, no more than tells of JSON lines that this is what they are."""
-    size = source.file.size_bytes
-    head = source.read(0, min(size, _JSON_HEAD_BYTES))
+def _head(source: Source, encoding: Encoding) -> tuple[bytes, bool]:
+    """Return a text's begin as UTF-8, and whether it is all.
+
+    It is no more than tells of JSON lines that this is what they are.
+    """
+    most = _JSON_HEAD_BYTES
+    head = encoding.utf8(verbatim(source, 0, min(source.file.size_bytes, most)))
     line, end, _ = head.removeprefix(_MARK).lstrip(b"\r\n").partition(b"\n")
-    if end and line.startswith(b"{"):
-        return head
-    return head + source.read(len(head), min(size, HEAD_BYTES) - len(head))
+    if not end or not line.startswith(b"{"):
+        most = HEAD_BYTES
+        head = encoding.utf8(verbatim(source, 0, min(source.file.size_bytes, most)))
+    return head, source.file.size_bytes <= most  # whose size may be known by now
 
 
-def _check_is_text(head: bytes) -> None:
-    if head.startswith(_UTF_16) or head.count(b"\0") > _NUL_SHARE * len(head):
-        raise Unsupported(
-            "it is UTF-16 or UTF-32, or no text: write it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
-        )
+def _check_is_text(head: bytes, encoding: Encoding) -> None:
+    if not encoding.name:
+        if head.startswith(_UTF_16) or head.count(b"\0") > _NUL_SHARE * len(head):
+            raise Unsupported(
+                "it is UTF-16 or UTF-32, or no text: make Parquet of it by --to parquet --encoding "
+                "utf-16, or write it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
+            )
+    elif head.count(b"\0") > _NUL_SHARE * len(head) or encoding.is_swapped(head):
+        raise Unsupported(f"it is no text as {encoding.name}: say another --encoding")
     if codec := codec_at(head):  # inside another one
         raise Unsupported(
             f"it is compressed by {codec.program}, whatever its name says: decompress it once "
@@ -144,6 +176,11 @@ def _is_json(head: bytes, path: str, *, is_whole: bool) -> bool:
     except (ValueError, RecursionError):
         if not is_named:
             return False
+        if not is_utf8(line):
+            raise NotLines(
+                "its first line is no UTF-8: make Parquet of it by --to parquet --encoding "
+                "latin-1, or write it as UTF-8 (iconv)"
+            ) from None
         raise NotLines(
             "its first line is no JSON value by itself: records must be one a line, as "
             "jq -c . or jq -c '.[]' writes them"
@@ -166,21 +203,21 @@ def _check_json_settings(settings: Settings) -> None:
 # -- delimiter -------------------------------------------------------------------------------------
 
 
-def _delimiter(head: bytes, dialect: Dialect, given: str | None) -> str:
+def _delimiter(head: bytes, dialect: Dialect, *, is_whole: bool) -> str:
     """Return the delimiter that gives nearly all records of the begin as many fields, or none.
 
     Raises:
         BadSetting: several do, as where numbers have decimal commas.
     """
-    if given is not None:
-        return given
     able: dict[str, int] = {}
-    for delimiter in _DELIMITERS:
-        records = _records(head[:_GUESSED_BYTES], replace(dialect, delimiter=delimiter))
+    for delimiter in DELIMITERS:
+        seen = replace(dialect, delimiter=delimiter)
+        is_all = is_whole and len(head) <= _GUESSED_BYTES
+        records = _records(head[:_GUESSED_BYTES], seen, is_whole=is_all)
         widths = Counter(len(fields) for fields, _ in records[:_GUESSED_RECORDS])
         for width, times in widths.most_common(1):
             is_first = len(records[0][0]) == width
-            if width > 1 and is_first and times >= _MOSTLY * widths.total():
+            if width > 1 and is_first and times >= MOSTLY * widths.total():
                 able[delimiter] = width
     if len(able) > 1:
         found = ", ".join(

@@ -18,6 +18,7 @@ from engine.formats.lines.compressed import (
     open_bytes,
 )
 from engine.formats.lines.dialect import read_begin
+from engine.formats.lines.encodings import encoding_named, text_of
 from engine.formats.lines.index import Block, knots, looks_bytes, read_blocks
 from engine.formats.lines.ladder import Ladder
 from engine.formats.lines.pieces import dialect_of, head_of, is_ended
@@ -96,11 +97,12 @@ def settled(
             )
     found = []
     for file in files:
-        with opened(file) as source:
+        with opened(file, encoding_named(settings.encoding)) as source:
             dialect = read_begin(source, settings).dialect
             if isinstance(source, CompressedSource):
                 dialect = replace(dialect, codec=source.codec.name)
-            header = source.read(dialect.mark_bytes, dialect.header_bytes - dialect.mark_bytes)
+            length = dialect.header_bytes - dialect.mark_bytes
+            header = text_of(source, dialect, dialect.mark_bytes, length)
         file = replace(file, dialect=dialect)
         if dialect.codec:
             # How long the text is shows at its end; records are counted on the way there.

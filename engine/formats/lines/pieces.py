@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from engine.errors import InternalError
 from engine.formats.lines.compressed import CompressedSource
+from engine.formats.lines.encodings import encoding_of
 from engine.formats.lines.index import record_offset
 from engine.formats.lines.reading import opened
 from engine.formats.lines.scan import marks_of
@@ -61,15 +62,17 @@ def dialect_of(file: SourceFile) -> Dialect:
 
 
 def text_bytes(file: SourceFile) -> int:
-    """Return the bytes of a file's text, decompressed."""
+    """Return the bytes of a file's text, decompressed; of UTF-16 its code units."""
     dialect = dialect_of(file)
-    return dialect.num_bytes if dialect.codec else file.size_bytes
+    if dialect.codec:
+        return dialect.num_bytes
+    return file.size_bytes // encoding_of(dialect).unit_bytes
 
 
 def is_ended(file: SourceFile, source: Source) -> bool:
     """Whether a file that has records ends in a line feed."""
     dialect = dialect_of(file)
-    return dialect.is_ended if dialect.codec else source.read(file.size_bytes - 1, 1) == b"\n"
+    return dialect.is_ended if dialect.codec else source.read(text_bytes(file) - 1, 1) == b"\n"
 
 
 def head_of(file: SourceFile, *, is_first: bool) -> Piece:

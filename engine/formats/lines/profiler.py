@@ -1,24 +1,24 @@
 """What a file of lines is like: its dialect, its columns, how large records are and where.
 
 From some places spread over the file, whose records are looked at and the number of all estimated;
-with ``exact`` the whole file is read, and they are counted. Types are those of the values seen. Not
-covered: keys.
+with ``exact`` the whole file is read, and they are counted. Types are those that ``--to parquet``
+finds in the values seen. Not covered: keys; encodings other than UTF-8.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from engine import events
 from engine.errors import NotPlainFolder
 from engine.formats.lines.compressed import CompressedSource
-from engine.formats.lines.dialect import NOTHING, fields_of, kind_of, read_begin
+from engine.formats.lines.dialect import fields_of, read_begin
 from engine.formats.lines.reading import blamed, opened, stretch, walked
 from engine.formats.lines.scan import Look, Marks, TextBehindQuote, marks_of
 from engine.markup import Bar, Grid, card
@@ -40,9 +40,22 @@ _NAMES = {
 _UNEVEN = 1.5  # bytes a record, along the file
 
 
+class Types(NamedTuple):
+    """What says which type values have: fields of delimited text, and values of JSON."""
+
+    of_texts: Callable[[Sequence[str]], str]
+    of_json: Callable[[Sequence[object]], str]
+
+
 @dataclass(frozen=True)
 class LineColumn:
-    """A column, or a key of JSON objects: its name, the type of the values seen, and nulls."""
+    """A column, or a key of JSON objects.
+
+    Attributes:
+        name: the header's; without one as ``--to parquet`` names it.
+        type: what ``--to parquet`` makes of the values seen, a word, or JSON; ``mixed`` if nothing.
+        null_share: of the records seen.
+    """
 
     name: str
     type: str
@@ -131,7 +144,7 @@ class LinesProfile:
 
 
 def profile_lines(
-    patterns: Sequence[str], settings: Settings, *, exact: bool
+    patterns: Sequence[str], settings: Settings, types: Types, *, exact: bool
 ) -> tuple[LinesProfile, ...]:
     """Profile every file that the patterns stand for, in order.
 
@@ -145,7 +158,9 @@ def profile_lines(
         raise NotPlainFolder(found.problems[0])
     for note in found.notes:
         events.say("sources.note", note)
-    return tuple(_profile(store.stat(path), settings, exact=exact) for store, path in found.files)
+    return tuple(
+        _profile(store.stat(path), settings, types, exact=exact) for store, path in found.files
+    )
 
 
 @dataclass
@@ -164,7 +179,7 @@ class _Sizes:
             self.longest = max(self.longest, int(sizes.max()))
 
 
-def _profile(file: SourceFile, settings: Settings, *, exact: bool) -> LinesProfile:
+def _profile(file: SourceFile, settings: Settings, types: Types, *, exact: bool) -> LinesProfile:
     with opened(file) as source:
         begin = read_begin(source, settings)
         dialect, marks = begin.dialect, marks_of(begin.dialect)
@@ -187,7 +202,7 @@ def _profile(file: SourceFile, settings: Settings, *, exact: bool) -> LinesProfi
         if not exact and any(sizes.nums):
             num_records = round((size - start) * sum(sizes.nums) / sum(sizes.sums))
     has_header = dialect.header_bytes > dialect.mark_bytes
-    columns, num_ragged = _columns(rows, dialect, begin.first if has_header else ())
+    columns, num_ragged = _columns(rows, dialect, begin.first if has_header else (), types)
     stretches = tuple(
         LineStretch(offset, total / number)
         for offset, number, total in zip(offsets, sizes.nums, sizes.sums, strict=True)
@@ -239,56 +254,38 @@ def _count(source: Source, start: int, marks: Marks, offsets: Sequence[int], siz
 
 
 def _columns(
-    rows: Sequence[bytes], dialect: Dialect, names: Sequence[str]
+    rows: Sequence[bytes], dialect: Dialect, names: Sequence[str], types: Types
 ) -> tuple[tuple[LineColumn, ...], int]:
     """Return the columns by the values of some records, and how many of these are ragged."""
     if dialect.kind == "ndjson":
-        return _keys(rows), 0
+        return _keys(rows, types), 0
     fields = [found for row in rows for found in fields_of(row, dialect)]
     width = len(names) or (len(fields[0]) if fields else 0)
     whole = [row for row in fields if len(row) == width]
     columns = []
     for at in range(width):
         values = [row[at] for row in whole]
-        kinds = {kind_of(value) for value in values if value not in NOTHING}
-        nulls = sum(value in NOTHING for value in values)
-        name = names[at] if names else f"column {at + 1}"
-        columns.append(LineColumn(name, _widest(kinds), nulls / (len(values) or 1)))
+        nulls = values.count("")
+        name = names[at] if names else f"column{at}"
+        columns.append(LineColumn(name, types.of_texts(values), nulls / (len(values) or 1)))
     return tuple(columns), len(fields) - len(whole)
 
 
-def _widest(kinds: set[str]) -> str:
-    """Return the type of values of several kinds."""
-    if len(kinds) < 2:
-        return next(iter(kinds), "unknown")
-    return "number" if kinds == {"whole number", "number"} else "text"
-
-
-def _keys(rows: Sequence[bytes]) -> tuple[LineColumn, ...]:
-    kinds: dict[str, set[str]] = {}
-    given: dict[str, int] = {}
+def _keys(rows: Sequence[bytes], types: Types) -> tuple[LineColumn, ...]:
+    found: dict[str, list[Any]] = {}
     num_objects = 0
     for item in _objects(rows):
         num_objects += 1
         for key, value in item.items():
-            kinds.setdefault(key, set())
-            if value is not None:
-                kinds[key].add(_JSON_KINDS.get(type(value), "object"))
-                given[key] = given.get(key, 0) + 1
+            found.setdefault(key, []).append(value)
     return tuple(
-        LineColumn(key, _widest(found), 1 - given.get(key, 0) / num_objects)
-        for key, found in kinds.items()
+        LineColumn(
+            key,
+            types.of_json(values),
+            1 - sum(value is not None for value in values) / num_objects,
+        )
+        for key, values in found.items()
     )
-
-
-_JSON_KINDS = {
-    str: "text",
-    bool: "truth",
-    int: "whole number",
-    float: "number",
-    list: "list",
-    dict: "object",
-}
 
 
 def _objects(rows: Sequence[bytes]) -> Iterator[dict[str, Any]]:

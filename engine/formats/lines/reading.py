@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine.errors import BadStructure
+from engine.errors import BadStructure, Unsupported
 from engine.formats.lines.codecs import CODECS
 from engine.formats.lines.compressed import CompressedSource, codec_of
+from engine.formats.lines.encodings import MARK_BYTES, WideSource, encoding_at, encoding_of
 from engine.formats.lines.scan import (
     FRESH,
     LOOKBACK_BYTES,
@@ -31,8 +32,11 @@ _LARGE_STEP_BYTES = 4 << 20
 
 
 @contextmanager
-def opened(file: SourceFile) -> Iterator[Source]:
-    """Open the text of a file for a while; errors about its content name it."""
+def opened(file: SourceFile, encoding: str = "") -> Iterator[Source]:
+    """Open the text of a file for a while; errors about its content name it.
+
+    ``encoding``: what the user says of one whose begin was not looked at.
+    """
     store, path = open_storage(file.path)
     with naming(file.path):
         source = store.open(SourceFile(path, file.size_bytes, file.version))
@@ -44,9 +48,27 @@ def opened(file: SourceFile) -> Iterator[Source]:
             if codec is not None:
                 is_kept = file.dialect is not None
                 source = CompressedSource(source, codec, num_bytes, is_kept=is_kept)
-            yield source
+            yield _in_units(source, file, encoding)
         finally:
             source.close()
+
+
+def _in_units(source: Source, file: SourceFile, wanted: str) -> Source:
+    """Return a source in which marks are single bytes.
+
+    Raises:
+        Unsupported: it is UTF-16, and compressed.
+    """
+    if file.dialect is not None:
+        encoding = encoding_of(file.dialect)
+    else:
+        encoding = encoding_at(source.read(0, min(MARK_BYTES, source.file.size_bytes)), wanted)
+    if encoding.unit_bytes == 1:
+        return source
+    if isinstance(source, CompressedSource):
+        program = source.codec.program
+        raise Unsupported(f"it is UTF-16, and compressed: decompress it first ({program} -d)")
+    return WideSource(source, encoding)
 
 
 def stretch(source: Source, offset: int, length: int, marks: Marks) -> tuple[bytes, bytes]:

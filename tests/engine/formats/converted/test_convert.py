@@ -504,7 +504,6 @@ def test_records_that_do_not_fit_are_left_out_and_kept(tmp_path_factory, lines, 
     [
         ({"schema": "a bigint", "to": None}, "types of columns with --to parquet"),
         ({"bad_rows": "skip", "to": None}, "--bad-rows is for --to parquet"),
-        ({"columns": "a"}, "--columns is for Parquet"),
         ({"cut": "row-group"}, "--cut row-group is for Parquet"),
         ({"row_group_size": "auto"}, "--row-group-size auto is for Parquet"),
         ({"codec": "bz2"}, "--codec bz2 is for files of lines"),
@@ -540,3 +539,77 @@ def test_columns_of_folders_are_not_lost(tmp_path: Path):
         engine.split(tmp_path / "in", tmp_path / "out", parts=1, to="parquet", flatten=True)
     engine.split(tmp_path / "in", tmp_path / "out", parts=1, to="parquet")
     assert pq.read_table(tmp_path / "out")["year"].to_pylist() == [2023, 2024]
+
+
+# -- some of the columns ---------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_small_blocks")
+@any_folder
+@given(st.lists(records, min_size=2, max_size=30), st.booleans(), st.data())
+def test_some_columns_have_their_values_in_the_order_of_the_file(
+    tmp_path_factory, rows, is_json: bool, data
+):
+    folder = tmp_path_factory.mktemp("columns")
+    names = data.draw(st.lists(st.sampled_from(list(rows[0])), min_size=1, unique=True))
+    how: dict[str, Any] = {"columns": ",".join(names), "parts": data.draw(st.integers(1, 2))}
+    if is_json:
+        lines = (json.dumps(row, default=str) + "\n" for row in rows)
+        schema = {"id": "bigint", "share": "double", "day": "date", "at": "timestamp"}
+        how["schema"] = json.dumps({**schema, "flag": "boolean", "code": "text", "note": "text"})
+        found = convert(folder, "in.ndjson", "".join(lines).encode(), **how)
+    else:
+        how |= {"header": "yes", "delimiter": ","}
+        schema_text = "share double, day date, at timestamp, code varchar, note varchar"
+        found = convert(folder, "in.csv", csv_of(rows, "\n"), schema=schema_text, **how)
+        assert list(found[0]) == [name for name in rows[0] if name in names]
+    assert found == [{name: row[name] for name in row if name in names} for row in rows]
+
+
+def test_what_other_columns_hold_does_not_matter(tmp_path: Path):
+    rows = ["id,mess,n", *(f"{n},{n if n < 30_000 else 'x'},{n}" for n in range(30_001))]
+    data = "\n".join(rows).encode()
+    with pytest.raises(BadRow, match="column mess"):
+        convert(tmp_path, "in.csv", data, schema="mess bigint")
+    found = convert(tmp_path, "in.csv", data, schema="mess bigint", columns="n,id")
+    assert found == [{"id": n, "n": n} for n in range(30_001)]
+    made = engine.plan(tmp_path / "in.csv", to="parquet", columns="n,id").sources[0].conversion
+    assert made.sentence.startswith("as Parquet: id bigint, n bigint; types of 2 columns")
+
+
+def test_names_of_columns_are_written_as_everywhere(tmp_path: Path):
+    data = b'"a,b",user.id,c\n1,2,3\n'
+    assert convert(tmp_path, "in.csv", data, header="yes", columns='"a,b",user.id') == [
+        {"a,b": 1, "user.id": 2}
+    ]
+    for name, columns in (("in.csv", "d"), ("in.ndjson", "a.b")):
+        text = data if name == "in.csv" else b'{"a": {"b": 1}, "c": 2}\n'
+        (tmp_path / name).write_bytes(text)
+        with pytest.raises(BadSetting, match="no column"):
+            engine.plan(tmp_path / name, to="parquet", columns=columns)
+
+
+# -- no delimiter ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_header_alone_has_its_columns(tmp_path: Path, end: str):
+    convert(tmp_path, "in.csv", f"id;name{end}".encode())
+    table = pq.read_table(parts_of(tmp_path / "out")[0])
+    assert (table.column_names, table.num_rows) == (["id", "name"], 0)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+@pytest.mark.parametrize("header", ["id,name\n", "# made by x\n"])
+def test_records_with_delimiters_are_one_column_only_if_asked(tmp_path: Path, header, delimiter):
+    data = (header + "1,a,b\n" * 50).replace(",", delimiter).encode()
+    with pytest.raises(BadSetting, match=r"no delimiter was found.*give --delimiter"):
+        convert(tmp_path, "in.csv", data, header="yes")
+    rows = convert(tmp_path, "in.csv", data, header="yes", delimiter="\x01")
+    assert rows[0].popitem()[1] == "1,a,b".replace(",", delimiter)
+
+
+def test_one_column_of_text_may_have_delimiters_in_some_records(tmp_path: Path):
+    data = b"note\n" + b"one\n" * 40 + b"one, two\n" * 20
+    rows = convert(tmp_path, "in.csv", data, header="yes")
+    assert rows[-1] == {"note": "one, two"}

@@ -25,10 +25,10 @@ def write(path: Path, num_rows: int, width: int = 5) -> Path:
 def test_columns_and_dialect_are_found(tmp_path: Path):
     (found,) = engine.profile_lines(write(tmp_path / "in.csv", 5_000))
     assert [(column.name, column.type) for column in found.columns] == [
-        ("id", "whole number"),
-        ("price", "number"),
+        ("id", "bigint"),
+        ("price", "double"),
         ("day", "date"),
-        ("note", "text"),
+        ("note", "varchar"),
     ]
     assert (found.dialect.delimiter, found.dialect.quote, found.has_header) == (",", '"', True)
     assert not found.is_exact
@@ -63,11 +63,43 @@ def test_keys_of_json_are_columns(tmp_path: Path):
     (tmp_path / "in.ndjson").write_text("\n".join(map(json.dumps, rows)))
     (found,) = engine.profile_lines(tmp_path / "in.ndjson")
     assert [(c.name, c.type, c.null_share) for c in found.columns] == [
-        ("id", "whole number", 0),
-        ("a", "text", 0.5),
-        ("b", "list", 0),
+        ("id", "bigint", 0),
+        ("a", "varchar", 0.5),
+        ("b", '["bigint"]', 0),
     ]
     assert found.num_records == 100
+
+
+FIELDS = ["1", "007", "1.5", "1e5", "", "NULL", "true", "2024-12-31", "x y", "9" * 20]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@given(st.lists(st.lists(st.sampled_from(FIELDS), min_size=3, max_size=3), min_size=1, max_size=9))
+def test_types_are_those_that_parquet_gets(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("types")
+    (folder / "in.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    how = {"header": "no", "delimiter": ","}
+    (found,) = engine.profile_lines(folder / "in.csv", **how)
+    columns = ", ".join(f"{column.name} {column.type}" for column in found.columns)
+    made = engine.plan(folder / "in.csv", to="parquet", **how)
+    assert made.sources[0].conversion.sentence.startswith(f"as Parquet: {columns};")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, None, 2.5], "double"),
+        ([1, "a"], "mixed"),
+        ([{"a": 1}, {"b": None}], '{"a": "bigint", "b": "varchar"}'),
+        ([{}], "mixed"),
+        ([1 << 80], "mixed"),
+    ],
+)
+def test_a_key_has_the_type_of_all_its_values(tmp_path: Path, values, kind):
+    rows = [json.dumps({"id": 1, "x": value}) + "\n" for value in values]
+    (tmp_path / "in.ndjson").write_text("".join(rows))
+    (found,) = engine.profile_lines(tmp_path / "in.ndjson")
+    assert [column.type for column in found.columns] == ["bigint", kind]
 
 
 @pytest.mark.parametrize("data", [b"", b"id\n", b"id,n\n1,2"])

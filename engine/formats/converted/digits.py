@@ -1,0 +1,104 @@
+"""Numbers of JSON that no double holds: told apart from those that a double only spells otherwise.
+
+Readers of JSON make doubles of them without a word. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_EXACT = float(1 << 53)  # whole numbers from here on may be others as doubles
+_SURE_LETTERS = 15  # a number of so many digits is a double and comes back from it
+_LONG = re.compile(rb"-?[0-9.]{%d,}(?:[eE][-+]?[0-9]+)?" % (_SURE_LETTERS + 1))
+
+
+class _Lost(float):
+    """A double in the place of a number that it is not."""
+
+
+def doubles_of(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those columns of a schema that have doubles somewhere."""
+    return {name: word for name, word in words.items() if _has_double(word)}
+
+
+def _has_double(word: Any) -> bool:
+    if isinstance(word, Mapping):
+        return any(map(_has_double, word.values()))
+    return _has_double(word[0]) if isinstance(word, list) else word == "double"
+
+
+def lost_digits(text: bytes, table: Any, doubles: Mapping[str, Any]) -> bool:
+    """Whether a number of some records is none of a double's.
+
+    Args:
+        text: the records, a line each.
+        table: what was made of them.
+        doubles: names and types of the columns that are looked at, by :func:`doubles_of`.
+    """
+    if not doubles:
+        return False
+    found = _LONG.findall(text)
+    if not any(_has_large(table.column(name)) for name in doubles):
+        found = [number for number in found if b"." in number]
+    if not found or _come_back(found):
+        return False
+    try:
+        lines = filter(bytes.strip, text.split(b"\n"))
+        items = (json.loads(line, parse_int=_whole, parse_float=_fraction) for line in lines)
+        return any(_holds_lost(doubles, item) for item in items)
+    except (ValueError, RecursionError):
+        return True
+
+
+def _come_back(numbers: Sequence[bytes]) -> bool:
+    texts = pa.array(numbers, pa.binary()).cast(pa.string())
+    try:
+        back = pc.cast(pc.cast(texts, pa.float64()), pa.string())
+    except pa.ArrowInvalid:  # digits and points of a text
+        return False
+    return bool(back.equals(texts))
+
+
+def _has_large(values: Any) -> bool:
+    """Whether doubles are so large that whole numbers among them may be others."""
+    if pa.types.is_struct(values.type):
+        return any(map(_has_large, values.flatten()))
+    if pa.types.is_list(values.type):
+        return _has_large(pc.list_flatten(values))
+    if not pa.types.is_floating(values.type):
+        return False
+    return bool(pc.any(pc.greater_equal(pc.abs(values), _EXACT)).as_py())
+
+
+def _whole(text: str) -> int | float:
+    number = int(text)
+    try:
+        is_same = abs(number) <= _EXACT or int(float(number)) == number
+    except OverflowError:
+        is_same = False
+    return number if is_same else _Lost()
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if len(text) <= _SURE_LETTERS or repr(number) == text:
+        return number
+    # The shortest text, and the one of 17 digits: both are how writers spell a double.
+    spelled = (Decimal(repr(number)), Decimal(f"{number:.17g}"))
+    return number if Decimal(text) in spelled else _Lost(number)
+
+
+def _holds_lost(word: Any, value: Any) -> bool:
+    if isinstance(word, Mapping):
+        inner = value if isinstance(value, dict) else {}
+        return any(_holds_lost(kind, inner.get(name)) for name, kind in word.items())
+    if isinstance(word, list):
+        return isinstance(value, list) and any(_holds_lost(word[0], each) for each in value)
+    return word == "double" and isinstance(value, _Lost)
