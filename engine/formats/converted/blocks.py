@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 from engine import system
 from engine.errors import BadRow, SourceChanged
-from engine.formats.converted.records import Bad, Reader
+from engine.formats.converted.records import Reader
+from engine.formats.converted.sifting import Bad, sifted
 from engine.formats.converted.types import quoted_name
 from engine.formats.converted.values import Unfit
 from engine.formats.lines.index import block_end
@@ -30,14 +31,20 @@ from engine.storage import Source
 from engine.storage.base import naming, redacted
 from engine.wording import shown
 
+AT_ONCE_BYTES = 2 << 20  # of blocks: below that, calls of pyarrow take longer than values
+
 
 class Block(NamedTuple):
-    """A block: where it lies in its file's text, how many rows it has, which records are none."""
+    """A block: where it lies in its file's text, its rows, and its records that are none.
+
+    Of these there are so many, and this is the first.
+    """
 
     offset: int
     stop: int
     num_rows: int
-    bad: tuple[Bad, ...] = ()
+    num_bad: int = 0
+    first_bad: Bad | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -107,15 +114,22 @@ def _sifted(file: SourceFile, blocks: Sequence[Block]) -> list[Block]:
 
     def look(block: Block) -> Block:
         text = source.read(block.offset, block.num_bytes)
-        try:
-            reader.table(text, block.num_rows)
-        except Unfit:
-            table, bad = reader.sifted(text)
-            return block._replace(num_rows=table.num_rows, bad=tuple(bad))
-        return block
+        table, num_bad, bad = sifted(reader, text, block.num_rows)
+        return block._replace(num_rows=table.num_rows, num_bad=num_bad, first_bad=next(bad, None))
 
     with opened(file) as source:
         return list(in_threads(look, blocks))
+
+
+def _some_at_once(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    some: list[Block] = []
+    for block in blocks:
+        if some and block.stop - some[0].offset > AT_ONCE_BYTES:
+            yield some
+            some = []
+        some.append(block)
+    if some:
+        yield some
 
 
 def in_threads(
@@ -148,9 +162,29 @@ class BlockReader:
         """Yield the rows of slices that follow each other in the file."""
         offsets = sorted({piece.row_group for piece in slices})
         stops = dict(pairwise(offsets))  # where the next begins, one ends
-        for piece in slices:
-            table = self._table(piece, stops.get(piece.row_group))
-            yield table.slice(piece.start_row, piece.num_rows)
+
+        def is_whole(piece: RowGroupSlice) -> bool:
+            return piece.num_rows == piece.num_rows_in_group and piece.row_group in stops
+
+        for are_whole, some in groupby(slices, key=is_whole):
+            if are_whole:
+                starts = [(piece.row_group, piece.num_rows) for piece in some]
+                yield from self.tables_of([Block(at, stops[at], rows) for at, rows in starts])
+                continue
+            for piece in some:
+                table = self._table(piece, stops.get(piece.row_group))
+                yield table.slice(piece.start_row, piece.num_rows)
+
+    def tables_of(self, blocks: Sequence[Block]) -> Iterator[Any]:
+        """Yield all rows of blocks that follow each other, of some at once."""
+        for some in _some_at_once(blocks):
+            whole = Block(some[0].offset, some[-1].stop, sum(block.num_rows for block in some))
+            with naming(self._file.path):
+                text = self._source.read(whole.offset, whole.num_bytes)
+            try:
+                yield self._reader.table(text, whole.num_rows)
+            except Unfit:  # one has records that are none
+                yield from map(self.table, some)
 
     def _table(self, piece: RowGroupSlice, stop: int | None) -> Any:
         """Return all rows of the block that a slice lies in; the last one is kept."""
@@ -171,9 +205,10 @@ class BlockReader:
         """
         with naming(self._file.path):
             text = self._source.read(block.offset, block.num_bytes)
-            table, bad = self._rows(text, block.num_rows)
-            if bad and conversion_of(self._file).bad_rows == "fail":
-                raise self._blamed(block.offset + bad[0].offset, bad[0])
+            table, num_bad, bad = sifted(self._reader, text, block.num_rows)
+            if num_bad and conversion_of(self._file).bad_rows == "fail":
+                first = next(bad)
+                raise self._blamed(block.offset + first.offset, first)
             if table.num_rows != block.num_rows:
                 self._source.check_unchanged()
                 raise SourceChanged(
@@ -181,12 +216,6 @@ class BlockReader:
                     f"{block.offset:,} on, and {block.num_rows:,} were planned"
                 )
         return table
-
-    def _rows(self, text: bytes, num_rows: int) -> tuple[Any, list[Bad]]:
-        try:
-            return self._reader.table(text, num_rows), []
-        except Unfit:
-            return self._reader.sifted(text)
 
     def _blamed(self, position: int, bad: Bad) -> BadRow:
         where = f"line {line_of(self._source, position):,}"

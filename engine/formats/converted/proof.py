@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,14 @@ import pyarrow.parquet as pq
 from engine import memory
 from engine.errors import Different
 from engine.formats import Compared
-from engine.formats.converted.blocks import Block, BlockReader, conversion_of, in_threads, indexed
+from engine.formats.converted.blocks import (
+    AT_ONCE_BYTES,
+    Block,
+    BlockReader,
+    conversion_of,
+    in_threads,
+    indexed,
+)
 from engine.formats.converted.records import Reader
 from engine.formats.lines.compressed import KEPT_BYTES, open_bytes
 from engine.formats.lines.pieces import dialect_of
@@ -72,12 +79,13 @@ class _Rows:
         every: Sequence[tuple[SourceFile, Block]], firsts: Sequence[int], start: int
     ) -> Iterator[Any]:
         first = max(0, bisect_right(firsts, start) - 1)
-        for at in range(first, len(every)):
-            file, block = every[at]
-            if block.num_rows:
-                with opened(file) as source:
-                    table = BlockReader(file, source).table(block)
-                yield table.slice(max(0, start - firsts[at]))
+        left_out = start - firsts[first]
+        for file, places in groupby(every[first:], key=lambda place: place[0]):
+            with opened(file) as source:
+                blocks = [block for _, block in places if block.num_rows]
+                for table in BlockReader(file, source).tables_of(blocks):
+                    yield table.slice(left_out)
+                    left_out = max(0, left_out - table.num_rows)
 
     def take(self, num_rows: int) -> Any:
         """Return the next rows."""
@@ -157,4 +165,5 @@ def proof_bytes(sources: Sequence[SourceFile], workers: int) -> int:
     largest = max((block.num_bytes for block in blocks), default=0)
     decoding = max(map(open_bytes, sources), default=0)
     text_bytes = (workers + 1) * decoding + KEPT_BYTES if decoding else 0
-    return _PROCESS_BYTES + workers * (_WORKER_BYTES + _COPIES * largest) + text_bytes
+    block_bytes = _COPIES * max(largest, AT_ONCE_BYTES)
+    return _PROCESS_BYTES + workers * (_WORKER_BYTES + block_bytes) + text_bytes
