@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from engine.errors import BadStructure
 from engine.formats.converted.records import Reader
 from engine.formats.converted.sifting import sifted
-from engine.formats.converted.values import PATTERNS, Unfit
+from engine.formats.converted.types import arrow_type
+from engine.formats.converted.values import PATTERNS, Spelling, Unfit, fitting, typed
 from engine.formats.lines.scan import FRESH, marks_of, plain, record_ends
 from engine.model import Conversion, Dialect
 
@@ -135,6 +137,25 @@ def test_records_that_are_no_rows_are_those_that_are_none_alone(case):
     wanted = pa.concat_tables(rows)
     assert found.table.schema == wanted.schema
     assert repr(found.table.to_pylist()) == repr(wanted.to_pylist())  # NaN is none
+
+
+@pytest.mark.parametrize("word", WORDS[:-1])  # of text no field is none
+@pytest.mark.parametrize("form", ["", "%d.%m.%Y", "%d.%m.%Y %H:%M"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_each_field_fits_as_it_does_alone(word: str, form: str, decimal: str):
+    texts = pa.array(["007" if text == '""' else text for text in (*NUMBERS, *TIMES, *ODD)])
+    spelling = Spelling(("NULL",), decimal, form)
+    for is_found in {False, word in PATTERNS}:
+        kind = arrow_type(word)
+        check = partial(typed, word=word, kind=kind, spelling=spelling, is_found=is_found)
+        found = fitting(texts, check, kind, word, spelling, is_found=is_found)
+        alone = []
+        for at in range(len(texts)):
+            try:
+                alone.append(bool(len(check(texts.slice(at, 1)))))
+            except Unfit:
+                alone.append(False)
+        assert found.to_pylist() == alone
 
 
 @pytest.mark.parametrize("line", [b"null", b" null", b"\xef\xbb\xbfnull", b'{"a": 1} null'])
