@@ -454,9 +454,9 @@ def _carry_out(
         )
         num_resumed = len(receipts)
         if settings.bad_rows == "file":
-            from engine.formats.converted.left_out import kept_bytes
+            from engine.formats.converted.left_out import kept
 
-            ledger.note_bad_rows(kept_bytes(plan.sources))
+            ledger.note_bad_rows(kept(plan.sources))
         _say_planned(plan, folder, num_resumed)
         progress.planned(plan, num_resumed)
 

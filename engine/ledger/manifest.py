@@ -480,9 +480,15 @@ class Ledger:
             self._store.put(self._path(LOADS, name), text.encode())
         return tuple(redacted(self._path(LOADS, name)) for name in files)
 
-    def note_bad_rows(self, data: bytes) -> None:
-        """Keep the records of the sources that no part has."""
-        self._store.put(self._path(BAD_ROWS), data)
+    def note_bad_rows(self, texts: Iterable[bytes]) -> None:
+        """Keep the records of the sources that no part has, as a file of texts."""
+        sink = self._store.create(self._path(BAD_ROWS), durable=True)
+        try:
+            for text in texts:
+                sink.write(text)
+            sink.commit()
+        finally:
+            sink.abort()
 
     def note_run(self, run: Run) -> None:
         """Keep what a run took, for :mod:`engine.reporter`."""

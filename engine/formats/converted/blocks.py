@@ -7,18 +7,19 @@ rows that there will be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from engine import system
 from engine.errors import BadRow, SourceChanged
-from engine.formats.converted.records import Bad, Reader
+from engine.formats.converted.records import Reader
+from engine.formats.converted.sifting import Bad, sifted
 from engine.formats.converted.types import quoted_name
 from engine.formats.converted.values import Unfit
 from engine.formats.lines.encodings import Encoding, encoding_of, is_utf8, text_of
@@ -33,14 +34,20 @@ from engine.storage import Source
 from engine.storage.base import naming, redacted
 from engine.wording import shown
 
+AT_ONCE_BYTES = 2 << 20  # of blocks: below that, calls of pyarrow take longer than values
+
 
 class Block(NamedTuple):
-    """A block: where it lies in its file's text, how many rows it has, which records are none."""
+    """A block: where it lies in its file's text, its rows, and its records that are none.
+
+    Of these there are so many, and this is the first.
+    """
 
     offset: int
     stop: int
     num_rows: int
-    bad: tuple[Bad, ...] = ()
+    num_bad: int = 0
+    first_bad: Bad | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -126,19 +133,15 @@ def _sifted(file: SourceFile, blocks: Sequence[Block]) -> list[Block]:
 
     def look(block: Block) -> Block:
         text = text_of(source, dialect, block.offset, block.num_bytes)
-        try:
-            reader.table(text, block.num_rows)
-        except Unfit:
-            table, bad = reader.sifted(text)
-            places = tuple(_placed(bad, text, encoding_of(dialect)))
-            return block._replace(num_rows=table.num_rows, bad=places)
-        return block
+        table, num_bad, bad = sifted(reader, text, block.num_rows)
+        first = next(_placed(bad, text, encoding_of(dialect)), None)
+        return block._replace(num_rows=table.num_rows, num_bad=num_bad, first_bad=first)
 
     with opened(file) as source:
         return list(in_threads(look, blocks))
 
 
-def _placed(every: Sequence[Bad], text: bytes, encoding: Encoding) -> Iterator[Bad]:
+def _placed(every: Iterable[Bad], text: bytes, encoding: Encoding) -> Iterator[Bad]:
     """Yield records that are no rows with their places in the file, as its text is encoded."""
     start, begin = 0, 0  # of what was passed: in UTF-8, and in the file
     for bad in every:
@@ -147,6 +150,17 @@ def _placed(every: Sequence[Bad], text: bytes, encoding: Encoding) -> Iterator[B
         length = encoding.num_units(text[bad.offset : start])
         yield bad._replace(offset=begin, length=length)
         begin += length
+
+
+def _some_at_once(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    some: list[Block] = []
+    for block in blocks:
+        if some and block.stop - some[0].offset > AT_ONCE_BYTES:
+            yield some
+            some = []
+        some.append(block)
+    if some:
+        yield some
 
 
 def in_threads(
@@ -179,9 +193,29 @@ class BlockReader:
         """Yield the rows of slices that follow each other in the file."""
         offsets = sorted({piece.row_group for piece in slices})
         stops = dict(pairwise(offsets))  # where the next begins, one ends
-        for piece in slices:
-            table = self._table(piece, stops.get(piece.row_group))
-            yield table.slice(piece.start_row, piece.num_rows)
+
+        def is_whole(piece: RowGroupSlice) -> bool:
+            return piece.num_rows == piece.num_rows_in_group and piece.row_group in stops
+
+        for are_whole, some in groupby(slices, key=is_whole):
+            if are_whole:
+                starts = [(piece.row_group, piece.num_rows) for piece in some]
+                yield from self.tables_of([Block(at, stops[at], rows) for at, rows in starts])
+                continue
+            for piece in some:
+                table = self._table(piece, stops.get(piece.row_group))
+                yield table.slice(piece.start_row, piece.num_rows)
+
+    def tables_of(self, blocks: Sequence[Block]) -> Iterator[Any]:
+        """Yield all rows of blocks that follow each other, of some at once."""
+        for some in _some_at_once(blocks):
+            whole = Block(some[0].offset, some[-1].stop, sum(block.num_rows for block in some))
+            with naming(self._file.path):
+                text = self._source.read(whole.offset, whole.num_bytes)
+            try:
+                yield self._reader.table(text, whole.num_rows)
+            except Unfit:  # one has records that are none
+                yield from map(self.table, some)
 
     def _table(self, piece: RowGroupSlice, stop: int | None) -> Any:
         """Return all rows of the block that a slice lies in; the last one is kept."""
@@ -203,8 +237,8 @@ class BlockReader:
         with naming(self._file.path):
             dialect = dialect_of(self._file)
             text = text_of(self._source, dialect, block.offset, block.num_bytes)
-            table, bad = self._rows(text, block.num_rows)
-            if bad and conversion_of(self._file).bad_rows == "fail":
+            table, num_bad, bad = sifted(self._reader, text, block.num_rows)
+            if num_bad and conversion_of(self._file).bad_rows == "fail":
                 first = next(_placed(bad, text, encoding_of(dialect)))
                 raise self._blamed(block.offset + first.offset, first)
             if table.num_rows != block.num_rows:
@@ -214,12 +248,6 @@ class BlockReader:
                     f"{block.offset:,} on, and {block.num_rows:,} were planned"
                 )
         return table
-
-    def _rows(self, text: bytes, num_rows: int) -> tuple[Any, list[Bad]]:
-        try:
-            return self._reader.table(text, num_rows), []
-        except Unfit:
-            return self._reader.sifted(text)
 
     def _blamed(self, position: int, bad: Bad) -> BadRow:
         where = f"line {line_of(self._source, position):,}"

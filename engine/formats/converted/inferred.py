@@ -17,8 +17,9 @@ from engine import memory
 from engine.errors import BadRow, BadSetting, SchemaMismatch
 from engine.formats.converted.blocks import ENCODING_CURE, Block, indexed, most_utf8_bytes
 from engine.formats.converted.records import Reader
+from engine.formats.converted.sifting import sifted
 from engine.formats.converted.types import TEXT, Schema, arrow_type, quoted_name
-from engine.formats.converted.values import Spelling, Unfit, found_type
+from engine.formats.converted.values import Spelling, found_type
 from engine.formats.lines.dialect import DELIMITERS, MOSTLY, fields_of
 from engine.formats.lines.encodings import is_utf8, text_of
 from engine.formats.lines.index import record_offset
@@ -217,10 +218,8 @@ def _texts(
     for file, block in samples:
         with opened(file) as source:
             text = text_of(source, dialect_of(file), block.offset, block.num_bytes)
-        try:
-            tables.append(reader.table(text, block.num_rows))
-        except Unfit:  # told with its line when it is to be written
-            tables.append(reader.sifted(text)[0])
+        # What is no row is told with its line when it is to be written.
+        tables.append(sifted(reader, text, block.num_rows).table)
     return tables
 
 

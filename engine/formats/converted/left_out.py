@@ -3,81 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from engine.errors import BadRow
 from engine.formats.converted.blocks import conversion_of, indexed
-from engine.formats.converted.records import Bad
-from engine.formats.lines.encodings import verbatim
+from engine.formats.converted.records import Reader
+from engine.formats.converted.sifting import sifted
+from engine.formats.lines.encodings import encoding_of, text_of
+from engine.formats.lines.pieces import dialect_of
 from engine.formats.lines.reading import line_of, opened
 from engine.model import SourceFile
-from engine.storage import Source
 from engine.storage.base import redacted
-from engine.wording import amount, counted, shown
-
-_MOST_BYTES = 256 << 20
-
-
-class _LeftOut(NamedTuple):
-    line: int
-    bad: Bad
-    record: bytes
+from engine.wording import counted, shown
 
 
 def sentences(files: Sequence[SourceFile]) -> Iterator[str]:
     """Yield, of each file that has some, how many records are left out, and the first."""
     for file in files:
-        places = [(block, bad) for block in indexed(file).blocks for bad in block.bad]
-        if places:
-            block, bad = places[0]
+        blocks = [block for block in indexed(file).blocks if block.num_bad]
+        if blocks and (bad := blocks[0].first_bad) is not None:
             with opened(file) as source:
-                line = line_of(source, block.offset + bad.offset)
+                line = line_of(source, blocks[0].offset + bad.offset)
             column = f", column {shown(bad.column)}" if bad.column else ""
+            num_bad = sum(block.num_bad for block in blocks)
             yield (
-                f"{counted(len(places), 'record')} of {redacted(file.path)} (--bad-rows "
+                f"{counted(num_bad, 'record')} of {redacted(file.path)} (--bad-rows "
                 f"{conversion_of(file).bad_rows}); the first is line {line:,}{column}: {bad.reason}"
             )
 
 
-def kept_bytes(files: Sequence[SourceFile]) -> bytes:
-    """Return a file of all records that are left out, as they are, with where and why.
+def kept(files: Sequence[SourceFile]) -> Iterator[bytes]:
+    """Yield a file of all records that are left out, as they are, with where and why.
 
-    Raises:
-        BadRow: they take more than anybody would look at.
+    Blocks that have some are read anew, so that one block's are held.
     """
-    found = [b"file,line,column,reason,record\n"]
-    num_bytes = 0
+    yield b"file,line,column,reason,record\n"
     for file in files:
-        for line, bad, record in _left_out(file):
-            texts = (redacted(file.path), str(line), bad.column, bad.reason)
-            fields = [*(text.encode() for text in texts), record]
-            found.append(b",".join(map(_quoted, fields)) + b"\n")
-            num_bytes += len(found[-1])
-            if num_bytes > _MOST_BYTES:
-                raise BadRow(
-                    f"{redacted(file.path)}: records that do not fit take more than "
-                    f"{amount(_MOST_BYTES)}, up to line {line:,}: look at its columns (--schema), "
-                    "or leave them out by --bad-rows skip"
-                )
-    return b"".join(found)
-
-
-def _left_out(file: SourceFile) -> Iterator[_LeftOut]:
-    line, position = 1, 0
-    with opened(file) as source:
-        for block in indexed(file).blocks:
-            for bad in block.bad:
-                start = block.offset + bad.offset
-                between = source.chunks(position, start - position)
+        line, position = 1, 0
+        dialect = dialect_of(file)
+        reader = Reader(dialect, conversion_of(file))
+        with opened(file) as source:
+            for block in indexed(file).blocks:
+                if not block.num_bad:
+                    continue
+                between = source.chunks(position, block.offset - position)
                 line += sum(data.count(b"\n") for data in between)
-                position = start
-                yield _LeftOut(line, bad, _without_end(source, start, bad.length))
-
-
-def _without_end(source: Source, start: int, length: int) -> bytes:
-    """Return a record as its bytes are, without the line end."""
-    marks = source.read(start, length)
-    return verbatim(source, start, len(marks.rstrip(b"\r\n")))
+                text = text_of(source, dialect, block.offset, block.num_bytes)
+                at = 0
+                for bad in sifted(reader, text, block.num_rows).bad:
+                    line += text.count(b"\n", at, bad.offset)
+                    at = bad.offset
+                    places = (redacted(file.path), str(line), bad.column, bad.reason)
+                    record = text[at : at + bad.length].rstrip(b"\r\n")
+                    record = encoding_of(dialect).back(record)  # as its bytes are
+                    fields = [*(place.encode() for place in places), record]
+                    yield b",".join(map(_quoted, fields)) + b"\n"
+                line += text.count(b"\n", at)
+                position = block.stop
 
 
 def _quoted(field: bytes) -> bytes:

@@ -7,10 +7,10 @@ blocks, as these repeat dictionaries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from engine.errors import BadSetting
 from engine.formats import Measures
 from engine.formats.converted import types
 from engine.formats.converted.blocks import (
+    AT_ONCE_BYTES,
     Block,
     BlockReader,
     conversion_of,
@@ -50,7 +51,8 @@ _CODEC = "zstd"
 _GROUP_TEXT_BYTES, _GROUP_MEMORY_BYTES, _GROUP_ROWS = 64 << 20, 128 << 20, 1 << 20
 _NUM_BLOCKS = 48  # that are made on trial
 # And runs of blocks: few to learn how large a row group will be, then some, or more of small ones.
-_NUM_RUNS, _MOST_RUNS, _TRIED_BYTES = 4, (2, 64), 128 << 20
+_NUM_RUNS, _MOST_RUNS, _TRIED_BYTES = 3, (2, 64), 128 << 20
+_NEAR_SHARE = 1 / 16  # of a run, by which another one may lie elsewhere to be as good
 _OVERLAPS = 3  # of runs, with others that follow
 _ALIKE_SHARE = 0.1  # of the length of records
 _UNCERTAIN_SHARE = 0.02
@@ -58,7 +60,7 @@ _METADATA_BYTES = 300  # what a part says of its source
 _HELD_PER_BLOCK_BYTES = 700
 _PART_BYTES = 24 * memory.MIB
 _COPIES = 1.6  # of a row group: as it grows, and a column of it encoded
-_BLOCK_COPIES = 6  # text, fields, values of one block
+_BLOCK_COPIES = 6  # text, fields, values of blocks that are read at once
 _NESTED_COPIES = 3
 # Settings that have no meaning here, and what they are without one.
 _OTHERS = {
@@ -161,11 +163,11 @@ class _Places(NamedTuple):
 
     def tables(self, first: int, stop: int) -> Any:
         """Return the rows of some blocks that follow each other."""
-        found = []
-        for at in range(first, stop):
-            file = self.files[self.numbers[at][0]]
-            with opened(file) as source:
-                found.append(BlockReader(file, source).table(self.blocks[at]))
+        found: list[Any] = []
+        for number, places in groupby(range(first, stop), key=lambda at: self.numbers[at][0]):
+            with opened(self.files[number]) as source:
+                reader = BlockReader(self.files[number], source)
+                found += reader.tables_of([self.blocks[at] for at in places])
         return pa.concat_tables(found)
 
 
@@ -189,7 +191,7 @@ def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int
     def curve_of(position: int) -> Curve:
         (number, at), block = every[position]
         curve = indexed(files[number]).curve_of(at)
-        if block.bad:
+        if block.num_bad:
             curve = replace(curve, rows=[0, block.num_rows], sums=[0.0, curve.sums[-1]])
         share = sizes[position] / curve.sums[-1]
         return replace(curve, sums=[share * each for each in curve.sums])
@@ -229,7 +231,7 @@ def _part_bytes(
     decoding = max((open_bytes(files[number]) for number in needed), default=0)
     if decoding:
         decoding += FILE_BYTES * len(needed)
-    block_bytes = _BLOCK_COPIES * most_utf8_bytes(files[0], largest)
+    block_bytes = _BLOCK_COPIES * most_utf8_bytes(files[0], max(largest, AT_ONCE_BYTES))
     return round(_PART_BYTES + _COPIES * most + block_bytes + decoding)
 
 
@@ -243,24 +245,36 @@ def _sizes(places: _Places, settings: Settings, head_bytes: int) -> tuple[list[i
         return [], 0
     tried_bytes = 0
     schema = parquet_schema(places.files[0])
+    known: dict[tuple[int, int], int] = {}
 
     def made_bytes(run: tuple[int, int]) -> int:
         return file_bytes(places.tables(*run), schema, settings.recoding) - head_bytes
 
     def tried(runs: Sequence[tuple[int, int]]) -> list[int]:
         nonlocal tried_bytes
-        num_threads, most_bytes = _threads(places, runs)
+        new = [run for run in runs if run not in known]
+        num_threads, most_bytes = _threads(places, new)
         tried_bytes = max(tried_bytes, num_threads * most_bytes)
-        return list(in_threads(made_bytes, runs, num_threads))
+        known.update(zip(new, in_threads(made_bytes, new, num_threads), strict=True))
+        return [known[run] for run in runs]
 
     at = np.unique(np.linspace(0, len(texts) - 1, _NUM_BLOCKS).round().astype(int))
     blocks = np.array(tried([(int(one), int(one) + 1) for one in at]))
     lengths = texts / np.array([block.num_rows for block in places.blocks])
     sizes = texts * _between(at, blocks / texts[at], lengths)
     for most in _MOST_RUNS:
-        runs = _runs(places, settings, sizes, head_bytes, most)
+        wanted = _runs(places, settings, sizes, head_bytes, most)
+        runs = [_near(run, known) for run in wanted]
         sizes *= _factors(sizes, lengths, runs, tried(runs))
     return [max(1, round(size)) for size in sizes.tolist()], tried_bytes
+
+
+def _near(run: tuple[int, int], known: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Return a run that is known already and lies nearly there, or the run itself."""
+    most = _NEAR_SHARE * (run[1] - run[0])
+    away = ((abs(run[0] - first) + abs(run[1] - stop), (first, stop)) for first, stop in known)
+    distance, nearest = min(away, default=(most + 1, run))
+    return nearest if distance <= most else run
 
 
 def _between(at: Any, values: Any, lengths: Any) -> Any:
@@ -334,7 +348,7 @@ def _threads(places: _Places, runs: Sequence[tuple[int, int]]) -> tuple[int, int
         num_rows = sum(block.num_rows for block in places.blocks[first:stop])
         text_bytes = sum(block.num_bytes for block in places.blocks[first:stop])
         most = max(most, num_rows * _row_bytes(places.files[0], text_bytes / num_rows))
-    each = round(_PART_BYTES + _COPIES * most)
+    each = round(_PART_BYTES + _COPIES * most + _BLOCK_COPIES * AT_ONCE_BYTES)
     memory.ask(each, "to make a row group on trial", arrow=True)
     allowed = memory.kept_to()
     room = allowed.bytes - memory.process_base_bytes(arrow=True) if allowed else each

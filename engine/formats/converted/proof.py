@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from engine import memory
 from engine.errors import Different
 from engine.formats import Compared
 from engine.formats.converted.blocks import (
+    AT_ONCE_BYTES,
     Block,
     BlockReader,
     in_threads,
@@ -77,12 +78,13 @@ class _Rows:
         every: Sequence[tuple[SourceFile, Block]], firsts: Sequence[int], start: int
     ) -> Iterator[Any]:
         first = max(0, bisect_right(firsts, start) - 1)
-        for at in range(first, len(every)):
-            file, block = every[at]
-            if block.num_rows:
-                with opened(file) as source:
-                    table = BlockReader(file, source).table(block)
-                yield table.slice(max(0, start - firsts[at]))
+        left_out = start - firsts[first]
+        for file, places in groupby(every[first:], key=lambda place: place[0]):
+            with opened(file) as source:
+                blocks = [block for _, block in places if block.num_rows]
+                for table in BlockReader(file, source).tables_of(blocks):
+                    yield table.slice(left_out)
+                    left_out = max(0, left_out - table.num_rows)
 
     def take(self, num_rows: int) -> Any:
         """Return the next rows."""
@@ -162,5 +164,5 @@ def proof_bytes(sources: Sequence[SourceFile], workers: int) -> int:
     largest = max((block.num_bytes for block in blocks), default=0)
     decoding = max(map(open_bytes, sources), default=0)
     text_bytes = (workers + 1) * decoding + KEPT_BYTES if decoding else 0
-    each_bytes = round(_WORKER_BYTES + _COPIES * most_utf8_bytes(sources[0], largest))
-    return _PROCESS_BYTES + workers * each_bytes + text_bytes
+    block_bytes = _COPIES * most_utf8_bytes(sources[0], max(largest, AT_ONCE_BYTES))
+    return _PROCESS_BYTES + workers * (_WORKER_BYTES + round(block_bytes)) + text_bytes

@@ -7,7 +7,7 @@ too; of a column that was given a type by name, all that Arrow reads as such is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -32,6 +32,16 @@ PATTERNS = {
     "timestamp": rf"{_DAY}(?:{_CLOCK})?",
     "timestamptz": rf"{_DAY}{_CLOCK}(?:Z|\+00(?::?00)?)",
 }
+# Those whose pattern every value has, also of what no sample showed.
+_SPELLED = ("boolean", "bigint", "double", "timestamptz")
+# What any field has that Arrow reads as such; not all that have it are read.
+_SHAPES: Sequence[tuple[Callable[[Any], bool], str]] = (
+    (pa.types.is_boolean, "(?i:true|false|0|1)"),
+    (pa.types.is_integer, "-?0*[0-9]{1,20}"),
+    (pa.types.is_floating, "(?is:[-+]?(?:[0-9.][-+.0-9e]*|inf.*|nan.*))"),
+    (pa.types.is_decimal, "(?i:[-+]?[0-9.][-+.0-9e]*)"),
+    (pa.types.is_temporal, f"(?s:{_DAY}.*)"),
+)
 _INFINITY = "(?i)^[+-]?inf(inity)?$"
 _PLAIN_NUMBER = b"0123456789-."
 _SURE_LETTERS = 15  # a number of so many digits is a double and comes back from it
@@ -79,8 +89,7 @@ def typed(texts: Any, word: str, kind: Any, spelling: Spelling, *, is_found: boo
     """
     if pa.types.is_string(kind):
         return texts
-    nulls = pa.array(dict.fromkeys((*spelling.nulls, "")), pa.string())
-    if (quoted := pc.is_in(texts, value_set=nulls)).true_count:
+    if (quoted := _are_null(texts, spelling)).true_count:
         texts = pc.if_else(quoted, None, texts)
     try:
         made = _converted(texts, word, kind, spelling)
@@ -89,6 +98,11 @@ def typed(texts: Any, word: str, kind: Any, spelling: Spelling, *, is_found: boo
     if not _is_spelled(texts, made, word, spelling, is_found=is_found):
         raise Unfit
     return made
+
+
+def _are_null(texts: Any, spelling: Spelling) -> Any:
+    nulls = pa.array(dict.fromkeys((*spelling.nulls, "")), pa.string())
+    return pc.is_in(texts, value_set=nulls)
 
 
 def _converted(texts: Any, word: str, kind: Any, spelling: Spelling) -> Any:
@@ -101,6 +115,63 @@ def _converted(texts: Any, word: str, kind: Any, spelling: Spelling) -> Any:
             raise Unfit
         texts = pc.replace_substring(texts, spelling.decimal, ".")
     return pc.cast(texts, kind)
+
+
+def fitting(
+    texts: Any,
+    check: Callable[[Any], object],
+    kind: Any,
+    word: str,
+    spelling: Spelling,
+    *,
+    is_found: bool,
+) -> Any:
+    """Return of each field whether it is a value of a type.
+
+    Args:
+        texts: as for :func:`typed`.
+        check: fails for fields of which one is no such value.
+        kind, word, spelling, is_found: as for :func:`typed`.
+    """
+    coded = texts.dictionary_encode()  # fields that are no values are often the same
+    values = coded.dictionary
+    likely = _are_likely(values, kind, word, spelling, is_found=is_found)
+    fits = pa.array(passing(values, check, np.flatnonzero(likely)))
+    return fits.take(coded.indices).fill_null(fill_value=True)
+
+
+def passing(values: Any, check: Callable[[Any], object], candidates: Any) -> Any:
+    """Return which of some values pass a check that fails for several if it does for one.
+
+    Halves are looked at, down to single values: what fails often should be no candidate.
+    """
+    found = np.zeros(len(values), dtype=np.bool_)
+    todo = [candidates]
+    while todo:
+        some = todo.pop()
+        try:
+            check(values.take(pa.array(some)))
+        except (pa.ArrowException, Unfit):
+            if len(some) > 1:
+                todo += np.array_split(some, 2)
+        else:
+            found[some] = True
+    return found
+
+
+def _are_likely(texts: Any, kind: Any, word: str, spelling: Spelling, *, is_found: bool) -> Any:
+    """Return which fields may be values of a type, of which few are none."""
+    is_null = _are_null(texts, spelling)
+    if word.split("(")[0] == spelling.formatted:
+        read = pc.strptime(texts, spelling.timestamp_format, "s", error_is_null=True)
+        return pc.or_(read.is_valid(), is_null)
+    pattern = next(shape for is_of, shape in _SHAPES if is_of(kind))
+    if is_found and word in _SPELLED:
+        pattern = PATTERNS[word]
+    if spelling.decimal != "." and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        texts = pc.replace_substring(texts, ".", "x")
+        texts = pc.replace_substring(texts, spelling.decimal, ".")
+    return pc.or_(pc.match_substring_regex(texts, f"^(?:{pattern})$"), is_null)
 
 
 def _is_spelled(texts: Any, made: Any, word: str, spelling: Spelling, *, is_found: bool) -> bool:

@@ -239,6 +239,21 @@ def test_a_part_that_came_out_too_large_is_planned_again(
     assert max(part.size_bytes for part in result.manifest.parts) <= 60_000
 
 
+def test_no_row_group_is_made_twice_on_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_sales(tmp_path / "in.csv", 60_000)
+    tried: list[int] = []
+    made = measures.file_bytes
+
+    def counted(table: Any, recoding: Any) -> int:
+        tried.append(table.num_rows)
+        return made(table, recoding)
+
+    monkeypatch.setattr(measures, "file_bytes", counted)
+    monkeypatch.setattr(measures, "_TRIED_BYTES", 0)
+    engine.plan(tmp_path / "in.csv", to="parquet", parts=2, row_group_size="15000rows")
+    assert len([rows for rows in tried if rows > 10_000]) == measures._NUM_RUNS
+
+
 def test_settings_of_parquet_hold(tmp_path: Path):
     write_sales(tmp_path / "in.csv", 10_000)
     engine.split(

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine.formats.converted.records import Reader
-from engine.formats.converted.values import Unfit
+from engine.formats.converted.sifting import sifted
 from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
 from engine.model import Conversion, Dialect
 
@@ -47,10 +47,8 @@ def test_any_text_is_read_as_it_is_or_does_not_fit(text: str, quote: str, escape
     records = [data[a:b].decode() for a, b in zip([0, *ends], ends, strict=False)]
     names = [f"c{number}" for number in range(width)]
     reader = Reader(dialect, Conversion(json.dumps(dict.fromkeys(names, "varchar"))))
-    try:
-        table, bad = reader.table(data, len(records)), []
-    except Unfit:
-        table, bad = reader.sifted(data)
+    table, _, found_bad = sifted(reader, data, len(records))
+    bad = list(found_bad)
     wrong = {one.offset for one in bad}
     starts = dict(zip([0, *ends], records, strict=False))
     assert all(one.reason and one.length == len(starts[one.offset].encode()) for one in bad)
