@@ -130,7 +130,7 @@ def _of_text(
         raise BadSetting(
             f"--schema: {shown(nested[0])} has types within, which delimited text cannot hold"
         )
-    columns = _taken(names, conversion.columns) or names
+    columns = frozenset(_taken(names, conversion.columns) or names)
     texts = _texts(names, samples, conversion)
     _check_delimiter(file, names, texts)
     spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
