@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from engine import events
 from engine.cli import log, stopping
 from engine.cli.tables import summary
-from engine.cli.terminal import say
+from engine.cli.terminal import has_colours, say
 from engine.executors.interrupts import every
 from engine.model import Receipt, SplitPlan
 from engine.splitter import Progress
@@ -205,11 +205,14 @@ def _live(bar: Bar) -> Iterator[None]:
 
 @contextmanager
 def waiting(doing: str, *, is_quiet: bool) -> Iterator[None]:
-    """Show for how long something has been done that is not counted."""
+    """Show for how long something has been done that is not counted.
+
+    Results come on the same terminal: it gets no code for a bar where it is to get none.
+    """
     shown_as = _shown_as(is_quiet=is_quiet)
     started = time.monotonic()
     with ExitStack() as stack:
-        if shown_as == "lines":
+        if shown_as == "lines" or (shown_as and not has_colours()):
             stack.enter_context(every(LOG_LINE_SECONDS, lambda: _tell_time(doing, started)))
         elif shown_as == "bar":
             from rich import progress as rich
