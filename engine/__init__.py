@@ -111,6 +111,11 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_LAZY[name]), name)
 
 
+def __dir__() -> list[str]:
+    """Return what Tab completes in a notebook: the façade, and its errors."""
+    return sorted({*__all__, "errors"})
+
+
 def parse_size(text: str | int) -> int:
     """Return bytes from text as users write it: ``"100MB"`` is 10^8, ``"100MiB"`` is 100·2^20."""
     from engine.settings import parse_size as parse

@@ -460,6 +460,16 @@ class SplitResult:
     verification: Verification | None = None
     loads: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return a line: there may be thousands of parts."""
+        found = self.manifest
+        parts = f"{counted(len(found.parts), 'part')} of {rows_of(found.num_rows)}"
+        proved = ", equal to the source" if self.verification else ""
+        return (
+            f"SplitResult({self.destination!r}: {parts}, {amount(found.size_bytes)}, in "
+            f"{self.elapsed_seconds:.1f} s{proved})"
+        )
+
     def _repr_html_(self) -> str:
         """Return a table of the parts, for a notebook."""
         took = f"{self.destination}: in {self.elapsed_seconds:.1f} s"
@@ -487,6 +497,12 @@ class Verification:
     elapsed_seconds: float
     repaired: tuple[str, ...] = ()
     num_bytes: int = 0
+
+    def __repr__(self) -> str:
+        """Return a line."""
+        equal = f"{counted(self.num_parts, 'part')} of {counted(self.num_rows, 'row')} equal"
+        mended = f", {counted(len(self.repaired), 'part')} repaired" if self.repaired else ""
+        return f"Verification({self.destination!r}: {equal} the source{mended})"
 
     @property
     def compared(self) -> str:

@@ -85,20 +85,27 @@ def profile(
     Of CSV and NDJSON: delimiter, header, columns, and sizes of records, from some places of the
     file. SRC is a file, a folder, a glob or a URL; several are allowed.
     """
+    from engine.cli import progress
+
     if key is None and context.get_parameter_source("partitions") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--partitions goes with --key")
     access = {name: given.pop(name) for name in _OF_SOURCES}
     if engine.are_lines(src, **access):
         if key is not None:
             raise BadSetting("--key is for Parquet, and these are lines: leave it out")
-        _show_lines(engine.profile_lines(src, exact=exact, **access, **given), as_json=as_json)
+        with progress.waiting("profiling", is_quiet=as_json):
+            lines = engine.profile_lines(src, exact=exact, **access, **given)
+        _show_lines(lines, as_json=as_json)
         return
     if exact or any(value not in (None, "auto") for value in given.values()):
         raise BadSetting("--exact, --header, --delimiter, --quote and --escape are for lines")
-    found = engine.profile(src, **access)
     keys = None
-    if key is not None:
-        keys = engine.profile_key(src, key, partitions=partitions, scheduler=scheduler, **access)
+    with progress.waiting("profiling", is_quiet=as_json):
+        found = engine.profile(src, **access)
+        if key is not None:
+            keys = engine.profile_key(
+                src, key, partitions=partitions, scheduler=scheduler, **access
+            )
     if as_json:
         told = found.as_dict() | ({} if keys is None else {"key": keys.as_dict()})
         click.echo(json.dumps(told))
@@ -135,11 +142,13 @@ def plan(src: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 def _show_plan(src: Sequence[str], settings: dict[str, Any], *, as_json: bool) -> None:
     """Print a plan, or refuse it as split would."""
     from engine import memory
+    from engine.cli import progress
     from engine.splitter import choose_resources
 
     frozen = engine.make_settings(**settings)
     budget = memory.budget(frozen.memory_bytes)
-    found = engine.plan(src, **settings)
+    with progress.waiting("planning", is_quiet=as_json):
+        found = engine.plan(src, **settings)
     run_bytes = choose_resources(found, frozen, budget).run_bytes
     if as_json:
         data = found.as_dict() | {
@@ -290,9 +299,11 @@ def report(place: str, output: str, verify: bool, **settings: Any) -> None:
     SRC is a file, a folder, a glob or a URL: its layout, and the plan for the split options given.
     DEST is the folder of a split: source, plan, parts, memory. The page needs no network.
     """
+    from engine.cli import progress
     from engine.cli.terminal import say
 
-    engine.report(place, output, verify=verify, **settings)
+    with progress.waiting("drawing", is_quiet=False):
+        engine.report(place, output, verify=verify, **settings)
     say(output)
 
 

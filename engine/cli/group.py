@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import click
@@ -31,3 +31,29 @@ class Group(click.Group):
 def completing(kind: Literal["file", "dir"]) -> Completion:
     """Return what has a shell complete the names of files, or of folders."""
     return lambda context, parameter, text: [CompletionItem(text, type=kind)]
+
+
+def completing_words(words: Callable[[], Iterable[str]]) -> Completion:
+    """Return what has a shell complete words, which are asked for only then."""
+    return lambda context, parameter, text: _beginning(words(), text)
+
+
+def completing_commands(argument: str) -> Completion:
+    """Return what has a shell complete names of commands, below those that an argument has."""
+
+    def found(
+        context: click.Context, parameter: click.Parameter, text: str
+    ) -> list[CompletionItem]:
+        command: click.Command | None = context.find_root().command
+        for name in context.params.get(argument) or ():
+            command = (
+                command.get_command(context, name) if isinstance(command, click.Group) else None
+            )
+        names = command.list_commands(context) if isinstance(command, click.Group) else ()
+        return _beginning(names, text)
+
+    return found
+
+
+def _beginning(words: Iterable[str], text: str) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in words if word.startswith(text)]

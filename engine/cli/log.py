@@ -129,7 +129,13 @@ _OPTIONS = (
         show_default=True,
         help="Standard error in lines for people, or in JSON objects, one a line.",
     ),
-    click.option("-q", "--quiet", is_flag=True, envvar=_QUIET, help="Say nothing but errors."),
+    click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        envvar=_QUIET,
+        help="Beside the result, say nothing but errors.",
+    ),
     click.option("-v", "--verbose", is_flag=True, envvar=_VERBOSE, help="Say what is done."),
 )
 

@@ -20,7 +20,7 @@ import click
 from engine import endings, events
 from engine.cli import commands, log, stopping, terminal
 from engine.cli.config import load_config
-from engine.cli.group import Group, completing
+from engine.cli.group import Group, completing, completing_commands
 from engine.cli.usage import usage_message
 from engine.errors import BadSetting, CallError, EvensplitError, InternalError, OverBudget
 from engine.version import __version__
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
 _GC_THRESHOLD = 2_000_000
+_RESUMABLE = ("split", "batch")  # a second run of the others begins anew
 
 HELP = """Split Parquet, CSV or NDJSON files that are too large into equal parts, all rows in order.
 
@@ -81,6 +82,8 @@ def _added() -> EntryPoints:
 @click.pass_context
 def cli(context: click.Context, config: str | None) -> None:
     """See HELP."""
+    goes_on = context.invoked_subcommand in _RESUMABLE
+    stopping.say(stopping.RESUMABLE if goes_on else stopping.STOPPING)
     context.default_map = load_config(config)
 
 
@@ -89,7 +92,9 @@ for command in commands.ALL:
 
 
 @cli.command("help")
-@click.argument("names", nargs=-1, metavar="[COMMAND]...")
+@click.argument(
+    "names", nargs=-1, metavar="[COMMAND]...", shell_complete=completing_commands("names")
+)
 @click.pass_context
 def help_command(context: click.Context, names: tuple[str, ...]) -> None:
     """Show the help of a command, or this list."""

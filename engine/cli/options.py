@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from engine.cli.group import completing_words
 from engine.errors import BadSetting
 from engine.options import Command, Option, options_of
-from engine.settings import parse_size
+from engine.presets import preset_names
+from engine.settings import CREDENTIALS, parse_size
 from engine.wording import choice_hint
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# What a shell completes where other values are taken as well.
+_USUAL: Mapping[str, Callable[[], Iterable[str]]] = {
+    "preset": preset_names,
+    "credential": lambda: CREDENTIALS,
+    "schema": lambda: ("strict", "relaxed"),
+}
 
 
 class Choice(click.Choice[str]):
@@ -76,6 +85,8 @@ def click_option(option: Option, *, text: str = "", has_default: bool = True) ->
     else:
         facts["metavar"] = option.metavar
         facts["type"] = Checked(option.kind, option.parse)
+        if option.name in _USUAL:
+            facts["shell_complete"] = completing_words(_USUAL[option.name])
     if option.kind == "pairs":  # one of them a time, in the environment and in files all at once
         facts |= {"multiple": True, "type": Whole(), "callback": lambda *given: given[2] or None}
         has_default = False

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from engine import events
 from engine.cli import log, stopping
 from engine.cli.tables import summary
-from engine.cli.terminal import say
+from engine.cli.terminal import has_colours, say
 from engine.executors.interrupts import every
 from engine.model import Receipt, SplitPlan
 from engine.splitter import Progress
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
 LOG_LINE_SECONDS = 5.0
+_NUM_FIXED = 2  # columns of every bar: what it is about, and the bar itself
 
 
 @contextmanager
@@ -123,10 +124,10 @@ class _Lines(_Split):
         self._stack.close()
 
     def _tell(self) -> None:
-        seconds = time.monotonic() - self._started
         if not self._num_parts:
-            _line("planning", f"planning, {seconds:.0f} s", elapsed_seconds=round(seconds, 3))
+            _tell_time("planning", self._started)
             return
+        seconds = time.monotonic() - self._started
         written_bytes = self._written_bytes()
         done_bytes = self._resumed_bytes + written_bytes
         rate = int(written_bytes / max(seconds, 1e-9))
@@ -149,14 +150,18 @@ def _line(event: str, text: str, **fields: Any) -> None:
 
 
 class _Bar(_Split):
-    """A bar with parts, bytes, rate and time left, for terminals."""
+    """A bar with parts, bytes, rate and time left, for terminals; the time as it is planned."""
 
     def __enter__(self) -> _Bar:
         from rich import progress as rich
 
-        self._bar = _bar(
-            rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn()
+        self._planning = (rich.TimeElapsedColumn(),)
+        self._writing = (
+            rich.DownloadColumn(),
+            rich.TransferSpeedColumn(),
+            rich.TimeRemainingColumn(),
         )
+        self._bar = _bar(*self._planning)
         self._task = self._bar.add_task("planning", total=None)
         self._stack.enter_context(_live(self._bar))
         return self
@@ -165,13 +170,13 @@ class _Bar(_Split):
         self._stack.close()
 
     def planned(self, plan: SplitPlan, num_resumed: int) -> None:
-        self._bar.reset(self._task, total=plan.predicted_bytes)
-        with self._above():
+        with self._above(self._writing):
+            self._bar.reset(self._task, total=plan.predicted_bytes)
             super().planned(plan, num_resumed)
 
     def planned_again(self, reason: str) -> None:
-        self._bar.reset(self._task, total=None, description="planning")
-        with self._above():
+        with self._above(self._planning):
+            self._bar.reset(self._task, total=None, description="planning")
             super().planned_again(reason)
 
     def dashboard(self, link: str) -> None:
@@ -183,9 +188,10 @@ class _Bar(_Split):
         self._bar.update(self._task, completed=done_bytes, description=self._parts())
 
     @contextmanager
-    def _above(self) -> Iterator[None]:
-        """Print lines where the bar is, which begins again below them."""
+    def _above(self, columns: Sequence[ProgressColumn]) -> Iterator[None]:
+        """Print lines where the bar is, which begins again below them with other columns."""
         self._bar.stop()
+        self._bar.columns = (*self._bar.columns[:_NUM_FIXED], *columns)
         yield
         self._bar.start()
 
@@ -195,6 +201,31 @@ def _live(bar: Bar) -> Iterator[None]:
     """Show a bar, and take it away before it is said that the run is stopped."""
     with bar, stopping.said_after(bar.stop):
         yield
+
+
+@contextmanager
+def waiting(doing: str, *, is_quiet: bool) -> Iterator[None]:
+    """Show for how long something has been done that is not counted.
+
+    Results come on the same terminal: it gets no code for a bar where it is to get none.
+    """
+    shown_as = _shown_as(is_quiet=is_quiet)
+    started = time.monotonic()
+    with ExitStack() as stack:
+        if shown_as == "lines" or (shown_as and not has_colours()):
+            stack.enter_context(every(LOG_LINE_SECONDS, lambda: _tell_time(doing, started)))
+        elif shown_as == "bar":
+            from rich import progress as rich
+
+            bar = _bar(rich.TimeElapsedColumn())
+            bar.add_task(doing, total=None)
+            stack.enter_context(_live(bar))
+        yield
+
+
+def _tell_time(doing: str, started: float) -> None:
+    seconds = time.monotonic() - started
+    _line(doing, f"{doing}, {seconds:.0f} s", elapsed_seconds=round(seconds, 3))
 
 
 @contextmanager

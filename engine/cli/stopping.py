@@ -19,13 +19,15 @@ from typing import NoReturn
 
 from engine import endings
 
-STOPPING = "stopping; committed parts are kept, run the same command again to go on"
+STOPPING = "stopping"
+RESUMABLE = f"{STOPPING}; committed parts are kept, run the same command again to go on"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOK_SECONDS = 0.05
 
 _is_said = Event()
 _before: list[Callable[[], None]] = []
 _line_of: list[Callable[[str], str]] = []
+_sentence = [STOPPING]
 
 
 def watch_signals() -> None:
@@ -61,6 +63,11 @@ def say_as(line_of: Callable[[str], str]) -> None:
     _line_of[:] = [line_of]
 
 
+def say(sentence: str) -> None:
+    """Have it said in these words, as soon as it is known what is stopped."""
+    _sentence[:] = [sentence]
+
+
 def _unwind(number: int, _frame: FrameType | None) -> None:
     """Run in the main thread, when it comes to it."""
     if endings.is_unwound():
@@ -75,7 +82,7 @@ def _watch(heard: int) -> NoReturn:
     for action in _before:
         with suppress(Exception):
             action()
-    line = _line_of[0](STOPPING) if _line_of else STOPPING
+    line = _line_of[0](_sentence[0]) if _line_of else _sentence[0]
     if line:
         with suppress(OSError):
             os.write(2, f"{line}\n".encode())

@@ -17,7 +17,7 @@ import pytest
 
 import engine
 from engine import splitter, work
-from engine.cli.stopping import STOPPING
+from engine.cli.stopping import RESUMABLE
 from engine.errors import Locked
 from engine.model import Manifest
 from engine.storage import open_storage
@@ -157,7 +157,7 @@ def test_ctrl_c_ends_a_split_soon_and_it_resumes(
             assert num_receipts(dest) <= num_before + 4
             break
     assert ended.code == 130, ended.err
-    assert ended.err.splitlines()[-1] == STOPPING
+    assert ended.err.splitlines()[-1] == RESUMABLE
     finish(source, dest, reference)
 
 

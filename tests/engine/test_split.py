@@ -421,10 +421,15 @@ def test_results_say_in_a_line_what_they_are(tmp_path: Path):
     source = tmp_path / "source.parquet"
     pq.write_table(pa.table({"id": range(1_000)}), source, row_group_size=1)
     plan = engine.plan(source, parts=100)
-    result = engine.split(source, tmp_path / "parts", parts=100)
-    for told in (repr(plan), repr(result)):
+    result = engine.split(source, tmp_path / "parts", parts=100, verify=True)
+    for told in map(repr, (plan, result.manifest, result, result.verification)):
         assert "100 parts of 1,000 rows" in told
-        assert len(told) < 400
+        assert len(told) < 100 + len(str(tmp_path))
+
+
+def test_tab_completes_the_facade_and_nothing_else():
+    assert {*engine.__all__, "errors"} == set(dir(engine))
+    assert all(hasattr(engine, name) for name in dir(engine))
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,31 @@ def test_a_split_that_is_proved_tells_how_far_the_proof_is(
     assert 0 < counts[-1] <= said[-1]["num_values"]
 
 
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize(
+    ("words", "doing"),
+    [("plan --target-size 60kB", "planning"), ("profile --key id", "profiling")],
+    ids=["plan", "profile"],
+)
+def test_what_is_not_counted_tells_its_time(source: Path, words: str, doing: str):
+    command, *options = words.split()
+    said = list(told(run(command, source, *options, "--log-format", "json").err))
+    assert {item["event"] for item in said} == {doing}
+    seconds = [item["elapsed_seconds"] for item in said]
+    assert seconds == sorted(seconds)
+    for quiet in ("--json", "--quiet"):
+        assert run(command, source, *options, quiet).err == ""
+
+
+def test_a_bar_without_bytes_shows_time_and_goes(source: Path, tmp_path: Path):
+    for call in ("plan {} --parts 2", "split {} parts --parts 2", "profile {}"):
+        sent = sent_by(f"evensplit {call.format(source.name)}", 80, tmp_path)
+        assert re.search(rb"(planning|profiling) .*0:00:0", sent)
+        assert b"/? bytes" not in sent
+        lines = ["".join(text for text, _ in line) for line in shown_by(sent, 80)]
+        assert not [line for line in lines if "planning" in line or "profiling" in line]
+
+
 def test_a_terminal_has_a_bar_of_the_proof_which_goes(source: Path, tmp_path: Path):
     sent = sent_by(f"evensplit split {source.name} parts --parts 2 --verify", 80, tmp_path)
     assert b"values compared" in sent

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.cli.stopping import STOPPING
+from engine.cli.stopping import RESUMABLE, STOPPING
 from tests.engine.running import HANG_SECONDS, REPOSITORY, end, run, start, write_source
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -45,7 +45,7 @@ def wait_for_files(folder: Path, pattern: str, number: int, process: subprocess.
         time.sleep(0.001)
 
 
-def stop(process: subprocess.Popen[str], number: signal.Signals) -> int:
+def stop(process: subprocess.Popen[str], number: signal.Signals, sentence: str = STOPPING) -> int:
     """Stop a command in the middle of its work; its exit code, or 0 if it had done all before."""
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     if number == signal.SIGINT and process.poll() is None:
@@ -55,7 +55,7 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> int:
     ended = end(process)
     if ended.code:
         assert ended.code == 128 + number, ended.err
-        assert ended.err.splitlines()[-1] == STOPPING
+        assert ended.err.splitlines()[-1] == sentence
     _, alive = psutil.wait_procs(family, timeout=HANG_SECONDS)
     assert not alive
     return ended.code
@@ -76,7 +76,7 @@ def test_a_split_leaves_nothing_temporary_at_any_moment(
         pattern, most = chance.choice([("plan.json", 1), (".part*.tmp", 1), ("0*.json", 9)])
         wait_for_files(dest, pattern, chance.randint(1, most), process)
         time.sleep(chance.uniform(0, 0.02))
-        codes.append(stop(process, number))
+        codes.append(stop(process, number, RESUMABLE))
         assert temporary(dest) == []
         assert run("split", source, dest, *SETTINGS).code == 0
     assert any(codes)

@@ -21,6 +21,7 @@ Not covered: what is done with the columns (:mod:`.bytes.projection`,
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -70,6 +71,12 @@ def spelled(path: Sequence[str]) -> str:
         _quoted(name) if _NEEDS_QUOTES.search(name) or not name.isprintable() else name
         for name in path
     )
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return names as a sentence has them: a long list is cut short."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(dict.fromkeys(names[:_MAX_NAMES])) + more
 
 
 def resolve(nodes: Sequence[Node], name: str) -> Node:
@@ -175,13 +182,20 @@ def _meant(children: dict[tuple[int, str], list[Node]], name: str) -> list[Node]
     return list(found.values())
 
 
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """Return the name that is most like another, in any case of letters; empty if none is."""
+    written = {each.lower(): each for each in reversed(known)}
+    near = difflib.get_close_matches(name.lower(), written, 1)
+    return written[near[0]] if near else ""
+
+
 def _only(nodes: Sequence[Node], found: list[Node], name: str) -> Node:
     if not found:
+        near = _nearest(name, [spelled(path_of(nodes, node)) for node in nodes[1:]])
+        if near:
+            raise BadSetting(f"no column {name!r}; did you mean {near}?")
         tops = [spelled([node.name]) for node in nodes[1:] if node.parent == 0]
-        there = ", ".join(dict.fromkeys(tops[:_MAX_NAMES])) + (
-            f" and {len(tops) - _MAX_NAMES} more" if len(tops) > _MAX_NAMES else ""
-        )
-        raise BadSetting(f"no column {name!r}; there are {there}")
+        raise BadSetting(f"no column {name!r}; there are {some_of(tops)}")
     paths = [path_of(nodes, node) for node in found]
     if len(found) > 1 and len(set(paths)) == len(paths):
         ways = " or ".join(".".join(map(_quoted, path)) for path in sorted(paths))

@@ -26,7 +26,7 @@ from engine import memory
 from engine.errors import BadPage, BadSetting, SchemaMismatch
 from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.chunk_table import Numbers, read_chunk_table
-from engine.formats.parquet.bytes.column_names import resolve
+from engine.formats.parquet.bytes.column_names import resolve, some_of, spelled
 from engine.formats.parquet.bytes.footer import MAGIC, Leaf, seal
 from engine.formats.parquet.bytes.schema_tree import path_of
 from engine.formats.parquet.opened import (
@@ -201,9 +201,13 @@ def _memory_bytes(of_key: SourceFile) -> int:
 def _key_leaf(file: OpenFile, column: str) -> Leaf:
     nodes = file.footer.nodes
     node = resolve(nodes, column)
-    leaves = [leaf for leaf in file.footer.leaves if leaf.path == path_of(nodes, node)]
+    path = path_of(nodes, node)
+    leaves = [leaf for leaf in file.footer.leaves if leaf.path == path]
     if not leaves:
-        raise BadSetting(f"{column!r} is a group; a key is one column in it")
+        inside = [leaf.path for leaf in file.footer.leaves if leaf.path[: len(path)] == path]
+        raise BadSetting(
+            f"{column!r} is a group; a key is one column in it: {some_of([*map(spelled, inside)])}"
+        )
     if leaves[0].max_repetition:
         raise BadSetting(f"column {column!r} holds lists; a key has one value a row")
     return leaves[0]

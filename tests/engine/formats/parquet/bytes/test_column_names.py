@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +62,24 @@ def test_a_bare_name_means_what_reads_so_and_nothing_else(trees: list[Tree], nam
     else:
         with pytest.raises(BadSetting, match="may mean" if wanted else "no column"):
             resolve(nodes, name)
+
+
+@settings(deadline=None)
+@given(trees(ODD | FEW))
+def test_a_name_with_a_letter_too_many_is_told_with_one_that_is_there(trees: list[Tree]) -> None:
+    nodes = nodes_of(trees)
+    written = {spelled(path) for path in every_path(nodes)}
+    for name in written:
+        if '"' in name or len(name) < 3:
+            continue
+        longer = f"{name}_".upper()
+        if longer in written:
+            continue
+        with pytest.raises(BadSetting) as refusal:
+            resolve(nodes, longer)
+        near = re.search(r"; did you mean (.*)\?$", str(refusal.value), re.DOTALL)
+        assert near
+        assert near[1] in written
 
 
 @settings(deadline=None)

@@ -77,6 +77,9 @@ def test_values_inside_structures_and_dictionaries(tmp_path: Path) -> None:
         engine.profile_key(str(tmp_path / "s.parquet"), "l.list.element")
     with pytest.raises(engine.BadSetting, match=r"no column 'k'; there are s, d, l"):
         engine.profile_key(str(tmp_path / "s.parquet"), "k")
+    for group, inside in (("s", "s.in.k"), ("s.in", "s.in.k"), ("l", "l.list.element")):
+        with pytest.raises(engine.BadSetting, match=f"is a group; .* in it: {inside}$"):
+            engine.profile_key(str(tmp_path / "s.parquet"), group)
     with pytest.raises(engine.BadSetting, match="at least 1"):
         engine.profile_key(str(tmp_path / "s.parquet"), "d", partitions=0)
 
