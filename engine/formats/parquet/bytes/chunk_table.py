@@ -90,16 +90,16 @@ class ChunkTable:
         return np.where((dictionaries > 0) & (dictionaries < data), dictionaries, data)
 
 
-def read_chunk_table(footer: Footer, num_columns: int | None = None) -> ChunkTable:
-    """Read every row group of a footer; ``num_columns`` spares it a look at the schema.
+def read_chunk_table(footer: Footer, scanner: Scanner | None = None) -> ChunkTable:
+    """Read every row group of a footer; ``scanner`` spares it a look at the schema.
 
     Raises:
         BadStructure, Encrypted: as :meth:`.bytes.footer.Footer.row_group`.
     """
-    num_columns = num_columns or len(footer.leaves)
-    num_chunks = footer.num_row_groups * num_columns
+    scanner = scanner or Scanner(footer.path_forms)
+    num_chunks = footer.num_row_groups * scanner.num_columns
     memory.ask(memory.TABLED_BYTES * num_chunks, f"to read of {num_chunks:,} column chunks")
-    reader = _Reader(footer, num_columns)
+    reader = _Reader(footer, scanner)
     for index in range(footer.num_row_groups):
         reader.read(index)
     return reader.table()
@@ -148,10 +148,10 @@ def _bounded(listed: list[list[tuple[int, int]]]) -> Numbers:
 
 
 class _Reader:
-    def __init__(self, footer: Footer, num_columns: int) -> None:
+    def __init__(self, footer: Footer, scanner: Scanner) -> None:
         self._footer = footer
-        self._num_columns = num_columns
-        self._scanner = Scanner(num_columns)
+        self._num_columns = scanner.num_columns
+        self._scanner = scanner
         self._groups: list[_Group] = []
 
     def read(self, index: int) -> None:

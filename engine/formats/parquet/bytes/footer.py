@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine import memory
 from engine.errors import BadStructure, Encrypted, NotParquet, Unsupported
@@ -320,6 +320,14 @@ class RowGroup:
         return sum(column.compressed_bytes for column in self.columns)
 
 
+class PathForms(NamedTuple):
+    """How many columns there are, how many names their paths have, and bytes the names."""
+
+    num_columns: int
+    depths: frozenset[int]
+    lengths: frozenset[int]
+
+
 class Footer:
     """View of one ``FileMetaData`` structure.
 
@@ -374,6 +382,13 @@ class Footer:
     def leaves(self) -> tuple[Leaf, ...]:
         """The columns."""
         return tuple(_leaves(self.schema, self.nodes))
+
+    @property
+    def path_forms(self) -> PathForms:
+        """How the paths of columns are built, by the schema."""
+        names = (value(element, SchemaElement.NAME) for element in self.schema)
+        depths = {len(leaf.path) for leaf in self.leaves}
+        return PathForms(len(self.leaves), frozenset(depths), frozenset(map(len, names)))
 
     @cached_property
     def key_values(self) -> list[tuple[bytes, bytes | None]]:

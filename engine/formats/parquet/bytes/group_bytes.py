@@ -1,9 +1,9 @@
 """One row group of a footer, as its bytes: where its numbers lie, and the bytes once it moved.
 
-A row group in the form that every known writer emits is scanned by a few regular expressions, for a
-tenth of what it takes to decode it. Whatever else it is, is :class:`Odd`, and left to
-:class:`.bytes.footer.RowGroup`, whose judgement counts. Tests compare the two on files of every
-writer.
+A row group in the form that every known writer emits is scanned by a regular expression, which
+matches a chunk at once, for a tenth of what it takes to decode it. Whatever else it is, is
+:class:`Odd`, and left to :class:`.bytes.footer.RowGroup`, whose judgement counts. Tests compare the
+two on files of every writer.
 
 Not covered: what the numbers are (:mod:`.bytes.chunk_table` reads those of all row groups).
 Source: parquet.thrift of apache/parquet-format, ``RowGroup``.
@@ -12,42 +12,37 @@ Source: parquet.thrift of apache/parquet-format, ``RowGroup``.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS, set_ordinal, value
+from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS, PathForms, set_ordinal, value
 from engine.formats.parquet.bytes.pages import PageType
-from engine.formats.parquet.bytes.thrift import BINARY, LIST, STRUCT, Raw, Struct
+from engine.formats.parquet.bytes.thrift import (
+    BINARY,
+    FALSE,
+    I32,
+    I64,
+    LIST,
+    STRUCT,
+    TRUE,
+    Raw,
+    Struct,
+)
 from engine.model import Range
 
 _DATA_PAGES = (PageType.DATA, PageType.DATA_V2)
 
-_V = rb"[\x80-\xff]*[\x00-\x7f]"  # a varint
+_MAX_ITEMS = 14  # of a list with a header of one byte
+_MAX_NAME_BYTES = 127  # of a length of one byte
+_V = rb"[\x80-\xff]{0,9}[\x00-\x7f]"  # a varint
 _N = rb"(" + _V + rb")"
-# ColumnChunk: file_offset, then the head of meta_data with its type; Field numbers are steps from
-# the field before, so that a header is one byte.
-_BEGIN = re.compile(rb"\x26" + _N + rb"\x1c")
-# Type, encodings, path, codec: the same bytes in every row group, as a rule.
-_TYPE = re.compile(rb"\x15" + _V + rb"\x19")
-# num_values, uncompressed and compressed bytes, data page offset, dictionary page offset.
-_SIZES = re.compile(
-    rb"\x16" + _N + rb"\x16" + _N + rb"\x16" + _N + rb"\x26" + _N + rb"(?:\x26" + _N + rb")?",
-)
-_ENCODING_STATS = re.compile(rb"(?:\x15" + _V + rb"\x15" + _V + rb"\x15" + _V + rb"\x00)*")
-# Offset and length of the offset index, then of the column index; the chunk's end.
-_INDEXES = re.compile(
-    rb"\x00(?:\x16" + _N + rb"\x15" + _N + rb")?(?:[\x16\x36]" + _N + rb"\x15" + _N + rb")?\x00",
-)
-_STATISTICS = spec.ColumnMetaData.STATISTICS
-_BLOOM_FILTER = spec.ColumnMetaData.BLOOM_FILTER_OFFSET
-_PAGE_ENCODINGS = spec.ColumnMetaData.ENCODING_STATS
-_PLACES_OF_PAGES = (
-    spec.ColumnMetaData.INDEX_PAGE_OFFSET,
-    spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
-)
+_USUAL_BYTES = 48  # of a bound; of longer ones there are few
+_MOST_BEHIND_BOUNDS = 4096  # bytes of a chunk
+_NOTHING = b"\x00"  # a structure without fields
+_Spans = tuple[tuple[int, int], ...]
 # A boolean as the first field, from which the next one counts: stands for the columns.
 _COLUMNS_READ = b"\x11"
 _FILE_OFFSET, _ORDINAL = spec.RowGroup.FILE_OFFSET, spec.RowGroup.ORDINAL
@@ -111,13 +106,74 @@ class Scanned(NamedTuple):
         return thrift.read_zigzag(self.data, begin)[0] if begin >= 0 else 0
 
 
-class Scanner:
-    """Scans row groups of one footer, one after another."""
+def _heads(kinds: Sequence[int]) -> bytes:
+    """Return what matches the head of a field, some steps behind the one before."""
+    return b"[%b]" % re.escape(bytes(step << 4 | kind for step in range(1, 16) for kind in kinds))
 
-    def __init__(self, num_columns: int) -> None:
-        self._num_columns = num_columns
-        # Bytes of the head that each column had last, and what they say; no chunk begins with this.
-        self._known = [(b"\xff", (0, 0, 0))] * num_columns
+
+def _binary(lengths: Iterable[int]) -> bytes:
+    return b"(?:%b)" % b"|".join(re.escape(bytes([n])) + b".{%d}" % n for n in sorted(lengths))
+
+
+def _listed(item: bytes, kind: int, sizes: Iterable[int] = range(_MAX_ITEMS + 1)) -> bytes:
+    """Return what matches a short list."""
+    each = (re.escape(bytes([n << 4 | kind])) + b"(?:%b){%d}" % (item, n) for n in sorted(sizes))
+    return b"(?:%b)" % b"|".join(each)
+
+
+def _first_fields(forms: PathForms) -> bytes:
+    """Return what matches a chunk up to its page offsets: the first eight groups."""
+    name = _binary(length for length in forms.lengths if length <= _MAX_NAME_BYTES)
+    path = _listed(name, BINARY, (depth for depth in forms.depths if depth <= _MAX_ITEMS))
+    head = rb"\x26%b\x1c(\x15%b\x19%b)\x19%b\x15%b" % (_N, _V, _listed(_V, I32), path, _N)
+    return head + (rb"\x16" + _N) * 3 + rb"\x26%b(?:\x26%b)?" % (_N, _N)
+
+
+def _last_fields() -> bytes:
+    """Return what matches the rest of a chunk; which head a field has the one before decides."""
+    numbers = _heads((I32, I64)) + _V
+    flags, texts = _heads((TRUE, FALSE)), _heads((BINARY,)) + _binary(range(_USUAL_BYTES + 1))
+    bounds = rb"(?:%b|%b|%b)*\x00" % (numbers, flags, texts)
+    pages = _listed((rb"\x15" + _V) * 3 + rb"\x00", STRUCT)
+    sizes = rb"(?:%b|%b%b)*\x00" % (numbers, _heads((LIST,)), _listed(_V, I64))
+    return (
+        rb"(?:(?(8)\x1c|\x3c)(%b))?" % bounds
+        + rb"(?:(?(9)\x19|(?(8)\x29|\x49))(%b))?" % pages
+        + rb"(?:(?(10)\x16|(?(9)\x26|(?!)))(%b)(\x15%b)?)?" % (_V, _V)
+        + rb"(?:(?(12)\x1c|(?(11)\x2c|(?(10)\x3c|(?(9)\x4c|(?!)))))%b)?" % sizes
+        + rb"(\x00)(?:\x16%b\x15%b)?(?:[\x16\x36]%b\x15%b)?\x00" % (_N, _N, _N, _N)
+    )
+
+
+@lru_cache(64)
+def _chunk(forms: PathForms) -> re.Pattern[bytes]:
+    """Return what matches a chunk with short bounds, or none.
+
+    Groups: file_offset; type and encodings; codec; num_values, uncompressed and compressed bytes,
+    data page offset, dictionary page offset; statistics; encodings of pages; offset of the Bloom
+    filter, and its length; the metadata's stop byte; offset and length of the offset index, and of
+    the column index.
+    """
+    return re.compile(_first_fields(forms) + _last_fields(), re.DOTALL)
+
+
+@lru_cache(64)
+def _begin(forms: PathForms) -> re.Pattern[bytes]:
+    """Return what matches a chunk up to statistics, and their head."""
+    return re.compile(_first_fields(forms) + rb"(?(8)\x1c|\x3c)", re.DOTALL)
+
+
+class Scanner:
+    """Scans row groups of one footer, one after another.
+
+    ``forms``: of the paths of its columns; a chunk with another path is odd.
+    """
+
+    def __init__(self, forms: PathForms) -> None:
+        self.num_columns = forms.num_columns
+        self._forms = forms
+        self._match = _chunk(forms).match
+        self._heads: dict[tuple[bytes, bytes], tuple[int, int, int]] = {}
         self.encoding_sets: dict[tuple[int, ...], int] = {}
 
     def scan(self, data: bytes) -> Scanned:
@@ -131,85 +187,59 @@ class Scanner:
         if data[0] != 0x10 + LIST:
             raise Odd
         kind, count, pos = thrift.read_list_header(data, 1)
-        if kind != STRUCT or count != self._num_columns:
+        if kind != STRUCT or count != self.num_columns:
             raise Odd
-        spans, frames, heads, pages, statistics = [], [], [], [], []
-        is_plain = True
-        for column, (prefix, head) in enumerate(self._known):
-            begin = _BEGIN.match(data, pos)
-            if begin is None:
-                raise Odd
-            pos = begin.end()
-            if data.startswith(prefix, pos):
-                pos += len(prefix)
+        every, statistics = [], []
+        match = self._match
+        for _ in range(count):
+            found = match(data, pos)
+            if found is None:
+                found, regs, bounds = self._with_long_bounds(data, pos)
             else:
-                pos, head = self._read_head(data, pos, column)
-            heads.append(head)
-            sizes = _SIZES.match(data, pos)
-            if sizes is None:
-                raise Odd
-            pos = sizes.end()
-            field = (
-                spec.ColumnMetaData.DATA_PAGE_OFFSET
-                if sizes.end(5) < 0
-                else spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET
-            ).real
-            bounds, counted = b"", (-1, -1)
-            while data[pos]:
-                step, kind = data[pos] >> 4, data[pos] & 15
-                field += step
-                start = pos + 1
-                if not step or field in _PLACES_OF_PAGES:
-                    raise Odd  # the latter: of index pages, and of a dictionary behind it
-                if field == _STATISTICS and kind == STRUCT:
-                    pos = thrift.skip(data, start)
-                    bounds = data[start:pos]
-                elif field == _PAGE_ENCODINGS and kind == LIST:
-                    found = _ENCODING_STATS.match(data, start + 1)
-                    assert found is not None  # it matches nothing as well
-                    pos = found.end()
-                    counted = _counted_pages(data[start:pos])
-                else:
-                    is_plain &= field != _BLOOM_FILTER
-                    pos = thrift.skip_value(data, start, kind)
-            indexes = _INDEXES.match(data, pos)
-            if indexes is None:
-                raise Odd
-            frames.append((*begin.span(1), *indexes.span()))
-            pos = indexes.end()
-            spans.append(sizes.regs[1:] + indexes.regs[1:])
-            pages.append(counted)
+                regs, bounds = found.regs, found[9] or b""
+            every.append((regs, (found[2], found[3]), found[10]))
             statistics.append(bounds)
+            pos = regs[0][1]
+        known = self._heads
+        heads = [known.get(head) or self._read_head(*head) for _, head, _ in every]
+        spans = [regs[4:9] + regs[14:] for regs, _, _ in every]
+        frames = [(*regs[1], regs[13][0], regs[0][1]) for regs, _, _ in every]
+        pages = [_counted_pages(listed) if listed else (-1, -1) for _, _, listed in every]
+        is_plain = all(regs[11][0] < 0 for regs, _, _ in every)
         rest = thrift.decode(_COLUMNS_READ + data[pos:], max_depth=2)[0]
         columns = spec.RowGroup.COLUMNS
         spec.check(spec.RowGroup, {**rest, columns: spec.entry(columns, [])})
         return Scanned(data, spans, frames, heads, pages, statistics, rest, pos, is_plain)
 
-    def _read_head(self, data: bytes, start: int, column: int) -> tuple[int, tuple[int, int, int]]:
-        """Read type, encodings, path and codec; remember the bytes for the next row group."""
-        found = _TYPE.match(data, start)
+    def _with_long_bounds(self, data: bytes, pos: int) -> tuple[re.Match[bytes], _Spans, bytes]:
+        """Scan a chunk with its statistics cut out; return where all lies with them, and them."""
+        begin = _begin(self._forms).match(data, pos)
+        if begin is None:
+            raise Odd
+        start = begin.end()
+        end = thrift.skip(data, start)
+        found = self._match(data[pos:start] + _NOTHING + data[end : end + _MOST_BEHIND_BOUNDS])
         if found is None:
             raise Odd
-        physical, _ = thrift.read_zigzag(data, start + 1)
-        kind, count, pos = thrift.read_list_header(data, found.end())
+        cut, moved_by = start - pos, end - start - len(_NOTHING)
+
+        def place(at: int) -> int:  # which is below 0 where a group matched nothing
+            return at if at < 0 else at + pos + (moved_by if at > cut else 0)
+
+        regs = tuple((place(first), place(last)) for first, last in found.regs)
+        return found, regs, data[start:end]
+
+    def _read_head(self, coded: bytes, codec: bytes) -> tuple[int, int, int]:
+        """Read type, encodings and codec."""
+        physical, pos = thrift.read_zigzag(coded, 1)
+        _, count, pos = thrift.read_list_header(coded, pos + 1)
         encodings = []
         for _ in range(count):
-            number, pos = thrift.read_zigzag(data, pos)
+            number, pos = thrift.read_zigzag(coded, pos)
             encodings.append(number)
-        if kind != thrift.I32 or data[pos] != 0x10 + LIST:
-            raise Odd
-        kind, count, pos = thrift.read_list_header(data, pos + 1)
-        if kind != BINARY:
-            raise Odd
-        for _ in range(count):
-            length, pos = thrift.read_varint(data, pos)
-            pos += length
-        if data[pos] != 0x15:
-            raise Odd
-        codec, pos = thrift.read_zigzag(data, pos + 1)
-        head = (codec, self.set_of(tuple(encodings)), physical)
-        self._known[column] = data[start:pos], head
-        return pos, head
+        head = thrift.read_zigzag(codec, 0)[0], self.set_of(tuple(encodings)), physical
+        self._heads[coded, codec] = head
+        return head
 
     def set_of(self, encodings: tuple[int, ...]) -> int:
         """Return the number of a set of encodings."""

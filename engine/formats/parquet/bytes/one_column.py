@@ -34,6 +34,7 @@ from engine.formats.parquet.bytes.footer import (
     Encoding,
     Footer,
     Leaf,
+    PathForms,
     Repetition,
     Type,
     seal,
@@ -164,6 +165,12 @@ def flat_columns_footer(
         ],
     }
     return MAGIC + seal(thrift.encode(spec.struct_of(made)))
+
+
+def flat_path_forms(num_columns: int) -> PathForms:
+    """Return how paths are built of columns that are called so."""
+    lengths = range(len("c0"), len(f"c{num_columns}") + 1)
+    return PathForms(num_columns, frozenset([1]), frozenset(lengths))
 
 
 _PLACES = (spec.ColumnMetaData.DATA_PAGE_OFFSET, spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET)

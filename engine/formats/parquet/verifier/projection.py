@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from engine import memory
 from engine.errors import SourceError
-from engine.formats.parquet.bytes.chunk_table import ChunkTable, read_chunk_table
 from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.opened import Decoding, OpenFile, decoding_of
+from engine.formats.parquet.verifier.sizes import Sizes, sizes_of
 from engine.model import SourceFile
 
 _SMALL_BYTES = 1 << 20  # a chunk of less is one page at most, and not opened
@@ -64,15 +64,12 @@ def projection(
     index_bytes = 0
     sides = []
     for files in (sources, parts):
-        tables = [read_chunk_table(footer) for _, footer in files]
-        for (file, _), table in zip(files, tables, strict=True):
-            for starts, lengths in (
-                (table.offset_index_offsets, table.offset_index_bytes),
-                (table.column_index_offsets, table.column_index_bytes),
-            ):
-                is_read = (starts > 0) & (starts <= file.size_bytes - lengths)  # others are not
-                index_bytes = max(index_bytes, int(lengths[is_read].max(initial=0)))
-        sides.append(_side(files, tables, len(sources[0][1].leaves)))
+        sizes = [sizes_of(footer) for _, footer in files]
+        for (file, _), each in zip(files, sizes, strict=True):
+            starts, lengths = each.index_places, each.index_bytes
+            is_read = (starts > 0) & (starts <= file.size_bytes - lengths)  # others are not
+            index_bytes = max(index_bytes, int(lengths[is_read].max(initial=0)))
+        sides.append(_side(files, sizes, len(sources[0][1].leaves)))
     columns = sorted(
         zip(*sides, strict=True), key=lambda pair: -sum(side.num_bytes(0) for side in pair)
     )
@@ -83,15 +80,12 @@ def projection(
 
 
 def _side(
-    files: Sequence[tuple[SourceFile, Footer]], tables: Sequence[ChunkTable], num_columns: int
+    files: Sequence[tuple[SourceFile, Footer]], sizes: Sequence[Sizes], num_columns: int
 ) -> list[Decoding]:
     largest = [(0, 0, 0)] * num_columns  # bytes before compression, file, row group
-    for number, table in enumerate(tables):
-        if not len(table.num_rows):
-            continue
-        groups = table.uncompressed_bytes.argmax(axis=0).tolist()
-        sizes = table.uncompressed_bytes.max(axis=0).tolist()
-        for column, (size, group) in enumerate(zip(sizes, groups, strict=True)):
+    for number, each in enumerate(sizes):
+        groups, most = each.largest_groups.tolist(), each.largest_bytes.tolist()
+        for column, (size, group) in enumerate(zip(most, groups, strict=True)):
             largest[column] = max(largest[column], (size, number, group))
     found = [Decoding(size, 0, 0, size) for size, _, _ in largest]
     opened: dict[int, list[int]] = defaultdict(list)

@@ -14,11 +14,11 @@ from functools import partial
 
 from engine import memory
 from engine.errors import BadStructure
-from engine.formats.parquet.bytes.chunk_table import read_chunk_table
 from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.verifier.footers import blaming, check_footers
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
 from engine.formats.parquet.verifier.projection import projection
+from engine.formats.parquet.verifier.sizes import sizes_of
 from engine.formats.parquet.verifier.structure import check_part_structure
 from engine.formats.parquet.verifier.values import verify_column
 from engine.model import SourceFile
@@ -123,8 +123,9 @@ def check_metadata(
 
 def largest_columns_first(sources: Sequence[Footer]) -> list[int]:
     """Return the positions of all columns, those with most bytes first: best packed on workers."""
-    sizes = sum(read_chunk_table(footer).compressed_bytes.sum(axis=0) for footer in sources)
-    return sorted(range(len(sources[0].leaves)), key=lambda column: -sizes[column])
+    each = [sizes_of(footer).compressed_bytes for footer in sources]
+    sizes = [-int(size) for size in sum(each[1:], each[0])]
+    return sorted(range(len(sizes)), key=sizes.__getitem__)
 
 
 def _part_footer(file: SourceFile) -> Footer:

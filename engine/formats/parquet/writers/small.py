@@ -48,8 +48,9 @@ from engine.formats.parquet.bytes.footer import (
     footer_range,
     value,
 )
+from engine.formats.parquet.bytes.group_bytes import Scanner
 from engine.formats.parquet.bytes.header_table import read_header_table
-from engine.formats.parquet.bytes.one_column import flat_columns_footer
+from engine.formats.parquet.bytes.one_column import flat_columns_footer, flat_path_forms
 from engine.formats.parquet.bytes.one_page import ENCODING_NAMES, as_ordered
 from engine.formats.parquet.bytes.page_index import ASCENDING, PageLocation
 from engine.formats.parquet.bytes.page_table import read_page_table
@@ -303,7 +304,7 @@ class _Written:
         self.data = data
         footer_place = footer_range(data[-TAIL_BYTES:].to_pybytes(), len(data))
         footer = Footer(self._bytes(*footer_place))
-        self.made = made = read_chunk_table(footer, num_columns)
+        self.made = made = read_chunk_table(footer, Scanner(flat_path_forms(num_columns)))
         self.chunks = _chunks_of(made)
         indexes = [
             self._bytes(offset, length)

@@ -136,6 +136,8 @@ class _Group(NamedTuple):
 def _with_indexes(extra: _Extras) -> Struct:
     """Return a chunk's footer entry that names its page indexes."""
     assert extra.chunk is not None
+    if extra.column_place is extra.offset_place is None:
+        return extra.chunk
     named = ((_COLUMN_INDEX, extra.column_place), (_OFFSET_INDEX, extra.offset_place))
     fields: dict[spec.Field, Any] = {}
     for (offset, length), place in named:
@@ -323,7 +325,7 @@ class PartWriter:
         file = opened.file
         if file not in self._scanners:
             is_trusted = not has(file.footer.created_by, SHORT_CHUNKS)
-            self._scanners[file] = Scanner(len(file.footer.leaves)) if is_trusted else None
+            self._scanners[file] = Scanner(file.footer.path_forms) if is_trusted else None
         scanner = self._scanners[file]
         if scanner is None:
             return None
