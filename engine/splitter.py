@@ -27,7 +27,7 @@ from engine.errors import (
 )
 from engine.executors import LocalProcesses, Resources, run_parts
 from engine.formats import LINES, format_of, load_format, settled
-from engine.ledger.manifest import Ledger
+from engine.ledger.manifest import Claim, Ledger
 from engine.loaders import check_loader, load_files
 from engine.model import (
     Measured,
@@ -432,7 +432,7 @@ def _carry_out(
             events.say("split.part", f"{receipt.name} is committed", logging.DEBUG, **about)
             progress.committed(receipt)
 
-        tasks = _tasks(plan, receipts, ledger.claim_file(), folder, settings)
+        tasks = _tasks(plan, receipts, ledger.held, folder, settings)
         run_parts(
             tasks,
             resources,
@@ -521,7 +521,7 @@ class _Written(Progress):
 def _tasks(
     plan: SplitPlan,
     receipts: Sequence[Receipt],
-    claim: SourceFile,
+    claim: Claim,
     folder: str,
     settings: Settings,
 ) -> list[PartTask]:
@@ -531,8 +531,6 @@ def _tasks(
     return [
         PartTask(
             part=part.numbered(-first[sources[0].partition]),
-            plan_id=plan.plan_id,
-            revision=plan.revision,
             claim=claim,
             num_parts=len(plan.parts),
             sources=sources,
