@@ -481,13 +481,20 @@ class Ledger:
             raise Conflict(
                 f"{redacted(path)} was written by somebody else; run the same command again"
             )
-        version = self._store.stat(path).version
+        version = None
+        with suppress(NoSource):  # else who replaced the plan has removed it: the next look tells
+            version = self._store.stat(path).version
         try:
             self.check_claim(self.held)
         except OtherPlan:
-            if not self.is_begun_anew(self.held) and self._store.get(path) == text:
+            is_alone = version is not None and not self.is_begun_anew(self.held)
+            if is_alone and self._store.get(path) == text:
                 self._store.remove(path, version)
             raise
+        if version is None:
+            raise Conflict(
+                f"{redacted(path)} was removed by somebody else; run the same command again"
+            )
 
     def manifest(self) -> Manifest:
         """Return the manifest of a finished split.

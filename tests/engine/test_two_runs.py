@@ -144,14 +144,15 @@ def test_a_run_stops_at_any_call_while_another_finishes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("further", [0, 2, 4])  # the manifest goes first
 def test_a_run_whose_own_plan_is_begun_anew_is_not_told_that_it_is_complete(
-    places: Places, source: Path
+    places: Places, source: Path, further: int
 ):
     whole = Run(source, places.new(), None, parts=FIRST)
     whole.until_stopped()
     anew = Run(source, whole.dest, None, parts=FIRST, overwrite=True)
     anew.until_stopped()
-    claimed = anew.calls.index("replace") + 1
+    claimed = anew.calls.index("replace") + 1 + further
     published = len(whole.calls) - whole.calls[::-1].index("put_if_absent")
     for number in range(published, len(whole.calls)):
         first = Run(source, places.new(), number, parts=FIRST)
