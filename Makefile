@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix ways proof adf bench limits package wheel fuzz texts states soak clean
+.PHONY: help demo test lint unit matrix ways proof adf bench limits package wheel fuzz texts states soak audit clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -66,8 +66,7 @@ bench: $(VENV)/.benches ## measure beside other tools: writes docs/performance.m
 	@$(BIN)/python -m benchmarks --scale $(SCALE) --repeats $(REPEATS)
 	@$(BIN)/python -m benchmarks.page
 
-limits: $(VENV)/.benches ## every verb in control groups of the memory projected: an hour, root, cgroup v1
-	@$(BIN)/python -m benchmarks limits
+limits: $(VENV)/.benches ## every verb in control groups of the memory projected: hours, root, cgroup v1
 	@$(BIN)/python -m benchmarks.limits
 
 # Every seed is another set of damaged files; a fault is kept in build/fuzz, with how to see it again.
@@ -88,6 +87,11 @@ states: $(VENV)/.azurite ## sequences of splits, pauses, deaths, damage and repa
 
 soak: $(VENV)/.tests ## split in one process again and again: memory, threads, descriptors stay flat
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS)
+
+# Strict, else packages that the service does not know pass as sound.
+audit: $(VENV)/audit/.made ## known weaknesses of the pinned packages: asks an advisory service
+	@$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r conf/constraints.txt || { \
+		echo "NOT sound, or not audited: see above; the advisory service must be in reach" >&2; exit 1; }
 
 # The wheels are for the nodes' Python, which is not this one: say it if it is another, 3.12 and so on.
 NODE_PYTHON ?= 3.12
@@ -165,6 +169,12 @@ $(VENV)/adf/.made: $(VENV)/.made tests/adf/requirements.txt
 $(VENV)/.wheels: $(VENV)/.made $(INPUTS)
 	@echo "installing what checks wheels"
 	@$(PIP) -e '.[release]'
+	@touch $@
+
+$(VENV)/audit/.made: $(VENV)/.made
+	@echo "installing pip-audit"
+	@$(PYTHON) -m venv --clear $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	@touch $@
 
 $(VENV)/.benches: $(VENV)/.made $(INPUTS)

@@ -17,8 +17,7 @@ from benchmarks.record import Record
 from benchmarks.table import head, line
 
 NAMES = (
-    "azure check copy extremes folders large limits lines memory peers projection small transcode "
-    "written"
+    "azure check copy extremes folders large lines memory peers projection small transcode written"
 ).split()
 
 

@@ -1,30 +1,38 @@
 """Every verb on files of every kind, each in a control group with the memory that was projected.
 
+``python -m benchmarks.limits [FILE[:PATH,PATH] …]`` measures these, or all, keeps what it found in
+build/bench/limits, and writes the page's tables from all that is there: it can be done in pieces.
+
 Cells are projected over measured memory. What is projected is all that the kernel gives: a cell
-``killed`` was promised too little, and one over 2 was promised more than twice its need.
+``killed`` was promised too little; one under 1 too little as well, though libraries that others
+have loaded saved it; and one over 2 was promised more than twice its need.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from benchmarks.memory import control_group
-from benchmarks.record import load
+from benchmarks.record import FOLDER
 from benchmarks.table import Row, table
 
 PAGE = Path("docs/memory.md")
 BEGIN, END = "<!-- begin: written by make limits -->", "<!-- end: written by make limits -->"
+RECORDS = FOLDER / "limits"
 FITS, KILLED, NO_PART = "fits", "killed", "no part"
 MOST_RATIO = 2.0
 ONE_PAGE = {"data_page_size": 1 << 30, "max_rows_per_page": 1 << 30, "write_batch_size": 1 << 30}
@@ -41,7 +49,14 @@ _SPLITS: dict[str, dict[str, Any]] = {
     "dictionary": {"parts": 2, "dictionary": True},
     "other pages": {"parts": 2, "data_page_version": 2},
 }
-# Of each: the verb, and options of a split; what is proved, ``split`` or ``merged groups`` made.
+_LINE_SPLITS: dict[str, dict[str, Any]] = {
+    "split": {"parts": 3},
+    "codec": {"parts": 2, "codec": "gzip", "codec_level": 1},
+    "no codec": {"parts": 3, "codec": "none"},
+    "counted": {"parts": 3, "count_records": True},
+    "to Parquet": {"parts": 2, "to": "parquet"},
+}
+# Of each: the verb, and options of a split; what is proved, one of the splits made.
 PATHS: dict[str, tuple[str, dict[str, Any]]] = {
     "plan": ("plan", _SPLITS["split"]),
     **{name: ("split", options) for name, options in _SPLITS.items()},
@@ -50,7 +65,13 @@ PATHS: dict[str, tuple[str, dict[str, Any]]] = {
     "profile": ("profile", {}),
     "profile key": ("profile key", {}),
 }
-# Asks for what is projected; without a limit.
+LINE_PATHS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plan": ("plan", _LINE_SPLITS["split"]),
+    **{name: ("split", options) for name, options in _LINE_SPLITS.items()},
+    "verify": ("verify", _LINE_SPLITS["split"]),
+    "verify Parquet": ("verify", _LINE_SPLITS["to Parquet"]),
+}
+# Asks for what is projected of several paths, without a limit; an error is told by its name.
 _PROJECTED = """
 import json, sys
 import engine
@@ -58,9 +79,9 @@ from engine import memory
 from engine.formats.parquet.profiler.keys import key_tasks
 from engine.splitter import choose_resources
 from engine.verification import verify_memory_bytes
-verb, source, folder, options, column = json.loads(sys.argv[1])
-if verb == "profile":
-    memory_bytes = max(
+
+def profile_bytes(source):
+    return max(
         memory.profile_bytes(
             footer_bytes=found.footer_bytes,
             num_chunks=found.num_row_groups * found.num_columns,
@@ -72,17 +93,26 @@ if verb == "profile":
         )
         for found in engine.profile(source)
     )
-elif verb == "profile key":
-    tasks = key_tasks(engine.find_sources(source), column, 16)
-    memory_bytes = memory.KEY_PROCESS_BYTES
-    memory_bytes += max(task.memory_bytes for task in tasks)
-elif verb == "verify":
-    engine.split(source, folder, fsync=False, **options)
-    memory_bytes = verify_memory_bytes(folder, workers=1)
-else:
+
+def projected(verb, source, folder, options, column):
+    if verb == "profile":
+        return profile_bytes(source)
+    if verb == "profile key":
+        tasks = key_tasks(engine.find_sources(source), column, 16)
+        return memory.KEY_PROCESS_BYTES + max(task.memory_bytes for task in tasks)
+    if verb == "verify":
+        engine.split(source, folder, fsync=False, workers=1, **options)
+        return verify_memory_bytes(folder, workers=1)
     settings = engine.make_settings(workers=1, **options)
-    memory_bytes = choose_resources(engine.plan(source, **options), settings).run_bytes
-print(memory_bytes)
+    return choose_resources(engine.plan(source, **options), settings).run_bytes
+
+def answer(about):
+    try:
+        return projected(*about)
+    except engine.EvensplitError as error:
+        return type(error).__name__
+
+print(json.dumps([answer(about) for about in json.loads(sys.argv[1])]))
 """
 # Does it in a group that limits it; the kernel alone knows the limit, and the budget is as given.
 _DONE = """
@@ -149,52 +179,87 @@ def _urls(num_rows: int) -> pa.Table:
 
 Make = Callable[[], pa.Table]
 FILES: dict[str, tuple[Make, dict[str, Any]]] = {
-    "like lineitem": (lambda: _lineitem(600_000), {"row_group_size": 200_000}),
-    "runs": (lambda: pa.table({"a": np.arange(8_000_000) // 500_000}), ONE_GROUP | ONE_PAGE),
+    "like lineitem": (lambda: _lineitem(300_000), {"row_group_size": 100_000}),
+    "runs": (lambda: pa.table({"a": np.arange(3_000_000) // 200_000}), ONE_GROUP | ONE_PAGE),
     "zeros": (
-        lambda: pa.table({"a": np.zeros(16 << 20, np.int64)}),
+        lambda: pa.table({"a": np.zeros(4 << 20, np.int64)}),
         ONE_GROUP | ONE_PAGE | PLAIN | {"compression": "zstd"},
     ),
     "giant values": (
-        lambda: pa.table({"a": [bytes([97 + i]) * (6 << 20) for i in range(16)]}),
+        lambda: pa.table({"a": [bytes([97 + i]) * (6 << 20) for i in range(9)]}),
         ONE_GROUP | PLAIN,
     ),
-    "a page of 64 MB": (
-        lambda: pa.table({"a": _random(6, 8 << 20)}),
+    "large values apart": (
+        lambda: pa.table({"a": [np.random.default_rng(i).bytes(16 << 20) for i in range(4)]}),
+        ONE_GROUP | PLAIN | {"data_page_size": 1, "write_batch_size": 1},
+    ),
+    "a large page": (
+        lambda: pa.table({"a": _random(6, 3 << 20)}),
         ONE_GROUP | ONE_PAGE | PLAIN,
     ),
     "texts in a page": (
-        lambda: _dictionary(1 << 18, 200, 1 << 18),
+        lambda: _dictionary(1 << 17, 200, 1 << 17),
         ONE_GROUP | ONE_PAGE | PLAIN,
     ),
-    "a dictionary of 64 MB": (
-        lambda: _dictionary(1 << 16, 1000, 1 << 20),
+    "a large dictionary": (
+        lambda: _dictionary(1 << 15, 800, 1 << 19),
         ONE_GROUP | {"dictionary_pagesize_limit": 1 << 30},
     ),
     "coded texts in a page": (
-        lambda: _dictionary(1000, 100, 4 << 20),
+        lambda: _dictionary(1000, 100, 1 << 20),
         ONE_GROUP | ONE_PAGE,
     ),
     "deltas of numbers": (
-        lambda: pa.table({"a": np.arange(8 << 20)}),
+        lambda: pa.table({"a": np.arange(3 << 20)}),
         ONE_GROUP | ONE_PAGE | PLAIN | {"column_encoding": {"a": "DELTA_BINARY_PACKED"}},
     ),
     "deltas of texts": (
-        lambda: _urls(1 << 20),
+        lambda: _urls(3 << 17),
         ONE_GROUP | ONE_PAGE | PLAIN | {"column_encoding": {"a": "DELTA_BYTE_ARRAY"}},
     ),
     "wide": (
-        lambda: pa.table({"a" if not i else f"c{i}": _random(i, 1000) for i in range(3000)}),
+        lambda: pa.table({"a" if not i else f"c{i}": _random(i, 1000) for i in range(1500)}),
         {"row_group_size": 500},
     ),
-    "deep": (lambda: _deep(300_000), {"row_group_size": 150_000}),
+    "deep": (lambda: _deep(100_000), {"row_group_size": 50_000}),
     "many row groups": (
-        lambda: pa.table({"a" if not i else f"c{i}": _random(i, 60_000) for i in range(20)}),
+        lambda: pa.table({"a" if not i else f"c{i}": _random(i, 30_000) for i in range(20)}),
         {"row_group_size": 60},
     ),
-    "many files": (lambda: _lineitem(3000), {}),
+    "many files": (lambda: _lineitem(2000), {}),
 }
-_NUM_FILES = 60
+_NUM_FILES = 40
+
+
+def _csv(path: Path) -> None:
+    pc.write_csv(_lineitem(400_000), path, pc.WriteOptions(quoting_style="none"))
+
+
+def _quoted_csv(path: Path) -> None:
+    numbers = _random(7, 250_000).tolist()
+    rows = (f'{at},"text, of {number:x}\nand ""more"""\n' for at, number in enumerate(numbers))
+    path.write_text("a,text\n" + "".join(rows))
+
+
+def _ndjson(path: Path) -> None:
+    numbers = _random(8, 250_000).tolist()
+    rows = (f'{{"a": {at}, "b": "text of {it:x}", "c": null}}\n' for at, it in enumerate(numbers))
+    path.write_text("".join(rows))
+
+
+def _gzip_csv(path: Path) -> None:
+    _csv(path)
+    path.write_bytes(gzip.compress(path.read_bytes(), 1))
+
+
+# How each is written, and how its name ends.
+LINE_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "CSV": (_csv, ".csv"),
+    "CSV with quotes": (_quoted_csv, ".csv"),
+    "NDJSON": (_ndjson, ".ndjson"),
+    "CSV by gzip": (_gzip_csv, ".csv.gz"),
+}
+TABLES = ((FILES, PATHS), (LINE_FILES, LINE_PATHS))
 
 
 class Cell(NamedTuple):
@@ -205,23 +270,37 @@ class Cell(NamedTuple):
     told: str  # where there is no ratio: why
 
     @property
+    def ratio(self) -> float:
+        """Projected over measured memory."""
+        return self.projected_bytes / self.measured_bytes
+
+    @property
     def text(self) -> str:
         """The ratio, in bold where it is wrong; or in a word why there is none."""
         if self.told:
             return self.told
-        ratio = self.projected_bytes / self.measured_bytes
-        return f"{ratio:.2f}" if ratio <= MOST_RATIO else f"**{ratio:.2f}**"
+        return f"{self.ratio:.2f}" if 1 <= self.ratio <= MOST_RATIO else f"**{self.ratio:.2f}**"
 
     @property
     def is_right(self) -> bool:
-        """Whether it was neither killed nor promised more than twice its need."""
+        """Whether it was neither promised less than its need nor more than twice that."""
         return self.told in (FITS, NO_PART) or not (self.told or self.text.startswith("*"))
+
+
+def paths_of(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the paths that are tried on the file of a name."""
+    return next(paths for files, paths in TABLES if name in files)
 
 
 def write_source(name: str, folder: Path) -> Path:
     """Write the file, or the folder of files, of a name."""
+    stem = name.replace(" ", "-")
+    if name in LINE_FILES:
+        write, suffix = LINE_FILES[name]
+        write(folder / f"{stem}{suffix}")
+        return folder / f"{stem}{suffix}"
     make, options = FILES[name]
-    source = folder / f"{name.replace(' ', '-')}.parquet"
+    source = folder / f"{stem}.parquet"
     if name == "many files":
         source = source.with_suffix("")
         source.mkdir()
@@ -232,20 +311,34 @@ def write_source(name: str, folder: Path) -> Path:
     return source
 
 
-def measured(path: str, source: Path, folder: Path) -> Cell:
-    """Return what becomes of a path on a source; parts are left in ``folder``."""
-    verb, options = PATHS[path]
-    about = [verb, str(source), str(folder), options, "a"]
+def measured(
+    name: str, source: Path, folder: Path, paths: Sequence[str] = ()
+) -> Iterator[tuple[str, Cell]]:
+    """Yield what becomes of paths on a source, by default of all; ``folder`` is for parts."""
+    wanted = paths or tuple(paths_of(name))
+    calls = [paths_of(name)[path] for path in wanted]
+    about = [
+        [verb, str(source), str(folder / f"parts-{at}"), options, "a"]
+        for at, (verb, options) in enumerate(calls)
+    ]
     asked = _run(_PROJECTED, about)
     if asked.returncode:
-        kind = asked.stderr.strip().splitlines()[-1].partition(":")[0].rpartition(".")[2]
-        return Cell(0, 0, NO_PART if kind in ("TargetTooSmall", "BadSetting") else kind)
-    projected_bytes = int(asked.stdout.splitlines()[-1])
+        raise RuntimeError(f"{name}: {asked.stderr}")
+    for path, call, projected in zip(wanted, about, json.loads(asked.stdout), strict=True):
+        if isinstance(projected, str):
+            is_no_part = projected in ("TargetTooSmall", "BadSetting")
+            yield path, Cell(0, 0, NO_PART if is_no_part else projected)
+        else:
+            yield path, _cell(call, projected)
+        shutil.rmtree(call[2], ignore_errors=True)
+
+
+def _cell(about: list[Any], projected_bytes: int) -> Cell:
     with control_group(projected_bytes) as group:
         done = _run(_DONE, [*about, projected_bytes], group)
     if done.returncode == 0:
         # What is projected for a plan is what its split takes.
-        told = FITS if verb == "plan" else ""
+        told = FITS if about[0] == "plan" else ""
         return Cell(projected_bytes, int(done.stdout.splitlines()[-1]), told)
     lines = done.stderr.strip().splitlines() or [""]
     is_killed = done.returncode < 0 or "MemoryError" in done.stderr or "WorkersLost" in lines[-1]
@@ -261,38 +354,71 @@ def _run(
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
-    """Yield a row a file: of each path the ratio, or what went wrong."""
+def _record_of(name: str) -> Path:
+    return RECORDS / f"{name.replace(' ', '-')}.json"
+
+
+def measure(name: str, paths: Sequence[str], folder: Path) -> None:
+    """Measure paths on a file, by default all; print each cell, and keep it with the day."""
+    RECORDS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        for name in FILES:
-            source = write_source(name, Path(made))
-            row: Row = {"file": name}
-            for path in PATHS:
-                parts = Path(made) / "parts"
-                row[path] = measured(path, source, parts).text
-                shutil.rmtree(parts, ignore_errors=True)
-            yield row
+        source = write_source(name, Path(made))
+        for path, cell in measured(name, source, Path(made), paths):
+            sizes = f"{cell.projected_bytes >> 20} of {cell.measured_bytes >> 20} MiB"
+            print(f"{name}, {path}: {cell.text} ({sizes})", flush=True)
+            cells = _recorded(name) | {path: [*cell, f"{datetime.now(UTC):%Y-%m-%d}"]}
+            _record_of(name).write_text(json.dumps(cells, indent=1))
 
 
-def written(rows: Sequence[Row], day: str) -> str:
-    """Return what the page says of rows: how many cells, how many are wrong, and the table."""
-    cells = [str(row[path]) for row in rows for path in PATHS if row.get(path)]
-    done = [text for text in cells if text != NO_PART]
-    killed = sum(text == KILLED for text in done)
-    over = sum(text.startswith("**") for text in done)
-    refused = sum(text[0] not in "*0123456789" and text not in (FITS, KILLED) for text in done)
+def _recorded(name: str) -> dict[str, Any]:
+    """Return of each path on a file the cell and the day, as they are kept."""
+    path = _record_of(name)
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def recorded() -> tuple[dict[str, dict[str, Cell]], list[str]]:
+    """Return the cells that were measured, of all files, and the days of it."""
+    kept = {name: _recorded(name) for files, _ in TABLES for name in files}
+    days = {cell[-1] for cells in kept.values() for cell in cells.values()}
+    found = {
+        name: {path: Cell(*cell[:-1]) for path, cell in cells.items()}
+        for name, cells in kept.items()
+    }
+    return found, sorted(days)
+
+
+def written(found: dict[str, dict[str, Cell]], days: Sequence[str]) -> str:
+    """Return what the page says: how many cells, how many are wrong, and the tables."""
+    cells = [cell for of_file in found.values() for cell in of_file.values()]
+    done = [cell for cell in cells if cell.told != NO_PART]
+    killed = sum(cell.told == KILLED for cell in done)
+    refused = sum(cell.told not in ("", FITS, KILLED) for cell in done)
+    ratios = [cell.ratio for cell in done if not cell.told]
+    over, under = (sum(it > MOST_RATIO for it in ratios), sum(it < 1 for it in ratios))
+    tables = "\n\n".join(_table(found, files, paths) for files, paths in TABLES)
     return (
-        f"{day}: {len(done)} cells; {killed} killed, {over} of more than twice the need, {refused} "
-        f"refused or failed.\n\n{table(rows)}"
+        f"{' and '.join(sorted({*days}))}: {len(done)} cells; {killed} "
+        f"killed, {under} of less than the need, {over} of more than twice the need, {refused} "
+        f"refused or failed.\n\n{tables}"
     )
 
 
+def _table(found: dict[str, dict[str, Cell]], files: Iterable[str], paths: Iterable[str]) -> str:
+    rows: list[Row] = [
+        {"file": name, **{it: found[name][it].text if it in found[name] else "" for it in paths}}
+        for name in files
+    ]
+    return table(rows)
+
+
 def main() -> None:
-    """Write the page's table from the last record."""
-    record = load("limits")
+    """Measure the files that are named, or all, and write the page's tables from all records."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for word in sys.argv[1:] or [name for files, _ in TABLES for name in files]:
+        name, _, paths = word.partition(":")
+        measure(name, tuple(filter(None, paths.split(","))), FOLDER)
     before, rest = PAGE.read_text().split(BEGIN)
-    text = written(record.rows, record.day)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    PAGE.write_text(f"{before}{BEGIN}\n{written(*recorded())}\n{END}{rest.split(END)[1]}")
 
 
 if __name__ == "__main__":

@@ -87,9 +87,10 @@ class DestinationInSource(CallError):
 
 
 class NotASplit(CallError):
-    """The folder holds no (finished) split."""
+    """The folder holds no (finished) split; or a record that ``is_damaged``, of no newer format."""
 
     kind = "call.not-a-split"
+    is_damaged = False
 
 
 class NoPermission(CallError):

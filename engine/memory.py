@@ -28,6 +28,8 @@ from engine.errors import OverBudget
 
 KIB, MIB = 1 << 10, 1 << 20
 
+Decoded = Literal["texts", "wide", "coded"]
+
 # -- formulas ----------------------------------------------------------------------------------
 # Constants are resident bytes measured with Python 3.11, pyarrow 26, dask 2026.8 on x86-64 Linux,
 # rounded up by about a fifth.
@@ -48,10 +50,13 @@ _COPY_STEP_BYTES = 8 * MIB  # one buffer of a copy that the kernel cannot do
 _DECODED_PER_THRIFT_BYTE = 25  # a structure as Python objects, per byte on the wire: 24
 _DECODED_PER_CHUNK_BYTES = 3584  # one column chunk as Python objects
 _COPIES_PER_CUT_PAGE = 8  # as read, plain, its values, decoded, encoded, compressed
-_BYTES_PER_CUT_VALUE = 40
+# Of values decoded from a dictionary; the last stay in one, but for each page's own.
+_COPIES_DECODED = {"texts": _COPIES_PER_CUT_PAGE, "wide": 4, "coded": 2}
+_BYTES_PER_CUT_VALUE = 36
 _COPIES_PER_ARRAY_PAGE, _BYTES_PER_ARRAY_VALUE = 3.5, 20  # which needs no decoding: 2.8 in all
 _COPIES_PER_DELTAS = 4  # as they are decoded, gathered, and given back
 _GATHERED_BYTES, _GATHERED_VALUES = 16 * MIB, 8 * 20_000  # of small pages that are made one
+_HASHING_BYTES = 48 * MIB  # pyarrow brings pandas for it, where that is installed: 35
 _BYTES_PER_HASHED_VALUE = 32
 _COPIES_PER_RECOMPRESSED_PAGE = 2.5  # plain, compressed, and room that the codec asks for
 _COPIES_PER_SEEN_PAGE = 4  # as read, plain, its values, decoded; stretches take little
@@ -69,7 +74,7 @@ _PROFILE_PROCESS_BYTES = 46 * MIB  # interpreter, engine.formats.parquet.profile
 _COPIES_PER_PROFILED_FOOTER = 3
 _COUNTED_BATCH_BYTES = 32 * MIB  # a batch's values as Python has them, and their hashes
 _COPIES_PER_COUNTED_DICTIONARY = 3  # as a batch refers to it
-_COPIES_PER_COUNTED_VALUE = 8  # of two sketches, together, hashed, left over, and as Python has it
+_COPIES_PER_COUNTED_VALUE = 12  # of two sketches, together, hashed, left over, and as Python has it
 _COPIES_PER_PROFILED_INDEX = 6
 TABLED_BYTES = 600  # of a column chunk: a line of a table, and the bytes of its statistics
 _PROFILED_PER_COLUMN_BYTES = 12 * KIB
@@ -84,6 +89,7 @@ MIN_BATCH_BYTES = 64 * KIB
 # Arrow builds values and levels in growing buffers, then makes the array of them; its allocator
 # keeps what it has freed.
 _COPIES_PER_BATCH = 4
+_COPIES_PER_LARGE_VALUE = 2  # as its buffer grows, and as it is given
 
 
 def process_base_bytes(
@@ -140,7 +146,13 @@ def footers_bytes(*, footer_bytes: int, num_chunks: int) -> int:
 
 
 def decode_bytes(
-    *, page_bytes: int, dictionary_bytes: int, batch_bytes: int, num_lengths: int = 0
+    *,
+    page_bytes: int,
+    dictionary_bytes: int,
+    batch_bytes: int,
+    stored_bytes: int | None = None,
+    value_bytes: int = 0,
+    num_lengths: int = 0,
 ) -> int:
     """Return what reading the values of one column takes above the process.
 
@@ -151,10 +163,14 @@ def decode_bytes(
         page_bytes: largest page, before compression.
         dictionary_bytes: largest dictionary page, before compression.
         batch_bytes: decoded values at once.
+        stored_bytes: largest page, as it lies in the file; None for no less than before.
+        value_bytes: one value that may be much of a page, besides.
         num_lengths: of values in a page, which delta encodings of texts have in front of all.
     """
     return (
-        2 * page_bytes
+        page_bytes
+        + (page_bytes if stored_bytes is None else stored_bytes)
+        + _COPIES_PER_LARGE_VALUE * value_bytes
         + _BYTES_PER_LENGTH * num_lengths
         + _COPIES_PER_READ_DICTIONARY * dictionary_bytes
         + _COPIES_PER_BATCH * batch_bytes
@@ -169,7 +185,9 @@ def page_bytes(
     value_bytes: float = 0.0,
     delta_bytes: int = 0,
     is_array: bool = False,
-    is_built: bool = False,
+    decoded: Decoded = "texts",
+    gathers: bool = False,
+    hashes: bool = False,
 ) -> int:
     """Return what rewriting one page takes above the process.
 
@@ -180,17 +198,19 @@ def page_bytes(
             to hold them.
         delta_bytes: all decoded values, where the page holds differences.
         is_array: whether values lie there one after another, of one width, and without lists.
-        is_built: whether it may be one of several, small ones, that are made one, or be hashed.
+        decoded: what values of a dictionary become: of one width, or such that stay in one.
+        gathers: whether it may be one of several, small ones, that are made one.
+        hashes: whether its values are looked up in a new dictionary.
     """
-    decoded_bytes = round(value_bytes * num_values)
-    found = _COPIES_PER_CUT_PAGE * (page_bytes + decoded_bytes) + _BYTES_PER_CUT_VALUE * num_values
+    copies = _COPIES_DECODED[decoded]
+    found = _COPIES_PER_CUT_PAGE * page_bytes + round(copies * value_bytes * num_values)
+    found += _BYTES_PER_CUT_VALUE * num_values
     found += _COPIES_PER_DELTAS * delta_bytes
     if is_array:
         found = _array_page_bytes(page_bytes, num_values)
-    if not is_built:
-        return found
     gathered = min(found, round(_GATHERED_BYTES + _GATHERED_VALUES * value_bytes))
-    return found + 3 * gathered + _BYTES_PER_HASHED_VALUE * num_values
+    hashed = _HASHING_BYTES + _BYTES_PER_HASHED_VALUE * num_values
+    return found + 3 * gathered * gathers + hashed * hashes
 
 
 def recompressed_bytes(*, page_bytes: int, stored_bytes: int) -> int:

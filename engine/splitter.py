@@ -28,7 +28,7 @@ from engine.errors import (
 )
 from engine.executors import LocalProcesses, Resources, run_parts
 from engine.formats import LINES, format_of, load_format, settled
-from engine.ledger.manifest import Ledger
+from engine.ledger.manifest import Claim, Ledger
 from engine.loader_forms import form_of
 from engine.loaders import check_loader, load_files
 from engine.model import (
@@ -466,7 +466,7 @@ def _carry_out(
             events.say("split.part", f"{receipt.name} is committed", logging.DEBUG, **about)
             progress.committed(receipt)
 
-        tasks = _tasks(plan, receipts, ledger.claim_file(), folder, settings)
+        tasks = _tasks(plan, receipts, ledger.held, folder, settings)
         run_parts(
             tasks,
             resources,
@@ -556,7 +556,7 @@ class _Written(Progress):
 def _tasks(
     plan: SplitPlan,
     receipts: Sequence[Receipt],
-    claim: SourceFile,
+    claim: Claim,
     folder: str,
     settings: Settings,
 ) -> list[PartTask]:
@@ -566,8 +566,6 @@ def _tasks(
     return [
         PartTask(
             part=part.numbered(-first[sources[0].partition]),
-            plan_id=plan.plan_id,
-            revision=plan.revision,
             claim=claim,
             num_parts=len(plan.parts),
             sources=sources,

@@ -26,7 +26,7 @@ from engine.errors import (
     SourceError,
 )
 from engine.formats import PARQUET, WrittenPart, load_format
-from engine.ledger.manifest import Ledger, receipt_path, record
+from engine.ledger.manifest import Claim, Ledger, receipt_path, record
 from engine.model import PartPlan, Receipt, Recoding, SourceFile, Verb
 from engine.settings import Access
 from engine.storage import PartSink, Storage, open_storage
@@ -44,8 +44,7 @@ class PartTask:
 
     Attributes:
         part: the plan of the part.
-        plan_id, revision: the plan.
-        claim: the plan's file; a part is published only while that plan holds the destination.
+        claim: of the plan; a part is published only while that holds the destination.
         num_parts: of the whole plan.
         sources: the files that the part's slices index.
         destination: folder of the parts, path or URL.
@@ -58,9 +57,7 @@ class PartTask:
     """
 
     part: PartPlan
-    plan_id: str
-    revision: int
-    claim: SourceFile
+    claim: Claim
     num_parts: int
     sources: tuple[SourceFile, ...]
     destination: str
@@ -117,7 +114,7 @@ def _write_part(task: PartTask) -> Receipt:
 def _write_once(task: PartTask) -> Receipt:
     store, folder = open_storage(task.destination)
     ledger = Ledger(store, folder)
-    look = partial(ledger.check_claim, task.claim, task.plan_id, task.revision)
+    look = partial(ledger.check_claim, task.claim)
     path = store.join(folder, task.part.name)
     sink = store.create(path, durable=task.durable)
     place = (task.destination, task.part.index)
@@ -138,7 +135,7 @@ def _write_once(task: PartTask) -> Receipt:
         try:
             look()  # it may have been lost between that look and the commit
         except OtherPlan:
-            if version is not None:
+            if version is not None and not ledger.is_begun_anew(task.claim):
                 store.remove(path, version)
             raise
         receipt = replace(receipt, store_notes=sink.notes)
@@ -226,7 +223,7 @@ def _receipt(task: PartTask, written: WrittenPart, sink: PartSink) -> Receipt:
 
 
 def _acknowledge(task: PartTask, store: Storage, folder: str, receipt: Receipt) -> None:
-    of_plan = {"plan_id": task.plan_id, "revision": task.revision}
+    of_plan = {"plan_id": task.claim.plan_id, "revision": task.claim.revision}
     boot = {} if task.durable or not store.has_locks else {"boot_id": system.boot_id()}
     text = record({**of_plan, **boot, **receipt.as_dict()})
     store.put(receipt_path(store, folder, task.part.index), text, durable=task.durable)

@@ -122,7 +122,7 @@ def _files_differ(task: PartTask) -> str | None:
                 return f"sees another version of {redacted(source.path)}"
         store, folder = open_storage(task.destination)
         where = redacted(task.destination)
-        Ledger(store, folder).check_claim(task.claim, task.plan_id, task.revision)
+        Ledger(store, folder).check_claim(task.claim)
     except OtherPlan:
         return f"does not see the plan in {where}; use storage that all share"
     except EvensplitError as error:

@@ -14,15 +14,18 @@ a receipt without its part (or with a part of another size) does not count.
 A run may be paused at any step, and go on when another has replaced its plan. So a plan is replaced
 before anything of the old one goes, what goes is what was listed while the claim was seen, and
 ``plan.json`` names the files of replaced plans until the split is finished: while it does, whatever
-else lies there, the split is not. What is left to chance in which store: docs/decisions/0021.
+else lies there, the split is not. Who replaces a plan puts a token of its own into it: a run whose
+own plan was begun anew has lost its claim too. What is left to chance in which store:
+docs/decisions/0021.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -65,10 +68,11 @@ FOLDER = SPLIT_FOLDER
 FORMAT_VERSION = 1
 _VERSION_KEY = "format_version"
 _REPLACES = "replaces"  # of plan.json: names of parts, until the split is finished
+_TOKEN = "claim"  # of plan.json: tells one claim of a plan from the next
 _UNFINISHED = "an unfinished split; run the same split again to finish it"
 _MENDED_BY = {
     "manifest.json": "run the same split again, which writes it anew from what is there",
-    "plan.json": "remove the folder and split again",
+    "plan.json": "split again with --overwrite, or remove the folder",
 }
 _IGNORED = {".DS_Store"}
 _SEPARATORS = {"\\", "\0"}
@@ -84,13 +88,28 @@ def receipt_path(store: Storage, folder: str, index: int) -> str:
     return store.join(folder, FOLDER, "receipts", f"{index:05d}.json")
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What holds a destination: a plan, its file as it was seen, and the token in that."""
+
+    file: SourceFile
+    plan_id: str
+    revision: int
+    token: str
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What stays the same when a run of this claim writes the file again."""
+        return self.plan_id, self.revision, self.token
+
+
 class Ledger:
     """The record of one destination folder."""
 
     def __init__(self, store: Storage, folder: str) -> None:
         self._store = store
         self._folder = folder
-        self._held: SourceFile | None = None
+        self._held: Claim | None = None
         self._places: set[str] = set()  # of partitions, below
 
     @contextmanager
@@ -159,22 +178,47 @@ class Ledger:
         self._places = {place for part in plan.parts if (place := folder_of(part.name))}
         if not self._store.put_if_absent(self._path("plan.json"), record(plan.as_dict())):
             version = self._store.stat(self._path("plan.json")).version  # before it is read
-            found = self.plan()
-            is_same = found.plan_id == plan.plan_id
-            if is_same and found.revision > plan.revision:
-                raise Locked(
-                    f"another run has planned the split in {redacted(self._folder)} again; run "
-                    "the same command again"
-                )
-            if not is_same and not overwrite and not self._came_to_nothing(found):
-                raise self._conflict(found, plan)
-            is_complete = self._get("manifest.json") is not None
-            if not is_same or found.revision < plan.revision or (overwrite and is_complete):
-                self._replace(found, version, plan)
+            old = self._in_the_way(plan, overwrite=overwrite, is_intact=is_intact)
+            if old is not None:
+                self._replace(old, version, plan)
         self._hold(plan)
         self._remove_strangers(plan)
         self.remove_leftovers()
         return [receipt for receipt in self.receipts(plan) if is_intact(receipt)]
+
+    def _in_the_way(
+        self, plan: SplitPlan, *, overwrite: bool, is_intact: Callable[[Receipt], bool]
+    ) -> set[str] | None:
+        """Return the parts of the plan that is to be replaced; None if this one goes on with it."""
+        try:
+            found = self.plan()
+            old = {part.name for part in found.parts} | self._replaced()
+        except NotASplit as error:
+            if not (overwrite and error.is_damaged):
+                raise
+            return self._surely_ours(is_intact)
+        is_same = found.plan_id == plan.plan_id
+        if is_same and found.revision > plan.revision:
+            raise Locked(
+                f"another run has planned the split in {redacted(self._folder)} again; run "
+                "the same command again"
+            )
+        if not is_same and not overwrite and not self._came_to_nothing(found):
+            raise self._conflict(found, plan)
+        is_complete = self._get("manifest.json") is not None
+        is_replaced = not is_same or found.revision < plan.revision or (overwrite and is_complete)
+        return old if is_replaced else None
+
+    def _surely_ours(self, is_intact: Callable[[Receipt], bool]) -> set[str]:
+        """Return the parts that records tell of and that end as these say: no plan names them."""
+        told: list[Receipt] = []
+        with suppress(NotASplit):
+            told += self._load(Manifest, "manifest.json").parts
+        for path, _ in self._listed(self._path("receipts")):
+            with suppress(ValueError):
+                told.append(made(Receipt, _decoded(self._store.get(path))))
+        plain = {receipt.name: receipt for receipt in told if _is_plain(receipt.name)}
+        return {name for name, receipt in plain.items() if is_intact(receipt)}
 
     def forget(self, name: str) -> None:
         """Have a part written anew when its plan is carried out again.
@@ -186,32 +230,41 @@ class Ledger:
             if part.name == name:
                 self._store.remove(receipt_path(self._store, self._folder, part.index))
 
-    def claim_file(self) -> SourceFile:
-        """Describe the plan's file as it was when :meth:`claim` saw its own plan in it."""
+    @property
+    def held(self) -> Claim:
+        """What :meth:`claim` saw when its own plan held the destination."""
         if self._held is None:
             raise InternalError("the destination was not claimed")
         return self._held
 
-    def check_claim(self, claim: SourceFile, plan_id: str, revision: int) -> None:
-        """Raise OtherPlan unless the destination still belongs to a plan.
+    def check_claim(self, claim: Claim) -> None:
+        """Raise OtherPlan unless the destination still belongs to a claim.
 
         Who writes a part asks before publishing it, and after: its run may have been killed or
-        paused, and another plan may have taken the destination since. Looking at the file is cheap,
+        paused, and another may have taken the destination since. Looking at the file is cheap,
         however long the plan; one that was written anew is read.
         """
-        with suppress(NoSource, NotASplit):
-            if self._store.stat(self._path("plan.json")) == claim:
+        with suppress(NoSource):
+            if self._store.stat(self._path("plan.json")) == claim.file:
                 return
-            found = self.plan()
-            if (found.plan_id, found.revision) == (plan_id, revision):
+            if self._identity() == claim.identity:
                 return
         raise OtherPlan(
             f"{redacted(self._folder)} does not hold the plan of this split, or not any more: "
-            "another run has replaced it"
+            "another run has replaced it, or begun it anew"
         )
 
-    def _check_held(self, plan: SplitPlan) -> None:
-        self.check_claim(self.claim_file(), plan.plan_id, plan.revision)
+    def is_begun_anew(self, claim: Claim) -> bool:
+        """Whether a claim that was lost was lost to its own plan: what it published is the same."""
+        return self._identity()[:2] == claim.identity[:2]
+
+    def _identity(self) -> tuple[object, ...]:
+        """Return whose claim is there, as :attr:`Claim.identity` has it; empty if it is damaged."""
+        try:
+            data = _decoded(self._get("plan.json"))
+        except ValueError:
+            return ()
+        return data.get("plan_id"), data.get("revision", 0), data.get(_TOKEN, "")
 
     def _conflict(self, found: SplitPlan, plan: SplitPlan) -> OtherPlan | SourceChanged:
         changed = [
@@ -241,9 +294,8 @@ class Ledger:
         there = self.sizes(found.parts).keys()
         return not (names & there or self._store.files(self._path("receipts")))
 
-    def _replace(self, found: SplitPlan, version: str, plan: SplitPlan) -> None:
-        """Claim the folder anew and remove another plan's split; safe to die in at any step."""
-        old = {part.name for part in found.parts} | self._replaced()
+    def _replace(self, old: set[str], version: str, plan: SplitPlan) -> None:
+        """Claim the folder anew and remove another split's parts; safe to die in at any step."""
         self._places |= {place for name in old if (place := folder_of(name))}
         strangers = self.sizes(plan.parts).keys() - old
         for part in plan.parts:
@@ -261,7 +313,8 @@ class Ledger:
             *self._listed(self._path(LOADS)),
             *self._listed_parts(old),
         ]
-        text = record({**plan.as_dict(), _REPLACES: sorted(old)})
+        token = secrets.token_hex(4)
+        text = record({**plan.as_dict(), _TOKEN: token, _REPLACES: sorted(old)})
         path = self._path("plan.json")
         if not self._store.replace(path, text, version) and self._store.get(path) != text:
             raise self._taken()
@@ -287,10 +340,11 @@ class Ledger:
 
     def _hold(self, plan: SplitPlan) -> None:
         """Remember the claim's version; it is read after, as it may be another's by then."""
-        self._held = self._store.stat(self._path("plan.json"))
-        found = self.plan()
-        if (found.plan_id, found.revision) != (plan.plan_id, plan.revision):
+        file = self._store.stat(self._path("plan.json"))
+        found = self._identity()
+        if found[:2] != (plan.plan_id, plan.revision):
             raise self._taken()
+        self._held = Claim(file, plan.plan_id, plan.revision, str(found[2]))
 
     def _taken(self) -> Locked:
         return Locked(
@@ -319,7 +373,7 @@ class Ledger:
         template = str(plan.settings.get("name", DEFAULT_NAME))
         for name in sorted(others - replaced):
             if is_named_by(template, name.rpartition("/")[2]):
-                self._check_held(plan)  # it may be of the plan that replaced this one
+                self.check_claim(self.held)  # it may be of the plan that replaced this one
                 raise DestinationInUse(
                     f"{redacted(self._folder)} holds {name}, which is named like a part and is "
                     f"none of the {counted(len(own), 'part')} of this split, so that readers "
@@ -331,7 +385,7 @@ class Ledger:
             kept = self._listed(self._path("receipts"))
             gone += [(where, seen) for where, seen in kept if where not in known]
         if gone:
-            self._check_held(plan)
+            self.check_claim(self.held)
         for where, seen in gone:
             self._store.remove(where, seen)
 
@@ -403,8 +457,8 @@ class Ledger:
         self.remove_leftovers()  # of workers that died, while others did their parts
         self._remove_strangers(plan)
         if self._replaced():  # from here on nothing is to be told apart any more
-            text = record(plan.as_dict())
-            self._store.replace(self._path("plan.json"), text, self.claim_file().version)
+            text = record({**plan.as_dict(), _TOKEN: self.held.token})
+            self._store.replace(self._path("plan.json"), text, self.held.file.version)
         self._publish(record(manifest.as_dict()), plan)
         return manifest
 
@@ -412,8 +466,9 @@ class Ledger:
         """Write the manifest, and take it back if the claim was lost meanwhile."""
         path = self._path("manifest.json")
         seen = [version for _, version in self._listed(self._path(), {"manifest.json"})]
-        self._check_held(plan)
+        self.check_claim(self.held)
         if self._store.get(path) == text:
+            self.check_claim(self.held)
             return
         if seen:
             is_ours = self._store.replace(path, text, seen[0])
@@ -426,13 +481,20 @@ class Ledger:
             raise Conflict(
                 f"{redacted(path)} was written by somebody else; run the same command again"
             )
-        version = self._store.stat(path).version
+        version = None
+        with suppress(NoSource):  # else who replaced the plan has removed it: the next look tells
+            version = self._store.stat(path).version
         try:
-            self._check_held(plan)
+            self.check_claim(self.held)
         except OtherPlan:
-            if self._store.get(path) == text:
+            is_alone = version is not None and not self.is_begun_anew(self.held)
+            if is_alone and self._store.get(path) == text:
                 self._store.remove(path, version)
             raise
+        if version is None:
+            raise Conflict(
+                f"{redacted(path)} was removed by somebody else; run the same command again"
+            )
 
     def manifest(self) -> Manifest:
         """Return the manifest of a finished split.
@@ -536,7 +598,9 @@ class Ledger:
         return found
 
     def _damaged(self, name: str) -> NotASplit:
-        return NotASplit(f"{redacted(self._path(name))} is damaged; {_MENDED_BY[name]}")
+        error = NotASplit(f"{redacted(self._path(name))} is damaged; {_MENDED_BY[name]}")
+        error.is_damaged = True
+        return error
 
 
 def _decoded(text: bytes | None) -> dict[str, Any]:

@@ -318,23 +318,46 @@ def _table_around(store: Storage, choice: folders.Choice) -> str | None:
 
 
 def _unfinished_split(store: Storage, choice: folders.Choice) -> str | None:
-    """Look for parts of a split that is not finished: what a folder holds then lacks rows."""
+    """Look for parts of a split that is not whole: what a folder holds then lacks rows.
+
+    Also above the folder of a partition, which may be one of a split.
+    """
     root = choice.listing.root
-    places = [store.join(root, place) if place else root for place in choice.splits]
+    inside = {place: store.join(root, place) if place else root for place in choice.splits}
+    around: list[str] = []  # of a file that is named itself none: it is wanted
     if choice.listing.kind == "glob":
-        around = dict.fromkeys(item.path.rpartition("/")[0] for item in choice.taken)
-        inside = _asked(lambda store, place: store.folders(place), store, list(around))
-        pairs = zip(around, inside, strict=True)
-        places = [place for place, names in pairs if folders.SPLIT_FOLDER in names]
+        around = list(dict.fromkeys(item.path.rpartition("/")[0] for item in choice.taken))
+    elif choice.listing.kind == "folder":
+        around = _partitioned(root)
+    above = [place for start in around for place in _partitioned(start)]
+    places = list(dict.fromkeys([*inside.values(), *around, *above]))
     records = _asked(_record_of, store, places)
-    for place, names in zip(places, records, strict=True):
-        if "plan.json" in names and "manifest.json" not in names:
-            return folders.unfinished_refusal(redacted(place))
-    return None
+    names = [item.name for item in choice.listing.entries]
+    held = {
+        path: {name.removeprefix(f"{place}/") for name in names} if place else {*names}
+        for place, path in inside.items()
+    }
+    problems = (
+        folders.split_problem(redacted(place), *record, held.get(place))
+        for place, record in zip(places, records, strict=True)
+    )
+    return next(filter(None, problems), None)
 
 
-def _record_of(store: Storage, place: str) -> set[str]:
-    return {file.name for file in store.files(store.join(place, folders.SPLIT_FOLDER))}
+def _partitioned(place: str) -> list[str]:
+    """Return the folders above one of a partition, up to the table's."""
+    found = []
+    while folders.is_partition(place.rpartition("/")[2]):
+        place = place.rpartition("/")[0]
+        found.append(place)
+    return found
+
+
+def _record_of(store: Storage, place: str) -> tuple[bytes | None, bytes | None]:
+    """Return the plan and the manifest of a split, as they lie in its folder."""
+    folder = store.join(place, folders.SPLIT_FOLDER)
+    plan, manifest = (store.get(store.join(folder, it)) for it in ("plan.json", "manifest.json"))
+    return plan, manifest
 
 
 def _table_at(store: Storage, folder: str) -> str | None:

@@ -30,18 +30,19 @@ earlier split (``_evensplit/``), and plain folders.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from engine.part_names import KINDS, PARQUET_SUFFIXES, is_vague, kind_of
 from engine.partition_values import Kind
-from engine.wording import counted
+from engine.wording import counted, shown
 
 PARQUET_MARKS = (b"PAR1", b"PARE")  # the second: an encrypted footer
 _SMALLEST_FILE_BYTES = 12
@@ -381,7 +382,12 @@ def table_kind(folders: Iterable[str], metadata_files: Iterable[str] = ()) -> st
 
 def is_inside_table(name: str) -> bool:
     """Whether a folder of this name is one that tables have inside: a table may lie above."""
-    return name == "data" or _PARTITION.fullmatch(name) is not None
+    return name == "data" or is_partition(name)
+
+
+def is_partition(name: str) -> bool:
+    """Whether a folder's name is one of hive's, ``column=value``."""
+    return _PARTITION.fullmatch(name) is not None
 
 
 def partition_columns(choices: Sequence[Choice]) -> tuple[str, ...]:
@@ -554,12 +560,43 @@ def _articled(kind: str) -> str:
     return f"a{'n' * (kind[0] in 'AEIOU')} {kind}"
 
 
-def unfinished_refusal(place: str) -> str:
-    """Return why a folder is refused that holds a split which was not finished."""
+def split_problem(
+    place: str, plan: bytes | None, manifest: bytes | None, names: Collection[str] | None
+) -> str:
+    """Return why a folder that holds the record of a split is refused; empty if it is whole.
+
+    Args:
+        place: the folder, for people.
+        plan, manifest: the record's texts, None for what is not there.
+        names: of the files in the folder and below; None where only some of them are wanted.
+    """
+    if plan is None and manifest is None:
+        return ""
+    begun, done = _object(plan), _object(manifest)
+    parts = done.get("parts")
+    is_done = isinstance(parts, list) and not begun.get("replaces")  # else it was begun anew
+    if not is_done or begun.get("plan_id", done.get("plan_id")) != done.get("plan_id"):
+        return (
+            f"{place} holds a split that is not finished, so that rows may be missing: run the "
+            "same split again, which goes on, or name the files themselves"
+        )
+    told = [str(part.get("name")) for part in parts or () if isinstance(part, dict)]
+    lost = [name for name in told if names is not None and name not in names]
+    if not lost:
+        return ""
     return (
-        f"{place} holds a split that is not finished, so that rows may be missing: run the same "
-        "split again, which goes on, or name the files themselves"
+        f"{place} holds a split whose {shown(lost[0])} is missing, so that rows are: verify "
+        "--repair writes it anew; or name the files themselves"
     )
+
+
+def _object(text: bytes | None) -> dict[str, Any]:
+    """Return the object that a text of JSON is; empty where it is none."""
+    try:
+        found = json.loads(text or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def partitions_refusal(path: str, columns: Sequence[str]) -> str:

@@ -43,6 +43,7 @@ class Run(threading.Thread):
     def __init__(self, source: Path, dest: str, stops_at: int | None, **settings: Any) -> None:
         super().__init__(daemon=True)
         self._arguments = (str(source), dest)
+        self.dest = dest
         self.settings = settings
         self.overwrites = bool(settings.get("overwrite"))
         self.stops_at = stops_at

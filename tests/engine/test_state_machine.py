@@ -108,11 +108,8 @@ class Destination(RuleBasedStateMachine):
             others = [other for other, _ in self.paused if other.overwrites]
             if others and not self.is_proved():
                 # Replaced behind its last look at the claim, when nothing is left but to note the
-                # run; or by the same plan, which a look cannot tell from its own.
-                is_same_plan = any(
-                    it.settings == {**run.settings, "overwrite": True} for it in others
-                )
-                assert is_same_plan or set(run.calls[run.stops_at :]) <= {"put"}, run.calls
+                # run.
+                assert set(run.calls[run.stops_at :]) <= {"put"}, run.calls
                 self.is_told = False
             elif not self.is_hurt or run.overwrites:
                 found = rows_in(self.dest)

@@ -20,7 +20,7 @@ import pytest
 
 import engine
 from engine import system
-from engine.errors import EvensplitError
+from engine.errors import EvensplitError, OtherPlan
 from engine.storage import open_storage
 from engine.storage.local import LocalStorage
 from tests.engine.gate import CHANGES, LOOKS, Run, install
@@ -141,6 +141,29 @@ def test_a_run_stops_at_any_call_while_another_finishes(
         check_end(source, dest, [first, other], where)
         number += 1
     assert number > 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("further", [0, 2, 4])  # the manifest goes first
+def test_a_run_whose_own_plan_is_begun_anew_is_not_told_that_it_is_complete(
+    places: Places, source: Path, further: int
+):
+    whole = Run(source, places.new(), None, parts=FIRST)
+    whole.until_stopped()
+    anew = Run(source, whole.dest, None, parts=FIRST, overwrite=True)
+    anew.until_stopped()
+    claimed = anew.calls.index("replace") + 1 + further
+    published = len(whole.calls) - whole.calls[::-1].index("put_if_absent")
+    for number in range(published, len(whole.calls)):
+        first = Run(source, places.new(), number, parts=FIRST)
+        assert first.until_stopped()
+        other = Run(source, first.dest, claimed, parts=FIRST, overwrite=True)
+        assert other.until_stopped()
+        first.go_on()
+        is_looked_at = set(whole.calls[number:]) > {"put"}  # else nothing but a note was left
+        assert isinstance(first.error, OtherPlan) or not is_looked_at, whole.calls[number:]
+        other.go_on()
+        assert is_proved(first.dest)
 
 
 @pytest.mark.slow

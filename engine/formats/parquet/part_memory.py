@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 from engine import memory
-from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS
+from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS, Type
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import PageHeader
 from engine.formats.parquet.opened import (
@@ -142,7 +142,9 @@ def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kin
         kinds = [kind] * num_columns
         for column in piece.trimmed if kind not in _DECODED else ():
             kinds[column] = "trim"
-        for column, found in enumerate(_column_bytes(_opened(files, piece), piece, kinds)):
+        for column, found in enumerate(
+            _column_bytes(_opened(files, piece), piece, kinds, is_alone=len(slices) == 1)
+        ):
             most[column] = max(most[column], found.most_bytes)
             kept[column] += found.merged_bytes
             if piece.is_whole:
@@ -161,7 +163,7 @@ class _ColumnBytes(NamedTuple):
 
 
 def _column_bytes(
-    group: OpenRowGroup, piece: RowGroupSlice, kinds: Sequence[_Kind]
+    group: OpenRowGroup, piece: RowGroupSlice, kinds: Sequence[_Kind], *, is_alone: bool
 ) -> Iterator[_ColumnBytes]:
     """Yield, for each column, what opening its pages takes at once, and what stays of it."""
     file, maps = group.file, group.page_maps
@@ -169,7 +171,7 @@ def _column_bytes(
     places = chain.from_iterable(pages.values() for pages in opened)
     headers = iter(read_each_header(file.source, list(places)))
     for chunk, pages, numbers, kind in zip(group.chunks(), maps, opened, kinds, strict=True):
-        making = _Making(chunk, kind, _cut_pages(pages, piece))
+        making = _Making(chunk, kind, _cut_pages(pages, piece), is_alone=is_alone)
         page_bytes = {number: making.page_bytes(number, next(headers)) for number in numbers}
         copied = page_bytes.pop(None, 0)  # before any other page is read
         dictionary_bytes = 0 if kind == "recode" and piece.is_whole else making.dictionary_bytes
@@ -194,9 +196,10 @@ class _Making:
         cut: numbers of the pages that a cut passes through.
     """
 
-    def __init__(self, chunk: OpenChunk, kind: _Kind, cut: set[int]) -> None:
+    def __init__(self, chunk: OpenChunk, kind: _Kind, cut: set[int], *, is_alone: bool) -> None:
         self._chunk = chunk
         self._kind = kind
+        self._is_alone = is_alone
         self.cut = cut
         self.dictionary_bytes = self.num_entries = 0
 
@@ -214,15 +217,28 @@ class _Making:
             value_bytes = self.dictionary_bytes / max(1, self.num_entries)
         # A page of the values themselves stands for pages of indices too: the larger counts.
         plain_bytes = 0 if has_indices else round(value_bytes * header.num_values)
-        has_dictionary = self._chunk.pages.dictionary is not None
+        is_built = self._kind == "gather" or (
+            self._kind == "build" and self._chunk.pages.dictionary is not None
+        )
         return memory.page_bytes(
             page_bytes=max(size, plain_bytes),
             num_values=header.num_values,
             value_bytes=value_bytes if has_indices else 0.0,
             delta_bytes=delta_bytes(self._chunk, header),
             is_array=is_array(self._chunk.leaf, header) and plain_bytes <= size,
-            is_built=self._kind == "gather" or (self._kind == "build" and has_dictionary),
+            decoded=self._decoded(),
+            gathers=is_built and not (self._is_alone and self._chunk.pages.num_pages == 1),
+            hashes=self._kind == "gather",
         )
+
+    def _decoded(self) -> memory.Decoded:
+        """Return what values of the dictionary become, where pages are not to hold indices."""
+        if self._chunk.leaf.physical is not Type.BYTE_ARRAY:
+            return "wide"
+        # All of one chunk's values are in its dictionary, which the new one has room for.
+        is_coded = self._chunk.dictionary_pages == self._chunk.pages.num_pages
+        is_kept = self._kind == "gather" and self._is_alone and is_coded
+        return "coded" if is_kept else "texts"
 
 
 def _wanted_share(piece: RowGroupSlice, kind: _Kind, num_values: int, num_entries: int) -> float:

@@ -21,11 +21,18 @@ from math import ceil
 from typing import NamedTuple
 
 from engine import memory
-from engine.formats.parquet.bytes.footer import Codec, ColumnChunk
+from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Type
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.pages import counted_pages, split_page
 from engine.formats.parquet.layout import dictionary_bytes
-from engine.formats.parquet.opened import OpenChunk, OpenFile, OpenRowGroup, open_file
+from engine.formats.parquet.opened import (
+    OpenChunk,
+    OpenFile,
+    OpenRowGroup,
+    delta_bytes,
+    is_array,
+    open_file,
+)
 from engine.formats.parquet.sizes import PagesBytes, Sizes, by_revision
 from engine.formats.parquet.writers.chunk import Piece
 from engine.model import Range, Recoding
@@ -365,14 +372,20 @@ class _Trial:
 
     def _ask_to_make(self, number: int) -> None:
         header, value_bytes = self._chunk.header(number), 0.0
-        if header.is_dictionary_encoded:
+        decoded: memory.Decoded = "coded" if self._recoding.dictionary else "texts"
+        if self._chunk.leaf.physical is not Type.BYTE_ARRAY:
+            decoded = "wide"
+        if header.is_dictionary_encoded and self._recoding.dictionary is not None:
             dictionary = self._chunk.header(None)
             value_bytes = dictionary.uncompressed_bytes / max(1, dictionary.num_values)
         num_bytes = memory.page_bytes(
             page_bytes=header.uncompressed_bytes + header.header_bytes,
             num_values=header.num_values,
             value_bytes=value_bytes,
-            is_built=self._recoding.dictionary is not None,
+            delta_bytes=delta_bytes(self._chunk, header),
+            is_array=is_array(self._chunk.leaf, header),
+            decoded=decoded,
+            hashes=self._recoding.dictionary is True,
         )
         self._ask(num_bytes)
 

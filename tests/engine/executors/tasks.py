@@ -21,4 +21,4 @@ def tasks_of(source: Path, dest: Path, **settings: Any) -> list[PartTask]:
     store, folder = open_storage(str(dest))
     ledger = Ledger(store, folder)
     receipts = ledger.claim(plan, overwrite=False, is_intact=partial(is_intact, folder))
-    return splitter._tasks(plan, receipts, ledger.claim_file(), folder, chosen)
+    return splitter._tasks(plan, receipts, ledger.held, folder, chosen)

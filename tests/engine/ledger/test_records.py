@@ -139,7 +139,7 @@ def test_what_is_no_record_is_damage(dest: Path, name: str, text: str):
         assert again(dest).num_resumed == 2
         return
     if name == "plan.json":
-        with pytest.raises(NotASplit, match="is damaged; remove the folder"):
+        with pytest.raises(NotASplit, match="is damaged; split again with --overwrite"):
             again(dest)
         shutil.rmtree(dest)
     else:
@@ -147,6 +147,64 @@ def test_what_is_no_record_is_damage(dest: Path, name: str, text: str):
             engine.verify(dest)
     again(dest)
     assert engine.verify(dest).num_rows == 1_000
+
+
+def _forged(key: str, value: object) -> Callable[[bytes], bytes]:
+    return lambda data: json.dumps({**json.loads(data), key: value}).encode()
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "no parts": _forged("parts", []),
+    "replaces": _forged("replaces", ["../x"]),
+    "sources": _forged("sources", 7),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("lost", [None, "manifest.json", "receipts"])
+def test_a_plan_that_is_damaged_is_replaced_by_overwrite(dest: Path, damage: str, lost: str | None):
+    plan = dest / "_evensplit/plan.json"
+    plan.write_bytes(DAMAGES[damage](plan.read_bytes()))
+    if lost is not None:  # the other still tells of the parts
+        path = dest / "_evensplit" / lost
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (dest / "notes.txt").write_text("mine")
+    with pytest.raises(NotASplit, match="with --overwrite"):
+        again(dest)
+    engine.split(dest.parent / "source.parquet", dest, parts=2, overwrite=True)
+    names = sorted(path.name for path in dest.glob("*.*"))
+    assert names == ["notes.txt", "part-00000.parquet", "part-00001.parquet"]
+    assert engine.verify(dest, allow_other_files=True).num_rows == 1_000
+
+
+@pytest.mark.parametrize("name", ["part-00001.parquet", "part-00002.parquet"])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_beside_a_damaged_plan_only_what_is_surely_a_part_goes(
+    dest: Path, name: str, is_told: bool
+):
+    """The user has put a file in the place of a part; or no record tells of the parts at all."""
+    records = dest / "_evensplit"
+    (records / "plan.json").write_text("{")
+    (dest / name).write_bytes(b"mine" * 300)
+    if not is_told:
+        (records / "manifest.json").unlink()
+        shutil.rmtree(records / "receipts")
+    before = {path.name: path.read_bytes() for path in dest.glob("*.parquet")}
+    with pytest.raises(DestinationInUse, match=r"part-0000\d.parquet, which"):
+        engine.split(dest.parent / "source.parquet", dest, parts=2, overwrite=True)
+    assert (dest / name).read_bytes() == b"mine" * 300
+    after = {path.name: path.read_bytes() for path in dest.glob("*.parquet")}
+    assert is_told or after == before
+
+
+def test_a_plan_of_a_newer_format_is_not_overwritten(dest: Path):
+    change(dest, "plan.json", lambda data: data.update(format_version=2))
+    before = (dest / "_evensplit/plan.json").read_bytes()
+    with pytest.raises(NotASplit, match="newer evensplit"):
+        engine.split(dest.parent / "source.parquet", dest, parts=2, overwrite=True)
+    assert (dest / "_evensplit/plan.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", RECORDS)

@@ -39,6 +39,7 @@ class World(NamedTuple):
     """What lies in the destination; a file is its plan and its version."""
 
     claim: tuple[str, Any, frozenset[int]]
+    token: int  # whose claim of that plan it is; -1 for the first
     manifest: tuple[str, Any] | None
     parts: tuple[tuple[str, Any] | None, ...]
     uploads: frozenset[tuple[int, int]] = frozenset()
@@ -57,6 +58,7 @@ class Run(NamedTuple):
     gone: tuple[tuple[Any, Any], ...] = ()
     own: Any = None
     held: Any = None
+    token: int = -1
     sure: bool = False  # a store that is not atomic: the condition was looked at
 
     def then(self, at: str, **changes: Any) -> Run:
@@ -89,7 +91,13 @@ class Model:
         return put(world, key, None) if there is not None and there[1] == version else world
 
     def is_ours(self, world: World, run: Run) -> bool:
-        return world.claim[0] == run.plan
+        is_token = world.token == run.token or self.without == "token of the claim"
+        return world.claim[0] == run.plan and is_token
+
+    def after_a_loss(self, world: World, run: Run, at: str) -> str:
+        """What was published by a run stays where its own plan was begun anew: it is the same."""
+        is_same = world.claim[0] == run.plan and self.without != "what is the same stays"
+        return "lost" if is_same else at
 
     # -- a run ----------------------------------------------------------------------------------
 
@@ -99,7 +107,7 @@ class Model:
     def read(self, world: World, run: Run) -> Step:
         plan, version, _ = world.claim
         if plan == run.plan and (world.manifest is None or world.claim[2]):  # it is resumed
-            return world, run.then("list_strangers", held=version)
+            return world, run.then("list_strangers", held=version, token=world.token)
         return world, run.then("list", held=version)
 
     def list(self, world: World, run: Run) -> Step:
@@ -117,8 +125,9 @@ class Model:
             return world, run.then("lost")
         old = frozenset(NAMES[plan]) | replaced
         kept = frozenset() if self.without == "names of the replaced" else old
-        new, run = self.version(run, (run.plan, old))
-        return world._replace(claim=(run.plan, new, kept)), run.then("fence", held=new, seen=old)
+        new, run = self.version(run, (run.plan, old, run.number))
+        world = world._replace(claim=(run.plan, new, kept), token=run.number)
+        return world, run.then("fence", held=new, seen=old, token=run.number)
 
     def fence(self, world: World, run: Run) -> Step:
         if self.kind.fences and self.without != "fence":
@@ -201,7 +210,7 @@ class Model:
             return world, run.then(
                 "all_there" if last else "create", part=run.part + 1, num_tries=0
             )
-        return world, run.then("undo")
+        return world, run.then(self.after_a_loss(world, run, "undo"))
 
     def undo(self, world: World, run: Run) -> Step:
         key = NAMES[run.plan][run.part]
@@ -215,7 +224,7 @@ class Model:
 
     def unname(self, world: World, run: Run) -> Step:
         if world.claim[2] and world.claim[1] == run.held:
-            new, run = self.version(run, (run.plan, frozenset()))
+            new, run = self.version(run, (run.plan, frozenset(), run.token))
             world = world._replace(claim=(run.plan, new, frozenset()))
         return world, run.then("see_manifest")
 
@@ -240,7 +249,8 @@ class Model:
         return world._replace(manifest=(run.plan, new)), run.then("look_over", own=new)
 
     def look_over(self, world: World, run: Run) -> Step:
-        return world, run.then("done" if self.is_ours(world, run) else "take_back")
+        at = self.after_a_loss(world, run, "take_back")
+        return world, run.then("done" if self.is_ours(world, run) else at)
 
     def take_back(self, world: World, run: Run) -> Step:
         return self.removed(world, "manifest", run.own), run.then("lost")
@@ -278,14 +288,15 @@ def what_is_wrong(kind: Kind, world: World, runs: tuple[Run, ...]) -> str:
 
 def search(model: Model, runs: tuple[Run, ...]) -> tuple[int, list[str]]:
     """Return how many states there are, and a way to the first that is wrong."""
-    begin = World(("old", "v", frozenset()), ("old", "w"), (("old", "x"), ("old", "y")))
+    begin = World(("old", "v", frozenset()), -1, ("old", "w"), (("old", "x"), ("old", "y")))
     if not model.kind.once:
-        begin = World(("old", ("old", 0), frozenset()), ("old", "old"), (("old", "old"),) * 2)
+        begin = World(("old", ("old", 0), frozenset()), -1, ("old", "old"), (("old", "old"),) * 2)
     came: dict[Any, Any] = {(begin, runs): None}
     todo = deque(came)
     while todo:
         state = todo.popleft()
         wrong = what_is_wrong(model.kind, *state) or stuck(model, *state)
+        wrong = wrong or told_wrongly(came[state], *state)
         if wrong:
             return len(came), [*way(came, state), wrong]
         for new in steps(model, *state):
@@ -300,6 +311,14 @@ def steps(model: Model, world: World, runs: tuple[Run, ...]) -> Iterator[Any]:
         if run.at not in ENDS:
             new_world, new = model.step(world, run)
             yield new_world, (*runs[:at], new, *runs[at + 1 :])
+
+
+def told_wrongly(before: Any, world: World, runs: tuple[Run, ...]) -> str:
+    """Who is told that a split is complete has it at that moment."""
+    ended = before and [run for run, was in zip(runs, before[1], strict=True) if run.at != was.at]
+    if ended and ended[0].at == "done" and plan_of(world) != ended[0].plan:
+        return "a split was told to be finished when it was not"
+    return ""
 
 
 def stuck(model: Model, world: World, runs: tuple[Run, ...]) -> str:
@@ -331,6 +350,8 @@ GUARDS = [
     ("condition of the claim", S3, ("two", "two")),
     ("names of the replaced", AZURE, ("two", "two")),
     ("condition of removing", AZURE, ("two", "one")),
+    ("token of the claim", AZURE, ("two", "two")),
+    ("what is the same stays", S3, ("two", "two")),
     ("look before a commit", AZURE, ("two", "one")),
     ("condition of a commit", AZURE, ("two", "one")),
     ("look after a commit", AZURE, ("two", "one")),

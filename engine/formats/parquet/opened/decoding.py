@@ -31,7 +31,7 @@ class Decoding(NamedTuple):
     """What decoding a chunk takes, but for how much of it is decoded at once.
 
     Attributes:
-        page_bytes: largest page, before compression.
+        page_bytes, stored_bytes: largest page, before compression and as it lies in the file.
         dictionary_bytes: the dictionary page, before compression.
         num_lengths: lengths of values that a reader holds, all of a page at once.
         largest_value_bytes: what one value may take, where pages have few.
@@ -39,6 +39,7 @@ class Decoding(NamedTuple):
     """
 
     page_bytes: int = 0
+    stored_bytes: int = 0
     dictionary_bytes: int = 0
     num_lengths: int = 0
     largest_value_bytes: int = 0
@@ -49,7 +50,9 @@ class Decoding(NamedTuple):
         return memory.decode_bytes(
             page_bytes=self.page_bytes,
             dictionary_bytes=self.dictionary_bytes,
-            batch_bytes=batch_bytes + self.largest_value_bytes,
+            batch_bytes=batch_bytes,
+            stored_bytes=self.stored_bytes,
+            value_bytes=self.largest_value_bytes,
             num_lengths=self.num_lengths,
         )
 
@@ -76,6 +79,7 @@ def decoding_of(chunk: OpenChunk) -> Decoding:
     )
     return Decoding(
         page_bytes=max((size for size, _, _ in every), default=0),
+        stored_bytes=max(pages.sizes, default=0),
         dictionary_bytes=dictionary_bytes,
         num_lengths=max((n for _, n, kind in every if kind in _LENGTHS_IN_FRONT), default=0),
         largest_value_bytes=max((size for size, n, _ in every if n <= _FEW_VALUES), default=0),

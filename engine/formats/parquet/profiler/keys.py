@@ -184,7 +184,7 @@ def _memory_bytes(of_key: SourceFile) -> int:
     try:
         sizes = read_chunk_table(opened.footer).uncompressed_bytes[:, 0]
         largest = int(sizes.max(initial=0))
-        decoding = Decoding(largest, 0, 0, largest)
+        decoding = Decoding(largest, largest, largest_value_bytes=largest)
         if largest > _MIN_OPENED_BYTES:
             with naming(of_key.path):
                 decoding = decoding_of(opened.row_group(int(sizes.argmax())).chunk(0))

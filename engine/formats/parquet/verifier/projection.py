@@ -87,7 +87,7 @@ def _side(
         groups, most = each.largest_groups.tolist(), each.largest_bytes.tolist()
         for column, (size, group) in enumerate(zip(most, groups, strict=True)):
             largest[column] = max(largest[column], (size, number, group))
-    found = [Decoding(size, 0, 0, size) for size, _, _ in largest]
+    found = [Decoding(size, size, largest_value_bytes=size) for size, _, _ in largest]
     opened: dict[int, list[int]] = defaultdict(list)
     for column, (size, number, _) in enumerate(largest):
         if size > _SMALL_BYTES:

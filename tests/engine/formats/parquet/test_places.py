@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,63 @@ def test_parts_of_a_split_that_is_not_finished_are_no_source(tmp_path: Path, pat
         engine.plan(place, parts=2)
     one = tmp_path / "in" / "parts" / "part-00000.parquet"
     assert engine.plan(one, parts=2).num_rows == 34
+
+
+def _begun_anew(parts: Path) -> None:
+    plan = parts / "_evensplit" / "plan.json"
+    plan.write_text(
+        json.dumps({**json.loads(plan.read_text()), "replaces": ["part-00000.parquet"]})
+    )
+
+
+def _of_another_plan(parts: Path) -> None:
+    manifest = parts / "_evensplit" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "plan_id": "another"}))
+
+
+def _damaged(parts: Path) -> None:
+    (parts / "_evensplit" / "manifest.json").write_text("{")
+
+
+def _somebodys(parts: Path) -> None:
+    (parts / "_evensplit" / "plan.json").write_text("my plans")
+    (parts / "_evensplit" / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize("spoil", [_begun_anew, _of_another_plan, _damaged, _somebodys])
+@pytest.mark.parametrize("pattern", ["", "/*.parquet"])
+def test_a_record_counts_by_what_it_says(
+    tmp_path: Path, pattern: str, spoil: Callable[[Path], None]
+):
+    source = tmp_path / "source.parquet"
+    pq.write_table(pa.table({"a": range(100)}), source)
+    engine.split(source, tmp_path / "parts", parts=3)
+    spoil(tmp_path / "parts")
+    with pytest.raises(NotPlainFolder, match="not finished, so that rows may be missing"):
+        engine.plan(str(tmp_path / "parts") + pattern, parts=2)
+
+
+def test_a_folder_whose_split_lacks_a_part_is_no_source_but_files_of_it_are(tmp_path: Path):
+    source = tmp_path / "source.parquet"
+    pq.write_table(pa.table({"a": range(100)}), source)
+    engine.split(source, tmp_path / "in" / "parts", parts=3)
+    (tmp_path / "in" / "parts" / "part-00001.parquet").unlink()
+    for place in (tmp_path / "in" / "parts", tmp_path / "in"):
+        with pytest.raises(NotPlainFolder, match=r"part-00001.parquet is missing, so that rows"):
+            engine.plan(place, parts=2)
+    assert engine.plan(tmp_path / "in/parts/*.parquet", parts=2).num_rows == 66
+
+
+@pytest.mark.parametrize("pattern", ["year=1", "year=1/*.parquet", "*/*.parquet", ""])
+def test_a_partition_of_a_split_that_is_not_finished_is_no_source(tmp_path: Path, pattern: str):
+    for year in (1, 2):
+        folder = tmp_path / "source" / f"year={year}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"a": range(100)}), folder / "a.parquet")
+    engine.split(tmp_path / "source", tmp_path / "parts", parts=2)
+    (tmp_path / "parts/_evensplit/manifest.json").unlink()
+    with pytest.raises(NotPlainFolder, match="not finished, so that rows may be missing"):
+        engine.plan(tmp_path / "parts" / pattern, parts=1)
 
 
 @pytest.mark.parametrize(
