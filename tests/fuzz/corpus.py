@@ -53,6 +53,10 @@ _ARROW: dict[str, tuple[str, dict[str, Any]]] = {
     "arrow-nested-index": ("nested", {**_INDEX, "compression": "none"}),
     "arrow-nested-v2": ("nested", {**_INDEX, **_V2, "compression": "zstd", "row_group_size": 25}),
     "arrow-exotic": ("exotic", {**_INDEX, "row_group_size": 20}),
+    "arrow-bloom": (
+        "flat",
+        {**_INDEX, "bloom_filter_options": {n: {"ndv": 30, "fpp": 0.1} for n in ("id", "word")}},
+    ),
     "arrow-one-page": ("flat", {"compression": "none"}),
 }
 
@@ -75,14 +79,20 @@ def write_corpus(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, (family, options) in _ARROW.items():
         for column, table in tables(family):
-            known = {k: v for k, v in _DELTA["column_encoding"].items() if k in table.column_names}
-            given = options | ({"column_encoding": known} if "column_encoding" in options else {})
+            given = {name: _of_columns(option, table) for name, option in options.items()}
             pq.write_table(table, folder / f"{name}-{column}.parquet", **given)
     _by_duckdb(folder)
     _by_polars(folder)
     _by_fastparquet(folder)
     _by_datafusion(folder)
     return sorted(folder.glob("*.parquet"))
+
+
+def _of_columns(option: Any, table: pa.Table) -> Any:
+    """An option, without what it says of columns that a table has not."""
+    if not isinstance(option, dict):
+        return option
+    return {name: value for name, value in option.items() if name in table.column_names}
 
 
 def _by_duckdb(folder: Path) -> None:

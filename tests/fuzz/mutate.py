@@ -1,8 +1,10 @@
 """One damaged file from good ones, by a random generator alone; tells what was done to it.
 
 Bytes are changed blindly, and structures by their fields: footer, page headers, both page indexes.
-Where a structure becomes longer, what points behind it in the footer moves along, so that damage
-goes as deep as its field, and is not all caught by the first offset that is off.
+Levels and values are changed under their compression; whole pages, chunks and row groups are put in
+other places; indexes tell lies; Bloom filters lose bits. Where a structure becomes longer, what
+points behind it in the footer moves along, so that damage goes as deep as its field, and is not all
+caught by the first offset that is off.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import pickle
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from engine.errors import BadPage, Unsupported
 from engine.formats.parquet.bytes import thrift
+from engine.formats.parquet.bytes.codecs import compress, decompress
 from engine.formats.parquet.bytes.thrift import (
     BINARY,
     BYTE,
@@ -46,6 +50,15 @@ _OTHERS: tuple[tuple[int, Any], ...] = (
 _NUMBER_TYPES = (BYTE, I16, I32, I64)
 
 
+class Page(NamedTuple):
+    """Where a page's header begins, its body, and the next page; the codec of its chunk."""
+
+    header_at: int
+    body_at: int
+    end: int
+    codec: int
+
+
 @dataclass
 class Good:
     """A good file: its bytes, its footer, and where its other structures lie."""
@@ -57,10 +70,14 @@ class Good:
         self.footer_at = len(self.data) - _TAIL_BYTES - size
         footer, _ = thrift.decode(self.data, self.footer_at)
         self._footer = pickle.dumps(footer)
-        self.headers, self.bodies, self.indexes = [], [], {4: [], 6: []}
+        self.chunks: list[list[Page]] = []
+        self.indexes, self.blooms = {4: [], 6: []}, []
         for group in footer[4][1].items:
             for chunk in group[1][1].items:
                 self._look_into(chunk)
+        pages = [page for chunk in self.chunks for page in chunk]
+        self.headers = [(page.header_at, page.body_at) for page in pages]
+        self.bodies = [(page.body_at, page.end) for page in pages]
 
     def new_footer(self) -> thrift.Struct:
         """Return a copy of the footer, to be changed."""
@@ -70,12 +87,15 @@ class Good:
     def _look_into(self, chunk: thrift.Struct) -> None:
         meta = chunk[3][1]
         place = min(meta[key][1] for key in (9, 11) if key in meta)
-        end = place + meta[7][1]
+        end, pages = place + meta[7][1], []
         while place < end:
             header, body = thrift.decode(self.data, place)
-            self.headers.append((place, body))
-            self.bodies.append((body, body + header[3][1]))
+            pages.append(Page(place, body, body + header[3][1], meta[4][1]))
             place = body + header[3][1]
+        self.chunks.append(pages)
+        if 14 in meta:
+            header, bits = thrift.decode(self.data, meta[14][1])
+            self.blooms.append((meta[14][1], bits + header[1][1]))
         for field, places in self.indexes.items():
             if field in chunk:
                 places.append((chunk[field][1], chunk[field][1] + chunk[field + 1][1]))
@@ -128,6 +148,79 @@ def _body_bytes(good: Good, chance: random.Random, goods: list[Good]) -> Made:
 def _index_bytes(good: Good, chance: random.Random, goods: list[Good]) -> Made:
     places = [*good.indexes[4], *good.indexes[6]]
     return _flipped(good.data, chance, *chance.choice(places)) if places else None
+
+
+def _bloom_bytes(good: Good, chance: random.Random, goods: list[Good]) -> Made:
+    if not good.blooms:
+        return None
+    low, high = chance.choice(good.blooms)
+    return _flipped(good.data, chance, low, chance.choice((high, min(high, low + 16))))
+
+
+def _page_inside(good: Good, chance: random.Random, goods: list[Good]) -> Made:
+    """Levels, values or dictionary of a page, changed and compressed again; the header fits."""
+    page = chance.choice(chance.choice(good.chunks))
+    header, _ = thrift.decode(good.data, page.header_at)
+    v2 = header[8][1] if 8 in header else None
+    num_plain = 0 if v2 is None else v2[5][1] + v2[6][1]
+    body = good.data[page.body_at : page.end]
+    try:
+        plain = decompress(page.codec, body[num_plain:], header[2][1] - num_plain)
+    except (BadPage, Unsupported):  # V2 pages may say that they are not compressed
+        return None
+    inside = bytearray(body[:num_plain] + plain)
+    if not inside:
+        return None
+    told = []
+    for _ in range(chance.choice((1, 1, 2))):
+        at = chance.randrange(chance.choice((len(inside), min(len(inside), 8))))
+        stop = at + chance.choice((0, 1, 1, 1, 2))
+        new = bytes(chance.choice((0, 1, 2, 3, 127, 255, inside[at] ^ 1)) for _ in range(1))
+        inside[at:stop] = new if chance.random() < 0.8 else b""
+        told.append(f"bytes {at} to {stop} are {new!r}")
+    packed = inside[:num_plain] + compress(page.codec, bytes(inside[num_plain:]))
+    header[2], header[3] = (I32, len(inside)), (I32, len(packed))
+    header.pop(4, None)  # the checksum, so that it does not catch all
+    place = (page.header_at, page.end)
+    told_all = f"inside of the page at {page.header_at}: {', '.join(told)}"
+    return _replaced(good, place, thrift.encode(header) + packed, told_all)
+
+
+def _whole_pages(good: Good, chance: random.Random, goods: list[Good]) -> Made:
+    """Pages of a chunk in other places, twice, or gone."""
+    pages = chance.choice(good.chunks)
+    pieces = [good.data[page.header_at : page.end] for page in pages]
+    told = _shuffled(pieces, chance)
+    place = (pages[0].header_at, pages[-1].end)
+    return _replaced(good, place, b"".join(pieces), f"pages of {place[0]} to {place[1]}: {told}")
+
+
+def _whole_groups(good: Good, chance: random.Random, goods: list[Good]) -> Made:
+    """Row groups in other places, twice, or gone; or two chunks, which change their places."""
+    footer = good.new_footer()
+    groups = footer[4][1].items
+    if chance.random() < 0.5:
+        told = "row groups: " + _shuffled(groups, chance)
+    else:
+        lists = [chance.choice(groups)[1][1].items for _ in range(2)]
+        at = [chance.randrange(len(chunks)) for chunks in lists]
+        lists[0][at[0]], lists[1][at[1]] = lists[1][at[1]], lists[0][at[0]]
+        told = f"chunks {at[0]} and {at[1]} are swapped"
+    if chance.random() < 0.8:
+        footer[3] = (I64, sum(group[3][1] for group in groups))
+    return _sealed(good.data[: good.footer_at], footer, told)
+
+
+def _shuffled(items: list[Any], chance: random.Random) -> str:
+    one, other = (chance.randrange(len(items)) for _ in range(2))
+    how = chance.choice(("swapped", "twice", "gone"))
+    if how == "swapped":
+        items[one], items[other] = items[other], items[one]
+    elif how == "twice":
+        items.insert(other, copy.deepcopy(items[one]))
+    else:
+        del items[one]
+    return f"{one} is {how}, {other}"
 
 
 def _truncated(good: Good, chance: random.Random, goods: list[Good]) -> Made:
@@ -189,6 +282,33 @@ def _index_entry(good: Good, chance: random.Random, goods: list[Good]) -> Made:
         for page in chosen:
             page[field] = (page[field][0], page[field][1] + shift)
     return _replaced(good, place, thrift.encode(index), f"offset index at {place[0]}: {lie}")
+
+
+def _column_index_entry(good: Good, chance: random.Random, goods: list[Good]) -> Made:
+    """A column index that is well-formed and tells lies."""
+    if not good.indexes[6]:
+        return None
+    place = chance.choice(good.indexes[6])
+    index, _ = thrift.decode(good.data, place[0])
+    per_page = [index[field][1].items for field in (1, 2, 3, 5) if field in index]
+    lie = chance.choice(("swapped", "turned", "nulls", "order", "shorter", "same"))
+    one, other = (chance.randrange(len(per_page[0])) for _ in range(2))
+    if lie == "swapped":
+        for entries in per_page:
+            entries[one], entries[other] = entries[other], entries[one]
+    elif lie == "turned":
+        index[2], index[3] = index[3], index[2]
+    elif lie == "nulls":
+        per_page[0][one] = not per_page[0][one]
+    elif lie == "order":
+        index[4] = (I32, chance.randrange(4))
+    elif lie == "shorter":
+        for entries in per_page:
+            del entries[one]
+    else:
+        for entries in per_page[1:3]:
+            entries[:] = entries[one : one + 1] * len(entries)
+    return _replaced(good, place, thrift.encode(index), f"column index at {place[0]}: {lie}")
 
 
 def _structure(good: Good, place: tuple[int, int], chance: random.Random, name: str) -> Made:
@@ -301,4 +421,9 @@ _WAYS: list[tuple[Way, int]] = [
     (_header_field, 4),
     (_index_field, 4),
     (_index_entry, 3),
+    (_bloom_bytes, 1),
+    (_page_inside, 5),
+    (_whole_pages, 2),
+    (_whole_groups, 2),
+    (_column_index_entry, 2),
 ]

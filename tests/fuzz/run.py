@@ -224,6 +224,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--most", type=int)
+    parser.add_argument("--begin", type=int, default=0, help="number of the first mutant")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", type=int, help="judge one mutant again, in this process")
     parser.add_argument("--spark", action="store_true", help="also files by Spark")
@@ -237,7 +238,13 @@ def main() -> int:
             print(f"{good.stem}, {call}: {told}")
             print(*fuzz.judge(given.only), sep=": ")
             return 0
-        found = run(fuzz, most=given.most, seconds=given.seconds, workers=given.workers)
+        found = run(
+            fuzz,
+            most=given.most,
+            seconds=given.seconds,
+            workers=given.workers,
+            begin=given.begin,
+        )
     for fault in found.faults:
         print(
             f"{fault['good']}, {fault['call']}: {fault['done']}",

@@ -17,7 +17,7 @@ from engine.formats.parquet.bytes.footer import Footer, key_value_struct, value,
 from engine.formats.parquet.bytes.projection import ARROW_KEY, project
 from engine.formats.parquet.bytes.schema_keys import arrow_content, arrow_schema
 from engine.formats.parquet.bytes.thrift import LIST, STRUCT, Struct
-from engine.formats.parquet.merging.keys import arrow_types, plain_schema
+from engine.formats.parquet.merging.keys import arrow_types, meant_metadata, plain_schema
 from engine.formats.parquet.opened import OpenFile, open_file, schema_text
 from engine.formats.parquet.relaxed import (
     Differs,
@@ -194,7 +194,8 @@ def _arrow(plain: Footer, whole: Element, owns: Sequence[_Own]) -> Any:
         if pa.types.is_nested(field.type) and not _is_one_group(field.name, whole, owns):
             _check_plain(field.name, told)
             its = field
-        fields.append(its.with_nullable(field.nullable).remove_metadata())
+        its = its.with_nullable(field.nullable)
+        fields.append(its.with_metadata(meant_metadata(its) or None))
     return pa.schema(fields)
 
 

@@ -2,7 +2,8 @@
 
 Chunks stay where they lie; schema, row groups, column orders, sorting columns and the schemas that
 writers keep in key-value metadata (Arrow, pandas, Spark, Avro) lose what is not chosen. Where part
-of a nested column is chosen these schemas are dropped, as the types in them would be wrong.
+of a nested column is chosen, Spark's and Avro's are dropped, as the types in them would be wrong:
+they say no more than the file's own schema.
 
 Source: parquet.thrift of apache/parquet-format; the key-value entries are their writers' own.
 """
@@ -13,7 +14,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import BadSetting, Unsupported
 from engine.formats.parquet.bytes import spec, thrift
@@ -26,7 +27,7 @@ from engine.formats.parquet.bytes.footer import (
     value,
     with_fields,
 )
-from engine.formats.parquet.bytes.schema_tree import path_of
+from engine.formats.parquet.bytes.schema_tree import Node, path_of
 from engine.formats.parquet.bytes.thrift import LIST, Struct
 
 ARROW_KEY = b"ARROW:schema"
@@ -36,6 +37,7 @@ _FIELD_LISTS = {  # keys whose JSON has a list of fields with names
     b"parquet.avro.schema": "fields",
     b"avro.schema": "fields",
 }
+_EXTENSION = b"ARROW:extension:"
 _MAP = 1  # ConvertedType
 
 
@@ -48,7 +50,7 @@ def project(footer: Footer, columns: Sequence[str]) -> Footer:
 
     Raises:
         BadSetting: a name is no column, a group without columns, or may mean several.
-        Unsupported: a part of a map is chosen.
+        Unsupported: a part is chosen of what can be taken as a whole alone, as maps.
     """
     nodes = footer.nodes
     chosen: set[int] = set()  # positions of schema elements
@@ -61,7 +63,7 @@ def project(footer: Footer, columns: Sequence[str]) -> Footer:
         while parent > 0 and parent not in chosen:
             chosen.add(parent)
             parent = nodes[parent].parent
-    _check_maps(footer, chosen)
+    _check_taken_whole(footer, chosen)
     leaves = [node for node in nodes if node.is_leaf]
     kept = [index for index, node in enumerate(leaves) if node.position in chosen]
     meta = spec.FileMetaData
@@ -80,17 +82,18 @@ def project(footer: Footer, columns: Sequence[str]) -> Footer:
     return Footer(thrift.encode(with_fields(footer.struct, struct)))
 
 
-def _check_maps(footer: Footer, chosen: set[int]) -> None:
-    element = spec.SchemaElement
+def _check_taken_whole(footer: Footer, chosen: set[int]) -> None:
+    """Refuse parts of groups that mean nothing without the others."""
+    element, logical = spec.SchemaElement, spec.LogicalType
     for node in footer.nodes[1:]:
         struct = footer.schema[node.position]
-        logical = value(struct, element.LOGICAL_TYPE) or ()
-        if value(struct, element.CONVERTED_TYPE) != _MAP and spec.LogicalType.MAP not in logical:
-            continue
+        kinds = value(struct, element.LOGICAL_TYPE) or ()
+        is_map = value(struct, element.CONVERTED_TYPE) == _MAP or logical.MAP in kinds
+        what = "map" if is_map else "variant" if logical.VARIANT in kinds else ""
         below = range(node.position, node.stop)
-        if node.position in chosen and not chosen.issuperset(below):
+        if what and node.position in chosen and not chosen.issuperset(below):
             raise Unsupported(
-                f"{spelled(path_of(footer.nodes, node))} is a map; choose all of it or nothing"
+                f"{spelled(path_of(footer.nodes, node))} is a {what}; choose all of it or nothing"
             )
 
 
@@ -152,9 +155,13 @@ def _key_values(footer: Footer, chosen: set[int]) -> list[tuple[bytes, bytes | N
     for key, content in footer.key_values:
         if key not in (ARROW_KEY, PANDAS_KEY, *_FIELD_LISTS):
             found.append((key, content))
-        elif is_whole and content is not None:
+        elif content is not None and (is_whole or key not in _FIELD_LISTS):
             try:
-                found.append((key, _without_others(key, content, names)))
+                if key == ARROW_KEY:
+                    content = _arrow_schema(content, _Taken(footer.nodes, chosen))
+                else:
+                    content = _without_others(key, content, names)
+                found.append((key, content))
             except (ValueError, KeyError, TypeError, OSError, NotImplementedError):
                 continue  # what cannot be read cannot be made true
     return found
@@ -162,8 +169,6 @@ def _key_values(footer: Footer, chosen: set[int]) -> list[tuple[bytes, bytes | N
 
 def _without_others(key: bytes, content: bytes, names: set[str]) -> bytes:
     """Return a schema in key-value metadata with the columns named alone."""
-    if key == ARROW_KEY:
-        return _arrow_schema(content, names)
     described = json.loads(content)
     if key == PANDAS_KEY:
         return json.dumps(pandas_of(described, names)).encode()
@@ -185,13 +190,62 @@ def pandas_of(described: dict[str, Any], names: set[str]) -> dict[str, Any]:
     return described
 
 
-def _arrow_schema(content: bytes, names: set[str]) -> bytes:
+class _Taken(NamedTuple):
+    """Nodes of a schema, and the positions of those that are taken."""
+
+    nodes: Sequence[Node]
+    chosen: set[int]
+
+    def inside(self, node: Node) -> list[Node]:
+        """Return the nodes right below one that are taken."""
+        below = self.nodes[node.position + 1 : node.stop]
+        return [it for it in below if it.parent == node.position and it.position in self.chosen]
+
+    def is_whole(self, node: Node) -> bool:
+        """Whether all below a node is taken."""
+        return self.chosen.issuperset(range(node.position, node.stop))
+
+
+def _arrow_schema(content: bytes, taken: _Taken) -> bytes:
     import pyarrow as pa
 
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(content, validate=True)))
+    tops = {node.name: node for node in taken.inside(taken.nodes[0])}
     metadata = dict(schema.metadata or {})
     if PANDAS_KEY in metadata:
-        described = pandas_of(json.loads(metadata[PANDAS_KEY]), names)
+        described = pandas_of(json.loads(metadata[PANDAS_KEY]), set(tops))
         metadata[PANDAS_KEY] = json.dumps(described).encode()
-    fields = [field for field in schema if field.name in names]
+    fields = [
+        _arrow_field(field, tops[field.name], taken) for field in schema if field.name in tops
+    ]
     return base64.b64encode(pa.schema(fields, metadata or None).serialize().to_pybytes())
+
+
+def _arrow_field(field: Any, node: Node, taken: _Taken) -> Any:
+    """Return Arrow's field of a column with what is taken of it.
+
+    Raises:
+        Unsupported: it is of a type that cannot be taken in part.
+    """
+    import pyarrow as pa
+
+    if taken.is_whole(node):
+        return field
+    kind, inside = field.type, taken.inside(node)
+    if pa.types.is_struct(kind):
+        kind = pa.struct([_arrow_field(kind.field(it.name), it, taken) for it in inside])
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        (item,) = inside  # the repeated group, which may be the item itself
+        below = taken.inside(item)
+        if kind.value_field.name != item.name and len(below) == 1:
+            (item,) = below
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        kind = make(_arrow_field(kind.value_field, item, taken))
+    else:
+        raise Unsupported(
+            f"{spelled(path_of(taken.nodes, node))} is {kind} by Arrow's schema in the file, which "
+            "cannot be taken in part; choose all of it or nothing"
+        )
+    # An extension type is of the whole.
+    told = {k: v for k, v in (field.metadata or {}).items() if not k.startswith(_EXTENSION)}
+    return pa.field(field.name, kind, field.nullable, told or None)

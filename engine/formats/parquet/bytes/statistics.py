@@ -581,8 +581,6 @@ def chunk_statistics(source: Struct | None, bounds: Bounds, order: Order) -> Str
         return None
     found: Struct = {}
     low, high = _written(bounds, order)
-    if order is Order.FLOAT and low == high and bounds.nan_count != 0 and not _is_constant(source):
-        low = high = None  # DataFusion takes NaN, too, for the value that both bounds are
     if order in (Order.SIGNED, Order.FLOAT):
         _put(found, source, _S.MAX, high)
         _put(found, source, _S.MIN, low)
@@ -597,12 +595,6 @@ def chunk_statistics(source: Struct | None, bounds: Bounds, order: Order) -> Str
     if _S.NAN_COUNT in source and bounds.nan_count is not None:
         found[_S.NAN_COUNT] = (I64, bounds.nan_count)
     return found or None
-
-
-def _is_constant(source: Struct) -> bool:
-    """Whether a source's bounds say that all its values are one."""
-    pairs = ((_S.MIN_VALUE, _S.MAX_VALUE), (_S.MIN, _S.MAX))
-    return any(low in source and source[low] == source.get(high) for low, high in pairs)
 
 
 def _put(found: Struct, source: Struct, field: int, plain: bytes | None) -> None:

@@ -5,19 +5,24 @@ the bounds of those that have some for the file's, the order inside row groups f
 file, and refuse a file in which only some row groups are numbered. So of each such thing all row
 groups say it, or none.
 
+Bounds that are one value in the whole part stay only where the statistics also say that nothing
+stands beside it: DataFusion does not read such a column, but fills it with that value. A source of
+more values, of which a part has one and NaN, or one and nulls that nobody counted, would be read
+right, and its part wrong.
+
 Source: parquet.thrift (``RowGroup``, ``Statistics``). What readers do was seen with DataFusion
 (bounds, sorting columns, ordinals).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.chunk_table import ChunkTable
-from engine.formats.parquet.bytes.footer import Footer, Leaf, value
+from engine.formats.parquet.bytes.footer import Footer, Leaf, Type, value
 from engine.formats.parquet.bytes.statistics import Order, order_of
 from engine.formats.parquet.bytes.thrift import STRUCT, Raw, Struct
 
@@ -27,6 +32,8 @@ _DEPRECATED = (spec.Statistics.MIN, spec.Statistics.MAX)
 _BOUNDS = (spec.Statistics.MIN_VALUE, spec.Statistics.MAX_VALUE)
 _EVERY_BOUND: frozenset[int] = frozenset((*_DEPRECATED, *_BOUNDS))
 _WHOLE_PAIRS = (*map(frozenset, ((), _DEPRECATED, _BOUNDS)), _EVERY_BOUND)
+# FLOAT16 is a FIXED_LEN_BYTE_ARRAY.
+_MAY_BE_NAN = (Type.FLOAT, Type.DOUBLE, Type.FIXED_LEN_BYTE_ARRAY)
 _EXACT = (spec.Statistics.IS_MIN_VALUE_EXACT, spec.Statistics.IS_MAX_VALUE_EXACT)
 
 
@@ -39,9 +46,7 @@ def agree(groups: Sequence[Struct], model: Footer, *, keeps_bounds: bool = True)
         keeps_bounds: whether bounds may stay at all, see :mod:`.merging.writer`.
     """
     _number(groups)
-    columns: list[_Column] = []
-    if len(groups) > 1 or not keeps_bounds:
-        columns = [_Column(groups, leaf, model) for leaf in model.leaves]
+    columns = [_Column(groups, leaf, model) for leaf in model.leaves]
     for column in columns:
         column.make_agree(keeps_bounds=keeps_bounds)
     _keep_order(groups, columns)
@@ -53,20 +58,35 @@ def is_agreed(table: ChunkTable, *, keeps_bounds: bool) -> bool:
     is_numbered = table.ordinals >= 0
     if not keeps_bounds or (is_numbered.any() and not is_numbered.all()):
         return False
-    if num_groups < 2:
+    if not num_groups:
         return True
-    if any(table.sorting_columns) or (is_numbered.all() and num_groups > MAX_NUMBERED):
+    if num_groups > 1 and (
+        any(table.sorting_columns) or (is_numbered.all() and num_groups > MAX_NUMBERED)
+    ):
         return False
-    for told in zip(*table.statistics, strict=True):
-        kinds = {_kinds_of_bounds(statistics) for statistics in told}
+    columns = zip(table.types.T.tolist(), zip(*table.statistics, strict=True), strict=True)
+    for types, every in columns:
+        told = [thrift.decode(statistics)[0] if statistics else {} for statistics in every]
+        kinds = set(map(_EVERY_BOUND.intersection, told))
         if len(kinds) > 1 or kinds.pop() not in _WHOLE_PAIRS:
+            return False
+        if _are_one_value(told) and not _tell_all(told, may_be_nan=types[0] in _MAY_BE_NAN):
             return False
     return True
 
 
-def _kinds_of_bounds(statistics: bytes) -> frozenset[int]:
-    told = thrift.decode(statistics)[0] if statistics else {}
-    return _EVERY_BOUND.intersection(told)
+def _are_one_value(told: Sequence[Struct]) -> bool:
+    """Whether the bounds in all statistics of a column are one value."""
+    return len({facts[bound][1] for facts in told for bound in _EVERY_BOUND & facts.keys()}) == 1
+
+
+def _tell_all(told: Sequence[Struct], *, may_be_nan: bool, may_be_null: bool = True) -> bool:
+    """Whether all statistics of a column say what stands beside the values between bounds."""
+    return all(
+        (not may_be_null or spec.Statistics.NULL_COUNT in facts)
+        and (not may_be_nan or value(facts, spec.Statistics.NAN_COUNT) == 0)
+        for facts in told
+    )
 
 
 def _number(groups: Sequence[Struct]) -> None:
@@ -97,7 +117,10 @@ class _Column:
         self.facts = [_statistics(meta) for meta in self.metas]
 
     def make_agree(self, *, keeps_bounds: bool) -> None:
-        """Leave out bounds that only some row groups have; those of nulls only need none."""
+        """Leave out bounds that only some row groups have, and those that hide other values.
+
+        Row groups of nulls alone need none.
+        """
         for pair in (_DEPRECATED, _BOUNDS):
             known = [all(field in facts for field in pair) for facts in self.facts]
             missing = [
@@ -105,13 +128,19 @@ class _Column:
             ]
             if any(missing) or not keeps_bounds:
                 self._drop(pair)
+        beside = {
+            "may_be_nan": self.order is Order.FLOAT,
+            "may_be_null": bool(self.leaf.max_definition),
+        }
+        if _are_one_value(self.facts) and not _tell_all(self.facts, **beside):
+            self._drop(_EVERY_BOUND)
 
     def _is_null(self, number: int) -> bool:
         nulls = value(self.facts[number], spec.Statistics.NULL_COUNT)
         return bool(nulls == value(self.metas[number], spec.ColumnMetaData.NUM_VALUES))
 
-    def _drop(self, pair: Sequence[spec.Field]) -> None:
-        gone = {*pair, *(_EXACT if tuple(pair) == _BOUNDS else ())}
+    def _drop(self, bounds: Collection[int]) -> None:
+        gone = {*bounds, *(_EXACT if set(_BOUNDS) <= set(bounds) else ())}
         for number, facts in enumerate(self.facts):
             if gone.isdisjoint(facts):
                 continue

@@ -27,7 +27,10 @@ ARROW_KEY = b"ARROW:schema"
 PANDAS_KEY = b"pandas"
 OWN_PREFIX = b"evensplit."
 _DATE, _TIMESTAMPS = 6, (9, 10)  # of ``ConvertedType``
-_LETTERS_SHOWN = 60  # of a value
+_LETTERS_SHOWN, _TYPE_LETTERS_SHOWN = 60, 200  # of a value, and of a column's type
+# Metadata of a field in Arrow's schema that changes its values: extension types that Arrow itself
+# does not know, and the values of Polars' enums, of which all others are read as nulls.
+_MEANT = (b"ARROW:extension:", b"_PL_ENUM_VALUES")
 _LEGACY_BEFORE = 3  # Spark 3 began with the calendar of today
 
 
@@ -144,12 +147,19 @@ def _shown(meaning: Any, other: Any) -> str:
     """Return a meaning in words: of a table of columns only what differs."""
     if isinstance(meaning, dict):
         its = other if isinstance(other, dict) else {}
-        mine = [f"{name}: {kind}" for name, kind in meaning.items() if its.get(name) != kind]
+        mine = [
+            f"{name}: {_shortened(str(kind), _TYPE_LETTERS_SHOWN)}"
+            for name, kind in meaning.items()
+            if its.get(name) != kind
+        ]
         return ", ".join(mine[:3]) or "nothing"
     if isinstance(meaning, bytes):
-        text = shown(meaning.decode("utf-8", "replace"))
-        return text if len(text) <= _LETTERS_SHOWN else f"{text[:_LETTERS_SHOWN]}..."
+        return _shortened(shown(meaning.decode("utf-8", "replace")), _LETTERS_SHOWN)
     return "none" if meaning is None else str(meaning)
+
+
+def _shortened(text: str, num_letters: int) -> str:
+    return text if len(text) <= num_letters else f"{text[:num_letters]}..."
 
 
 # -- Arrow --------------------------------------------------------------------------------------
@@ -163,7 +173,7 @@ def arrow_types(footer: Footer, content: bytes | None) -> Any:
         found = plain_schema(footer, content)
     except (pa.ArrowException, OSError):
         return None if content is None else content  # what Arrow cannot read, it reads alike
-    return {field.name: _plain_type(field.type) for field in found}
+    return {field.name: _plain_field(field) for field in found}
 
 
 def plain_schema(footer: Footer, content: bytes | None = None) -> Any:
@@ -183,6 +193,20 @@ def plain_schema(footer: Footer, content: bytes | None = None) -> Any:
     return pq.read_schema(pa.BufferReader(MAGIC + seal(thrift.encode(spec.struct_of(schema)))))
 
 
+def meant_metadata(field: Any) -> dict[bytes, bytes]:
+    """Return what a field's metadata says of its values; comments and the like are left out."""
+    return {key: text for key, text in (field.metadata or {}).items() if key.startswith(_MEANT)}
+
+
+def _plain_field(field: Any) -> str:
+    """Return a field's type, and what its metadata says of values."""
+    told = {
+        key.decode("utf-8", "replace"): text.decode("utf-8", "replace")
+        for key, text in sorted(meant_metadata(field).items())
+    }
+    return f"{_plain_type(field.type)} {told}" if told else _plain_type(field.type)
+
+
 def _plain_type(kind: Any) -> str:
     """Return a type without what only says how Arrow holds values: these go together."""
     import pyarrow as pa
@@ -190,10 +214,11 @@ def _plain_type(kind: Any) -> str:
     if pa.types.is_dictionary(kind):
         return _plain_type(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
-        return f"{kind.extension_name} of {_plain_type(kind.storage_type)}"
+        # Arrow's text of a type has its parameters.
+        return f"{kind.extension_name} of {_plain_type(kind.storage_type)}, {kind}"
     if pa.types.is_nested(kind):
         inner = ", ".join(
-            f"{kind.field(number).name}: {_plain_type(kind.field(number).type)}"
+            f"{kind.field(number).name}: {_plain_field(kind.field(number))}"
             for number in range(kind.num_fields)
         )
         name = re.sub(r"^large_|_view$", "", str(kind).partition("<")[0])
@@ -271,6 +296,21 @@ def _legacy_version(footer: Footer, content: bytes | None) -> Any:
 def _legacy_zone(footer: Footer, content: bytes | None) -> Any:
     keys = {key for key, _ in footer.key_values}
     return content if keys & {_LEGACY_DATES, _LEGACY_INT96} and _has_times(footer) else None
+
+
+# -- Hive ----------------------------------------------------------------------------------------
+
+
+def _hive_dates(footer: Footer, content: bytes | None) -> Any:
+    return content if _has_times(footer) else None
+
+
+def _hive_zone(footer: Footer, content: bytes | None) -> Any:
+    stamps = [leaf for leaf in footer.leaves if _is_time(leaf) and leaf.physical is not Type.INT32]
+    return content if stamps else None
+
+
+# -- schemas of others ---------------------------------------------------------------------------
 
 
 def _spark_fields(_: Footer, content: bytes | None) -> Any:
@@ -367,6 +407,8 @@ def _told_as_json(described: Any) -> str:
 _LEGACY_DATES = b"org.apache.spark.legacyDateTime"
 _LEGACY_INT96 = b"org.apache.spark.legacyINT96"
 _REBASE = "DataSourceUtils of Spark (datetimeRebaseSpec, int96RebaseSpec)"
+_OF_HIVE = "DataWritableReadSupport of Hive; Impala's conversion of Hive's timestamps"
+_ZONED = "Hive and Impala read timestamps by it, hours off otherwise"
 _REBASED = "Spark reads dates and timestamps by it, days off otherwise"
 
 RULES: dict[bytes, Rule] = {
@@ -388,6 +430,11 @@ RULES: dict[bytes, Rule] = {
         "Spark reads columns as these types",
         "ParquetReadSupport of Spark",
         may_lack=True,
+    ),
+    b"writer.time.zone": Rule(_hive_zone, _ZONED, _OF_HIVE),
+    b"writer.zone.conversion.legacy": Rule(_hive_zone, _ZONED, _OF_HIVE),
+    b"writer.date.proleptic": Rule(
+        _hive_dates, "Hive reads dates and timestamps by it, days off otherwise", _OF_HIVE
     ),
     b"geo": Rule(
         _geo_columns, "geometries are read by it", "GeoParquet, column metadata", _merged_geo

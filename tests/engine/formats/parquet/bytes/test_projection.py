@@ -9,6 +9,7 @@ from engine.errors import BadSetting, Unsupported
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import Footer, key_value_struct, value, with_fields
 from engine.formats.parquet.bytes.projection import project
+from engine.formats.parquet.merging.keys import plain_schema
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 
 TABLE = pa.table(
@@ -74,7 +75,7 @@ def test_schemas_in_key_values_lose_the_other_columns():
     assert found[b"mine"] == b"kept"
     assert b"ARROW:schema" in found
     partly = dict(project(file.footer, ["s.x"]).key_values)
-    assert set(partly) == {b"mine"}
+    assert set(partly) == {b"mine", b"ARROW:schema"}
 
 
 def wider_integers(content):
@@ -99,3 +100,54 @@ def test_what_is_no_column_and_half_a_map_are_refused():
         projected("c")
     with pytest.raises(Unsupported, match="m is a map"):
         projected("m.key_value.key")
+
+
+INSIDE = pa.struct(
+    [pa.field("d", pa.duration("us"), metadata={"note": "kept"}), pa.field("t", pa.time64("ns"))]
+)
+LASTED = pa.schema(
+    [
+        pa.field("top", pa.duration("ms")),
+        pa.field("s", INSIDE),
+        pa.field("l", pa.list_(INSIDE)),
+        pa.field("big", pa.large_list(pa.struct([("in", INSIDE)]))),
+        pa.field("point", INSIDE, metadata={"ARROW:extension:name": "x.y"}),
+    ]
+)
+PARTS = {
+    "s.d": ("s", pa.struct([INSIDE.field("d")])),
+    "l.list.element.t": ("l", pa.list_(pa.struct([INSIDE.field("t")]))),
+    "big.list.element.in.d": (
+        "big",
+        pa.large_list(pa.struct([("in", pa.struct([INSIDE.field("d")]))])),
+    ),
+    "point.t": ("point", pa.struct([INSIDE.field("t")])),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("others", [[], ["top"], ["s", "point"]])
+def test_arrow_reads_parts_of_groups_as_it_reads_the_whole(name, others):
+    file = ParquetFile.written(LASTED.empty_table())
+    footer = project(file.footer, [name, *others])
+    read = plain_schema(footer, dict(footer.key_values)[b"ARROW:schema"])
+    top, kind = PARTS[name]
+    for other in others:
+        assert read.field(other).equals(LASTED.field(other), check_metadata=other != top)
+    if top not in others:
+        assert read.field(top).type == kind
+        assert not read.field(top).metadata
+
+
+def test_part_of_a_variant_is_refused():
+    leaf = pa.struct([pa.field("metadata", pa.binary(), False), pa.field("value", pa.binary())])
+    file = ParquetFile.written(pa.schema([("v", leaf), ("n", pa.int64())]).empty_table())
+    schema = [dict(element) for element in file.footer.schema]
+    logical = spec.SchemaElement.LOGICAL_TYPE
+    schema[1][logical] = (thrift.STRUCT, {spec.LogicalType.VARIANT: (thrift.STRUCT, {})})
+    changes = spec.struct_of({spec.FileMetaData.SCHEMA: schema})
+    footer = Footer(thrift.encode(with_fields(file.footer.struct, changes)))
+    for taken in ("v", "n"):
+        project(footer, [taken])
+    with pytest.raises(Unsupported, match="v is a variant; choose all of it"):
+        project(footer, ["v.metadata"])

@@ -155,3 +155,46 @@ def test_proved_order_is_kept(tmp_path):
         metadata = pq.read_metadata(part)
         found = [metadata.row_group(n).sorting_columns for n in range(metadata.num_row_groups)]
         assert found == [tuple(by)] * len(found)
+
+
+def without_null_counts(groups):
+    for group in groups:
+        for chunk in group[spec.RowGroup.COLUMNS][1].items:
+            meta = chunk[spec.ColumnChunk.META_DATA][1]
+            facts = meta[spec.ColumnMetaData.STATISTICS][1]
+            facts.pop(spec.Statistics.NULL_COUNT, None)
+
+
+NAN = float("nan")
+FEW_VALUES = st.one_of(
+    st.lists(st.sampled_from([7.0, 7.0, 7.0, NAN, None, 8.0, 0.0, -0.0]), min_size=3, max_size=9),
+    st.lists(st.sampled_from(["a", "a", "a", None, "b"]), min_size=3, max_size=9),
+    st.lists(st.sampled_from([5, 5, 5, None, 6]), min_size=3, max_size=9),
+)
+CUTS = [
+    {"rows_per_part": 3},
+    {"parts": 2, "cut": "row-group"},
+    {"rows_per_part": 3, "codec": "gzip"},
+    {"rows_per_part": 3, "row_group_size": "3rows"},
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(FEW_VALUES, st.integers(1, 3), st.booleans(), st.booleans(), st.sampled_from(CUTS))
+def test_one_value_hides_neither_nan_nor_nulls(
+    tmp_path_factory, values, group_rows, has_nulls_counted, has_index, way
+):
+    """DataFusion fills a column whose bounds are one value, where it knows of no nulls."""
+    folder = tmp_path_factory.mktemp("in")
+    settings = {"row_group_size": group_rows, "write_page_index": has_index}
+    pq.write_table(pa.table({"k": values}), folder / "0.parquet", **settings)
+    if not has_nulls_counted:
+        edited(folder / "0.parquet", without_null_counts)
+    if way.get("parts", 1) > -(-len(values) // group_rows):
+        return
+    found = []
+    for part in split(folder, tmp_path_factory.mktemp("parts") / "parts", **way):
+        context = datafusion.SessionContext(datafusion.SessionConfig().with_target_partitions(1))
+        context.register_parquet("t", str(part))
+        found += context.sql("select k from t").to_arrow_table()["k"].to_pylist()
+    assert repr(found) == repr(values)

@@ -4,6 +4,7 @@ import itertools
 import json
 
 import duckdb
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,6 +19,7 @@ from engine.formats.parquet.merging import Named, merged
 from engine.formats.parquet.merging.keys import RULES
 
 DAYS = pa.table({"day": pa.array([1, 2, 3], pa.date32()), "n": [1, 2, 3]})
+STAMPS = pa.table({"at": pa.array([1, 2, 3], pa.timestamp("us")), "n": [1, 2, 3]})
 NUMBERS = pa.table({"n": [1, 2, 3]})
 SPARK = {
     "org.apache.spark.version": "4.0.0",
@@ -54,6 +56,8 @@ AGREE = [
     (NUMBERS, {"org.apache.spark.version": "2.4.0"}, {"org.apache.spark.version": "4.0.0"}),
     (NUMBERS, SPARK, None),
     (NUMBERS, {"pandas": '{"index_columns": []}'}, None),
+    (DAYS, {"writer.time.zone": "UTC"}, {"writer.time.zone": "Asia/Tokyo"}),
+    (NUMBERS, {"writer.date.proleptic": "true"}, None),
     (NUMBERS, {"anything": "1"}, {"anything": "2"}),
 ]
 DIFFER = [
@@ -71,6 +75,9 @@ DIFFER = [
         "org.apache.spark.sql.parquet.row.metadata",
     ),
     (NUMBERS, {"pandas": '{"index_columns": ["n"]}'}, None, "pandas"),
+    (STAMPS, {"writer.time.zone": "UTC"}, {"writer.time.zone": "Asia/Tokyo"}, "writer.time.zone"),
+    (STAMPS, {"writer.zone.conversion.legacy": "true"}, None, "writer.zone.conversion.legacy"),
+    (DAYS, {"writer.date.proleptic": "true"}, None, "writer.date.proleptic"),
     (
         NUMBERS,
         {"geo": '{"columns": {"n": {"encoding": "WKB", "crs": 1}}}'},
@@ -141,6 +148,79 @@ def test_arrows_types_agree_but_for_how_values_are_held(tmp_path, name, one, oth
     assert pq.read_table(part)["c"].to_pylist() == expected
     rows = duckdb.sql(f"select c from '{part}'").fetchall()
     assert [row[0] for row in rows] == expected
+
+
+def _tensors(*shape):
+    kind = pa.fixed_shape_tensor(pa.int32(), list(shape))
+    items = pa.FixedSizeListArray.from_arrays(pa.array(range(12), pa.int32()), 6)
+    return pa.table({"c": pa.ExtensionArray.from_storage(kind, items)})
+
+
+def _described(metadata):
+    field = pa.field("c", pa.binary(), metadata=metadata)
+    return pa.table([pa.array([b"x", b"y"])], schema=pa.schema([field]))
+
+
+def _points(crs):
+    names = ("ARROW:extension:name", "ARROW:extension:metadata")
+    return _described(dict(zip(names, ("geoarrow.wkb", json.dumps({"crs": crs})), strict=True)))
+
+
+def _in_a_group(table):
+    field = table.schema.field("c")
+    group = pa.StructArray.from_arrays([table["c"].combine_chunks()], fields=[field])
+    return pa.table({"c": group})
+
+
+def _enum(*values):
+    return lambda path: polars.DataFrame(
+        {"c": polars.Series(["b", "b"], dtype=polars.Enum(values))}
+    ).write_parquet(path)
+
+
+def _by_arrow(table):
+    return lambda path: pq.write_table(table, path)
+
+
+_PLAIN = _by_arrow(_described(None))
+EXTENDED = {
+    "parameters": (_by_arrow(_tensors(2, 3)), _by_arrow(_tensors(3, 2))),
+    "unknown type": (_by_arrow(_points("EPSG:4326")), _by_arrow(_points("EPSG:3857"))),
+    "in one alone": (_by_arrow(_points("EPSG:4326")), _PLAIN),
+    "nested": tuple(_by_arrow(_in_a_group(_points(crs))) for crs in ("EPSG:4326", "EPSG:3857")),
+    "Polars' enum": (_enum("a", "b"), _enum("b", "c")),
+    "enum and text": (
+        _enum("a", "b"),
+        lambda path: polars.DataFrame({"c": ["z"]}).write_parquet(path),
+    ),
+}
+
+
+@pytest.mark.parametrize("schema", ["strict", "relaxed"])
+@pytest.mark.parametrize("pair", EXTENDED.values(), ids=EXTENDED)
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_arrows_fields_say_of_values_agrees(tmp_path, pair, order, schema):
+    for number, write in enumerate(pair[::order]):
+        write(tmp_path / f"{number}.parquet")
+    with pytest.raises(SchemaMismatch, match=r"\.parquet.*(\(c: |Arrow's schema)"):
+        engine.plan(str(tmp_path), parts=1, schema=schema)
+
+
+def test_comments_of_fields_may_differ(tmp_path):
+    for number in range(2):
+        pq.write_table(_described({"comment": str(number)}), tmp_path / f"{number}.parquet")
+    engine.plan(str(tmp_path), parts=1)
+
+
+def test_a_schema_that_holds_all_keeps_what_fields_say_of_values(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    table = _points("EPSG:4326")
+    pq.write_table(table, folder / "0.parquet")
+    pq.write_table(table.append_column("n", pa.array([1, 2])), folder / "1.parquet")
+    engine.split(str(folder), str(tmp_path / "parts"), parts=1, schema="relaxed", fsync=False)
+    (part,) = (tmp_path / "parts").glob("*.parquet")
+    assert pq.read_schema(part).field("c").metadata == table.schema.field("c").metadata
 
 
 def test_a_part_of_one_source_carries_its_own(tmp_path):
