@@ -211,7 +211,8 @@ class BlockReader:
         for some in _some_at_once(blocks):
             whole = Block(some[0].offset, some[-1].stop, sum(block.num_rows for block in some))
             with naming(self._file.path):
-                text = self._source.read(whole.offset, whole.num_bytes)
+                dialect = dialect_of(self._file)
+                text = text_of(self._source, dialect, whole.offset, whole.num_bytes)
             try:
                 yield self._reader.table(text, whole.num_rows)
             except Unfit:  # one has records that are none

@@ -236,7 +236,7 @@ def _json_rows(reader: Reader, records: Sequence[bytes]) -> _Rows:
 
     def reason(at: int) -> tuple[str, str]:
         column, why = reader.schema.names[int(faults[at])], ""
-        if at in lost:
+        if at in lost and type(json.loads(records[at])[column]) is not int:
             return column, "its digits are more than a double holds"
         if faults[at] == _IS_NO_ROW:
             column, why = _json_fault(reader, records[at]) or _json_reason(reader, records[at])

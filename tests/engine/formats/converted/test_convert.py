@@ -244,9 +244,9 @@ def test_no_row_group_is_made_twice_on_trial(tmp_path: Path, monkeypatch: pytest
     tried: list[int] = []
     made = measures.file_bytes
 
-    def counted(table: Any, recoding: Any) -> int:
+    def counted(table: Any, *others: Any) -> int:
         tried.append(table.num_rows)
-        return made(table, recoding)
+        return made(table, *others)
 
     monkeypatch.setattr(measures, "file_bytes", counted)
     monkeypatch.setattr(measures, "_TRIED_BYTES", 0)
