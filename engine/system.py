@@ -57,6 +57,15 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
+def leave_pandas_out() -> None:
+    """Keep Arrow from importing pandas, which it does to look whether a value is one of pandas'.
+
+    That takes longer than a small split, and 32 MiB. Only for a process of our own in which nothing
+    needs pandas: it cannot be imported any more.
+    """
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+
+
 def try_lock(descriptor: int) -> bool:
     """Lock an open file, unless another process has; the lock ends with the process."""
     try:

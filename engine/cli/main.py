@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from engine import endings, events
+from engine import endings, events, system
 from engine.cli import commands, log, stopping, terminal
 from engine.cli.config import load_config
 from engine.cli.group import Group, completing, completing_commands
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _GC_THRESHOLD = 2_000_000
 _RESUMABLE = ("split", "batch")  # a second run of the others begins anew
+_WITHOUT_PANDAS = (["plan"], ["split"], ["verify"], ["batch"])
 
 HELP = """Split Parquet, CSV or NDJSON files that are too large into equal parts, all rows in order.
 
@@ -123,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Azure's identity tells of each login that it tried in some lines; ours is one.
     logging.getLogger("azure").addHandler(logging.NullHandler())
     if arguments is None:  # a process of its own
+        if words[:1] in _WITHOUT_PANDAS:
+            system.leave_pandas_out()
         stopping.watch_signals()
         # What workers log of an error comes here too, and is told once.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # read when Dask is imported

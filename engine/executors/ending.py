@@ -11,13 +11,15 @@ import signal
 from contextlib import suppress
 from types import FrameType
 
+from engine import system
 from engine.storage import cancel_uploads
 
 
 def dask_setup(worker: object) -> None:
-    """Begin to hear SIGTERM; ``worker`` is Dask's."""
+    """Begin to hear SIGTERM, and do without pandas; ``worker`` is Dask's."""
     with suppress(ValueError):  # a worker in a thread: its process hears for itself
         signal.signal(signal.SIGTERM, _end)
+        system.leave_pandas_out()
 
 
 def dask_teardown(worker: object) -> None:
