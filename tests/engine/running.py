@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -126,10 +127,16 @@ def parts_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
+_CLAIM = re.compile(rb',\s*"claim": "[0-9a-f]+"')
+
+
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but locks and what tells the time, with its bytes."""
+    """Every file below a folder but locks and what tells the time, with its bytes.
+
+    A claim's token, which is another each time that a plan is replaced, is left out.
+    """
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): _CLAIM.sub(b"", path.read_bytes())
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in (".lock", "run.json")
     }

@@ -127,11 +127,14 @@ def _head(source: Source, encoding: Encoding) -> tuple[bytes, bool]:
     It is no more than tells of JSON lines that this is what they are.
     """
     most = _JSON_HEAD_BYTES
-    head = encoding.utf8(verbatim(source, 0, min(source.file.size_bytes, most)))
+    num_units = min(source.file.size_bytes, most)
+    raw = verbatim(source, 0, num_units)
+    head = encoding.utf8(raw)
     line, end, _ = head.removeprefix(_MARK).lstrip(b"\r\n").partition(b"\n")
     if not end or not line.startswith(b"{"):
         most = HEAD_BYTES
-        head = encoding.utf8(verbatim(source, 0, min(source.file.size_bytes, most)))
+        rest_units = min(source.file.size_bytes, most) - num_units
+        head = encoding.utf8(raw + verbatim(source, num_units, rest_units))
     return head, source.file.size_bytes <= most  # whose size may be known by now
 
 

@@ -32,10 +32,10 @@ _LARGE_STEP_BYTES = 4 << 20
 
 
 @contextmanager
-def opened(file: SourceFile, encoding: str = "") -> Iterator[Source]:
+def opened(file: SourceFile, encoding: str | None = None) -> Iterator[Source]:
     """Open the text of a file for a while; errors about its content name it.
 
-    ``encoding``: what the user says of one whose begin was not looked at.
+    ``encoding``: what the user says of one whose begin was not looked at; None: a part, of bytes.
     """
     store, path = open_storage(file.path)
     with naming(file.path):
@@ -48,9 +48,13 @@ def opened(file: SourceFile, encoding: str = "") -> Iterator[Source]:
             if codec is not None:
                 is_kept = file.dialect is not None
                 source = CompressedSource(source, codec, num_bytes, is_kept=is_kept)
-            yield _in_units(source, file, encoding)
+            yield source if _is_part(file, encoding) else _in_units(source, file, encoding or "")
         finally:
             source.close()
+
+
+def _is_part(file: SourceFile, encoding: str | None) -> bool:
+    return file.dialect is None and encoding is None
 
 
 def _in_units(source: Source, file: SourceFile, wanted: str) -> Source:

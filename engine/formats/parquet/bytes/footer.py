@@ -386,8 +386,8 @@ class Footer:
     @property
     def path_forms(self) -> PathForms:
         """How the paths of columns are built, by the schema."""
-        names = (value(element, SchemaElement.NAME) for element in self.schema)
         depths = {len(leaf.path) for leaf in self.leaves}
+        names = (value(element, SchemaElement.NAME) for element in self.schema[1:])  # no root
         return PathForms(len(self.leaves), frozenset(depths), frozenset(map(len, names)))
 
     @cached_property
