@@ -63,7 +63,16 @@ def leave_pandas_out() -> None:
     That takes longer than a small split, and 32 MiB. Only for a process of our own in which nothing
     needs pandas: it cannot be imported any more.
     """
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _NoPandas())
+
+
+class _NoPandas:
+    """Finds no pandas; ``None`` in ``sys.modules`` would be taken for pandas by compiled code."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """Raise ModuleNotFoundError for pandas, and leave all others to others."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas is left out here", name=fullname)
 
 
 def try_lock(descriptor: int) -> bool:

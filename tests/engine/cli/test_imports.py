@@ -59,6 +59,12 @@ def test_a_split_in_threads_does_without_distributed(source: Path, tmp_path: Pat
     loads_none_of(f"distributed,{PICTURES},{STORES}", *words)
 
 
+def test_lines_become_parquet_without_pandas_also_where_records_do_not_fit(tmp_path: Path):
+    (tmp_path / "s.csv").write_text("id,text\n" + "1,a\n" * 50 + "2\n")
+    words = "split", tmp_path / "s.csv", tmp_path / "parts", "--to", "parquet", "--bad-rows", "skip"
+    loads_none_of(f"distributed,{PICTURES},{STORES}", *words)
+
+
 def test_a_split_between_row_groups_does_without_arrow(source: Path, tmp_path: Path):
     words = "split", source, tmp_path / "parts", "--parts", "2", "--cut", "row-group"
     loads_none_of(f"distributed,pyarrow,{PICTURES},{STORES}", *words)
