@@ -68,11 +68,18 @@ def is_agreed(table: ChunkTable, *, keeps_bounds: bool) -> bool:
     for types, every in columns:
         told = [thrift.decode(statistics)[0] if statistics else {} for statistics in every]
         kinds = set(map(_EVERY_BOUND.intersection, told))
-        if len(kinds) > 1 or kinds.pop() not in _WHOLE_PAIRS:
+        if len(kinds) > 1 or kinds.pop() not in _WHOLE_PAIRS or not _are_binary(told):
             return False
         if _are_one_value(told) and not _tell_all(told, may_be_nan=types[0] in _MAY_BE_NAN):
             return False
     return True
+
+
+def _are_binary(told: Sequence[Struct]) -> bool:
+    """Whether all bounds in some statistics have the type of bounds."""
+    return all(
+        facts[bound][0] == thrift.BINARY for facts in told for bound in _EVERY_BOUND & facts.keys()
+    )
 
 
 def _are_one_value(told: Sequence[Struct]) -> bool:

@@ -203,6 +203,12 @@ def count_of_another_type(group):
     ordinal(group)
 
 
+def bound_of_another_type(group):
+    told = spec.read(spec.Statistics, value(meta_of(group), META.STATISTICS))
+    told[STATS.MAX_VALUE] = (thrift.STRUCT, {1: (thrift.I16, 1)})
+    put(meta_of(group), META.STATISTICS, told)
+
+
 def strange_bounds(draw):
     """Statistics as thrift, and whether each pair of bounds has 8 bytes each, or none."""
     lengths = {field: draw(st.sampled_from([0, 3, 7, 8, 9])) for field in STATS_BOUNDS}
@@ -244,6 +250,10 @@ LIES = {
     "count of another type": (
         count_of_another_type,
         "column id, row group 0.*Statistics.null_count is a boolean",
+    ),
+    "bound of another type": (
+        bound_of_another_type,
+        "column id, row group 0.*Statistics.max_value is a struct",
     ),
     "odd count": (odd_count, "column id, row group 0.*PageEncodingStats.count"),
     "values": (add_to(META.NUM_VALUES, 3), "column id, row group 0"),
