@@ -326,6 +326,9 @@ def _plan_partition(
 
 
 def _decodes(plan: SplitPlan, settings: Settings) -> bool:
+    """Return whether parts are decoded, by Arrow; lines that stay lines never are."""
+    if not load_format(format_of(plan.sources)).PRELOAD:
+        return False
     return not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
 
 

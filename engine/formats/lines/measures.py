@@ -224,7 +224,7 @@ def _of_counted(files: Sequence[SourceFile], settings: Settings) -> Measures:
         inside_of=no_insides,
         memory_of=lambda part: _part_bytes(part, files, settings),
         copied_of=lambda pieces: 0 if settings.codec else layout.num_bytes,  # nothing, or all
-        kept_bytes=lambda part_bytes, decodes: looks_bytes(files),
+        kept_bytes=lambda part_bytes, decodes: max(0, looks_bytes(files) - part_bytes),
     )
 
 

@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import engine
+from engine import memory
+from engine.splitter import choose_resources
 from tests.engine.running import REPOSITORY, run
 
 PROGRAM = """
@@ -52,6 +55,20 @@ def loads_none_of(names: str, *words: str | Path) -> None:
     command = [sys.executable, "-c", PROGRAM, names, *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
+def test_lines_that_stay_lines_load_no_arrow(tmp_path: Path, codec: str):
+    source, dest = tmp_path / "s.csv", tmp_path / "parts"
+    source.write_text("id,text\n" + "".join(f'{row},"of {row}"\n' for row in range(9000)))
+    sizes = "--parts", "3", "--workers", "1", "--codec", codec
+    loads_none_of(f"pyarrow,distributed,{PICTURES},{STORES}", "split", source, dest, *sizes)
+    # And none is projected.
+    plan = engine.plan(source, parts=3, codec=codec)
+    found = choose_resources(plan, engine.make_settings(parts=3, codec=codec, workers=1))
+    part_bytes = max(part.memory_bytes for part in plan.parts) + plan.planning_memory_bytes
+    base_bytes = memory.process_base_bytes(arrow=False, under="threads")
+    assert found.run_bytes == base_bytes + part_bytes
 
 
 def test_a_split_in_threads_does_without_distributed(source: Path, tmp_path: Path):
