@@ -267,7 +267,9 @@ def merged(one: Sketch, other: Sketch) -> Sketch:
             "count": np.concatenate([one.counts, other.counts]),
         }
     )
-    table = table.group_by("value").aggregate([("count", "sum")])
+    # In this thread: one of Arrow's own may let go of NumPy's memory as the interpreter ends, which
+    # aborts the process (https://github.com/apache/arrow/issues/34314).
+    table = table.group_by("value", use_threads=False).aggregate([("count", "sum")])
     counts = table["count_sum"].to_numpy()
     values = table["value"].combine_chunks()
     missed_rows = one.missed_rows + other.missed_rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -185,3 +187,21 @@ def test_of_large_values_fewer_are_kept(tmp_path: Path) -> None:
     assert whole.num_rows == 3050
     assert whole.heaviest[0].value.startswith("00000000")
     assert 51 - whole.missed_rows <= whole.heaviest[0].num_rows <= 51
+
+
+def test_merging_starts_no_thread_of_arrow() -> None:
+    """One that outlives the call can abort the process as the interpreter ends."""
+    code = """
+import os, numpy as np, pyarrow as pa
+from engine.formats.parquet.profiler.keys import Sketch, merged
+def sketch(values):
+    registers, partitions = np.zeros(4, np.uint8), np.ones(2, np.int64)
+    return Sketch(pa.array(values), np.ones(len(values), np.int64), registers, partitions)
+one, other = sketch(np.arange(90_000)), sketch(np.arange(50_000, 140_000))
+print(len(os.listdir("/proc/self/task")))
+found = merged(one, other)
+print(len(os.listdir("/proc/self/task")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after == before
