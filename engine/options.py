@@ -356,7 +356,7 @@ _ROWS = (
         "flatten",
         "switch",
         "Of hive folders (year=2024/...) make one sequence of parts, in which the folders' values "
-        "are columns behind all others.",
+        "are columns behind all others; of CSV and NDJSON with --to parquet.",
         commands=_ONE_SPLIT,
         default=False,
     ),
