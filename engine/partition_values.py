@@ -83,10 +83,10 @@ def constants_of(
         return []
     every = [[_pair(folder) for folder in partition.split("/")] for partition in partitions]
     names = [name for name, _ in every[0]]
-    if len(set(names)) < len(names):
+    if len({name.casefold() for name in names}) < len(names):
         raise NotPlainFolder(
-            f"the folders {partitions[0]} name a column twice, and no table has two of one name: "
-            "rename one of them, or leave --flatten out"
+            f"the folders {partitions[0]} name a column twice (but for case), and no table has two "
+            "of one name: rename one of them, or leave --flatten out"
         )
     _check_given(names, known, given)
     columns = zip(names, zip(*every, strict=True), strict=True)

@@ -183,14 +183,21 @@ def test_what_cannot_be_a_column_is_refused(tmp_path: Path):
     lake = write(tmp_path / "own", {"a=1/c=1": 3, "a=2/c=1": 3})
     with pytest.raises(NotPlainFolder, match=r"column a.*two of one name"):
         engine.plan(lake, flatten=True)
+    lake = write(tmp_path / "twice", {"k=1/K=1": 3, "k=2/K=1": 3})
+    with pytest.raises(NotPlainFolder, match=r"k=1/K=1 name a column twice"):
+        engine.plan(lake, flatten=True)
     lake = write(tmp_path / "case", {"A=1": 3, "A=2": 3})
     with pytest.raises(SchemaMismatch, match=r"column A.*column a"):
         engine.plan(lake, flatten=True)
     with pytest.raises(BadSetting, match="no source lies in such"):
         engine.plan(lake / "A=1" / "x.parquet", flatten=True)
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(BadSetting):
+    with pytest.raises(BadSetting, match="no source lies in such"):
         engine.plan(tmp_path / "x.csv", flatten=True)
+    (tmp_path / "csv" / "a=1").mkdir(parents=True)
+    (tmp_path / "csv" / "a=1" / "x.csv").write_text("b\n2\n")
+    with pytest.raises(BadSetting, match=r"--flatten is for Parquet.*add --to parquet"):
+        engine.plan(tmp_path / "csv", flatten=True)
 
 
 def test_types_of_folders_columns_are_given(tmp_path: Path):
