@@ -82,6 +82,7 @@ class SplitOptions(SourceOptions, total=False):
     row_group_size: str | int | None
     columns: Sequence[str] | str | None
     flatten: bool
+    partition_types: str | None
     preset: str | None
     load_slots: int | None
     data_page_version: int | str | None
@@ -355,9 +356,17 @@ _ROWS = (
         "flatten",
         "switch",
         "Of hive folders (year=2024/...) make one sequence of parts, in which the folders' values "
-        "are columns behind all others.",
+        "are columns behind all others; of CSV and NDJSON with --to parquet.",
         commands=_ONE_SPLIT,
         default=False,
+    ),
+    Option(
+        "partition_types",
+        "text",
+        "With --flatten: types of the folders' columns (integer, bigint, date, varchar), as "
+        "'month integer, day date'. [default: those that give every folder's text back]",
+        commands=_ONE_SPLIT,
+        metavar="TYPES",
     ),
     Option(
         "data_page_version",
@@ -584,6 +593,7 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         columns=found["columns"],
         schema=found["schema"],
         flatten=found["flatten"],
+        partition_types=found["partition_types"],
         slots=found["load_slots"],
         least_part_bytes=least_part_size and OPTIONS["target_size"].parse(least_part_size),
         header=found["header"],

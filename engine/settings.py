@@ -137,6 +137,7 @@ class Settings:
             holds all, ``relaxed``; with ``to`` types of columns, or where they are, and ``strict``
             finds them.
         flatten: partitions become one sequence of rows, their values columns.
+        partition_types: of some of these columns, with their names; None finds all.
         slots: the number of parts is a multiple of it, where no part gets smaller than
             ``least_part_bytes`` by that.
         least_part_bytes: see there.
@@ -180,6 +181,7 @@ class Settings:
     columns: tuple[str, ...] | None = None
     schema: str = "strict"
     flatten: bool = False
+    partition_types: str | None = None
     slots: int | None = None
     least_part_bytes: int | None = None
     header: Header = "auto"
@@ -225,6 +227,8 @@ class Settings:
             )
         if self.table is not None and self.loader is None:
             raise BadSetting("--table is the table of --manifest; give both, or neither")
+        if self.partition_types is not None and not self.flatten:
+            raise BadSetting("--partition-types is for --flatten; give both, or neither")
         if self.to is None and (given := self.given(CONVERSION_SETTINGS)):
             raise BadSetting(f"{given[0]} is for --to parquet; give both, or neither")
         if (self.to is None) != (self.schema in SCHEMAS) and self.given(("schema",)):

@@ -41,7 +41,7 @@ from engine.model import (
     by_partition,
 )
 from engine.part_names import NameFields, kind_of, stem_of
-from engine.partition_values import constants_of
+from engine.partition_values import WORDS, Kind, constants_of
 from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
@@ -58,7 +58,7 @@ from engine.storage.access import current
 from engine.storage.base import redacted
 from engine.storage.folders import glob_matches, partitions_problem, partitions_refusal
 from engine.version import __version__
-from engine.wording import amount, counted
+from engine.wording import amount, counted, shown
 from engine.work import PartTask, is_intact
 
 if TYPE_CHECKING:
@@ -148,11 +148,13 @@ def _found(
     *,
     partitions: Literal["apart", "columns", "refused"],
     is_relaxed: bool = False,
+    partition_types: str | None = None,
 ) -> _Sources:
     """Describe the files that sources stand for.
 
     ``partitions``: what becomes of hive folders whose files lack the columns of their names.
     ``is_relaxed``: files may lack columns that others have.
+    ``partition_types``: of some columns of folders, as users write them.
     """
     found = _expanded(patterns, include, exclude)
     files = tuple(describe_all(found.files))
@@ -166,7 +168,7 @@ def _found(
         if lost and partitions == "refused":
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
         if partitions == "columns":
-            files = _flattened(files, found, held)
+            files = _flattened(files, found, held, partition_types)
         elif lost:
             files = _in_partitions(files, found.partitions)
         if own := [name for name in found.partition_columns if name in held]:
@@ -187,6 +189,7 @@ def _wanted(patterns: Sequence[str], settings: Settings) -> _Sources:
         settings.exclude,
         partitions=partitions,
         is_relaxed=settings.schema == "relaxed",
+        partition_types=settings.partition_types,
     )
 
 
@@ -228,11 +231,12 @@ def _in_partitions(
 
 
 def _flattened(
-    files: tuple[SourceFile, ...], found: Found, held: set[str]
+    files: tuple[SourceFile, ...], found: Found, held: set[str], types: str | None
 ) -> tuple[SourceFile, ...]:
     """Return files of partitions with the values of their folders as columns, in their order."""
     placed = _in_partitions(files, found.partitions)
-    every = constants_of([file.partition for file in placed], found.partition_kinds)
+    given = _given_kinds(types) if types is not None else {}
+    every = constants_of([file.partition for file in placed], found.partition_kinds, given)
     names = [constant.name for constant in every[0]]
     twice = [name for name in names if name in held]
     if twice:
@@ -244,6 +248,20 @@ def _flattened(
         replace(file, partition="", constants=constants)
         for file, constants in zip(placed, every, strict=True)
     )
+
+
+def _given_kinds(types: str) -> dict[str, Kind]:
+    from engine.formats.converted.types import named_types  # imports Arrow
+
+    flag = "--partition-types"
+    words = named_types(types, flag, "")
+    for name, word in words.items():
+        if word not in WORDS:
+            raise BadSetting(
+                f"{flag}: {shown(name)} has the type {word}, and columns of folders have one of "
+                f"{', '.join(WORDS)}"
+            )
+    return {name: WORDS[word] for name, word in words.items()}
 
 
 def are_lines(

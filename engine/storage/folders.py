@@ -178,9 +178,7 @@ class Choice:
         """What a folder is, in words; empty for what is no folder."""
         if self.listing.kind != "folder":
             return ""
-        columns = dict.fromkeys(
-            name for item in self.taken for name in self.partition_of(item.name)
-        )
+        columns = dict.fromkeys(name for item in self.taken for name in self.columns_below(item))
         table = self.tables.get("")
         words = [
             self.table or (f"{table} table" if table else ""),
@@ -190,12 +188,19 @@ class Choice:
         ]
         return ", ".join(filter(None, words)) or PLAIN
 
-    def partition_of(self, path: str) -> dict[str, str]:
-        """Return the folders ``column=value`` that a file lies in, where these hold values."""
-        if self.has_partition_folders:
-            return partition_folders(path)
-        root = f"{self.listing.root}/"
-        return partition_folders(root) if path.startswith(root) else {}
+    def columns_below(self, item: Listed) -> list[str]:
+        """Return the columns of folders ``column=value`` between a source and a file."""
+        return [*partition_folders(item.name)] if self.has_partition_folders else []
+
+    def partition_of(self, item: Listed) -> list[str]:
+        """Return the folders ``column=value`` that hold values of a file, outermost first.
+
+        A column's are those below the source, or else those above it; several if it is there twice.
+        """
+        below = _partition_names(item.name) if self.has_partition_folders else []
+        columns = set(map(_column_of, below))
+        above = _partition_names(item.path.removesuffix(item.name))
+        return [*(it for it in above if _column_of(it) not in columns), *below]
 
     def take_live(self, table: LiveFiles, is_chosen: Callable[[str], bool]) -> None:
         """Take the live files of a table alone, in its order.
@@ -396,14 +401,14 @@ def partition_columns(choices: Sequence[Choice]) -> tuple[str, ...]:
     Those of folders below a root; and, above it, those of which the files have different values.
     """
     found: dict[str, None] = {}
-    values: list[dict[str, str]] = []
+    values: list[dict[str, list[str]]] = []
     for choice in choices:
         for item in choice.taken:
             if choice.listing.kind != "file":
-                found.update(dict.fromkeys(choice.partition_of(item.name)))
-            values.append(choice.partition_of(item.path))
+                found.update(dict.fromkeys(choice.columns_below(item)))
+            values.append(_by_column(choice.partition_of(item)))
     names = dict.fromkeys(name for each in values for name in each)
-    differing = [name for name in names if len({each.get(name) for each in values}) > 1]
+    differing = [name for name in names if len({tuple(each.get(name, ())) for each in values}) > 1]
     return tuple(dict.fromkeys([*found, *differing]))
 
 
@@ -417,7 +422,7 @@ def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[s
     """Return of each taken file its folders of some columns, as ``year=2024/month=01``."""
     wanted = set(columns)
     return [
-        "/".join(part for name, part in choice.partition_of(item.path).items() if name in wanted)
+        "/".join(part for part in choice.partition_of(item) if _column_of(part) in wanted)
         for choice in choices
         for item in choice.taken
     ]
@@ -425,6 +430,13 @@ def partition_paths(choices: Sequence[Choice], columns: Sequence[str]) -> list[s
 
 def partitions_problem(partitions: Mapping[str, str]) -> str:
     """Return why files are not of one table of partitions, by a file of each; empty if they are."""
+    for folders, path in partitions.items():
+        for name, every in _by_column(folders.split("/")).items():
+            if len(every) > 1:
+                return (
+                    f"{path} lies in two folders of the column {name}, {' and '.join(every)}, of "
+                    "which one value would be lost: rename one, or name the inner folders apart"
+                )
     first, *others = [(path, tuple(partition_folders(f"{it}/"))) for it, path in partitions.items()]
     for path, columns in others:
         if columns != first[1]:
@@ -441,8 +453,22 @@ def partitions_problem(partitions: Mapping[str, str]) -> str:
 
 def partition_folders(path: str) -> dict[str, str]:
     """Return the folders ``column=value`` that a file lies in, by column."""
-    folders = path.split("/")[:-1]
-    return {part.partition("=")[0]: part for part in folders if _PARTITION.fullmatch(part)}
+    return {_column_of(part): part for part in _partition_names(path)}
+
+
+def _partition_names(path: str) -> list[str]:
+    return [part for part in path.split("/")[:-1] if is_partition(part)]
+
+
+def _column_of(folder: str) -> str:
+    return folder.partition("=")[0]
+
+
+def _by_column(folders: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        found.setdefault(_column_of(folder), []).append(folder)
+    return found
 
 
 def without_twice(choices: Sequence[Choice]) -> list[str]:

@@ -21,7 +21,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
@@ -33,7 +33,7 @@ from engine.storage.tables import WRITE_OUT
 
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO, InputFile
-    from pyiceberg.manifest import ManifestEntry
+    from pyiceberg.manifest import DataFile, ManifestEntry
     from pyiceberg.schema import Schema
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.types import NestedField
@@ -141,9 +141,10 @@ class _Table:
             return LiveFiles(f"Iceberg table without a snapshot ({self._name})", (), False)
         entries = list(self._entries(snapshot.manifest_list))
         self._check_deletes(entries)
-        names = tuple(self._data_names(entries))
-        self._check_columns(names)
-        return LiveFiles(f"Iceberg table at snapshot {snapshot_id} ({self._name})", names, False)
+        files = dict(self._data_files(entries))
+        self._check_columns(files)
+        kind = f"Iceberg table at snapshot {snapshot_id} ({self._name})"
+        return LiveFiles(kind, tuple(files), False)
 
     def _entries(self, manifest_list: str) -> Iterator[ManifestEntry]:
         from pyiceberg.manifest import read_manifest_list
@@ -196,7 +197,7 @@ class _Table:
             )
             _refuse(self._root, f"it has {words}: rows removed from its data files", _REWRITE)
 
-    def _data_names(self, entries: Iterable[ManifestEntry]) -> Iterator[str]:
+    def _data_files(self, entries: Iterable[ManifestEntry]) -> Iterator[tuple[str, DataFile]]:
         from pyiceberg.manifest import DataFileContent, FileFormat
 
         seen: set[str] = set()
@@ -210,15 +211,25 @@ class _Table:
             if name in seen:
                 raise ValueError(f"the data file {name} is live twice")
             seen.add(name)
-            yield name
+            yield name, file
 
-    def _check_columns(self, names: Sequence[str]) -> None:
+    def _check_columns(self, files: Mapping[str, DataFile]) -> None:
         """Refuse a table whose columns are not those of its files, by field id.
 
         The first file has all of them. Of a table whose schema was never another, all others have
-        the first one's, which whoever reads them sees to; else they may lack columns, as null.
+        the first one's, which whoever reads them sees to; else they may lack columns, as null. What
+        a file lacks is no null where its partition has the value, as in files that were added from
+        hive folders: these are looked at if the metadata does not show that they have the column.
         """
-        looked_at = names if self._had_other_schemas() else names[:1]
+        names = list(files)
+        by_partition = {name: self._by_partition(file) for name, file in files.items()}
+        looked_at = names
+        if not self._had_other_schemas():
+            shown = {
+                name: {*(file.column_sizes or ()), *(file.value_counts or ())}
+                for name, file in files.items()
+            }
+            looked_at = [it for it in names if it == names[0] or by_partition[it] - shown[it]]
         with ThreadPoolExecutor(_REQUESTS) as pool:
             every = (
                 pool.map(self._held, looked_at)
@@ -226,9 +237,21 @@ class _Table:
                 else map(self._held, looked_at)
             )
             for name, held in zip(looked_at, every, strict=True):
-                difference = self._difference(held, name, is_first=name == names[0])
+                told = by_partition[name]
+                difference = self._difference(held, name, told, is_first=name == names[0])
                 if difference:
                     _refuse(self._root, difference, _REWRITE)
+
+    def _by_partition(self, file: DataFile) -> frozenset[int]:
+        """Return the ids of the columns of which a file's partition has the value, and no null."""
+        from pyiceberg.transforms import IdentityTransform
+
+        fields = self._metadata.specs()[file.spec_id].fields
+        return frozenset(
+            field.source_id
+            for at, field in enumerate(fields)
+            if isinstance(field.transform, IdentityTransform) and file.partition[at] is not None
+        )
 
     def _had_other_schemas(self) -> bool:
         """Whether files may have another schema than the table now; old ones may be forgotten."""
@@ -249,7 +272,9 @@ class _Table:
         except (EvensplitError, OSError, pyarrow.ArrowException):
             return None  # missing, damaged or encrypted
 
-    def _difference(self, held: Any, name: str, *, is_first: bool) -> str:
+    def _difference(
+        self, held: Any, name: str, by_partition: Collection[int], *, is_first: bool
+    ) -> str:
         from pyiceberg.io.pyarrow import pyarrow_to_schema
 
         if held is None:
@@ -261,7 +286,7 @@ class _Table:
             return f"which column is which in its data files cannot be told: {error}"
         if is_first:
             return _difference(self._metadata.schema(), found)
-        return _later_difference(self._metadata.schema(), found, name)
+        return _later_difference(self._metadata.schema(), found, name, by_partition)
 
 
 def name_below(location: str, bases: Iterable[str]) -> str | None:
@@ -307,7 +332,7 @@ def _difference(table: Schema, held: Schema) -> str:
     return "" if list(ours) == list(theirs) else "its data files have its columns in another order"
 
 
-def _later_difference(table: Schema, held: Schema, file: str) -> str:
+def _later_difference(table: Schema, held: Schema, file: str, by_partition: Collection[int]) -> str:
     """Return what a file that lacks columns has otherwise than the table; empty if nothing.
 
     Files are put together by names of columns, so that these must be the same by field id; and what
@@ -325,6 +350,9 @@ def _later_difference(table: Schema, held: Schema, file: str) -> str:
         default = table.find_field(number).initial_default
         if default is not None:
             return f"its data file {file} lacks the column {ours[number][0]}, which has a default"
+        if number in by_partition:
+            found = f"its data file {file} lacks the column {ours[number][0]}"
+            return f"{found}, whose value is its partition's"
     return ""
 
 

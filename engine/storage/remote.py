@@ -55,6 +55,7 @@ from engine.storage.remote_sinks import (
     MAX_BLOCKS,
     RenameSink,
     UploadSink,
+    moved,
     renamed_if_absent,
     temporary_name,
     upload_of_generation,
@@ -204,8 +205,18 @@ class FsspecStorage:
             yield
 
     def inside(self, path: str) -> str:
-        """Return a path as the driver writes it."""
-        return str(self.fs._strip_protocol(path.rpartition("::")[2]))
+        """Return a path as the driver writes it.
+
+        Raises:
+            BadSetting: it would be another one, as the driver takes ``?`` for the begin of a query.
+        """
+        last = path.rpartition("::")[2]
+        inside = str(self.fs._strip_protocol(last))
+        if "?" in last and not last.rstrip("/").endswith(inside.strip("/")):
+            if self._driver is not _SFTP:
+                raise BadSetting(f"{redacted(path)} is cut off at ? by its driver: rename it")
+            inside = "/" + last.partition("://")[2].partition("/")[2]
+        return inside
 
     def make_folder(self, path: str) -> None:
         """Make the folder of a file, where there are folders: a bucket is none."""
@@ -323,7 +334,7 @@ class FsspecStorage:
                 return
             temporary = temporary_name(inside)
             self.fs.pipe_file(temporary, data)
-            self.fs.mv(temporary, inside)
+            moved(self.fs, temporary, inside)
 
     def replace(self, path: str, data: bytes, version: str) -> bool:
         """Replace a small file: by the store's own condition, else compared the moment before."""

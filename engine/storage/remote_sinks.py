@@ -18,6 +18,8 @@ from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from fsspec import AbstractFileSystem
+
 from engine import endings
 from engine.errors import Conflict, EvensplitError, NoSource, SourceChanged, StorageFailed
 from engine.model import Buffer, SourceFile
@@ -289,7 +291,7 @@ def renamed_if_absent(fs: Any, temporary: str, inside: str) -> bool:
         if fs.exists(inside):
             fs.rm_file(temporary)
             return False
-        fs.mv(temporary, inside)
+        moved(fs, temporary, inside)
         return True
     try:
         fs.ftp.rename(temporary, inside)
@@ -299,6 +301,15 @@ def renamed_if_absent(fs: Any, temporary: str, inside: str) -> bool:
             raise
         return False
     return True
+
+
+def moved(fs: Any, temporary: str, inside: str) -> None:
+    """Give a file another name; not by fsspec's own way, which takes ``k=*/x`` for a glob."""
+    if type(fs).mv is AbstractFileSystem.mv:
+        fs.cp_file(temporary, inside)
+        fs.rm_file(temporary)
+    else:
+        fs.mv(temporary, inside)
 
 
 def temporary_name(inside: str) -> str:

@@ -27,6 +27,7 @@ from engine.storage.folders import LiveFiles, partition_folders
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
+_MAX_WORDS_LENGTH = 300
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _NAME_FILES = (
     "name its live files themselves, as DeltaTable(...).file_uris() of deltalake lists them"
@@ -73,7 +74,7 @@ def delta_table(root: str) -> LiveFiles:
     except NotPlainFolder:
         raise
     except Exception as error:  # of a damaged log deltalake and Arrow raise whatever they please
-        first = str(error).strip().partition("\n")[0]
+        first = str(error).strip().partition("\n")[0][:_MAX_WORDS_LENGTH]
         found = f"deltalake cannot read its log: {first}"
         raise _refused(root, found, f"repair the table, or {WRITE_OUT}") from error
     return LiveFiles(f"Delta table at version {table.version()}", names, True, _kinds(table))
@@ -138,7 +139,7 @@ def _is_value(text: str, value: Any) -> bool:
         case bool():
             return text == str(value).lower()
         case int() | float():  # folders of before there was a log may be month=01
-            return type(value)(text) == value
+            return repr(type(value)(text)) == repr(value)  # NaN is not equal to itself
         case datetime():
             found = datetime.fromisoformat(text)
             return (found if found.tzinfo else found.replace(tzinfo=UTC)) == (

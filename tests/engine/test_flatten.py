@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -182,14 +183,64 @@ def test_what_cannot_be_a_column_is_refused(tmp_path: Path):
     lake = write(tmp_path / "own", {"a=1/c=1": 3, "a=2/c=1": 3})
     with pytest.raises(NotPlainFolder, match=r"column a.*two of one name"):
         engine.plan(lake, flatten=True)
+    lake = write(tmp_path / "twice", {"k=1/K=1": 3, "k=2/K=1": 3})
+    with pytest.raises(NotPlainFolder, match=r"k=1/K=1 name a column twice"):
+        engine.plan(lake, flatten=True)
     lake = write(tmp_path / "case", {"A=1": 3, "A=2": 3})
     with pytest.raises(SchemaMismatch, match=r"column A.*column a"):
         engine.plan(lake, flatten=True)
     with pytest.raises(BadSetting, match="no source lies in such"):
         engine.plan(lake / "A=1" / "x.parquet", flatten=True)
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(BadSetting):
+    with pytest.raises(BadSetting, match="no source lies in such"):
         engine.plan(tmp_path / "x.csv", flatten=True)
+    (tmp_path / "csv" / "a=1").mkdir(parents=True)
+    (tmp_path / "csv" / "a=1" / "x.csv").write_text("b\n2\n")
+    with pytest.raises(BadSetting, match=r"--flatten is for Parquet.*add --to parquet"):
+        engine.plan(tmp_path / "csv", flatten=True)
+
+
+def test_types_of_folders_columns_are_given(tmp_path: Path):
+    lake = write(tmp_path / "lake", {"m=01/d=2024-01-02": 30, "m=11/d=2024-01-03": 4, "m=2/d=x": 1})
+    with pytest.raises(BadSetting, match=r"d is date, which the folder m=2/d=x is not: .*'x'"):
+        engine.plan(lake, flatten=True, partition_types="m int, d date")
+    shutil.rmtree(lake / "m=2")
+    out = tmp_path / "out"
+    how: dict[str, Any] = {"flatten": True, "parts": 2, "fsync": False}
+    plan = engine.split(lake, out, partition_types="m bigint", **how).manifest
+    assert plan.source_notes[-1].endswith("m (int64), d (date)")
+    engine.verify(out)
+    query = "SELECT a, b, m, d FROM read_parquet({}) ORDER BY ALL"
+    hive = f"['{lake}/**/*.parquet'], hive_partitioning=true, hive_types={{m: BIGINT, d: DATE}}"
+    ours = duckdb.sql(query.format(parts_of(out)))
+    theirs = duckdb.sql(query.format(hive))
+    assert ours.types == theirs.types
+    assert ours.fetchall() == theirs.fetchall()
+    # Texts where numbers would be found, and a name that wants quotes.
+    lake = write(tmp_path / "named", {"my%20key=1": 3, "my%20key=2": 3})
+    engine.split(lake, tmp_path / "texts", partition_types='"my key" varchar(3)', **how)
+    engine.verify(tmp_path / "texts")
+    found = ds.dataset(parts_of(tmp_path / "texts")).to_table()["my key"]
+    assert found.to_pylist() == ["1"] * 3 + ["2"] * 3
+
+
+@pytest.mark.parametrize(
+    ("types", "said"),
+    [
+        ("month double", r"month has the type double, and columns of folders have one of integer"),
+        ("mnth int", r"names mnth, which no folder does; did you mean month\?"),
+        ("month", r"--partition-types is not understood at month"),
+        ("month int, month int", r"--partition-types names month twice"),
+        ("", r"--partition-types is empty"),
+        ("month integr", r"--partition-types: month has the type integr; did you mean integer\?"),
+    ],
+)
+def test_types_that_are_none(types: str, said: str, tmp_path: Path):
+    lake = write(tmp_path / "lake", ROWS)
+    with pytest.raises(BadSetting, match=said):
+        engine.plan(lake, flatten=True, partition_types=types)
+    with pytest.raises(BadSetting, match="is for --flatten"):
+        engine.plan(lake, partition_types=types)
 
 
 def test_verify_reads_values_by_the_record_alone(tmp_path: Path):

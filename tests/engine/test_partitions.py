@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import duckdb
@@ -154,6 +155,7 @@ def test_a_part_over_the_target_is_planned_again_in_its_partition(tmp_path: Path
         (["y=1/m=1/a", "m=1/y=2/b"], "of the columns y, m, .* of m, y"),
         (["y=1/a", "Y=2/a"], "the same columns in the same order"),
         (["y=a\\b/a", "y=2/a"], "holds a backslash"),
+        (["y=1/y=2/a", "y=2/y=2/a"], "in two folders of the column y, y=. and y=2, of which"),
         (["y=a\nb/a", "y=2/a"], "cannot be printed"),
     ],
 )
@@ -256,3 +258,42 @@ def test_rows_of_every_tree_are_kept_with_their_partitions(
     done = engine.split(place / "in", place / "out", rows_per_part=150, verify=True)
     assert sum(part.num_rows for part in done.manifest.parts) == sum(map(sum, rows.values()))
     assert read(place / "out") == read(place / "in")
+
+
+levels = st.lists(st.sampled_from(["a=1", "a=2", "b=1", "b=2", "plain"]), max_size=3).map("/".join)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sets(levels, min_size=1, max_size=4), st.sampled_from(["root", "files", "glob"]))
+def test_rows_of_several_partitions_are_never_put_together(
+    tmp_path_factory: pytest.TempPathFactory, places: set[str], way: str
+):
+    """Whatever columns folders name, how often, and by what the files are named."""
+    root = tmp_path_factory.mktemp("tree")
+    files = [root / "in" / place / "x.parquet" for place in sorted(places)]
+    for number, file in enumerate(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"id": [number]}), file)
+    sources = {"root": [root / "in"], "files": files, "glob": [f"{root}/in/**/x.parquet"]}[way]
+    wanted = [[it for it in place.split("/") if "=" in it] for place in sorted(places)]
+    try:
+        engine.split(sources, root / "out", parts=1, verify=True, fsync=False)
+    except NotPlainFolder:
+        assert len({tuple(map(column, folders)) for folders in wanted}) > 1 or any(
+            len(set(map(column, folders))) < len(folders) for folders in wanted
+        )
+        return
+    found: dict[int, list[str]] = {}
+    for part in (root / "out").rglob("*.parquet"):
+        folder = [it for it in part.parent.relative_to(root / "out").parts if "=" in it]
+        found |= dict.fromkeys(pq.ParquetFile(part).read()["id"].to_pylist(), folder)
+    assert sorted(found) == list(range(len(files)))
+    if way != "files":
+        assert [found[number] for number in range(len(files))] == wanted
+    # What all named files share is said by none of their folders.
+    for one, other in combinations(range(len(files)), 2):
+        assert (found[one] == found[other]) == (wanted[one] == wanted[other])
+
+
+def column(folder: str) -> str:
+    return folder.partition("=")[0]

@@ -2,7 +2,7 @@
 
 The index is that of :mod:`engine.formats.lines`, kept from the look at a file until it is planned.
 Where records that do not fit are left out, all blocks are read beforehand, so that a plan counts
-rows that there will be.
+rows that there will be. Columns that the names of folders say (``--flatten``) are put behind here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from engine.formats.lines.index import block_end
 from engine.formats.lines.measures import measured
 from engine.formats.lines.pieces import dialect_of, text_bytes
 from engine.formats.lines.reading import line_of, opened
-from engine.model import Conversion, RowGroupSlice, SourceFile
+from engine.formats.parquet.bytes.schema_keys import arrow_field
+from engine.formats.parquet.opened.adapted import constant_value
+from engine.model import Constant, Conversion, RowGroupSlice, SourceFile
 from engine.planning.curves import Curve
 from engine.settings import Settings
 from engine.storage import Source
@@ -80,7 +82,8 @@ def parquet_schema(file: SourceFile) -> Any:
     """Return the Arrow schema of the parts."""
     conversion = conversion_of(file)
     schema = Reader(dialect_of(file), conversion).schema
-    return pa.schema([schema.field(name) for name in conversion.columns or schema.names])
+    own = [schema.field(name) for name in conversion.columns or schema.names]
+    return pa.schema([*own, *map(arrow_field, file.constants)])
 
 
 def as_text(file: SourceFile) -> SourceFile:
@@ -116,6 +119,27 @@ def indexed(file: SourceFile) -> Indexed:
         found = found._replace(blocks=_sifted(file, found.blocks))
     _kept[file] = found
     return found
+
+
+def folder_row_bytes(files: Sequence[SourceFile]) -> float:
+    """Return what a row's values from names of folders take as Arrow has them, at most."""
+    return max(sum(map(_held_bytes, file.constants)) for file in files)
+
+
+def _held_bytes(constant: Constant) -> float:
+    text_bytes = len((constant.value or "").encode()) if constant.kind == "string" else 4
+    return text_bytes + 4.2  # offsets, or wider numbers; and validity
+
+
+def _folder_value(constant: Constant) -> Any:
+    """Return a value from the name of a folder, as Arrow's scalar."""
+    bound, kind = constant_value(constant), arrow_field(constant).type
+    if bound is None:
+        return pa.scalar(None, kind)
+    if constant.kind == "string":
+        return pa.scalar(bound.decode(), kind)
+    number = int.from_bytes(bound, "little", signed=True)
+    return pa.scalar(number, pa.int64() if constant.kind == "int64" else pa.int32()).cast(kind)
 
 
 ENCODING_CURE = "say the encoding of the file, as --encoding latin-1 or cp1252"
@@ -188,6 +212,8 @@ class BlockReader:
         self._source = source
         self._reader = Reader(dialect_of(file), conversion_of(file))
         self._last: tuple[int, Any] = (-1, None)
+        with naming(file.path):
+            self._folder_values = [(it.name, _folder_value(it)) for it in file.constants]
 
     def tables(self, slices: Sequence[RowGroupSlice]) -> Iterator[Any]:
         """Yield the rows of slices that follow each other in the file."""
@@ -214,7 +240,7 @@ class BlockReader:
                 dialect = dialect_of(self._file)
                 text = text_of(self._source, dialect, whole.offset, whole.num_bytes)
             try:
-                yield self._reader.table(text, whole.num_rows)
+                yield self._with_folders(self._reader.table(text, whole.num_rows))
             except Unfit:  # one has records that are none
                 yield from map(self.table, some)
 
@@ -248,6 +274,11 @@ class BlockReader:
                     f"{redacted(self._file.path)} has {table.num_rows:,} rows from byte "
                     f"{block.offset:,} on, and {block.num_rows:,} were planned"
                 )
+        return self._with_folders(table)
+
+    def _with_folders(self, table: Any) -> Any:
+        for name, value in self._folder_values:
+            table = table.append_column(name, pa.repeat(value, table.num_rows))
         return table
 
     def _blamed(self, position: int, bad: Bad) -> BadRow:

@@ -10,6 +10,7 @@ from engine.formats.converted.measures import measure, settled
 from engine.formats.converted.part import read_tail, write
 from engine.formats.lines.format import close_sources as close_lines
 from engine.formats.lines.format import top_columns
+from engine.formats.parquet.folder_columns import sentence
 from engine.model import SourceFile
 
 __all__ = [
@@ -29,8 +30,9 @@ PRELOAD = (__name__,)
 
 
 def notes(files: Sequence[SourceFile], /) -> tuple[str, ...]:
-    """Return the columns that records become."""
-    return (conversion_of(files[0]).sentence,)
+    """Return the columns that records become, and those of folders."""
+    constants = files[0].constants
+    return (conversion_of(files[0]).sentence, *([sentence(constants)] if constants else ()))
 
 
 def verify(

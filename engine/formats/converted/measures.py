@@ -7,7 +7,8 @@ blocks, as these repeat dictionaries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate, groupby
@@ -25,6 +26,7 @@ from engine.formats.converted.blocks import (
     Block,
     BlockReader,
     conversion_of,
+    folder_row_bytes,
     forget_all,
     in_threads,
     indexed,
@@ -40,12 +42,15 @@ from engine.formats.lines.compressed import FILE_BYTES, open_bytes
 from engine.formats.lines.index import looks_bytes
 from engine.formats.lines.pieces import dialect_of
 from engine.formats.lines.reading import opened
+from engine.formats.parquet.folder_columns import check_apart, with_taken
 from engine.model import Conversion, PartPlan, SourceFile
 from engine.part_names import PARQUET_SUFFIXES
 from engine.planning.curves import Curve
 from engine.planning.layout import GroupLayout, make_layout
 from engine.planning.ruler import no_insides
 from engine.settings import CODECS, SCHEMAS, Settings
+from engine.storage.base import redacted
+from engine.wording import shown
 
 _CODEC = "zstd"
 _GROUP_TEXT_BYTES, _GROUP_MEMORY_BYTES, _GROUP_ROWS = 64 << 20, 128 << 20, 1 << 20
@@ -66,7 +71,6 @@ _NESTED_COPIES = 3
 _OTHERS = {
     "--cut row-group": ("cut", "row"),
     "--row-group-size auto": ("row_group_floor_bytes", None),
-    "--flatten": ("flatten", False),
 }
 _OF_TEXT = ("nulls", "decimal", "timestamp_format")
 
@@ -98,12 +102,16 @@ def settled(
         to=settings.to,
         encoding=settings.encoding,
     )
+    files, columns = with_taken(files, settings.columns)
     files, _ = of_lines.settled(files, as_lines)
     given_marks = settings.given(_OF_TEXT)
     if given_marks and dialect_of(files[0]).kind == "ndjson":
         raise BadSetting(f"{given_marks[0]} is for delimited text, and JSON says it by itself")
     given = {} if settings.schema == SCHEMAS[0] else types.read_schema(settings.schema)
-    conversion = inferred(files, given, _asked(settings))
+    _check_given(files[0], given)
+    conversion = inferred(files, given, replace(_asked(settings), columns=columns or ()))
+    own_names = conversion.columns or json.loads(conversion.schema)
+    check_apart(redacted(files[0].path), own_names, files[0].constants)
     files = tuple(replace(file, conversion=conversion) for file in files)
     if settings.codec is None:
         settings = replace(settings, codec=_CODEC)
@@ -113,7 +121,7 @@ def settled(
 
 
 def _asked(settings: Settings) -> Conversion:
-    """Return all of a conversion but its schema."""
+    """Return all of a conversion but its schema and columns."""
     decimal = settings.decimal or "."
     if decimal.isalnum() or decimal in ("-", "+", settings.delimiter):
         raise BadSetting(f"--decimal is {decimal!r}, which numbers or fields are written with")
@@ -125,7 +133,16 @@ def _asked(settings: Settings) -> Conversion:
                 "text (--schema 'NAME varchar')"
             )
     nulls = ("",) if settings.nulls is None else tuple(settings.nulls.split(","))
-    return Conversion("{}", (), nulls, decimal, form, settings.bad_rows, settings.columns or ())
+    return Conversion("{}", (), nulls, decimal, form, settings.bad_rows)
+
+
+def _check_given(file: SourceFile, given: types.Schema) -> None:
+    for constant in file.constants:
+        if constant.name in given:
+            raise BadSetting(
+                f"--schema names {shown(constant.name)}, a column of folders: leave it out there, "
+                "and say its type by --partition-types"
+            )
 
 
 def _group_rows(files: Sequence[SourceFile]) -> int:
@@ -133,18 +150,18 @@ def _group_rows(files: Sequence[SourceFile]) -> int:
     blocks = [block for file in files for block in indexed(file).blocks]
     num_rows = max(1, sum(block.num_rows for block in blocks))
     text_bytes = max(1, sum(block.num_bytes for block in blocks)) / num_rows
-    each_bytes = _row_bytes(files[0], text_bytes)
+    each_bytes = _row_bytes(files)(text_bytes)
     most = min(_GROUP_TEXT_BYTES / text_bytes, _GROUP_MEMORY_BYTES / each_bytes, _GROUP_ROWS)
     return max(1, int(most))
 
 
-def _row_bytes(file: SourceFile, text_bytes: float) -> float:
-    """Return about the most memory that a row takes, whose text takes so much."""
+def _row_bytes(files: Sequence[SourceFile]) -> Callable[[float], float]:
+    """Return about the most memory that a row takes, by what its text takes."""
+    file = files[0]
     schema = Reader(dialect_of(file), conversion_of(file)).schema
-    if any(pa.types.is_nested(kind) for kind in schema.types):
-        text_bytes *= _NESTED_COPIES
-    text_bytes = most_utf8_bytes(file, text_bytes)
-    return text_bytes + sum(_width(kind) for kind in schema.types)
+    copies = _NESTED_COPIES if any(map(pa.types.is_nested, schema.types)) else 1
+    width = sum(map(_width, schema.types)) + folder_row_bytes(files)
+    return lambda text_bytes: most_utf8_bytes(file, copies * text_bytes) + width
 
 
 def _width(kind: Any) -> float:
@@ -208,14 +225,17 @@ def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int
         ),
         curve_of=curve_of,
         inside_of=no_insides,
-        memory_of=partial(_part_bytes, files, texts),
+        memory_of=partial(_part_bytes, files, texts, _row_bytes(files)),
         copied_of=lambda pieces: 0,
         kept_bytes=lambda part_bytes, _: looks_bytes(files) + max(0, tried_bytes - part_bytes),
     )
 
 
 def _part_bytes(
-    files: Sequence[SourceFile], texts: Mapping[tuple[int, int], int], part: PartPlan
+    files: Sequence[SourceFile],
+    texts: Mapping[tuple[int, int], int],
+    row_bytes: Callable[[float], float],
+    part: PartPlan,
 ) -> int:
     """Return the projected memory of writing a part: its largest row group, and a block."""
     most = 0.0
@@ -226,7 +246,7 @@ def _part_bytes(
             texts[piece.file, piece.row_group] * piece.num_rows / piece.num_rows_in_group
             for piece in slices
         )
-        most = max(most, num_rows * _row_bytes(files[0], text_bytes / num_rows))
+        most = max(most, num_rows * row_bytes(text_bytes / num_rows))
     needed = {piece.file for piece in part.slices}
     decoding = max((open_bytes(files[number]) for number in needed), default=0)
     if decoding:
@@ -343,11 +363,11 @@ def _threads(places: _Places, runs: Sequence[tuple[int, int]]) -> tuple[int, int
     Raises:
         OverBudget: there is no room for one.
     """
-    most = 0.0
+    most, row_bytes = 0.0, _row_bytes(places.files)
     for first, stop in runs:
         num_rows = sum(block.num_rows for block in places.blocks[first:stop])
         text_bytes = sum(block.num_bytes for block in places.blocks[first:stop])
-        most = max(most, num_rows * _row_bytes(places.files[0], text_bytes / num_rows))
+        most = max(most, num_rows * row_bytes(text_bytes / num_rows))
     each = round(_PART_BYTES + _COPIES * most + _BLOCK_COPIES * AT_ONCE_BYTES)
     memory.ask(each, "to make a row group on trial", arrow=True)
     allowed = memory.kept_to()

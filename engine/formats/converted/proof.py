@@ -21,6 +21,7 @@ from engine.formats.converted.blocks import (
     AT_ONCE_BYTES,
     Block,
     BlockReader,
+    folder_row_bytes,
     in_threads,
     indexed,
     most_utf8_bytes,
@@ -37,6 +38,8 @@ _SHOWN_LETTERS = 60
 _PROCESS_BYTES = 124 * memory.MIB
 _WORKER_BYTES = 48 * memory.MIB
 _COPIES = 8  # of a block: text, fields, values; and of a part, pages and values
+
+_FOLDERS_COPIES = 3  # of values that folders say, with those of a part
 
 
 def compare(
@@ -164,5 +167,8 @@ def proof_bytes(sources: Sequence[SourceFile], workers: int) -> int:
     largest = max((block.num_bytes for block in blocks), default=0)
     decoding = max(map(open_bytes, sources), default=0)
     text_bytes = (workers + 1) * decoding + KEPT_BYTES if decoding else 0
-    block_bytes = _COPIES * most_utf8_bytes(sources[0], max(largest, AT_ONCE_BYTES))
+    at_once = max(largest, AT_ONCE_BYTES)
+    most_rows = at_once * max((it.num_rows / max(1, it.num_bytes) for it in blocks), default=0)
+    block_bytes = _COPIES * most_utf8_bytes(sources[0], at_once)
+    block_bytes += _FOLDERS_COPIES * most_rows * folder_row_bytes(sources)
     return _PROCESS_BYTES + workers * (_WORKER_BYTES + round(block_bytes)) + text_bytes

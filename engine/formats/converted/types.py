@@ -25,6 +25,7 @@ Word = Any  # a word, a list of one, or a mapping of names
 Schema = Mapping[str, Word]
 
 TEXT = "varchar"
+_FLAG, _OTHERS = "--schema", ", or name a .json, .sql or .parquet file"
 _TYPES: dict[str, Any] = {
     "boolean": pa.bool_(),
     "tinyint": pa.int8(),
@@ -97,18 +98,18 @@ def arrow_schema(schema: Schema) -> Any:
     return pa.schema([pa.field(name, arrow_type(word)) for name, word in schema.items()])
 
 
-def checked(word: object, name: str) -> Word:
-    """Return the one spelling of a type.
+def checked(word: object, name: str, flag: str = _FLAG) -> Word:
+    """Return the one spelling of a type; ``flag``: the option that has it.
 
     Raises:
         BadSetting: there is no such type.
     """
     if isinstance(word, Mapping):
         if not word:
-            raise BadSetting(f"--schema: {shown(name)} is an object without keys, which no type is")
-        return {key: checked(inner, f"{name}.{key}") for key, inner in word.items()}
+            raise BadSetting(f"{flag}: {shown(name)} is an object without keys, which no type is")
+        return {key: checked(inner, f"{name}.{key}", flag) for key, inner in word.items()}
     if isinstance(word, list) and len(word) == 1:
-        return [checked(word[0], name)]
+        return [checked(word[0], name, flag)]
     text = re.sub(r"\s*([(),])\s*", r"\1", " ".join(str(word).lower().split()))
     if (found := _DECIMAL.fullmatch(text)) is not None:
         digits, scale = int(found[1]), int(found[2] or 0)
@@ -120,7 +121,7 @@ def checked(word: object, name: str) -> Word:
     hint = choice_hint(text, [*_TYPES, "decimal(12,2)"])
     if text == "float":
         hint = "systems differ in how large it is: write real (32 bits) or double (64)"
-    raise BadSetting(f"--schema: {shown(name)} has the type {shown(str(word))}; {hint}")
+    raise BadSetting(f"{flag}: {shown(name)} has the type {shown(str(word))}; {hint}")
 
 
 def word_of(kind: Any, name: str) -> Word:
@@ -167,7 +168,7 @@ def read_schema(text: str) -> Schema:
     if name.lower().endswith((".json", ".sql", ".txt")):
         name = _content(name).decode("utf-8-sig", "replace").strip()
     if not name.startswith("{"):
-        return _of_columns(name)
+        return named_types(name)
     try:
         found = json.loads(name, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
@@ -182,7 +183,17 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _of_columns(text: str) -> Schema:
+def named_types(text: str, flag: str = _FLAG, others: str = _OTHERS) -> Schema:
+    """Return names and types from a text like ``id bigint, "a b" date``.
+
+    Args:
+        text: has at least one.
+        flag: the option whose value it is.
+        others: what else that takes, behind an example.
+
+    Raises:
+        BadSetting: it is no such text.
+    """
     found: dict[str, Word] = {}
     position = 0
     while position < len(text):
@@ -190,16 +201,16 @@ def _of_columns(text: str) -> Schema:
         if column is None:
             rest = shown(text[position : position + 40])
             raise BadSetting(
-                f"--schema is not understood at {rest}: write names and types as 'id bigint, "
-                "price decimal(12,2)', or name a .json, .sql or .parquet file"
+                f"{flag} is not understood at {rest}: write names and types as 'id bigint, "
+                f"day date'{others}"
             )
         name = column["plain"] or column["quoted"].replace('""', '"')
         if name in found:
-            raise BadSetting(f"--schema names {shown(name)} twice")
-        found[name] = checked(column["type"], name)
+            raise BadSetting(f"{flag} names {shown(name)} twice")
+        found[name] = checked(column["type"], name, flag)
         position = column.end()
     if not found:
-        raise BadSetting("--schema is empty: write names and types as 'id bigint, day date'")
+        raise BadSetting(f"{flag} is empty: write names and types as 'id bigint, day date'")
     return found
 
 

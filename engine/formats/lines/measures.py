@@ -63,6 +63,8 @@ _PARQUETS = {
     "--data-page-version": ("page_version", None),
     "--dictionary": ("dictionary", None),
 }
+_CONVERTED = {flag for flag in _PARQUETS if flag not in ("--cut row-group", "--schema relaxed")}
+_OR_CONVERT = ", or add --to parquet"
 
 
 class _Counted(NamedTuple):
@@ -93,7 +95,7 @@ def settled(
         if getattr(settings, name) != nothing:
             raise BadSetting(
                 f"{flag} is for Parquet, and {redacted(files[0].path)} is a file of lines, whose "
-                "bytes are copied as they are: leave it out"
+                f"bytes are copied as they are: leave it out{_OR_CONVERT * (flag in _CONVERTED)}"
             )
     found = []
     for file in files:

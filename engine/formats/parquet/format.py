@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from engine.errors import BadSetting
 from engine.formats import Compared, Measures
-from engine.formats.parquet.bytes.column_names import spelled
+from engine.formats.parquet.folder_columns import with_taken
 from engine.formats.parquet.opened import OpenFile, close_files, read_footer_bytes
 from engine.formats.parquet.part import write
 from engine.model import SourceFile
@@ -56,33 +56,12 @@ def settled(
             f"--name {settings.name!r} lacks the ending by which readers know such files; end "
             "it in .parquet"
         )
-    files, columns = _with_constants(files, settings.columns)
+    files, columns = with_taken(files, settings.columns)
     if settings.schema == "relaxed" and len(files) > 1:
         from engine.formats.parquet.united import united_sources
 
         return united_sources(files, columns), settings
     return tuple(replace(file, columns=columns) for file in files), settings
-
-
-def _with_constants(
-    files: Sequence[SourceFile], columns: tuple[str, ...] | None
-) -> tuple[Sequence[SourceFile], tuple[str, ...] | None]:
-    """Return files with those columns of their folders that are taken, and what of the files is."""
-    constants = {it.name: {it.name, spelled((it.name,))} for it in files[0].constants}
-    if columns is None or not constants:
-        return files, columns
-    others = tuple(name for name in columns if not any(name in it for it in constants.values()))
-    if not others:
-        raise BadSetting(
-            f"--columns {','.join(columns)} names columns of folders alone; name at least one that "
-            "the files hold"
-        )
-    taken = {name for name, spellings in constants.items() if spellings & set(columns)}
-    kept = [
-        replace(file, constants=tuple(it for it in file.constants if it.name in taken))
-        for file in files
-    ]
-    return kept, others
 
 
 def notes(files: Sequence[SourceFile], /) -> tuple[str, ...]:

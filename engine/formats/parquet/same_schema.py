@@ -88,7 +88,7 @@ def _in_words(found: Difference) -> str:
 
 def differences(one: Footer, other: Footer) -> Iterator[Difference]:
     """Yield what differs, group by group from the top, columns in the order of the first file."""
-    todo = [(one.nodes[0], other.nodes[0])]
+    todo = [(one.nodes[0], other.nodes[0])] if one.schema is not other.schema else []
     children = (_children(one), _children(other))
     while todo:
         pair = todo.pop()

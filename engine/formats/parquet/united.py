@@ -17,6 +17,7 @@ from engine.formats.parquet.bytes.footer import Footer, key_value_struct, value,
 from engine.formats.parquet.bytes.projection import ARROW_KEY, project
 from engine.formats.parquet.bytes.schema_keys import arrow_content, arrow_schema
 from engine.formats.parquet.bytes.thrift import LIST, STRUCT, Struct
+from engine.formats.parquet.folder_columns import sentence
 from engine.formats.parquet.merging.keys import arrow_types, meant_metadata, plain_schema
 from engine.formats.parquet.opened import OpenFile, open_file, schema_text
 from engine.formats.parquet.relaxed import (
@@ -248,5 +249,4 @@ def _notes(opened: Sequence[OpenFile], num_files: int) -> Iterator[str]:
             yield f"{its}: {shown}"
     constants = opened[0].file.constants if opened else ()
     if constants:
-        shown = ", ".join(f"{constant.name} ({constant.kind})" for constant in constants)
-        yield f"columns behind all others, from the names of folders: {shown}"
+        yield sentence(constants)

@@ -417,6 +417,26 @@ def test_remove(place: Place) -> None:
     assert place.store.get(path) is None
 
 
+@pytest.mark.parametrize(
+    "folder", ["k=*", "k=[1]", "k=a?b", "k=a#b", "k=100%", "k=a%2Fb", "k={} é"]
+)
+def test_names_are_names_and_no_globs(place: Place, folder: str) -> None:
+    """Also those of others, which a wildcard in them would match."""
+    beside = place.write("k=1", "x.parquet", data=b"beside")
+    path = place.write(folder, "x.parquet", data=b"part")
+    place.store.put(place.path(folder, "small.json"), b"small")
+    assert place.store.put_if_absent(place.path(folder, "claim.json"), b"claim")
+    found = place.store.files(place.path(folder))
+    assert [it[:2] for it in found] == [("claim.json", 5), ("small.json", 5), ("x.parquet", 4)]
+    assert place.store.get(path) == b"part"
+    assert place.store.get(beside) == b"beside"
+    assert sorted(place.store.folders(place.folder)) == sorted(["k=1", folder])
+    assert sorted(taken(place.store, place.folder)) == sorted([beside, path])
+    place.store.remove(path)
+    assert place.store.get(path) is None
+    assert place.store.get(beside) == b"beside"
+
+
 # -- listing -----------------------------------------------------------------------------------
 
 

@@ -544,6 +544,45 @@ def test_files_that_another_program_wrote(tmp_path: Path) -> None:
         engine.plan(root_of(table), parts=1)
 
 
+@pytest.mark.parametrize("place", ["x", None])
+@pytest.mark.parametrize("has_changed", [False, True])
+@pytest.mark.parametrize("has_counts", [False, True])
+def test_a_column_that_only_a_partition_has_is_no_null(
+    tmp_path: Path, has_changed: bool, has_counts: bool, place: str | None
+) -> None:
+    """So lie files that Spark's add_files took from hive folders, beside others."""
+    kinds = pa.schema({"id": pa.int64(), "place": pa.string()})
+    table = create(tmp_path, kinds)
+    partition(table, "place")
+    table.append(pa.table({"id": [2], "place": [place]}, schema=kinds))
+    table.append(pa.table({"id": [1], "place": ["y"]}, schema=kinds))
+    folder = root_of(table) / "data" / f"place={'null' if place is None else place}"
+    (file,) = folder.glob("*.parquet")
+    pq.write_table(pq.ParquetFile(file).read().select(["id"]), file)
+    if has_changed:
+        with_schema(lambda it: it.add_column("late", StringType()))(table)
+        with_schema(lambda it: it.delete_column("late"))(table)
+
+    def without_counts(entries: list[ManifestEntry]) -> list[ManifestEntry]:
+        for entry in entries:
+            for at in (6, 7, 8, 9, 10, 11):  # sizes, counts, bounds
+                counts = dict(entry.data_file._data[at] or {})
+                if entry.data_file.partition[0] != "y":
+                    counts.pop(table.schema().find_field("place").field_id, None)
+                entry.data_file._data[at] = counts if has_counts else None
+        return entries
+
+    rewrite(table, without_counts)
+    how: dict[str, Any] = {"parts": 1, "schema": "relaxed", "fsync": False}
+    if place is not None:
+        with pytest.raises(NotPlainFolder, match="lacks the column place, whose value is its part"):
+            engine.split(root_of(table), tmp_path / "out", **how)
+        return
+    engine.split(root_of(table), tmp_path / "out", **how)
+    found = pq.read_table(tmp_path / "out" / "part-00000.parquet").sort_by("id").to_pylist()
+    assert found == table.scan().to_arrow().sort_by("id").to_pylist()
+
+
 def test_names_of_columns_that_a_table_maps(tmp_path: Path) -> None:
     """A renamed column has its old name in such files, and in the mapping as well."""
     table = create(tmp_path, pa.schema({"id": pa.int64()}))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from engine.errors import BadSetting, EvensplitError, SourceChanged, StorageFailed
@@ -300,3 +301,13 @@ def test_an_sftp_server_is_asked_one_thing_at_a_time(sftp: Sftp):
 
 def test_stores_take_memory():
     assert buffer_bytes(["/a", "s3://b/k"]) > buffer_bytes(["/a", "b"]) == 0
+
+
+def test_a_path_that_its_driver_cuts_off_is_refused(monkeypatch: pytest.MonkeyPatch):
+    store, path = open_storage("memory://cut/in/k=a?b/x.parquet")
+    store.put(path, b"kept")
+    assert store.get(path) == b"kept"
+    cut = classmethod(lambda cls, path: path.partition("://")[2].partition("?")[0])
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "_strip_protocol", cut)
+    with pytest.raises(BadSetting, match=r"cut/in/k=a is cut off at \? by its driver"):
+        store.get(path)

@@ -24,7 +24,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine.errors import NoSource, NotPlainFolder
+from engine.errors import BadSetting, NoSource, NotPlainFolder
 
 STEPS = ["append", "append", "delete", "overwrite", "optimize", "checkpoint"]
 
@@ -116,6 +116,7 @@ VALUES: dict[str, list[Any]] = {
     "bool": [True, False],
     "int": [-5, None],
     "float": [1.5, 1e20],
+    "nan": [float("nan"), -0.5],
     "text": ["a%20b c=d/é", "2024"],
     "date": [datetime.date(2024, 2, 29), None],
     "decimal": [decimal.Decimal("1.10"), decimal.Decimal("-2.00")],
@@ -258,6 +259,12 @@ def with_damaged_log(root: Path) -> None:
     (root / "_delta_log" / "00000000000000000000.json").write_text('{"add": {')
 
 
+def with_gap_in_log(root: Path) -> None:
+    write_deltalake(root, rows(40, 1), mode="append")
+    write_deltalake(root, rows(41, 1), mode="append")
+    (root / "_delta_log" / "00000000000000000001.json").unlink()
+
+
 REFUSED: list[tuple[Callable[[Path], object], str]] = [
     (with_deletion_vector, "it has deletion vectors"),
     (with_column_mapping, "it has column mapping"),
@@ -268,6 +275,7 @@ REFUSED: list[tuple[Callable[[Path], object], str]] = [
     (with_other_value, "does not lie in folders of its partition as the log has it: p=y"),
     (without_file, "parquet is missing, hidden"),
     (with_damaged_log, "deltalake cannot read its log"),
+    (with_gap_in_log, "deltalake cannot read its log"),
     (lambda root: (root / "_delta_log" / "x").write_text(""), ""),
 ]
 
@@ -287,6 +295,7 @@ def test_what_is_more_than_its_live_files(
         assert text.startswith(f"{root} is a Delta table")
         assert words in text
         assert text.isprintable()
+        assert len(text) < 600 + len(str(root))
         assert not (tmp_path / "out").exists()
     else:  # what the log does not name changes nothing
         assert engine.split(root, tmp_path / "out", parts=2, verify=True).manifest.num_rows == 40
@@ -354,6 +363,9 @@ def test_values_of_folders_have_the_types_of_the_log(
     wanted = pa.int32() if kind == pa.int16() else kind
     assert found["key"].type == wanted
     assert found["key"].combine_chunks().equals(values.cast(wanted))
+    other = "date" if wanted == pa.string() else "varchar"
+    with pytest.raises(BadSetting, match=r"says that key is .*the table's log that it is"):
+        engine.plan(folder / "t", flatten=True, parts=1, partition_types=f"key {other}")
     # Beside other folders, texts say the types as ever.
     (folder / "plain" / "key=x").mkdir(parents=True)
     pq.write_table(table.select(["id"]), folder / "plain" / "key=x" / "x.parquet")

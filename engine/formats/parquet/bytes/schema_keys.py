@@ -73,6 +73,14 @@ def arrow_content(schema: Any) -> bytes:
     return base64.b64encode(schema.serialize().to_pybytes())
 
 
+def arrow_field(constant: Constant) -> Any:
+    """Return Arrow's field of a column that a folder names."""
+    import pyarrow as pa
+
+    kinds = {"int32": pa.int32(), "int64": pa.int64(), "date": pa.date32(), "string": pa.string()}
+    return pa.field(constant.name, kinds[constant.kind])
+
+
 def _fitted_arrow(
     content: bytes, schema: Footer, columns: Sequence[str], constants: Sequence[Constant]
 ) -> bytes:
@@ -89,8 +97,7 @@ def _fitted_arrow(
         fields.append(
             (other if pa.types.is_nested(its.type) else its).with_nullable(other.nullable)
         )
-    kinds = {"int32": pa.int32(), "int64": pa.int64(), "date": pa.date32(), "string": pa.string()}
-    fields += [pa.field(constant.name, kinds[constant.kind]) for constant in constants]
+    fields += map(arrow_field, constants)
     metadata = dict(own.metadata or {})
     if PANDAS_KEY in metadata:
         described = pandas_of(json.loads(metadata[PANDAS_KEY]), set(columns))

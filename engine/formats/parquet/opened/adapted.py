@@ -44,6 +44,7 @@ from engine.formats.parquet.bytes.prepended import CODECS
 from engine.formats.parquet.bytes.projection import regrouped
 from engine.formats.parquet.bytes.schema_keys import fitted_key_values
 from engine.formats.parquet.bytes.thrift import LIST, STRUCT, Struct
+from engine.formats.parquet.folder_columns import check_apart
 from engine.formats.parquet.opened.footer import true_row_group
 from engine.formats.parquet.opened.lifted import lifted_chunk
 from engine.formats.parquet.opened.made_bytes import AdaptedSource, MadeBytes
@@ -238,7 +239,7 @@ def adapted(source: Source, footer: Footer, data_end: int, file: SourceFile) -> 
     schema = schema_from(file.schema) if file.schema else footer
     path = redacted(file.path)
     tops = [node.name for node in schema.nodes if node.parent == 0]
-    _check_apart(path, tops, file.constants)
+    check_apart(path, tops, file.constants)
     try:
         columns = _columns(footer, schema, file.constants)
         has_orders = _FILE.COLUMN_ORDERS in schema.struct
@@ -280,17 +281,6 @@ def _renumbered(own: Footer, schema: Footer, columns: Sequence[_Column]) -> Iter
             pairs = zip(its.nodes, leaf.nodes, strict=True)
             if any(field in mine and mine[field] != new.get(field) for mine, new in pairs):
                 yield leaf.name
-
-
-def _check_apart(path: str, tops: Sequence[str], constants: Sequence[Constant]) -> None:
-    folded = {name.casefold(): name for name in tops}
-    for constant in constants:
-        if constant.name.casefold() in folded:
-            raise SchemaMismatch(
-                f"{path} lies in a folder of the column {constant.name}, and the files have a "
-                f"column {folded[constant.name.casefold()]} as well, so that --flatten would make "
-                "two of one name: leave --flatten out, or the column by --columns"
-            )
 
 
 def _with_constants(schema: Sequence[Struct], constants: Sequence[Constant]) -> list[Struct]:

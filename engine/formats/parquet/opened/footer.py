@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from engine import memory
 from engine.errors import BadStructure, NotParquet
 from engine.formats.parquet.bytes import spec, thrift
@@ -21,6 +23,7 @@ from engine.model import Range, SourceFile
 from engine.storage import Source
 
 FIRST_READ_BYTES = 256 << 10
+_last: weakref.ref[Footer] | None = None  # that was read: files of one table have one schema
 
 
 def read_footer(source: Source) -> tuple[Footer, int]:
@@ -30,9 +33,14 @@ def read_footer(source: Source) -> tuple[Footer, int]:
         NotParquet, BadStructure, Encrypted: see :func:`.bytes.footer.footer_range`.
     """
     data, offset = read_footer_bytes(source)
+    global _last  # noqa: PLW0603 - whichever thread was last
     footer = Footer(data)
+    known = None if _last is None else _last()
+    if known is not None:
+        footer.share_schema(known)
     # What is read on demand is read now, where errors are told with the file's name.
     _ = footer.leaves, footer.key_values, footer.num_rows
+    _last = weakref.ref(footer)
     return footer, offset
 
 

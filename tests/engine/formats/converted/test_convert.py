@@ -550,8 +550,6 @@ def test_columns_of_folders_are_not_lost(tmp_path: Path):
     for year in (2023, 2024):
         (tmp_path / f"in/year={year}").mkdir(parents=True)
         (tmp_path / f"in/year={year}/a.csv").write_text("id,n\n1,2\n")
-    with pytest.raises(BadSetting, match="--flatten is for Parquet"):
-        engine.split(tmp_path / "in", tmp_path / "out", parts=1, to="parquet", flatten=True)
     engine.split(tmp_path / "in", tmp_path / "out", parts=1, to="parquet")
     assert pq.read_table(tmp_path / "out")["year"].to_pylist() == [2023, 2024]
 

@@ -8,7 +8,10 @@ from engine import memory
 from engine.formats.parquet import layout
 from engine.formats.parquet.bytes.footer import RowGroup
 from engine.formats.parquet.opened import file
+from engine.formats.parquet.opened.footer import read_footer
+from engine.formats.parquet.same_schema import differences
 from engine.splitter import find_sources
+from engine.storage import open_storage
 
 NUM_FILES, NUM_GROUPS, NUM_COLUMNS = 6, 30, 4
 
@@ -37,3 +40,21 @@ def test_files_that_are_open_together_share_the_room_for_decoded_row_groups(
 def _num_decoded() -> int:
     gc.collect()
     return sum(isinstance(each, RowGroup) for each in gc.get_objects())
+
+
+def test_files_of_one_schema_share_what_is_decoded_of_it(tmp_path: Path) -> None:
+    footers = []
+    for number, names in enumerate([("a", "b"), ("a", "b"), ("a", "c"), ("a", "b")]):
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({name: [number] for name in names}), path)
+        store, place = open_storage(str(path))
+        source = store.open(store.stat(place))
+        footers.append(read_footer(source)[0])
+        source.close()
+    assert footers[1].leaves is footers[0].leaves
+    assert [leaf.name for leaf in footers[2].leaves] == ["a", "c"]
+    assert [leaf.name for leaf in footers[3].leaves] == ["a", "b"]
+    assert [footer.num_rows for footer in footers] == [1] * 4
+    assert not list(differences(footers[0], footers[1]))
+    assert not list(differences(footers[0], footers[3]))
+    assert list(differences(footers[1], footers[2]))
