@@ -52,6 +52,7 @@ _GROUP_TEXT_BYTES, _GROUP_MEMORY_BYTES, _GROUP_ROWS = 64 << 20, 128 << 20, 1 << 
 _NUM_BLOCKS = 48  # that are made on trial
 # And runs of blocks: few to learn how large a row group will be, then some, or more of small ones.
 _NUM_RUNS, _MOST_RUNS, _TRIED_BYTES = 3, (2, 64), 128 << 20
+_ENOUGH_SHARE, _DIFFER_SHARE = 1 / 8, 0.03  # of a file; and by which the first runs may differ
 _NEAR_SHARE = 1 / 16  # of a run, by which another one may lie elsewhere to be as good
 _OVERLAPS = 3  # of runs, with others that follow
 _ALIKE_SHARE = 0.1  # of the length of records
@@ -265,7 +266,11 @@ def _sizes(places: _Places, settings: Settings, head_bytes: int) -> tuple[list[i
     for most in _MOST_RUNS:
         wanted = _runs(places, settings, sizes, head_bytes, most)
         runs = [_near(run, known) for run in wanted]
-        sizes *= _factors(sizes, lengths, runs, tried(runs))
+        factors = _factors(sizes, lengths, runs, tried(runs))
+        sizes *= factors
+        is_enough = sum(texts[slice(*run)].sum() for run in runs) > _ENOUGH_SHARE * texts.sum()
+        if is_enough and factors.max() <= (1 + _DIFFER_SHARE) * factors.min():
+            break
     return [max(1, round(size)) for size in sizes.tolist()], tried_bytes
 
 
