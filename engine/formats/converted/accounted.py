@@ -11,7 +11,7 @@ spellings, escape characters, blank lines.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,12 +40,13 @@ def accounts_for(
         of_texts: those of all other columns, as texts.
         quote: what may lie around fields; empty for nothing.
     """
-    every = [column for column in columns if len(column) > column.null_count]
     num_rows = len((*columns, *of_texts)[0])
+    spelled = [_spelled(column) for column in columns if len(column) > column.null_count]
     left = len(text) - num_rows * (len(columns) + len(of_texts) - 1)
-    left -= sum(_spelled_bytes(column) for column in every)
+    left -= sum(each.num_bytes for each in spelled)
     marks = [mark for mark in (b"\n", b"\r", quote) if mark and mark in text]
-    letters = [bytes([letter]) for letter in _HEX_LETTERS if _may_be_hex(every)]
+    may_be_hex = any(each.may_be_hex for each in spelled)
+    letters = [bytes([letter]) for letter in _HEX_LETTERS if may_be_hex]
     used = [_used(texts) for texts in of_texts]
     for mark in marks:
         left -= _count(text, mark)
@@ -69,21 +70,26 @@ def _used(texts: Any) -> Any:
     return memoryview(texts.buffers()[2])[start:stop]
 
 
-def _spelled_bytes(column: Any) -> int:
-    """Return how long all values are as text."""
+class _Spelled(NamedTuple):
+    """How long all values of a column are as text; and whether one may be hexadecimal instead.
+
+    That is where one is so large that it may be longer than that spelling.
+    """
+
+    num_bytes: int
+    may_be_hex: bool = False
+
+
+def _spelled(column: Any) -> _Spelled:
     num_values = len(column) - int(column.null_count)
     if pa.types.is_date32(column.type):
-        return _DAY_BYTES * num_values
+        return _Spelled(_DAY_BYTES * num_values)
     if pa.types.is_boolean(column.type):
         num_true = int(column.true_count)
-        return num_true * len(TRUE[0]) + (num_values - num_true) * len(FALSE[0])
-    return _digits(column.drop_null().to_numpy())
-
-
-def _digits(numbers: Any) -> int:
-    """Return how many digits and minus signs whole numbers have; there is one number at least."""
+        return _Spelled(num_true * len(TRUE[0]) + (num_values - num_true) * len(FALSE[0]))
+    numbers = (column.drop_null() if column.null_count else column).to_numpy()
     low, high = int(numbers.min()), int(numbers.max())
-    found = len(numbers) + (int(np.count_nonzero(numbers < 0)) if low < 0 else 0)
+    found = num_values + (int(np.count_nonzero(numbers < 0)) if low < 0 else 0)
     bound = 10
     while bound <= max(high, -low):
         if bound <= high:
@@ -91,12 +97,4 @@ def _digits(numbers: Any) -> int:
         if low <= -bound:
             found += int(np.count_nonzero(numbers <= -bound))
         bound *= 10
-    return found
-
-
-def _may_be_hex(columns: Sequence[Any]) -> bool:
-    """Whether some number is so large that it may be longer than its hexadecimal spelling."""
-    return any(
-        pa.types.is_integer(column.type) and int(column.drop_null().to_numpy().max()) >= _SHORT
-        for column in columns
-    )
+    return _Spelled(found, high >= _SHORT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,7 @@ class Reader:
     """
 
     def __init__(self, dialect: Dialect, conversion: Conversion) -> None:
-        self.words: Mapping[str, Any] = json.loads(conversion.schema)
-        self.schema = arrow_schema(self.words)
+        self.words, self.schema = _schema_of(conversion.schema)
         self.found = set(conversion.found)
         self.dialect = dialect
         self.spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
@@ -219,6 +219,13 @@ class Reader:
             pa_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
             pa_json.ParseOptions(explicit_schema=self._raw, unexpected_field_behavior="error"),
         )
+
+
+@lru_cache(maxsize=4)
+def _schema_of(text: str) -> tuple[Mapping[str, Any], Any]:
+    """Return a schema by its JSON: the words, and Arrow's."""
+    words = json.loads(text)
+    return words, arrow_schema(words)
 
 
 def one_array(column: Any) -> Any:

@@ -254,7 +254,7 @@ def _are_fractions(texts: Any, made: Any, spelling: Spelling) -> bool:
     return all(Decimal(text) == Decimal(repr(number)) for text, number in pairs if text is not None)
 
 
-def found_type(samples: list[Any], spelling: Spelling, arrow: Callable[[str], Any]) -> str:
+def found_type(samples: Sequence[Any], spelling: Spelling, arrow: Callable[[str], Any]) -> str:
     """Return the narrowest type that all fields of some arrays of texts have; empty for none.
 
     Fields that are null or empty say nothing.
@@ -262,12 +262,12 @@ def found_type(samples: list[Any], spelling: Spelling, arrow: Callable[[str], An
     if not any(pc.any(pc.greater(pc.binary_length(texts), 0)).as_py() for texts in samples):
         return ""
     for word, pattern in PATTERNS.items():
+        # Those that are spelled so are looked at as they are read.
+        is_sure = word == spelling.formatted or word in _SPELLED
         try:
             for texts in samples:
                 made = typed(texts, word, arrow(word), spelling, is_found=True)
-                if word == spelling.formatted or word in _SPELLED:
-                    continue  # they were looked at
-                if not _match(texts.filter(made.is_valid()), pattern):
+                if not is_sure and not _match(texts.filter(made.is_valid()), pattern):
                     raise Unfit
         except Unfit:
             continue

@@ -279,6 +279,16 @@ def test_two_row_groups_are_made_where_these_tell_enough(
     assert len([rows for rows in tried if rows > 10_000]) > 2
 
 
+def test_many_columns_have_fewer_blocks_on_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each of their chunks takes time, whatever it holds."""
+    write_sales(tmp_path / "in.csv", 10_000)
+    monkeypatch.setattr(index, "_BLOCK_BYTES", 4_000)
+    many = len(tried_rows(tmp_path / "in.csv", monkeypatch, parts=2))
+    monkeypatch.setattr(measures, "_TRIED_CHUNKS", 60)  # of six columns
+    few = len(tried_rows(tmp_path / "in.csv", monkeypatch, parts=2))
+    assert few < 20 < measures._NUM_BLOCKS <= many
+
+
 def test_settings_of_parquet_hold(tmp_path: Path):
     write_sales(tmp_path / "in.csv", 10_000)
     engine.split(
