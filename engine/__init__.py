@@ -197,6 +197,8 @@ def profile_lines(
     from engine.formats.lines.profiler import profile_lines as profiled
     from engine.storage.access import using
 
+    if options.get("encoding"):
+        options["to"] = "parquet"  # which alone reads others than UTF-8
     made = make_settings(**options)
     with using(made.access):
         return profiled(patterns_of(src), made, Types(type_of_texts, type_of_json), exact=exact)

@@ -32,6 +32,7 @@ _sources = click.argument(
 )
 _OF_SOURCES = ("credential", "storage_options", "include", "exclude")
 _storage_options = click_option(OPTIONS["storage_options"])
+_ENCODING = "CSV, NDJSON: encoding of SRC, as latin-1, cp1252 or utf-16. [default: utf-8]"
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -62,6 +63,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for mac
 @click_option(OPTIONS["delimiter"])
 @click_option(OPTIONS["quote"])
 @click_option(OPTIONS["escape"])
+@click_option(OPTIONS["encoding"], text=_ENCODING)
 @click_option(OPTIONS["include"])
 @click_option(OPTIONS["exclude"])
 @_credential
@@ -98,7 +100,9 @@ def profile(
         _show_lines(lines, as_json=as_json)
         return
     if exact or any(value not in (None, "auto") for value in given.values()):
-        raise BadSetting("--exact, --header, --delimiter, --quote and --escape are for lines")
+        raise BadSetting(
+            "--exact, --header, --delimiter, --quote, --escape and --encoding are for lines"
+        )
     keys = None
     with progress.waiting("profiling", is_quiet=as_json):
         found = engine.profile(src, **access)

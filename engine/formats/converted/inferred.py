@@ -16,7 +16,7 @@ import pyarrow as pa
 from engine import memory
 from engine.errors import BadRow, BadSetting, SchemaMismatch
 from engine.formats.converted.blocks import ENCODING_CURE, Block, indexed, most_utf8_bytes
-from engine.formats.converted.records import Reader
+from engine.formats.converted.records import Reader, one_array
 from engine.formats.converted.sifting import sifted
 from engine.formats.converted.types import TEXT, Schema, arrow_type, quoted_name
 from engine.formats.converted.values import Spelling, found_type
@@ -34,6 +34,7 @@ from engine.storage.base import naming, redacted
 from engine.wording import counted, shown
 
 _NUM_PLACES, _SAMPLED_BYTES = 64, 64 << 20
+_ROWS_AT_ONCE = 2048  # below that, calls take longer than values; a value that fails takes long
 _COPIES = 6  # of a sample: text, fields, values
 _JSON_BYTES = 64 << 10  # of a block, as Python reads it
 _MOST_WHOLE = 1 << 63
@@ -134,15 +135,28 @@ def _of_text(
     texts = _texts(names, samples, conversion)
     _check_delimiter(file, names, texts)
     spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
+    texts = _fewer(texts)
     found = {
-        name: found_type(
-            [table.column(at).combine_chunks() for table in texts], spelling, arrow_type
-        )
+        name: found_type([one_array(table.column(at)) for table in texts], spelling, arrow_type)
         for at, name in enumerate(names)
         if name in columns and name not in given
     }
     types = {**given, **found}
     return {name: types[name] or TEXT if name in columns else TEXT for name in names}
+
+
+def _fewer(tables: Sequence[Any]) -> list[Any]:
+    """Return tables with some put together, where they have few rows."""
+    found: list[list[Any]] = []
+    num_rows = num_bytes = 0
+    for table in tables:
+        num_rows += table.num_rows
+        num_bytes += table.nbytes
+        if not found or num_rows > _ROWS_AT_ONCE or num_bytes > _SAMPLED_BYTES:
+            found.append([])
+            num_rows, num_bytes = table.num_rows, table.nbytes
+        found[-1].append(table)
+    return [pa.concat_tables(some) for some in found]
 
 
 def _names(
@@ -171,17 +185,19 @@ def _names(
     if not is_utf8(header):
         raise SchemaMismatch(f"its header is no {dialect.encoding or 'UTF-8'}: {ENCODING_CURE}")
     names = next(fields_of(header, dialect), [""])
+    seen = set()
     for number, name in enumerate(names):
         if not name.strip():
             raise SchemaMismatch(
                 f"column {number + 1} of its header has no name, which a column of Parquet needs: "
                 "name it in the file"
             )
-        if name in names[:number]:
+        if name in seen:
             raise SchemaMismatch(
                 f"its header has the name {shown(name)} twice, so that nobody can tell the columns "
                 "apart: rename one in the file"
             )
+        seen.add(name)
     return names
 
 

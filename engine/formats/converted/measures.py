@@ -54,9 +54,11 @@ from engine.wording import shown
 
 _CODEC = "zstd"
 _GROUP_TEXT_BYTES, _GROUP_MEMORY_BYTES, _GROUP_ROWS = 64 << 20, 128 << 20, 1 << 20
-_NUM_BLOCKS = 48  # that are made on trial
+# Blocks that are made on trial: fewer of many columns, which take time by themselves.
+_NUM_BLOCKS, _LEAST_BLOCKS, _TRIED_CHUNKS = 48, 6, 20_000
 # And runs of blocks: few to learn how large a row group will be, then some, or more of small ones.
 _NUM_RUNS, _MOST_RUNS, _TRIED_BYTES = 3, (2, 64), 128 << 20
+_ENOUGH_SHARE, _DIFFER_SHARE = 1 / 8, 0.03  # of a file; and by which the first runs may differ
 _NEAR_SHARE = 1 / 16  # of a run, by which another one may lie elsewhere to be as good
 _OVERLAPS = 3  # of runs, with others that follow
 _ALIKE_SHARE = 0.1  # of the length of records
@@ -278,14 +280,19 @@ def _sizes(places: _Places, settings: Settings, head_bytes: int) -> tuple[list[i
         known.update(zip(new, in_threads(made_bytes, new, num_threads), strict=True))
         return [known[run] for run in runs]
 
-    at = np.unique(np.linspace(0, len(texts) - 1, _NUM_BLOCKS).round().astype(int))
+    number = min(_NUM_BLOCKS, max(_LEAST_BLOCKS, _TRIED_CHUNKS // len(schema)))
+    at = np.unique(np.linspace(0, len(texts) - 1, number).round().astype(int))
     blocks = np.array(tried([(int(one), int(one) + 1) for one in at]))
     lengths = texts / np.array([block.num_rows for block in places.blocks])
     sizes = texts * _between(at, blocks / texts[at], lengths)
     for most in _MOST_RUNS:
         wanted = _runs(places, settings, sizes, head_bytes, most)
         runs = [_near(run, known) for run in wanted]
-        sizes *= _factors(sizes, lengths, runs, tried(runs))
+        factors = _factors(sizes, lengths, runs, tried(runs))
+        sizes *= factors
+        is_enough = sum(texts[slice(*run)].sum() for run in runs) > _ENOUGH_SHARE * texts.sum()
+        if is_enough and factors.max() <= (1 + _DIFFER_SHARE) * factors.min():
+            break
     return [max(1, round(size)) for size in sizes.tolist()], tried_bytes
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 
 from engine.errors import BadStructure, Unsupported
+from engine.formats.converted.accounted import FALSE, TRUE, accounts_for, is_sure
 from engine.formats.converted.digits import doubles_of, lost_digits
 from engine.formats.converted.types import TEXT, arrow_schema, arrow_type
 from engine.formats.converted.values import Spelling, Unfit, typed
@@ -29,6 +31,7 @@ _BLANK = (b"\n", b"\r\n")
 # Null behind the end of an object, or where a block begins: most often none is found.
 _NULL_RECORD = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|\})[ \t\r\n]*null")
 _MOST_BYTES = (1 << 31) - 64
+_MOST_VAIN = 2  # blocks in a row, behind which the longer way is taken without trying the shorter
 _TAKEN_AS_TEXT = ("date", "timestamp", "timestamptz")  # JSON has no such values
 
 
@@ -41,13 +44,17 @@ class Reader:
     """
 
     def __init__(self, dialect: Dialect, conversion: Conversion) -> None:
-        self.words: Mapping[str, Any] = json.loads(conversion.schema)
-        self.schema = arrow_schema(self.words)
+        self.words, self.schema = _schema_of(conversion.schema)
         self.found = set(conversion.found)
         self.dialect = dialect
         self.spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
         self.is_json = dialect.kind == "ndjson"
         self.doubles = doubles_of({name: self.words[name] for name in conversion.found})
+        texts = dict.fromkeys(self.words, pa.string())
+        self._sure = {} if self.is_json else self._sure_types()
+        self._as_texts = self._converting(texts)
+        self._as_values = self._converting(texts | self._sure)
+        self._num_vain = 0
         self._raw = pa.schema([(name, _as_json_has(word)) for name, word in self.words.items()])
 
     def table(self, text: bytes, num_rows: int) -> Any:
@@ -64,13 +71,11 @@ class Reader:
             )
         if not num_rows and not text:
             return self.schema.empty_table()
-        if self._has_blank_lines(text):
-            raise Unfit
         try:
             table = self._from_json(text) if self.is_json else self._from_csv(text)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise Unfit from error
-        if table.num_rows != num_rows:
+        if table.num_rows != num_rows or self._has_blank_lines(text, table):
             raise Unfit
         return table
 
@@ -88,7 +93,13 @@ class Reader:
         is_field = len(self.words) == 1 and not self.is_json
         return record in _BLANK and not is_field
 
-    def _has_blank_lines(self, text: bytes) -> bool:
+    def _has_blank_lines(self, text: bytes, table: Any) -> bool:
+        if not self.is_json and any(
+            not column.null_count
+            for column in table.columns
+            if "" in self.spelling.nulls or not pa.types.is_string(column.type)
+        ):
+            return False  # where a blank line is null in each column
         if not text.startswith(_BLANK) and b"\n\n" not in text and b"\n\r\n" not in text:
             return False
         bounds = np.array(self.bounds(text))
@@ -98,9 +109,51 @@ class Reader:
     # -- delimited text ----------------------------------------------------------------------
 
     def _from_csv(self, text: bytes) -> Any:
-        texts = self.texts(text)
-        columns = [self.typed(at, one_array(texts.column(at))) for at in range(len(self.words))]
+        columns = self._values_at_once(text) or self._values_of_texts(text)
         return pa.table(columns, schema=self.schema)
+
+    def _values_of_texts(self, text: bytes) -> list[Any]:
+        texts = self.texts(text)
+        return [self.typed(at, one_array(texts.column(at))) for at in range(len(self.words))]
+
+    def _values_at_once(self, text: bytes) -> list[Any] | None:
+        """Return the columns of a block, of which most need not be texts first.
+
+        None where it is not sure that their texts are what the values say.
+        """
+        if not self._sure or self._num_vain >= _MOST_VAIN:
+            return None
+        self._num_vain += 1
+        try:
+            table = self._read_csv(text, self._as_values)
+        except pa.ArrowInvalid:
+            return None
+        every = [one_array(column) for column in table.columns]
+        sure, others = (
+            [
+                column
+                for name, column in zip(self.words, every, strict=True)
+                if (name in self._sure) == is_wanted
+            ]
+            for is_wanted in (True, False)
+        )
+        if not accounts_for(text, sure, others, self.dialect.quote.encode()):
+            return None
+        self._num_vain = 0
+        return [
+            column if name in self._sure else self.typed(at, column)
+            for at, (name, column) in enumerate(zip(self.words, every, strict=True))
+        ]
+
+    def _sure_types(self) -> dict[str, Any]:
+        """Return the types of the columns whose values pyarrow may read at once."""
+        if self.dialect.escape:
+            return {}
+        return {
+            field.name: field.type
+            for field in self.schema
+            if is_sure(field.type) and self.words[field.name] != self.spelling.formatted
+        }
 
     def typed(self, column: int, texts: Any) -> Any:
         """Return the fields of a column as its values; see :func:`.values.typed`."""
@@ -113,10 +166,15 @@ class Reader:
 
         ``take_ragged`` is told of rows with other numbers of fields, and says ``skip``.
         """
-        names = list(self.words)
+        return self._read_csv(text, self._as_texts, take_ragged)
+
+    def _read_csv(
+        self, text: bytes, converting: Any, take_ragged: Callable[[Any], str] | None = None
+    ) -> Any:
         if text.startswith(_MARK):  # of one, pyarrow takes it for the mark of a file
             text = _MARK + text
         dialect = self.dialect
+        names = list(self.words)
         return pa_csv.read_csv(
             pa.BufferReader(text),
             pa_csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
@@ -128,12 +186,17 @@ class Reader:
                 ignore_empty_lines=False,
                 invalid_row_handler=take_ragged,
             ),
-            pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                null_values=list(self.spelling.nulls),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
+            converting,
+        )
+
+    def _converting(self, types: Mapping[str, Any]) -> Any:
+        return pa_csv.ConvertOptions(
+            column_types=types,
+            null_values=list(self.spelling.nulls),
+            true_values=list(TRUE),
+            false_values=list(FALSE),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
         )
 
     # -- JSON --------------------------------------------------------------------------------
@@ -156,6 +219,13 @@ class Reader:
             pa_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
             pa_json.ParseOptions(explicit_schema=self._raw, unexpected_field_behavior="error"),
         )
+
+
+@lru_cache(maxsize=4)
+def _schema_of(text: str) -> tuple[Mapping[str, Any], Any]:
+    """Return a schema by its JSON: the words, and Arrow's."""
+    words = json.loads(text)
+    return words, arrow_schema(words)
 
 
 def one_array(column: Any) -> Any:

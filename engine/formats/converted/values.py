@@ -43,9 +43,8 @@ _SHAPES: Sequence[tuple[Callable[[Any], bool], str]] = (
     (pa.types.is_temporal, f"(?s:{_DAY}.*)"),
 )
 _INFINITY = "(?i)^[+-]?inf(inity)?$"
-_PLAIN_NUMBER = b"0123456789-."
 _SURE_LETTERS = 15  # a number of so many digits is a double and comes back from it
-_ZERO, _MINUS, _POINT = b"0-."
+_ZERO, _NINE, _MINUS, _POINT = b"09-."
 
 
 class Unfit(Exception):
@@ -89,7 +88,7 @@ def typed(texts: Any, word: str, kind: Any, spelling: Spelling, *, is_found: boo
     """
     if pa.types.is_string(kind):
         return texts
-    if (quoted := _are_null(texts, spelling)).true_count:
+    if _may_be_null(texts, spelling) and (quoted := _are_null(texts, spelling)).true_count:
         texts = pc.if_else(quoted, None, texts)
     try:
         made = _converted(texts, word, kind, spelling)
@@ -98,6 +97,14 @@ def typed(texts: Any, word: str, kind: Any, spelling: Spelling, *, is_found: boo
     if not _is_spelled(texts, made, word, spelling, is_found=is_found):
         raise Unfit
     return made
+
+
+def _may_be_null(texts: Any, spelling: Spelling) -> bool:
+    """Whether fields may stand for null, as far as their lengths tell."""
+    lengths = {len(text.encode()) for text in (*spelling.nulls, "")}
+    if lengths != {0}:
+        return True
+    return bool(pc.min(pc.binary_length(texts)).as_py() == 0)
 
 
 def _are_null(texts: Any, spelling: Spelling) -> Any:
@@ -227,7 +234,10 @@ def _are_fractions(texts: Any, made: Any, spelling: Spelling) -> bool:
     if spelling.decimal != ".":
         texts = pc.replace_substring(texts, spelling.decimal, ".")
     used, begins, lengths, _ = _begins(texts)
-    is_plain = not used.tobytes().translate(None, _PLAIN_NUMBER)
+    if not len(used):
+        return True
+    # Arrow has read them, and of what it reads as numbers only these lie between the two.
+    is_plain = used.min() >= _MINUS and used.max() <= _NINE
     if is_plain:
         is_plain = not _has_leading_zeros(used, begins, lengths).any()
         ends = used[begins + lengths - 1]
@@ -244,7 +254,7 @@ def _are_fractions(texts: Any, made: Any, spelling: Spelling) -> bool:
     return all(Decimal(text) == Decimal(repr(number)) for text, number in pairs if text is not None)
 
 
-def found_type(samples: list[Any], spelling: Spelling, arrow: Callable[[str], Any]) -> str:
+def found_type(samples: Sequence[Any], spelling: Spelling, arrow: Callable[[str], Any]) -> str:
     """Return the narrowest type that all fields of some arrays of texts have; empty for none.
 
     Fields that are null or empty say nothing.
@@ -252,15 +262,12 @@ def found_type(samples: list[Any], spelling: Spelling, arrow: Callable[[str], An
     if not any(pc.any(pc.greater(pc.binary_length(texts), 0)).as_py() for texts in samples):
         return ""
     for word, pattern in PATTERNS.items():
+        # Those that are spelled so are looked at as they are read.
+        is_sure = word == spelling.formatted or word in _SPELLED
         try:
             for texts in samples:
                 made = typed(texts, word, arrow(word), spelling, is_found=True)
-                if word == spelling.formatted or made.null_count == len(made):
-                    continue
-                plain = texts.filter(made.is_valid())
-                if word == "double" and spelling.decimal != ".":
-                    plain = pc.replace_substring(plain, spelling.decimal, ".")
-                if not _match(plain, pattern):
+                if not is_sure and not _match(texts.filter(made.is_valid()), pattern):
                     raise Unfit
         except Unfit:
             continue

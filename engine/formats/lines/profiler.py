@@ -2,7 +2,7 @@
 
 From some places spread over the file, whose records are looked at and the number of all estimated;
 with ``exact`` the whole file is read, and they are counted. Types are those that ``--to parquet``
-finds in the values seen. Not covered: keys; encodings other than UTF-8.
+finds in the values seen. Not covered: keys.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from engine import events
 from engine.errors import NotPlainFolder
 from engine.formats.lines.compressed import CompressedSource
 from engine.formats.lines.dialect import fields_of, read_begin
+from engine.formats.lines.encodings import encoding_named, encoding_of, verbatim
 from engine.formats.lines.reading import blamed, opened, stretch, walked
 from engine.formats.lines.scan import Look, Marks, TextBehindQuote, marks_of
 from engine.markup import Bar, Grid, card
@@ -116,6 +117,7 @@ class LinesProfile:
             told = f"delimited text: {', '.join(words)}, {'a' if self.has_header else 'no'} header"
         end = "CRLF" if self.dialect.line_end == "\r\n" else "LF"
         mark = ", byte order mark" if self.dialect.mark_bytes else ""
+        mark += f", {self.dialect.encoding}" if self.dialect.encoding else ""
         seen = "" if self.is_exact else " of those seen"
         return f"{size} ({longest}{seen})", f"{told}, line ends {end}{mark}"
 
@@ -180,10 +182,12 @@ class _Sizes:
 
 
 def _profile(file: SourceFile, settings: Settings, types: Types, *, exact: bool) -> LinesProfile:
-    with opened(file) as source:
+    with opened(file, encoding_named(settings.encoding)) as source:
         begin = read_begin(source, settings)
         dialect, marks = begin.dialect, marks_of(begin.dialect)
-        start, size = dialect.header_bytes, file.size_bytes
+        encoding = encoding_of(dialect)
+        unit_bytes = encoding.unit_bytes
+        start, size = dialect.header_bytes, source.file.size_bytes
         if isinstance(source, CompressedSource):
             size = source.measure()
             dialect = replace(dialect, codec=source.codec.name, num_bytes=size)
@@ -196,15 +200,16 @@ def _profile(file: SourceFile, settings: Settings, types: Types, *, exact: bool)
             ends = _ends_at(source, offset, stop, marks, is_start=not place)
             if len(ends) > 1 and not exact:
                 sizes.add(place, ends[1:], ends[0])
-            data = source.read(offset, stop - offset)
-            rows += [data[one - offset : two - offset] for one, two in pairwise(ends)]
+            data = verbatim(source, offset, stop - offset)
+            bounds = [(end - offset) * unit_bytes for end in ends]
+            rows += [encoding.utf8(data[one:two]) for one, two in pairwise(bounds)]
         num_records = _count(source, start, marks, offsets, sizes) if exact else 0
         if not exact and any(sizes.nums):
             num_records = round((size - start) * sum(sizes.nums) / sum(sizes.sums))
     has_header = dialect.header_bytes > dialect.mark_bytes
     columns, num_ragged = _columns(rows, dialect, begin.first if has_header else (), types)
     stretches = tuple(
-        LineStretch(offset, total / number)
+        LineStretch(offset * unit_bytes, total * unit_bytes / number)
         for offset, number, total in zip(offsets, sizes.nums, sizes.sums, strict=True)
         if number
     )
@@ -215,7 +220,7 @@ def _profile(file: SourceFile, settings: Settings, types: Types, *, exact: bool)
         has_header=has_header,
         num_records=num_records,
         is_exact=exact,
-        longest_record_bytes=sizes.longest,
+        longest_record_bytes=sizes.longest * unit_bytes,
         num_seen=len(rows),
         num_ragged=num_ragged,
         columns=columns,

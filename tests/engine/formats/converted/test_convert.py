@@ -239,8 +239,8 @@ def test_a_part_that_came_out_too_large_is_planned_again(
     assert max(part.size_bytes for part in result.manifest.parts) <= 60_000
 
 
-def test_no_row_group_is_made_twice_on_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    write_sales(tmp_path / "in.csv", 60_000)
+def tried_rows(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
+    """The rows of what a plan makes on trial."""
     tried: list[int] = []
     made = measures.file_bytes
 
@@ -249,9 +249,44 @@ def test_no_row_group_is_made_twice_on_trial(tmp_path: Path, monkeypatch: pytest
         return made(table, *others)
 
     monkeypatch.setattr(measures, "file_bytes", counted)
+    engine.plan(path, to="parquet", **options)
+    return tried
+
+
+def test_no_row_group_is_made_twice_on_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_sales(tmp_path / "in.csv", 60_000)
     monkeypatch.setattr(measures, "_TRIED_BYTES", 0)
-    engine.plan(tmp_path / "in.csv", to="parquet", parts=2, row_group_size="15000rows")
+    monkeypatch.setattr(measures, "_DIFFER_SHARE", -1)
+    how: dict[str, Any] = {"parts": 2, "row_group_size": "15000rows"}
+    tried = tried_rows(tmp_path / "in.csv", monkeypatch, **how)
     assert len([rows for rows in tried if rows > 10_000]) == measures._NUM_RUNS
+
+
+def test_two_row_groups_are_made_where_these_tell_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """All of a file of any size was made, or the same 200 MB of text."""
+    write_sales(tmp_path / "in.csv", 60_000)
+    how: dict[str, Any] = {"parts": 2, "row_group_size": "15000rows"}
+    tried = tried_rows(tmp_path / "in.csv", monkeypatch, **how)
+    assert len([rows for rows in tried if rows > 10_000]) == 2
+    with (tmp_path / "in.csv").open("a") as file:
+        file.writelines(
+            f"{number},0.5,2024-01-01,2024-01-01 10:00:00,north,\n" for number in range(60_000)
+        )
+    del tried[:]
+    tried = tried_rows(tmp_path / "in.csv", monkeypatch, **how)
+    assert len([rows for rows in tried if rows > 10_000]) > 2
+
+
+def test_many_columns_have_fewer_blocks_on_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each of their chunks takes time, whatever it holds."""
+    write_sales(tmp_path / "in.csv", 10_000)
+    monkeypatch.setattr(index, "_BLOCK_BYTES", 4_000)
+    many = len(tried_rows(tmp_path / "in.csv", monkeypatch, parts=2))
+    monkeypatch.setattr(measures, "_TRIED_CHUNKS", 60)  # of six columns
+    few = len(tried_rows(tmp_path / "in.csv", monkeypatch, parts=2))
+    assert few < 20 < measures._NUM_BLOCKS <= many
 
 
 def test_settings_of_parquet_hold(tmp_path: Path):

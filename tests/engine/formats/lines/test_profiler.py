@@ -129,3 +129,26 @@ def test_a_report_tells_of_lines(tmp_path: Path):
         page = (tmp_path / "page.html").read_text()
         assert "delimited text" in page
         assert ("all bytes were compared" in page) == (place != path)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-16"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_other_encodings_have_the_columns_of_their_text(tmp_path: Path, encoding: str, exact: bool):
+    """And of a split into Parquet; sizes are those of the file."""
+    text = "größe,preis,ort\n" + "".join(f"{n},{n}.5,Zürich {n % 7}\n" for n in range(9_000))
+    (tmp_path / "plain.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "in.csv").write_text(text, encoding=encoding)
+    (found,) = engine.profile_lines(tmp_path / "in.csv", exact=exact, encoding=encoding)
+    (plain,) = engine.profile_lines(tmp_path / "plain.csv", exact=exact)
+    assert [(each.name, each.type) for each in found.columns] == [
+        ("größe", "bigint"),
+        ("preis", "double"),
+        ("ort", "varchar"),
+    ]
+    assert [each.null_share for each in found.columns] == [0, 0, 0]
+    assert found.num_records == pytest.approx(plain.num_records, rel=0 if exact else 0.02)
+    width = 1 if encoding == "latin-1" else 2
+    longest = width * max(map(len, text.splitlines(keepends=True)[1:]))
+    assert found.longest_record_bytes == longest or not exact
+    plan = engine.plan(tmp_path / "in.csv", to="parquet", encoding=encoding)
+    assert plan.num_rows == 9_000
