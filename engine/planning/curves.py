@@ -410,15 +410,18 @@ class Curve:
             pages = column.pages
             if not pages.num_pages:
                 continue
-            first, last = pages.page_of_row(start_row), pages.page_of_row(stop_row)
-            remade = range(first, bisect_left(pages.first_rows, column.trimmed_rows, first, last))
-            for page in sorted({*remade, first, last}):
+            some: Sequence[int] = (0,)
+            if pages.num_pages > 1:
+                first, last = pages.page_of_row(start_row), pages.page_of_row(stop_row)
+                stop = bisect_left(pages.first_rows, column.trimmed_rows, first, last)
+                some = sorted({*range(first, stop), first, last})
+            for page in some:
                 low, high = pages.rows(page)
                 kept = min(high, stop_row) - max(low, start_row)
                 is_cut = (
                     kept < high - low
                     or column.is_remade(page)
-                    or (column.is_chained and page == first and page)
+                    or (column.is_chained and page and page == some[0])
                 )
                 if low < high and kept > 0 and is_cut:
                     size = column.kept_bytes(page, max(low, start_row), min(high, stop_row))

@@ -56,9 +56,23 @@ def are_small(groups: Sequence[OpenRowGroup], recoding: Recoding) -> bool:
         groups: the row groups that the rows are of, in order.
         recoding: what is wanted of the pages.
     """
-    leaves = groups[0].file.footer.leaves
-    if len(leaves) * len(groups) < MIN_CHUNKS:
+    first = groups[0]
+    num_chunks = len(first.file.footer.leaves) * len(groups)
+    if num_chunks < MIN_CHUNKS:
         return False
+    if len(groups) > 1:
+        return _are_small(groups, num_chunks, recoding)
+    return first.kept(_Small, lambda: _Small(_are_small(groups, num_chunks, recoding)), recoding).it
+
+
+class _Small(NamedTuple):
+    """Whether a row group of its own is made by Arrow."""
+
+    it: bool
+
+
+def _are_small(groups: Sequence[OpenRowGroup], num_chunks: int, recoding: Recoding) -> bool:
+    leaves = groups[0].file.footer.leaves
     if any(leaf.max_repetition or len(leaf.path) > 1 for leaf in leaves):
         return False
     if recoding.codec is not None and recoding.codec not in ARROW_CODECS:
@@ -66,7 +80,7 @@ def are_small(groups: Sequence[OpenRowGroup], recoding: Recoding) -> bool:
     seen = [small_facts(group) for group in groups]
     compressed_bytes = sum(facts.compressed_bytes for facts in seen)
     return (
-        compressed_bytes <= MAX_CHUNK_BYTES * len(leaves) * len(groups)
+        compressed_bytes <= MAX_CHUNK_BYTES * num_chunks
         and all(facts.is_known and facts.codecs == seen[0].codecs for facts in seen)
         and all(run.plain_bytes <= MAX_PLAIN_BYTES for run in small_runs(groups))
     )

@@ -9,7 +9,6 @@ Not covered: pages (:mod:`.bytes.page_table`), statistics (their bytes are kept 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -109,12 +108,14 @@ def read_chunk_table(footer: Footer, scanner: Scanner | None = None) -> ChunkTab
 class _Group:
     """What was read of one row group: numbers (columns × :data:`_NUMBERS`) and the rest.
 
-    Numbers that are still to be decoded are ``None``: ``spans`` says where each begins and ends.
+    Numbers that are still to be decoded are ``None``: ``coded`` has the bytes of all, one behind
+    another, and ``lengths`` how many each takes.
     """
 
     num_rows: int
     numbers: Numbers | None
-    spans: array[int]
+    coded: bytes
+    lengths: bytes
     heads: list[tuple[int, int, int]]  # codec, position of the encodings, type
     pages: list[tuple[int, int]]
     statistics: list[bytes]
@@ -124,11 +125,12 @@ class _Group:
 
 
 def _found(scanned: Scanned) -> _Group:
-    rest = scanned.rest
+    rest, numbers = scanned.rest, [*chain.from_iterable(scanned.numbers)]
     return _Group(
         rest[spec.RowGroup.NUM_ROWS][1],
         None,
-        array("q", chain.from_iterable(chain.from_iterable(scanned.spans))),
+        b"".join(numbers),
+        bytes(map(len, numbers)),
         scanned.heads,
         scanned.pages,
         scanned.statistics,
@@ -180,7 +182,8 @@ class _Reader:
         return _Group(
             group.num_rows,
             np.array(numbers, np.int64).reshape(-1, _NUMBERS),
-            array("q"),
+            b"",
+            b"",
             [
                 (
                     chunk.codec,
@@ -202,13 +205,11 @@ class _Reader:
         for first in range(0, len(self._groups), _GROUPS_AT_ONCE):
             some = range(first, min(first + _GROUPS_AT_ONCE, len(self._groups)))
             quick = [index for index in some if self._groups[index].numbers is None]
-            data = [self._footer.row_group_data(index) for index in quick]
-            begins = np.cumsum([0, *map(len, data)])[:-1]
-            joined = np.frombuffer(b"".join(data), np.uint8)
-            places = b"".join(self._groups[index].spans for index in quick)
-            spans = np.frombuffer(places, np.int64).reshape(len(quick), *found.shape[1:], 2)
-            starts = spans[..., 0] + begins[:, np.newaxis, np.newaxis]
-            found[quick] = decode_varints(joined, starts, spans[..., 1] - spans[..., 0])
+            coded = np.frombuffer(b"".join(self._groups[index].coded for index in quick), np.uint8)
+            told = b"".join(self._groups[index].lengths for index in quick)
+            lengths = np.frombuffer(told, np.uint8).astype(np.int64)
+            decoded = decode_varints(coded, np.cumsum(lengths) - lengths, lengths)
+            found[quick] = decoded.reshape(len(quick), *found.shape[1:])
             for index in set(some).difference(quick):
                 numbers = self._groups[index].numbers
                 assert numbers is not None

@@ -58,16 +58,29 @@ class Odd(Exception):
     """A row group is not in the form that is scanned."""
 
 
+class _Cut(NamedTuple):
+    """How a chunk was matched without its statistics.
+
+    Attributes:
+        begin: where the chunk begins.
+        at: where the statistics were, counted from there.
+        moved_by: bytes that what is behind was moved to the front.
+    """
+
+    begin: int
+    at: int
+    moved_by: int
+
+
 class Scanned(NamedTuple):
     """What was found in a row group's bytes.
 
     Attributes:
         data: the bytes.
-        spans: of each chunk, where these begin and end, -1 where there is none: its values,
+        numbers: of each chunk, as they are coded, empty where there is none: its values,
             uncompressed and compressed bytes, offset of the first data page and of the dictionary
             page; offset and length of the offset index and of the column index.
-        frames: of each chunk, where its ``file_offset`` begins and ends, where its metadata's stop
-            byte stands, and where it ends.
+        matches: of each chunk, what says where all lies, see :func:`_places`.
         heads: of each chunk: codec, which set of encodings (:attr:`Scanner.encoding_sets`), type.
         pages: of each chunk: data pages as far as they are counted, and those by dictionary; or -1.
         statistics: bytes of each chunk's ``Statistics``; empty where absent.
@@ -77,8 +90,8 @@ class Scanned(NamedTuple):
     """
 
     data: bytes
-    spans: list[tuple[tuple[int, int], ...]]
-    frames: list[tuple[int, int, int, int]]
+    numbers: list[tuple[bytes, ...]]
+    matches: list[tuple[re.Match[bytes], _Cut | None]]
     heads: list[tuple[int, int, int]]
     pages: list[tuple[int, int]]
     statistics: list[bytes]
@@ -102,8 +115,8 @@ class Scanned(NamedTuple):
         return Range(self._number(column, 7), length) if length else None
 
     def _number(self, column: int, which: int) -> int:
-        begin, _ = self.spans[column][which]
-        return thrift.read_zigzag(self.data, begin)[0] if begin >= 0 else 0
+        number = self.numbers[column][which]
+        return thrift.read_zigzag(number, 0)[0] if number else 0
 
 
 def _heads(kinds: Sequence[int]) -> bytes:
@@ -189,30 +202,31 @@ class Scanner:
         kind, count, pos = thrift.read_list_header(data, 1)
         if kind != STRUCT or count != self.num_columns:
             raise Odd
-        every, statistics = [], []
-        match = self._match
+        numbers, coded, counted, statistics, matches = [], [], [], [], []
+        match, is_plain, cut = self._match, True, None
         for _ in range(count):
             found = match(data, pos)
             if found is None:
-                found, regs, bounds = self._with_long_bounds(data, pos)
+                found, cut, pos = self._with_long_bounds(data, pos)
             else:
-                regs, bounds = found.regs, found[9] or b""
-            every.append((regs, (found[2], found[3]), found[10]))
-            statistics.append(bounds)
-            pos = regs[0][1]
+                cut, pos = None, found.end()
+            every = found.groups(b"")
+            numbers.append(every[3:8] + every[13:])
+            coded.append((every[1], every[2]))
+            counted.append(every[9])
+            statistics.append(every[8] if cut is None else _bounds(data, cut))
+            matches.append((found, cut))
+            is_plain &= not every[10]
         known = self._heads
-        heads = [known.get(head) or self._read_head(*head) for _, head, _ in every]
-        spans = [regs[4:9] + regs[14:] for regs, _, _ in every]
-        frames = [(*regs[1], regs[13][0], regs[0][1]) for regs, _, _ in every]
-        pages = [_counted_pages(listed) if listed else (-1, -1) for _, _, listed in every]
-        is_plain = all(regs[11][0] < 0 for regs, _, _ in every)
+        heads = [known.get(head) or self._read_head(*head) for head in coded]
+        pages = [_counted_pages(listed) if listed else (-1, -1) for listed in counted]
         rest = thrift.decode(_COLUMNS_READ + data[pos:], max_depth=2)[0]
         columns = spec.RowGroup.COLUMNS
         spec.check(spec.RowGroup, {**rest, columns: spec.entry(columns, [])})
-        return Scanned(data, spans, frames, heads, pages, statistics, rest, pos, is_plain)
+        return Scanned(data, numbers, matches, heads, pages, statistics, rest, pos, is_plain)
 
-    def _with_long_bounds(self, data: bytes, pos: int) -> tuple[re.Match[bytes], _Spans, bytes]:
-        """Scan a chunk with its statistics cut out; return where all lies with them, and them."""
+    def _with_long_bounds(self, data: bytes, pos: int) -> tuple[re.Match[bytes], _Cut, int]:
+        """Scan a chunk with its statistics cut out; return that too, and where the chunk ends."""
         begin = _begin(self._forms).match(data, pos)
         if begin is None:
             raise Odd
@@ -221,13 +235,8 @@ class Scanner:
         found = self._match(data[pos:start] + _NOTHING + data[end : end + _MOST_BEHIND_BOUNDS])
         if found is None:
             raise Odd
-        cut, moved_by = start - pos, end - start - len(_NOTHING)
-
-        def place(at: int) -> int:  # which is below 0 where a group matched nothing
-            return at if at < 0 else at + pos + (moved_by if at > cut else 0)
-
-        regs = tuple((place(first), place(last)) for first, last in found.regs)
-        return found, regs, data[start:end]
+        cut = _Cut(pos, start - pos, end - start - len(_NOTHING))
+        return found, cut, pos + found.end() + cut.moved_by
 
     def _read_head(self, coded: bytes, codec: bytes) -> tuple[int, int, int]:
         """Read type, encodings and codec."""
@@ -244,6 +253,26 @@ class Scanner:
     def set_of(self, encodings: tuple[int, ...]) -> int:
         """Return the number of a set of encodings."""
         return self.encoding_sets.setdefault(encodings, len(self.encoding_sets))
+
+
+def _bounds(data: bytes, cut: _Cut) -> bytes:
+    """Return the statistics that were cut out."""
+    start = cut.begin + cut.at
+    return data[start : start + cut.moved_by + len(_NOTHING)]
+
+
+def _places(match: re.Match[bytes], cut: _Cut | None) -> _Spans:
+    """Return where each group of :func:`_chunk` begins and ends in a row group's bytes.
+
+    Below 0 where it matched nothing.
+    """
+    if cut is None:
+        return match.regs
+
+    def place(at: int) -> int:
+        return at if at < 0 else at + cut.begin + (cut.moved_by if at > cut.at else 0)
+
+    return tuple((place(first), place(last)) for first, last in match.regs)
 
 
 @lru_cache(4096)
@@ -299,15 +328,15 @@ def moved(scanned: Scanned, chunks: Sequence[MovedChunk], ordinal: int, first_of
         ordinal, first_offset: its own place, see :func:`.bytes.footer.set_ordinal`.
     """
     data, out, pos = scanned.data, bytearray(), 0
-    for spans, frame, chunk in zip(scanned.spans, scanned.frames, chunks, strict=True):
-        for begin, end in (frame[:2], spans[3], spans[4]):
+    for found, chunk in zip(scanned.matches, chunks, strict=True):
+        places = _places(*found)
+        for begin, end in (places[1], places[7], places[8]):
             if begin >= 0:
                 out += data[pos:begin]
                 offset = thrift.read_zigzag(data, begin)[0]
                 thrift.put_zigzag(out, offset + chunk.shift if offset else 0)
                 pos = end
-        _, _, meta_end, pos_behind = frame
-        out += data[pos : meta_end + 1]
+        out += data[pos : places[13][1]]  # the metadata's stop byte is the last
         head = _COLUMN_INDEX_ALONE
         if chunk.offset_index is not None:
             _put_place(out, _NEXT_OFFSET, chunk.offset_index)
@@ -315,7 +344,7 @@ def moved(scanned: Scanned, chunks: Sequence[MovedChunk], ordinal: int, first_of
         if chunk.column_index is not None:
             _put_place(out, head, chunk.column_index)
         out.append(_STOP)
-        pos = pos_behind
+        pos = places[0][1]
     rest = scanned.rest
     if not {_FILE_OFFSET, _ORDINAL}.isdisjoint(rest):
         rest = dict(rest)

@@ -373,6 +373,16 @@ def _skip_value(data: bytes, pos: int, kind: int) -> int:
     return _value(data, pos, kind, MAX_DEPTH)[1]
 
 
+def field_head(field: int, kind: int, last: int) -> bytes:
+    """Return the head of a field of a wire type that stands behind field ``last``."""
+    step = field - last
+    if 0 < step < 16:
+        return bytes([step << 4 | kind])
+    out = bytearray([kind])
+    put_zigzag(out, field)
+    return bytes(out)
+
+
 def put_varint(out: bytearray, number: int) -> None:
     """Append an unsigned number."""
     while number > 127:
@@ -388,12 +398,11 @@ def _put_struct(out: bytearray, struct: Struct | Raw) -> None:
     last = 0
     for field, (kind, value) in struct.items():  # type: ignore[union-attr]
         step = field - last
-        last = field
         if 0 < step < 16:
             out.append(step << 4 | kind)
         else:
-            out.append(kind)
-            put_varint(out, field << 1 if field >= 0 else (-field << 1) - 1)
+            out += field_head(field, kind, last)
+        last = field
         if I16 <= kind <= I64:
             number = value << 1 if value >= 0 else (-value << 1) - 1
             while number > 127:
@@ -401,11 +410,12 @@ def _put_struct(out: bytearray, struct: Struct | Raw) -> None:
                 number >>= 7
             out.append(number)
         elif kind > FALSE:
-            _put_value(out, kind, value)
+            put_value(out, kind, value)
     out.append(0)
 
 
-def _put_value(out: bytearray, kind: int, value: Any) -> None:
+def put_value(out: bytearray, kind: int, value: Any) -> None:
+    """Append a value of a wire type; of a boolean what it is inside a list: one byte."""
     if kind == BINARY:
         put_varint(out, len(value))
         out += value
@@ -416,7 +426,7 @@ def _put_value(out: bytearray, kind: int, value: Any) -> None:
     elif kind in (LIST, SET):
         put_list_header(out, value.type, len(value.items))
         for item in value.items:
-            _put_value(out, value.type, item)
+            put_value(out, value.type, item)
     elif kind in _FIXED_WIDTH:
         out += value
     elif kind == MAP:
@@ -424,7 +434,7 @@ def _put_value(out: bytearray, kind: int, value: Any) -> None:
         if value.items:
             out.append(value.key_type << 4 | value.value_type)
         for key, item in value.items:
-            _put_value(out, value.key_type, key)
-            _put_value(out, value.value_type, item)
+            put_value(out, value.key_type, key)
+            put_value(out, value.value_type, item)
     else:  # BYTE, or a boolean inside a list: one byte as it is
         out.append(value & 0xFF)

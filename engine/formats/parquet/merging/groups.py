@@ -16,6 +16,7 @@ Source: parquet.thrift (``RowGroup``, ``Statistics``). What readers do was seen 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +36,25 @@ _WHOLE_PAIRS = (*map(frozenset, ((), _DEPRECATED, _BOUNDS)), _EVERY_BOUND)
 # FLOAT16 is a FIXED_LEN_BYTE_ARRAY.
 _MAY_BE_NAN = (Type.FLOAT, Type.DOUBLE, Type.FIXED_LEN_BYTE_ARRAY)
 _EXACT = (spec.Statistics.IS_MIN_VALUE_EXACT, spec.Statistics.IS_MAX_VALUE_EXACT)
+
+_USUAL_BYTES = 16  # of a bound
+
+
+def _usual_statistics() -> re.Pattern[bytes]:
+    """Return what statistics match that have both bounds of a pair, short ones, and count nulls.
+
+    Groups: the deprecated bounds, then the others.
+    """
+    sizes = (re.escape(bytes([n])) + b".{%d}" % n for n in range(_USUAL_BYTES + 1))
+    bound = b"(%b)" % b"|".join(sizes)
+    count = rb"[\x80-\xff]*[\x00-\x7f]"
+    nulls = rb"(?:\x18%b\x18%b\x16|\x36)%b" % (bound, bound, count)
+    others = rb"(?:(?:\x16%b\x18|\x28)%b\x18%b)?" % (count, bound, bound)
+    exact = rb"[\x11\x12]{0,2}\x00"
+    return re.compile(nulls + others + exact, re.DOTALL)
+
+
+_match_usual = _usual_statistics().fullmatch
 
 
 def agree(groups: Sequence[Struct], model: Footer, *, keeps_bounds: bool = True) -> None:
@@ -65,14 +85,24 @@ def is_agreed(table: ChunkTable, *, keeps_bounds: bool) -> bool:
     ):
         return False
     columns = zip(table.types.T.tolist(), zip(*table.statistics, strict=True), strict=True)
-    for types, every in columns:
-        told = [thrift.decode(statistics)[0] if statistics else {} for statistics in every]
-        kinds = set(map(_EVERY_BOUND.intersection, told))
-        if len(kinds) > 1 or kinds.pop() not in _WHOLE_PAIRS or not _are_binary(told):
-            return False
-        if _are_one_value(told) and not _tell_all(told, may_be_nan=types[0] in _MAY_BE_NAN):
-            return False
-    return True
+    return all(_is_column_agreed(types[0], every) for types, every in columns)
+
+
+def _is_column_agreed(physical: int, every: Sequence[bytes]) -> bool:
+    """Whether the statistics of a column, of all row groups, say the same kinds of things."""
+    usual = [_match_usual(statistics) for statistics in every]
+    if None not in usual:
+        found = [match.groups() for match in usual if match is not None]
+        if len({(old is None, new is None) for old, _, new, _ in found}) == 1:
+            # All of these count nulls, and none NaN.
+            bounds = {bound for each in found for bound in each if bound is not None}
+            return len(bounds) != 1 or physical not in _MAY_BE_NAN
+    told = [thrift.decode(statistics)[0] if statistics else {} for statistics in every]
+    kinds = set(map(_EVERY_BOUND.intersection, told))
+    if len(kinds) > 1 or kinds.pop() not in _WHOLE_PAIRS or not _are_binary(told):
+        return False
+    may_be_nan = physical in _MAY_BE_NAN
+    return not _are_one_value(told) or _tell_all(told, may_be_nan=may_be_nan)
 
 
 def _are_binary(told: Sequence[Struct]) -> bool:

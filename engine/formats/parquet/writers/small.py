@@ -88,117 +88,136 @@ def small_chunk(
     last is.
     """
     group, key = pieces[0].group, tuple(pieces)
-    runs = group.kept(_Runs, lambda: _runs(pieces, recoding), key)
+    making = group.kept(_Making, lambda: _Making(pieces, recoding), key)
     if column == len(group.file.footer.leaves) - 1:
-        group.drop(_Runs, key)
-    run = runs.of(column)
-    if run is None:
-        return None
-    made = group.kept(_Made, lambda: _made(pieces, run, recoding), (key, run.start))
-    if column == run.stop - 1:
-        group.drop(_Made, (key, run.start))
-    return None if made.rows is None else made.rows.put(column - run.start, out)
+        group.drop(_Making, key)
+    rows = making.rows(column)
+    return None if rows is None else rows.put(column - rows.first, out)
 
 
-class _Runs(NamedTuple):
-    """Columns that are made at once, and the first of each run; none if chunks are not small."""
+class _Making:
+    """The runs of columns that are made of some pieces, one after another; none if not small."""
 
-    columns: Sequence[range]
-    starts: Sequence[int]
+    def __init__(self, pieces: Sequence[Piece], recoding: Recoding) -> None:
+        groups = [piece.group for piece in pieces]
+        self._pieces, self._recoding = pieces, recoding
+        self._runs: list[range] = []
+        if are_small(groups, recoding):
+            self._runs = [run.columns for run in small_runs(groups)]
+        self._starts = [run.start for run in self._runs]
+        self._run = range(0)
+        self._rows: _Rows | None = None
 
-    def of(self, column: int) -> range | None:
-        """Return the run that a column is of."""
-        return self.columns[bisect_right(self.starts, column) - 1] if self.columns else None
-
-
-def _runs(pieces: Sequence[Piece], recoding: Recoding) -> _Runs:
-    groups = [piece.group for piece in pieces]
-    columns = []
-    if are_small(groups, recoding):
-        columns = [run.columns for run in small_runs(groups)]
-    return _Runs(columns, [run.start for run in columns])
-
-
-class _Made(NamedTuple):
-    """What Arrow made of pieces, None if it could not read them."""
-
-    rows: _Rows | None
+    def rows(self, column: int) -> _Rows | None:
+        """Return the rows of the run that a column is of; None if Arrow does not make them."""
+        if column not in self._run and self._runs:
+            self._rows = None  # before others take their room
+            self._run = self._runs[bisect_right(self._starts, column) - 1]
+            self._rows = _made(self._pieces, self._run, self._recoding)
+        return self._rows
 
 
-def _made(pieces: Sequence[Piece], columns: range, recoding: Recoding) -> _Made:
+def _made(pieces: Sequence[Piece], columns: range, recoding: Recoding) -> _Rows | None:
+    """Return what Arrow makes of pieces, None if it cannot read them."""
     try:
-        return _Made(_Rows(pieces, columns, recoding))
+        return _Rows(pieces, columns, recoding)
     except _FAILED:
-        return _Made(None)
+        return None
+
+
+class _Form:
+    """What all parts write alike that are made of some row groups; columns are those of a run.
+
+    Attributes:
+        leaves, models, orders: of the columns, the chunks those of the first row group.
+        is_indexed: whether each gets an offset index.
+        has_dictionary: whether each is to have one.
+        codecs: by Arrow's names.
+        encodings: by Arrow's names, of values where there is to be no dictionary.
+        has_old_names: whether indices are to be called as before Parquet 2.
+    """
+
+    def __init__(self, groups: Sequence[OpenRowGroup], columns: range, recoding: Recoding) -> None:
+        file, among = groups[0].file, slice(columns.start, columns.stop)
+        self.leaves, self.models = file.footer.leaves[among], groups[0].entry.columns[among]
+        self.orders = column_orders(file)[among]
+        indexes = [[c.offset_index is not None for c in g.entry.columns[among]] for g in groups]
+        self.is_indexed = [all(each) for each in zip(*indexes, strict=True)]
+        wanted = recoding.dictionary
+        self.has_dictionary = [
+            leaf.physical is not Type.BOOLEAN
+            and (_uses_dictionary(model) if wanted is None else wanted)
+            for leaf, model in zip(self.leaves, self.models, strict=True)
+        ]
+        codec = recoding.codec
+        self.codecs = [
+            ARROW_CODECS[Codec(m.codec if codec is None else codec)] for m in self.models
+        ]
+        self.encodings = [
+            None if by_indices else _plain_encoding(model)
+            for by_indices, model in zip(self.has_dictionary, self.models, strict=True)
+        ]
+        self.has_old_names = [Encoding.PLAIN_DICTIONARY in model.encodings for model in self.models]
+
+
+def _form(pieces: Sequence[Piece], columns: range, recoding: Recoding) -> _Form:
+    groups = [piece.group for piece in pieces]
+    if len(groups) > 1:
+        return _Form(groups, columns, recoding)
+    return groups[0].kept(
+        _Form, lambda: _Form(groups, columns, recoding), (columns.start, recoding)
+    )
 
 
 class _Rows:
     """Rows of some neighbouring columns, and the files that Arrow wrote of them.
 
-    Columns are counted from the first of them.
+    Columns are counted from ``first``.
     """
 
     def __init__(self, pieces: Sequence[Piece], columns: range, recoding: Recoding) -> None:
-        first, among = pieces[0].group, slice(columns.start, columns.stop)
-        self.leaves, self.models = first.file.footer.leaves[among], first.entry.columns[among]
-        self.orders = column_orders(first.file)[among]
-        self.indexed = [
-            all(piece.group.entry.columns[column].offset_index is not None for piece in pieces)
-            for column in columns
-        ]
+        self.first = columns.start
+        self.form = form = _form(pieces, columns, recoding)
         self.rows = pa.concat_tables([_read(run, columns) for run in _by_file(pieces)])
-        has_levels = [bool(leaf.max_definition) for leaf in self.leaves]
+        has_levels = [bool(leaf.max_definition) for leaf in form.leaves]
         if [field.nullable for field in self.rows.schema] != has_levels:
             raise InternalError("Arrow was given rows that have nulls in other columns")
         self.recoding = recoding
         header = _first_page(pieces[0])
         self.has_crc = header.crc is not None
         self.page_type = _PAGE_TYPES[recoding.page_version or page_version(header)]
-        every = range(len(self.leaves))
-        written = self._written(
-            every, [column for column in every if self._wants_dictionary(column)]
-        )
+        every = range(len(form.leaves))
+        written = self._written(every, form.has_dictionary)
         self.places = [(written, column) for column in every]
         # Readers are known that cannot read indices of no bits, as Arrow writes them then.
         constant = [column for column in every if written.num_entries(column) in (0, 1)]
         if constant:
-            plain = self._written(constant, [])
+            plain = self._written(constant, [False] * len(every))
             for place, column in enumerate(constant):
                 self.places[column] = plain, place
 
-    def _wants_dictionary(self, column: int) -> bool:
-        if self.leaves[column].physical is Type.BOOLEAN:
-            return False
-        if self.recoding.dictionary is not None:
-            return self.recoding.dictionary
-        return any(e in DICTIONARY_ENCODINGS for e in self.models[column].encodings)
-
-    def _written(self, columns: Sequence[int], dictionaries: Sequence[int]) -> _Written:
-        """Return some columns in a file, those of ``dictionaries`` encoded so."""
-        all_names = self.rows.column_names  # made anew each time
-        names = [all_names[column] for column in columns]
-        models = [self.models[column] for column in columns]
-        codec = self.recoding.codec
-        codecs = [ARROW_CODECS[Codec(m.codec if codec is None else codec)] for m in models]
-        by_dictionary = set(dictionaries)
-        encodings = {
-            name: _plain_encoding(model)
-            for name, model, column in zip(names, models, columns, strict=True)
-            if column not in by_dictionary
+    def _written(self, columns: Sequence[int], has_dictionary: Sequence[bool]) -> _Written:
+        """Return some columns in a file."""
+        form, names = self.form, self.rows.column_names
+        by_dictionary = [names[column] for column in columns if has_dictionary[column]]
+        others = {
+            names[column]: form.encodings[column] or _plain_encoding(form.models[column])
+            for column in columns
+            if not has_dictionary[column]
         }
         # By its version Arrow chooses how it names the encoding of indices.
-        old_names = any(Encoding.PLAIN_DICTIONARY in model.encodings for model in models)
+        has_old_names = any(form.has_old_names[column] for column in columns)
         sink = pa.BufferOutputStream()
         pq.write_table(
             self.rows.select(list(columns)),
             sink,
-            version="1.0" if old_names else "2.6",
-            compression=dict(zip(names, codecs, strict=True)),
+            version="1.0" if has_old_names else "2.6",
+            compression={names[column]: form.codecs[column] for column in columns},
             compression_level=self.recoding.level,
-            use_dictionary=[all_names[column] for column in dictionaries] or False,
-            column_encoding=encodings or None,
+            use_dictionary=by_dictionary or False,
+            column_encoding=others or None,
             data_page_version="2.0" if self.page_type is PageType.DATA_V2 else "1.0",
-            write_page_index=any(self.indexed[column] for column in columns),
+            write_page_index=any(form.is_indexed[column] for column in columns),
             write_page_checksum=self.has_crc,
             store_schema=False,
             dictionary_pagesize_limit=MAX_PLAIN_BYTES,  # else pages change their encoding
@@ -211,14 +230,15 @@ class _Rows:
         written, place = self.places[column]
         chunk = written.chunks[place]
         out.write(written.data[chunk.start : chunk.start + chunk.compressed_bytes])
-        if self.recoding.codec is None and chunk.codec != self.models[column].codec:
+        is_indexed, has_dictionary = self.form.is_indexed[column], chunk.dictionary_offset > 0
+        if self.recoding.codec is None and chunk.codec != self.form.models[column].codec:
             raise InternalError("Arrow wrote another codec than it was asked for")
         return NewChunk(
             codec=chunk.codec,
             num_values=self.rows.num_rows,
             uncompressed_bytes=chunk.uncompressed_bytes,
             first_data_page=chunk.data_page_offset - chunk.start,
-            has_dictionary=chunk.dictionary_offset > 0,
+            has_dictionary=has_dictionary,
             encodings=list(chunk.encodings),
             encoding_stats=list(
                 _encoding_stats(
@@ -226,44 +246,44 @@ class _Rows:
                     chunk.num_pages,
                     chunk.num_dictionary_pages,
                     self.page_type,
-                    has_dictionary=chunk.dictionary_offset > 0,
+                    has_dictionary=has_dictionary,
                 )
             ),
             statistics=self._statistics(column),
-            pages=written.locations(place) if self.indexed[column] else None,
-            column_index=self._column_index(column) if self.indexed[column] else None,
+            pages=written.locations(place) if is_indexed else None,
+            column_index=self._column_index(column) if is_indexed else None,
         )
 
     def _statistics(self, column: int) -> Struct | Raw | None:
         """Return the statistics of the rows, if the source has any."""
-        raw = value(self.models[column].meta, spec.ColumnMetaData.STATISTICS)
+        raw = value(self.form.models[column].meta, spec.ColumnMetaData.STATISTICS)
         if raw is None:
             return None
-        if self.orders[column] in _ARROW_ORDERS:
+        if self.form.orders[column] in _ARROW_ORDERS:
             written, place = self.places[column]
             return Raw(written.made.statistics[0][place]) or None
         facts = spec.read(spec.Statistics, raw)
-        return st.chunk_statistics(facts, self._bounds(column), self.orders[column])
+        return st.chunk_statistics(facts, self._bounds(column), self.form.orders[column])
 
     def _bounds(self, column: int) -> st.Bounds:
         """Return the bounds of the rows of a column that Arrow compares otherwise."""
         rows = self.rows.column(column).combine_chunks()
         if rows.null_count == len(rows):
             return st.Bounds(is_empty=True, null_count=len(rows), nan_count=0)
-        return st.bounds_of(as_ordered(self.leaves[column], rows), self.orders[column])
+        return st.bounds_of(as_ordered(self.form.leaves[column], rows), self.form.orders[column])
 
     def _column_index(self, column: int) -> bytes | None:
         """Return the column index; for other orders than Arrow's, if there is only one page."""
-        if self.models[column].column_index is None:
+        if self.form.models[column].column_index is None:
             return None
         written, place = self.places[column]
-        if self.orders[column] in _ARROW_ORDERS:
+        if self.form.orders[column] in _ARROW_ORDERS:
             return written.column_index(place)
         bounds = self._bounds(column)
         is_known = bounds.is_empty or (bounds.min is not None and bounds.max is not None)
         if written.num_pages(place) != 1 or not is_known:
             return None
-        return thrift.encode(_one_page_index(bounds, self.orders[column]))
+        return thrift.encode(_one_page_index(bounds, self.form.orders[column]))
 
 
 class _Chunk(NamedTuple):
@@ -307,9 +327,11 @@ class _Written:
         self.made = made = read_chunk_table(footer, Scanner(flat_path_forms(num_columns)))
         self.chunks = _chunks_of(made)
         indexes = [
-            self._bytes(offset, length)
+            self._bytes(offset, length) if length else b""
             for offset, length in zip(
-                made.offset_index_offsets[0], made.offset_index_bytes[0], strict=True
+                made.offset_index_offsets[0].tolist(),
+                made.offset_index_bytes[0].tolist(),
+                strict=True,
             )
         ]
         rows = np.full(num_columns, num_rows)
@@ -401,6 +423,11 @@ def _plain_encoding(chunk: ColumnChunk) -> str:
         used = [encoding for encoding in chunk.encodings if encoding != Encoding.RLE]
     known = [e for e in used if e in ENCODING_NAMES and e != Encoding.PLAIN]
     return ENCODING_NAMES[Encoding(known[-1])] if known else "PLAIN"
+
+
+def _uses_dictionary(chunk: ColumnChunk) -> bool:
+    """Whether any page of a chunk is encoded by a dictionary, as far as the footer tells."""
+    return any(encoding in DICTIONARY_ENCODINGS for encoding in chunk.encodings)
 
 
 def _by_file(pieces: Sequence[Piece]) -> list[list[Piece]]:

@@ -14,7 +14,6 @@ Source: parquet.thrift, PageIndex.md, BloomFilter.md of apache/parquet-format.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -37,7 +36,6 @@ from engine.formats.parquet.bytes.footer import (
 )
 from engine.formats.parquet.bytes.group_bytes import MovedChunk, Odd, Scanned, Scanner, moved
 from engine.formats.parquet.bytes.page_index import (
-    OffsetIndex,
     check_column_index,
     shifted_offset_index,
 )
@@ -46,7 +44,8 @@ from engine.formats.parquet.merging import Merged, agree, is_agreed, keep_order_
 from engine.formats.parquet.merging.keys import KeyValues
 from engine.formats.parquet.opened import OpenFile, OpenRowGroup, lies_inside
 from engine.formats.parquet.writers.check import Written, check_part
-from engine.formats.parquet.writers.chunk import ChunkMaker, NewChunk, Piece
+from engine.formats.parquet.writers.chunk import ChunkMaker, Piece
+from engine.formats.parquet.writers.made_chunk import made_chunk, offset_index, without_indexes
 from engine.model import Buffer, Range
 from engine.storage import PartSink
 
@@ -59,16 +58,6 @@ _PAGE_OFFSETS = (
     spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
 )
 _HASHED_BYTES = 8 << 20  # at once
-_INDEXES = frozenset((*_OFFSET_INDEX, *_COLUMN_INDEX))
-_NOT_KEPT = frozenset(  # of a chunk that is made, unless made anew
-    (
-        spec.ColumnMetaData.INDEX_PAGE_OFFSET,
-        spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
-        spec.ColumnMetaData.STATISTICS,
-        spec.ColumnMetaData.SIZE_STATISTICS,
-        spec.ColumnMetaData.GEOSPATIAL_STATISTICS,
-    )
-)
 
 
 class _Extras:
@@ -360,12 +349,11 @@ class PartWriter:
             position = self._sink.size_bytes
             out = _Out(self)
             new = self._make(pieces, column, out, most_decoded_bytes=self._most_decoded_bytes)
-            struct = made_chunk(chunk, new, position, out.num_bytes)
             uncompressed_bytes += new.uncompressed_bytes
             # A filter of all the chunk's values never denies one of those kept.
             bloom_filter = file.bloom_filter_range(chunk) if len(pieces) == 1 else None
-            if bloom_filter is None:
-                drop_bloom_filter(struct)
+            has_filter = bloom_filter is not None
+            struct = made_chunk(chunk, new, position, out.num_bytes, keeps_bloom_filter=has_filter)
             index = offset_index(new, position)
             extras.append(_Extras(struct, file, bloom_filter, new.column_index, index))
         struct = with_fields(
@@ -451,63 +439,11 @@ def rebased_chunk(chunk: ColumnChunk, shift: int) -> Struct:
         offset = value(meta, field)
         if offset:
             meta[field] = spec.entry(field, offset + shift)
-    struct = _without_indexes(chunk.struct) | {spec.ColumnChunk.META_DATA: (STRUCT, meta)}
+    struct = without_indexes(chunk.struct) | {spec.ColumnChunk.META_DATA: (STRUCT, meta)}
     place = spec.ColumnChunk.FILE_OFFSET
     if value(struct, place):
         struct[place] = spec.entry(place, value(struct, place) + shift)
     return struct
-
-
-def _without_indexes(chunk: Struct) -> Struct:
-    """Return a chunk's fields without its indexes, which are placed once they are written."""
-    return {field: entry for field, entry in chunk.items() if field not in _INDEXES}
-
-
-def made_chunk(chunk: ColumnChunk, new: NewChunk, position: int, num_bytes: int) -> Struct:
-    """Return the ``ColumnChunk`` of a made chunk of ``num_bytes`` that lies at ``position``.
-
-    Kept from the source: type, path, key-value metadata, Bloom filter. Statistics are those of the
-    rows kept, or absent; geospatial statistics are absent.
-    """
-    names = spec.ColumnMetaData
-    changes: dict[spec.Field, Any] = {
-        names.ENCODINGS: new.encodings,
-        names.CODEC: new.codec,
-        names.NUM_VALUES: new.num_values,
-        names.TOTAL_UNCOMPRESSED_SIZE: new.uncompressed_bytes,
-        names.TOTAL_COMPRESSED_SIZE: num_bytes,
-        names.DATA_PAGE_OFFSET: position + new.first_data_page,
-    }
-    if new.has_dictionary:
-        changes[names.DICTIONARY_PAGE_OFFSET] = position
-    if new.statistics is not None:
-        changes[names.STATISTICS] = new.statistics
-    if names.ENCODING_STATS in chunk.meta:
-        changes[names.ENCODING_STATS] = map(_encoding_stats, new.encoding_stats)
-    if new.size_statistics is not None and names.SIZE_STATISTICS in chunk.meta:
-        changes[names.SIZE_STATISTICS] = new.size_statistics
-    struct = _without_indexes(chunk.struct)
-    place = spec.ColumnChunk.FILE_OFFSET
-    if value(struct, place):  # some writers name the chunk's beginning, some its end
-        at_end = value(struct, place) >= chunk.range.end
-        struct[place] = spec.entry(place, position + (num_bytes if at_end else 0))
-    kept = {field: entry for field, entry in chunk.meta.items() if field not in _NOT_KEPT}
-    made = with_fields(kept, spec.struct_of(changes))
-    struct[spec.ColumnChunk.META_DATA] = (STRUCT, made)
-    return struct
-
-
-@lru_cache(1024)
-def _encoding_stats(counted: tuple[int, int, int]) -> Raw:
-    fields = spec.PageEncodingStats.fields.values()
-    return Raw(thrift.encode(spec.struct_of(dict(zip(fields, counted, strict=True)))))
-
-
-def drop_bloom_filter(chunk: Struct) -> None:
-    """Take the Bloom filter from a ``ColumnChunk`` whose values are not those of one source."""
-    meta: Struct = value(chunk, spec.ColumnChunk.META_DATA)
-    meta.pop(spec.ColumnMetaData.BLOOM_FILTER_OFFSET, None)
-    meta.pop(spec.ColumnMetaData.BLOOM_FILTER_LENGTH, None)
 
 
 def _kept_indexes(
@@ -530,11 +466,3 @@ def _kept_indexes(
     except BadStructure:
         return None, kept
     return column_index or None, kept
-
-
-def offset_index(new: NewChunk, position: int) -> bytes | None:
-    """Return the ``OffsetIndex`` of a cut chunk that lies at ``position``."""
-    if new.pages is None:
-        return None
-    sizes = None if new.page_value_bytes is None else tuple(new.page_value_bytes)
-    return OffsetIndex(tuple(new.pages), sizes).shifted(position).encode()

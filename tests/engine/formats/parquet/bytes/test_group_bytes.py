@@ -159,7 +159,7 @@ def test_chunks_of_the_usual_form_are_scanned(source_file: Files) -> None:
     """Long bounds do not make a chunk odd; a path that the schema has not does."""
     footer = opened(source_file("tpch-orders")).footer
     scanner = Scanner(footer.path_forms)
-    assert all(len(scanner.scan(data).spans) == len(footer.leaves) for data in footer.groups)
+    assert all(len(scanner.scan(data).numbers) == len(footer.leaves) for data in footer.groups)
     other = Scanner(footer.path_forms._replace(lengths=frozenset([1])))
     with pytest.raises(Odd):
         other.scan(footer.row_group_data(0))

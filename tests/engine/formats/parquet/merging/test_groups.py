@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import engine
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.footer import Footer, footer_range, seal
+from engine.formats.parquet.bytes.footer import Footer, Type, footer_range, seal
+from engine.formats.parquet.merging import groups
 
 WAYS = [
     {"parts": 1},
@@ -198,3 +199,36 @@ def test_one_value_hides_neither_nan_nor_nulls(
         context.register_parquet("t", str(part))
         found += context.sql("select k from t").to_arrow_table()["k"].to_pylist()
     assert repr(found) == repr(values)
+
+
+BOUND = st.binary(max_size=2) | st.just(b"\0" * 17)
+FACTS = st.tuples(
+    st.booleans(), st.booleans(), st.lists(BOUND, min_size=4, max_size=4), st.integers(0, 7)
+)
+
+
+def statistics(has_old, has_new, bounds, others):
+    names = spec.Statistics
+    fields = {}
+    if has_old:
+        fields |= {names.MAX: bounds[0], names.MIN: bounds[1]}
+    if others & 1:
+        fields[names.NULL_COUNT] = 200
+    if others & 2:
+        fields[names.DISTINCT_COUNT] = 3
+    if has_new:
+        fields |= {names.MAX_VALUE: bounds[2], names.MIN_VALUE: bounds[3]}
+        fields |= {names.IS_MAX_VALUE_EXACT: True} if others & 4 else {names.NAN_COUNT: 0}
+    return thrift.encode(spec.struct_of(fields)) if fields else b""
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(FACTS, min_size=1, max_size=3), st.booleans(), st.sampled_from([*Type]))
+def test_usual_statistics_agree_as_all_others_do(facts, are_alike, physical):
+    every = [statistics(*each) for each in facts]
+    if are_alike:
+        every = every[:1] * len(every)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "_match_usual", lambda _: None)
+        wanted = groups._is_column_agreed(physical, every)
+    assert groups._is_column_agreed(physical, every) == wanted
