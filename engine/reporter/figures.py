@@ -23,6 +23,7 @@ from bokeh.models.annotations.geometry import Span
 from bokeh.plotting import figure
 
 from engine.formats.parquet.profiler.skew import lorenz, skew_of
+from engine.model import copied_share
 from engine.reporter.plots import (
     bars_of,
     count_in_whole_numbers,
@@ -35,7 +36,16 @@ from engine.reporter.plots import (
 )
 from engine.reporter.scheme import LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
-from engine.wording import amount, count, count_or_none, counted, percent, sum_or_none, times
+from engine.wording import (
+    amount,
+    count,
+    count_or_none,
+    counted,
+    percent,
+    percent_apart,
+    sum_or_none,
+    times,
+)
 
 if TYPE_CHECKING:
     from engine.formats.parquet.profiler import FileProfile, Profile
@@ -91,8 +101,8 @@ def lorenz_figure(sizes: Sequence[int], what: str, scheme: Scheme = LIGHT) -> fi
     source = source_of(
         x=[100 * share for share in shares],
         y=[100 * share for share in held],
-        text=[f"{share * 100:.1f} %" for share in held],
-        part=[f"{share * 100:.1f} %" for share in shares],
+        text=[percent(share) for share in held],
+        part=[percent(share) for share in shares],
     )
     plot.varea("x", 0, "y", source=source, fill_color=scheme.series[0], fill_alpha=0.15)
     line = plot.line("x", "y", source=source, color=scheme.series[0], line_width=2)
@@ -181,7 +191,7 @@ def columns_figure(profile: Profile | Sequence[FileProfile], scheme: Scheme = LI
     if ordered:
         takeaway = (
             f"{ordered[0][0]} is {percent(ordered[0][1] / total)} of the bytes; "
-            f"{_fewest(ordered, total)} of {counted(len(ordered), 'column')} have 80 %"
+            f"{_fewest(ordered, total)} of {counted(len(ordered), 'column')} have 80%"
         )
     values = [sizes[name] for name in names]
     labels = list(names)
@@ -366,8 +376,8 @@ def parts_figure(
     """Parts with what is copied and what is re-encoded; ``sizes``: those written, by index."""
     encoded = sum(part.reencoded_bytes for part in plan.parts)
     takeaway = (
-        f"{percent(1 - encoded / (plan.predicted_bytes or 1))} of the bytes are copied, "
-        f"{amount(encoded)} re-encoded; parts differ by {plan.spread:.2%}"
+        f"{percent(copied_share(plan.parts))} of the bytes are copied, "
+        f"{amount(encoded)} re-encoded; parts differ by {percent_apart(plan.spread)}"
     )
     target = plan.settings.get("target_bytes")
     factor, unit = unit_of(max((part.predicted_bytes for part in plan.parts), default=0))
@@ -557,7 +567,7 @@ def _power(num_bytes: int) -> str:
 
 
 def _fewest(ordered: Sequence[tuple[str, int]], total: int) -> int:
-    """Return how many of the largest have 80 % together."""
+    """Return how many of the largest have 80% together."""
     held = 0
     for number, (_, size) in enumerate(ordered, 1):
         held += size

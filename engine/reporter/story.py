@@ -13,7 +13,7 @@ from engine import memory
 from engine.errors import EvensplitError, NoSource, NotASplit
 from engine.formats.parquet.profiler import FileProfile, Profile, profile_files
 from engine.ledger.manifest import Ledger
-from engine.model import Dialect, Receipt, Run, SplitPlan, Verification
+from engine.model import Dialect, Receipt, Run, SplitPlan, Verification, copied_share
 from engine.reporter import figures
 from engine.reporter.page import Section, render
 from engine.reporter.spoken import Table
@@ -22,7 +22,16 @@ from engine.splitter import are_lines, choose_resources, plan_split
 from engine.storage import open_storage
 from engine.storage.base import redacted
 from engine.verification import verify_split
-from engine.wording import amount, count, count_or_none, counted, percent, rows_of, sum_or_none
+from engine.wording import (
+    amount,
+    count,
+    count_or_none,
+    counted,
+    percent,
+    percent_apart,
+    rows_of,
+    sum_or_none,
+)
 
 _LOADERS = 8
 _MAX_TABLE_ROWS = 1000
@@ -200,11 +209,11 @@ def _plan_facts(plan: SplitPlan) -> tuple[tuple[str, str], ...]:
     target = plan.settings.get("target_bytes")
     facts = [
         ("parts", f"{len(plan.parts):,}"),
-        ("(largest - smallest) / mean", f"{plan.spread:.2%}"),
+        ("(largest - smallest) / mean", percent_apart(plan.spread)),
     ]
     if target:
         facts.append(("target, a hard cap", amount(target)))
-    facts.append(("copied as they are", percent(1 - encoded / (plan.predicted_bytes or 1))))
+    facts.append(("copied as they are", percent(copied_share(plan.parts))))
     facts.append(("re-encoded", amount(encoded)))
     return tuple(facts)
 
