@@ -349,7 +349,7 @@ class SplitPlan:
     @property
     def spread(self) -> float:
         """(largest - smallest) / mean of the predicted sizes, the most within one partition."""
-        return _most_spread((part.name, part.predicted_bytes) for part in self.parts)
+        return most_spread((part.name, part.predicted_bytes) for part in self.parts)
 
     @property
     def memory_bytes(self) -> int:
@@ -419,7 +419,7 @@ class Manifest:
     @property
     def spread(self) -> float:
         """(largest - smallest) / mean of the parts' sizes, the most within one partition."""
-        return _most_spread((part.name, part.size_bytes) for part in self.parts)
+        return most_spread((part.name, part.size_bytes) for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -569,7 +569,8 @@ def num_partitions(parts: Sequence[PartPlan | Receipt]) -> int:
     return len({folder_of(part.name) for part in parts})
 
 
-def _most_spread(parts: Iterable[tuple[str, int]]) -> float:
+def most_spread(parts: Iterable[tuple[str, int]]) -> float:
+    """Return the spread of the partition whose parts differ most, by their names and sizes."""
     sizes: dict[str, list[int]] = {}
     for name, size_bytes in parts:
         sizes.setdefault(folder_of(name), []).append(size_bytes)

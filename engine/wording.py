@@ -17,6 +17,12 @@ def amount(num_bytes: float) -> str:
     return f"{num_bytes:.0f} B"
 
 
+def amounts(least_bytes: float, most_bytes: float) -> str:
+    """Return from where to where sizes go; one size where both read alike."""
+    least, most = amount(least_bytes), amount(most_bytes)
+    return least if least == most else f"{least} to {most}"
+
+
 def memory_amount(num_bytes: float) -> str:
     """Return bytes in binary units, as memory is counted: ``1.50 GiB``."""
     for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("kiB", 1 << 10)):

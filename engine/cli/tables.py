@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.cli.terminal import Column, bar, print_table, say
 from engine.model import copied_share, num_partitions
 from engine.wording import amount as size
-from engine.wording import count_or_none, counted, memory_amount, percent, percent_apart, rows_of
+from engine.wording import (
+    amounts,
+    count_or_none,
+    counted,
+    memory_amount,
+    percent,
+    percent_apart,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from engine import FileProfile, KeySkew, LinesProfile, Profile, Skew
@@ -333,8 +341,7 @@ def parts_of(
 ) -> str:
     """Return how many parts there are, and how large."""
     number = counted(len(sizes), "part")
-    least, most = size(min(sizes)), size(max(sizes))
-    of = f"of {least}" if least == most else f"of {least} to {most}"
+    of = f"of {amounts(min(sizes), max(sizes))}"
     if num_partitions > 1:
         return (
             f"{number} in {num_partitions:,} partitions{resumed} {of} "

@@ -27,6 +27,7 @@ from engine.model import copied_share
 from engine.reporter.plots import (
     bars_of,
     count_in_whole_numbers,
+    cut,
     places_of,
     plot_of,
     put_hover,
@@ -38,6 +39,7 @@ from engine.reporter.scheme import LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
 from engine.wording import (
     amount,
+    amounts,
     count,
     count_or_none,
     counted,
@@ -159,8 +161,8 @@ def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
         **{f"n{at}": [name] * len(bars) for at, name in enumerate(names)},
     )
     drawn = plot.vbar_stack(
-        keys, x="x", width="width", source=source, color=colours, legend_label=names,
-        line_color=scheme.surface, line_width=0.5,
+        keys, x="x", width="width", source=source, color=colours,
+        legend_label=places_of(names),         line_color=scheme.surface, line_width=0.5,
     )  # fmt: skip
     for at, renderer in enumerate(drawn):
         put_hover(
@@ -190,7 +192,7 @@ def columns_figure(profile: Profile | Sequence[FileProfile], scheme: Scheme = LI
     takeaway = "no columns"
     if ordered:
         takeaway = (
-            f"{ordered[0][0]} is {percent(ordered[0][1] / total)} of the bytes; "
+            f"{cut(ordered[0][0])} is {percent(ordered[0][1] / total)} of the bytes; "
             f"{_fewest(ordered, total)} of {counted(len(ordered), 'column')} have 80%"
         )
     values = [sizes[name] for name in names]
@@ -302,7 +304,7 @@ def before_after_figure(
     if one and two:
         takeaway = (
             f"from {one.count:,} of at most {amount(one.largest)} to {two.count:,} of "
-            f"{amount(two.smallest)} to {amount(two.largest)}"
+            f"{amounts(two.smallest, two.largest)}"
         )
     factor, unit = unit_of(max(sum(before.values()), sum(after.values())))
     plot = plot_of(
@@ -377,7 +379,7 @@ def parts_figure(
     encoded = sum(part.reencoded_bytes for part in plan.parts)
     takeaway = (
         f"{percent(copied_share(plan.parts))} of the bytes are copied, "
-        f"{amount(encoded)} re-encoded; parts differ by {percent_apart(plan.spread)}"
+        f"{amount(encoded)} re-encoded; planned to differ by {percent_apart(plan.spread)}"
     )
     target = plan.settings.get("target_bytes")
     factor, unit = unit_of(max((part.predicted_bytes for part in plan.parts), default=0))
@@ -502,11 +504,11 @@ def keys_figure(keys: KeySkew, scheme: Scheme = LIGHT) -> figure:
     takeaway = "no rows"
     if top:
         takeaway = (
-            f"{top[0].value} has {percent(top[0].share)} of {count(keys.num_rows)} rows; "
+            f"{cut(top[0].value)} has {percent(top[0].share)} of {count(keys.num_rows)} rows; "
             f"{'' if keys.is_exact else 'about '}{count(keys.num_distinct)} distinct values"
         )
     labels = [item.value for item in top]
-    plot = bars_of(f"Heaviest values of {keys.column}", takeaway, "% of rows", labels, scheme)
+    plot = bars_of(f"Heaviest values of {cut(keys.column)}", takeaway, "% of rows", labels, scheme)
     source = source_of(
         y=places_of(labels),
         right=[100 * item.share for item in top],
