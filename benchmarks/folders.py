@@ -48,7 +48,7 @@ class Case:
 
 CASES = (
     Case("hive, 3 levels, 2,000 files, 1,000 : 1", data.hive, ("year", "month", "region")),
-    Case("one of 1 GB, 500 of 1 MB", data.giant_and_dwarfs, goal="wall 1.5, spread 2 %"),
+    Case("one of 1 GB, 500 of 1 MB", data.giant_and_dwarfs, goal="wall 1.5, spread 2%"),
     Case("10,000 of 100 kB", data.many_files, goal="60 s, 400 MB", plan_goal="10 s"),
 )
 

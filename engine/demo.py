@@ -96,7 +96,7 @@ def make_sample(
     seed: int = 7,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write a skewed sample of about `target_bytes` (within 10 % from 5 MB up) to a local `path`.
+    """Write a skewed sample of about `target_bytes` (within 10% from 5 MB up) to a local `path`.
 
     The file appears at `path` only when it is complete. `progress` is given the estimated bytes
     made so far, out of `target_bytes`: it never falls and ends there, whatever the file's size.

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from engine.markup import Bar, Grid, card
-from engine.wording import amount, count_or_none, counted, percent, rows_of, shown
+from engine.wording import amount, count_or_none, counted, percent, percent_apart, rows_of, shown
 
 Verb = Literal["splice", "page-cut", "re-encode"]
 P = TypeVar("P", "PartPlan", "Receipt")
@@ -335,10 +335,9 @@ class SplitPlan:
             f"Plan: {counted(len(self.parts), 'part')} of {rows_of(self.num_rows)}, about "
             f"{amount(self.predicted_bytes)}"
         )
-        encoded = sum(part.reencoded_bytes for part in self.parts)
         about = (
-            f"{_of(self.sources)}; parts differ by {self.spread:.2%}; "
-            f"{percent(1 - encoded / (self.predicted_bytes or 1))} of the bytes are copied"
+            f"{_of(self.sources)}; parts differ by {percent_apart(self.spread)}; "
+            f"{percent(copied_share(self.parts))} of the bytes are copied"
         )
         return card(title, (about, *_notes(self)), _table(self.parts))
 
@@ -350,7 +349,7 @@ class SplitPlan:
     @property
     def spread(self) -> float:
         """(largest - smallest) / mean of the predicted sizes, the most within one partition."""
-        return _most_spread((part.name, part.predicted_bytes) for part in self.parts)
+        return most_spread((part.name, part.predicted_bytes) for part in self.parts)
 
     @property
     def memory_bytes(self) -> int:
@@ -420,7 +419,7 @@ class Manifest:
     @property
     def spread(self) -> float:
         """(largest - smallest) / mean of the parts' sizes, the most within one partition."""
-        return _most_spread((part.name, part.size_bytes) for part in self.parts)
+        return most_spread((part.name, part.size_bytes) for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -553,12 +552,25 @@ def by_partition(
     return [(files, made) for (_, files), (_, made) in zip(ours, theirs, strict=True)]
 
 
+def copied_share(parts: Iterable[PartPlan | Receipt]) -> float:
+    """Return how much of the bytes of values is copied as it lies; 1.0 where there are none.
+
+    Footers and page indexes, which are made anew for each part, are neither.
+    """
+    copied = encoded = 0
+    for part in parts:
+        copied += part.spliced_bytes
+        encoded += part.reencoded_bytes
+    return copied / (copied + encoded) if copied or encoded else 1.0
+
+
 def num_partitions(parts: Sequence[PartPlan | Receipt]) -> int:
     """Return in how many partitions parts lie; 1 where there are none."""
     return len({folder_of(part.name) for part in parts})
 
 
-def _most_spread(parts: Iterable[tuple[str, int]]) -> float:
+def most_spread(parts: Iterable[tuple[str, int]]) -> float:
+    """Return the spread of the partition whose parts differ most, by their names and sizes."""
     sizes: dict[str, list[int]] = {}
     for name, size_bytes in parts:
         sizes.setdefault(folder_of(name), []).append(size_bytes)
@@ -591,7 +603,7 @@ def _written(manifest: Manifest, about: tuple[str, ...]) -> str:
         f"{amount(manifest.size_bytes)}"
     )
     notes = sorted({note for part in manifest.parts for note in part.store_notes})
-    spread_text = f"{_of(manifest.sources)}; parts differ by {manifest.spread:.2%}"
+    spread_text = f"{_of(manifest.sources)}; parts differ by {percent_apart(manifest.spread)}"
     about = (spread_text, *about, *notes, *_notes(manifest))
     return card(title, about, _table(manifest.parts))
 

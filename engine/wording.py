@@ -17,6 +17,12 @@ def amount(num_bytes: float) -> str:
     return f"{num_bytes:.0f} B"
 
 
+def amounts(least_bytes: float, most_bytes: float) -> str:
+    """Return from where to where sizes go; one size where both read alike."""
+    least, most = amount(least_bytes), amount(most_bytes)
+    return least if least == most else f"{least} to {most}"
+
+
 def memory_amount(num_bytes: float) -> str:
     """Return bytes in binary units, as memory is counted: ``1.50 GiB``."""
     for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("kiB", 1 << 10)):
@@ -26,10 +32,17 @@ def memory_amount(num_bytes: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in percent, with a digit behind the point where it is small."""
-    if 0.995 <= share < 1:
-        return "over 99 %"
-    return f"{share * 100:.0f} %" if share >= 0.1 or not share else f"{share * 100:.1f} %"
+    """Return a share in percent, to a tenth; nothing and all are said only where they are exact."""
+    if share in {0, 1}:
+        return f"{share:.0%}"
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
+def percent_apart(spread: float) -> str:
+    """Return how far parts differ, which is mostly below a percent."""
+    return f"{spread:.2%}"
 
 
 def times(factor: float) -> str:

@@ -14,7 +14,7 @@ Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem
 
 
 class Group(click.Group):
-    """A group whose help tells the first sentence of each command in full."""
+    """A group that tells the first sentence of each command in full, in help and to shells."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write names and first sentences."""
@@ -26,6 +26,14 @@ class Group(click.Group):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return what a shell completes to; zsh and fish show the sentences as well."""
+        items = super().shell_complete(ctx, incomplete)
+        for item in items:
+            if command := self.get_command(ctx, item.value):
+                item.help = command.get_short_help_str(_MOST_LETTERS)
+        return items
 
 
 def completing(kind: Literal["file", "dir"]) -> Completion:

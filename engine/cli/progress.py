@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from engine import events
 from engine.cli import log, stopping
 from engine.cli.tables import summary
-from engine.cli.terminal import has_colours, say
+from engine.cli.terminal import has_colours, is_dumb, say
 from engine.executors.interrupts import every
 from engine.model import Receipt, SplitPlan
 from engine.splitter import Progress
@@ -47,7 +47,7 @@ def _shown_as(*, is_quiet: bool) -> str | None:
     if log.is_json():
         return "lines"
     if sys.stderr.isatty():
-        return "bar"
+        return "lines" if is_dumb() else "bar"
     return None if is_quiet else "lines"
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from engine.cli.tables import parts_of
 from engine.cli.terminal import say
-from engine.model import Manifest, SplitResult, Verification, num_partitions
+from engine.model import Manifest, SplitResult, Verification, copied_share, num_partitions
 from engine.wording import amount as size
-from engine.wording import counted, memory_amount, rows_of
+from engine.wording import counted, memory_amount, percent, rows_of
 
 
 def step(text: str) -> None:
@@ -30,7 +30,7 @@ def split_result(result: SplitResult) -> None:
         f"{parts}, {rows_of(manifest.num_rows)}, "
         f"in {result.elapsed_seconds:.1f} s"
         + (f" ({size(int(rate))}/s)" if not result.num_resumed else ""),
-        f"{1 - encoded / (manifest.size_bytes or 1):.2%} of the bytes copied as they were, "
+        f"{percent(copied_share(manifest.parts))} of the bytes copied as they were, "
         f"{size(encoded)} re-encoded; peak memory {memory_amount(result.peak_memory_bytes)}",
         result.destination,
         *result.loads,

@@ -11,9 +11,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.cli.terminal import Column, bar, print_table, say
-from engine.model import num_partitions
+from engine.model import copied_share, num_partitions
 from engine.wording import amount as size
-from engine.wording import count_or_none, counted, memory_amount, rows_of
+from engine.wording import (
+    amounts,
+    count_or_none,
+    counted,
+    memory_amount,
+    percent,
+    percent_apart,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from engine import FileProfile, KeySkew, LinesProfile, Profile, Skew
@@ -115,7 +123,7 @@ def profile(found: Profile) -> None:
         else (
             item.path.removeprefix(folder),
             size(item.size_bytes),
-            f"{item.size_bytes / (found.size_bytes or 1):.1%}",
+            percent(item.size_bytes / (found.size_bytes or 1)),
             f"{item.num_rows:,}",
             f"{item.num_row_groups:,}",
             size(item.row_group_skew.largest if item.row_group_skew else 0),
@@ -135,7 +143,7 @@ def lines(found: Sequence[LinesProfile]) -> None:
         _findings(item.findings)
         if not item.stretches:
             continue
-        columns = [(c.name, c.type, f"{c.null_share:.1%}") for c in item.columns[:_MAX_LINES]]
+        columns = [(c.name, c.type, percent(c.null_share)) for c in item.columns[:_MAX_LINES]]
         print_table(_LINE_COLUMNS, columns)
         if len(item.columns) > _MAX_LINES:
             more = len(item.columns) - _MAX_LINES
@@ -165,7 +173,7 @@ def key_skew(found: KeySkew) -> None:
         (
             item.value,
             f"{item.num_rows:,}",
-            f"{item.share:.2%}",
+            percent(item.share),
             bar(item.num_rows, found.heaviest[0].num_rows),
         )
         for item in found.heaviest
@@ -231,11 +239,11 @@ def _columns(item: FileProfile) -> None:
             column.spelling,
             column.physical_type,
             size(column.compressed_bytes),
-            f"{column.share:.1%}",
+            percent(column.share),
             bar(column.compressed_bytes, ordered[0].compressed_bytes),
             f"{column.compression_ratio:,.1f}",
             "" if column.num_pages is None else f"{column.num_pages:,}",
-            "" if used is None else f"{used:.0%}",
+            "" if used is None else percent(used),
             column.order or "",
             " ".join(column.codecs),
             " ".join(_of_values(column.encodings)),
@@ -257,8 +265,8 @@ def _skew(what: str, skew: Skew | None) -> None:
     ratio = "" if skew.max_over_median is None else f"{skew.max_over_median:,.1f} x median, "
     say(
         f"  {what}: {size(skew.smallest)} smallest, {size(round(skew.median))} median, "
-        f"{size(skew.largest)} largest ({ratio}{skew.top_share:.1%} of all); Gini {skew.gini:.2f}, "
-        f"variation {skew.coefficient_of_variation:.2f}"
+        f"{size(skew.largest)} largest ({ratio}{percent(skew.top_share)} of all); "
+        f"Gini {skew.gini:.2f}, variation {skew.coefficient_of_variation:.2f}"
     )
 
 
@@ -319,13 +327,12 @@ def summary(found: SplitPlan) -> tuple[str, str]:
     if len(found.sources) > 1:
         names = f"{counted(len(found.sources), 'file')}, first {names}"
     total = sum(source.size_bytes for source in found.sources)
-    encoded = sum(part.reencoded_bytes for part in found.parts)
-    share = encoded / (found.predicted_bytes or 1)
+    copied = copied_share(found.parts)
     sizes = [part.predicted_bytes for part in found.parts]
     return (
         f"{names}: {size(total)}, {rows_of(found.num_rows)}",
         f"{parts_of(sizes, found.spread, num_partitions=num_partitions(found.parts))}, "
-        f"{1 - share:.1%} spliced, {share:.1%} re-encoded",
+        f"{percent(copied)} spliced, {percent(1 - copied)} re-encoded",
     )
 
 
@@ -334,11 +341,12 @@ def parts_of(
 ) -> str:
     """Return how many parts there are, and how large."""
     number = counted(len(sizes), "part")
+    of = f"of {amounts(min(sizes), max(sizes))}"
     if num_partitions > 1:
         return (
-            f"{number} in {num_partitions:,} partitions{resumed} of {size(min(sizes))} to "
-            f"{size(max(sizes))} (spread at most {spread:.2%} in one)"
+            f"{number} in {num_partitions:,} partitions{resumed} {of} "
+            f"(spread at most {percent_apart(spread)} in one)"
         )
     if len(sizes) == 1:
-        return f"{number}{resumed} of {size(sizes[0])}"
-    return f"{number}{resumed} of {size(min(sizes))} to {size(max(sizes))} (spread {spread:.2%})"
+        return f"{number}{resumed} {of}"
+    return f"{number}{resumed} {of} (spread {percent_apart(spread)})"

@@ -1,9 +1,9 @@
 """What a terminal can show: how wide it is, which letters and colours it has; lines and tables.
 
-A table never wraps a cell. Where a terminal is too narrow, names are shortened in the middle, then
-columns are left out, the least important first; numbers stay whole. Sentences wrap between words,
-and a word that is longer than a line (a path, a link) stays whole. What is no terminal (a log, a
-pipe) gets lines as long as they need to be.
+A table never wraps a cell, and leaves out columns that are empty in every row. Where a terminal is
+too narrow, names are shortened in the middle, then columns are left out, the least important first;
+numbers stay whole. Sentences wrap between words, and a word that is longer than a line (a path, a
+link) stays whole. What is no terminal (a log, a pipe) gets lines as long as they need to be.
 
 Names, values and messages are data: what of them a terminal would obey is escaped here, before
 widths are counted. Not covered: terminals that reorder writing from right to left.
@@ -41,7 +41,8 @@ class Column:
 
     Attributes:
         heading: above it.
-        drop: which columns are left out first where a terminal is narrow: the highest; 0 stays.
+        drop: which columns are left out first where a terminal is narrow: the highest; 0 stays,
+            also where it is empty.
         shorten: texts, to the left, may be cut short there; numbers, to the right, never are.
     """
 
@@ -69,7 +70,12 @@ def prepare() -> None:
 
 def has_colours() -> bool:
     """Whether colours are wanted where there is a terminal (https://no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return not os.environ.get("NO_COLOR") and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether a terminal obeys no codes, so that no bar can be drawn anew on it."""
+    return os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
 
 
 def width_of(stream: Any) -> int | None:
@@ -143,8 +149,13 @@ def table_lines(
 ) -> list[str]:
     """Return a table's lines: the headings, a rule, the rows."""
     written = [[_writable(cell, stream) for cell in row] if row else None for row in rows]
-    texts = [[column.heading for column in columns], *(row for row in written if row)]
-    needed = [max(cells(row[at]) for row in texts) for at in range(len(columns))]
+    told = [row for row in written if row]
+    texts = [[column.heading for column in columns], *told]
+    needed = {
+        at: max(cells(row[at]) for row in texts)
+        for at, column in enumerate(columns)
+        if not column.drop or not told or any(row[at] for row in told)
+    }
     widths = _fitting(columns, needed, width)
     dots = letters("…", "...", stream)
     rule = letters("─", "-", stream)
@@ -173,9 +184,11 @@ def _cut(texts: Sequence[str], width: int, column: Column, dots: str) -> dict[st
     return distinctly_shortened(texts, width, dots)
 
 
-def _fitting(columns: Sequence[Column], needed: Sequence[int], width: int | None) -> dict[int, int]:
+def _fitting(
+    columns: Sequence[Column], needed: Mapping[int, int], width: int | None
+) -> dict[int, int]:
     """Return the width of each column that is shown, by its place."""
-    widths = dict(enumerate(needed))
+    widths = dict(needed)
     if width is None:
         return widths
     while True:

@@ -19,7 +19,7 @@ from engine.planning.layout import GroupLayout
 from engine.wording import counted
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
-# pages that compress by repetition were seen 11 % over it.
+# pages that compress by repetition were seen 11% over it.
 _UNCERTAIN_SHARE = 0.15
 _UNCERTAIN_BYTES_PER_PAGE = 128
 # Pieces of about the expected size use about as many entries of a dictionary as those counted.

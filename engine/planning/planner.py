@@ -564,16 +564,18 @@ def _with_shares(
     copied_of: Callable[[Sequence[RowGroupSlice]], int],
 ) -> PartPlan:
     """Return a part that says how many of its bytes are re-encoded, and how many are copied."""
-    reencoded_bytes = 0
-    for pieces in part.row_groups:
-        is_kept = len(pieces) == 1 and pieces[0].is_whole and settings.recoding.is_nothing
-        if not is_kept:
-            rows_bytes = sum(map(ruler.pages_bytes, pieces))
-            reencoded_bytes += max(0, rows_bytes - copied_of(pieces))
     if ruler.layout.files[0].conversion is not None:
-        reencoded_bytes = part.predicted_bytes  # metadata, too
-    spliced_bytes = part.predicted_bytes - reencoded_bytes - ruler.layout.part_bytes
-    return replace(part, spliced_bytes=max(0, spliced_bytes), reencoded_bytes=reencoded_bytes)
+        return replace(part, reencoded_bytes=part.predicted_bytes)  # metadata, too
+    if part.ranges:
+        return replace(part, spliced_bytes=part.predicted_bytes - ruler.layout.part_bytes)
+    spliced_bytes = reencoded_bytes = 0
+    for pieces in part.row_groups:
+        rows_bytes = sum(map(ruler.pages_bytes, pieces))
+        is_kept = len(pieces) == 1 and pieces[0].is_whole and settings.recoding.is_nothing
+        copied_bytes = rows_bytes if is_kept else min(rows_bytes, copied_of(pieces))
+        spliced_bytes += copied_bytes
+        reencoded_bytes += rows_bytes - copied_bytes
+    return replace(part, spliced_bytes=spliced_bytes, reencoded_bytes=reencoded_bytes)
 
 
 def _recoding_in_words(settings: Settings) -> str:

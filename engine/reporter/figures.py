@@ -23,9 +23,11 @@ from bokeh.models.annotations.geometry import Span
 from bokeh.plotting import figure
 
 from engine.formats.parquet.profiler.skew import lorenz, skew_of
+from engine.model import copied_share
 from engine.reporter.plots import (
     bars_of,
     count_in_whole_numbers,
+    cut,
     places_of,
     plot_of,
     put_hover,
@@ -35,7 +37,17 @@ from engine.reporter.plots import (
 )
 from engine.reporter.scheme import LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
-from engine.wording import amount, count, count_or_none, counted, percent, sum_or_none, times
+from engine.wording import (
+    amount,
+    amounts,
+    count,
+    count_or_none,
+    counted,
+    percent,
+    percent_apart,
+    sum_or_none,
+    times,
+)
 
 if TYPE_CHECKING:
     from engine.formats.parquet.profiler import FileProfile, Profile
@@ -91,8 +103,8 @@ def lorenz_figure(sizes: Sequence[int], what: str, scheme: Scheme = LIGHT) -> fi
     source = source_of(
         x=[100 * share for share in shares],
         y=[100 * share for share in held],
-        text=[f"{share * 100:.1f} %" for share in held],
-        part=[f"{share * 100:.1f} %" for share in shares],
+        text=[percent(share) for share in held],
+        part=[percent(share) for share in shares],
     )
     plot.varea("x", 0, "y", source=source, fill_color=scheme.series[0], fill_alpha=0.15)
     line = plot.line("x", "y", source=source, color=scheme.series[0], line_width=2)
@@ -149,8 +161,8 @@ def row_groups_figure(file: FileProfile, scheme: Scheme = LIGHT) -> figure:
         **{f"n{at}": [name] * len(bars) for at, name in enumerate(names)},
     )
     drawn = plot.vbar_stack(
-        keys, x="x", width="width", source=source, color=colours, legend_label=names,
-        line_color=scheme.surface, line_width=0.5,
+        keys, x="x", width="width", source=source, color=colours,
+        legend_label=places_of(names),         line_color=scheme.surface, line_width=0.5,
     )  # fmt: skip
     for at, renderer in enumerate(drawn):
         put_hover(
@@ -180,8 +192,8 @@ def columns_figure(profile: Profile | Sequence[FileProfile], scheme: Scheme = LI
     takeaway = "no columns"
     if ordered:
         takeaway = (
-            f"{ordered[0][0]} is {percent(ordered[0][1] / total)} of the bytes; "
-            f"{_fewest(ordered, total)} of {counted(len(ordered), 'column')} have 80 %"
+            f"{cut(ordered[0][0])} is {percent(ordered[0][1] / total)} of the bytes; "
+            f"{_fewest(ordered, total)} of {counted(len(ordered), 'column')} have 80%"
         )
     values = [sizes[name] for name in names]
     labels = list(names)
@@ -292,7 +304,7 @@ def before_after_figure(
     if one and two:
         takeaway = (
             f"from {one.count:,} of at most {amount(one.largest)} to {two.count:,} of "
-            f"{amount(two.smallest)} to {amount(two.largest)}"
+            f"{amounts(two.smallest, two.largest)}"
         )
     factor, unit = unit_of(max(sum(before.values()), sum(after.values())))
     plot = plot_of(
@@ -366,8 +378,8 @@ def parts_figure(
     """Parts with what is copied and what is re-encoded; ``sizes``: those written, by index."""
     encoded = sum(part.reencoded_bytes for part in plan.parts)
     takeaway = (
-        f"{percent(1 - encoded / (plan.predicted_bytes or 1))} of the bytes are copied, "
-        f"{amount(encoded)} re-encoded; parts differ by {plan.spread:.2%}"
+        f"{percent(copied_share(plan.parts))} of the bytes are copied, "
+        f"{amount(encoded)} re-encoded; planned to differ by {percent_apart(plan.spread)}"
     )
     target = plan.settings.get("target_bytes")
     factor, unit = unit_of(max((part.predicted_bytes for part in plan.parts), default=0))
@@ -492,11 +504,11 @@ def keys_figure(keys: KeySkew, scheme: Scheme = LIGHT) -> figure:
     takeaway = "no rows"
     if top:
         takeaway = (
-            f"{top[0].value} has {percent(top[0].share)} of {count(keys.num_rows)} rows; "
+            f"{cut(top[0].value)} has {percent(top[0].share)} of {count(keys.num_rows)} rows; "
             f"{'' if keys.is_exact else 'about '}{count(keys.num_distinct)} distinct values"
         )
     labels = [item.value for item in top]
-    plot = bars_of(f"Heaviest values of {keys.column}", takeaway, "% of rows", labels, scheme)
+    plot = bars_of(f"Heaviest values of {cut(keys.column)}", takeaway, "% of rows", labels, scheme)
     source = source_of(
         y=places_of(labels),
         right=[100 * item.share for item in top],
@@ -557,7 +569,7 @@ def _power(num_bytes: int) -> str:
 
 
 def _fewest(ordered: Sequence[tuple[str, int]], total: int) -> int:
-    """Return how many of the largest have 80 % together."""
+    """Return how many of the largest have 80% together."""
     held = 0
     for number, (_, size) in enumerate(ordered, 1):
         held += size

@@ -6,14 +6,23 @@ only where that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine import memory
 from engine.errors import EvensplitError, NoSource, NotASplit
 from engine.formats.parquet.profiler import FileProfile, Profile, profile_files
 from engine.ledger.manifest import Ledger
-from engine.model import Dialect, Receipt, Run, SplitPlan, Verification
+from engine.model import (
+    Dialect,
+    PartPlan,
+    Receipt,
+    Run,
+    SplitPlan,
+    Verification,
+    copied_share,
+    most_spread,
+)
 from engine.reporter import figures
 from engine.reporter.page import Section, render
 from engine.reporter.spoken import Table
@@ -22,7 +31,16 @@ from engine.splitter import are_lines, choose_resources, plan_split
 from engine.storage import open_storage
 from engine.storage.base import redacted
 from engine.verification import verify_split
-from engine.wording import amount, count, count_or_none, counted, percent, rows_of, sum_or_none
+from engine.wording import (
+    amount,
+    count,
+    count_or_none,
+    counted,
+    percent,
+    percent_apart,
+    rows_of,
+    sum_or_none,
+)
 
 _LOADERS = 8
 _MAX_TABLE_ROWS = 1000
@@ -196,16 +214,22 @@ def _plan(plan: SplitPlan, settings: Settings) -> list[Section]:
 
 
 def _plan_facts(plan: SplitPlan) -> tuple[tuple[str, str], ...]:
-    encoded = sum(part.reencoded_bytes for part in plan.parts)
-    target = plan.settings.get("target_bytes")
-    facts = [
-        ("parts", f"{len(plan.parts):,}"),
-        ("(largest - smallest) / mean", f"{plan.spread:.2%}"),
-    ]
-    if target:
+    return _parts_facts(plan.parts, plan.spread, plan.settings)
+
+
+def _written_facts(plan: SplitPlan, receipts: Sequence[Receipt]) -> tuple[tuple[str, str], ...]:
+    sizes = ((receipt.name, receipt.size_bytes) for receipt in receipts)
+    return _parts_facts(receipts, most_spread(sizes), plan.settings)
+
+
+def _parts_facts(
+    parts: Sequence[PartPlan | Receipt], spread: float, settings: Mapping[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    facts = [("parts", f"{len(parts):,}"), ("(largest - smallest) / mean", percent_apart(spread))]
+    if target := settings.get("target_bytes"):
         facts.append(("target, a hard cap", amount(target)))
-    facts.append(("copied as they are", percent(1 - encoded / (plan.predicted_bytes or 1))))
-    facts.append(("re-encoded", amount(encoded)))
+    facts.append(("copied as they are", percent(copied_share(parts))))
+    facts.append(("re-encoded", amount(sum(part.reencoded_bytes for part in parts))))
     return tuple(facts)
 
 
@@ -260,7 +284,7 @@ def _of_split(place: str, ledger: Ledger, *, verify: bool) -> str:
     sections.append(
         Section(
             "The split",
-            _plan_facts(plan),
+            _written_facts(plan, receipts) if finished else _plan_facts(plan),
             (
                 f"{len(receipts):,} of {counted(len(plan.parts), 'part')}: {state}.",
                 *(f"Not kept: {item}." for item in plan.lost),

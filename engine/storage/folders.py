@@ -529,7 +529,10 @@ def _counted(choice: Choice) -> str:
 
 def nothing_taken(source: str, choice: Choice) -> str:
     """Return why a source stands for no file, and what to name instead."""
-    if choice.listing.kind == "file":
+    root, kind, entries, _ = choice.listing
+    # A store has no folder without files, and no wildcard is left behind the whole of a path.
+    is_missing = kind != "file" and "://" in source and source.endswith(root) and not entries
+    if kind == "file" or (is_missing and kind_of(root)):
         return f"there is no file or folder {source}"
     if choice.table:
         passed_over = f" ({_counted(choice)})" if choice.passed_over else ""

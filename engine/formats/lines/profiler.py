@@ -26,7 +26,7 @@ from engine.markup import Bar, Grid, card
 from engine.model import Dialect, SourceFile
 from engine.settings import Settings
 from engine.storage import Source, expand_all
-from engine.wording import amount, counted, times
+from engine.wording import amount, counted, percent, times
 
 _PLACES, _PLACE_BYTES = 24, 64 << 10
 _NAMES = {
@@ -123,7 +123,7 @@ class LinesProfile:
 
     def _repr_html_(self) -> str:
         """Return tables of columns and stretches, for a notebook."""
-        columns = [(c.name, c.type, f"{c.null_share:.1%}") for c in self.columns]
+        columns = [(c.name, c.type, percent(c.null_share)) for c in self.columns]
         most = max((each.bytes_per_record for each in self.stretches), default=0.0) or 1
         stretches = [
             (

@@ -1,8 +1,9 @@
-"""Bash completes commands, options, choices and the names of files and folders."""
+"""Bash, fish and zsh complete commands, options, choices and the names of files and folders."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,37 @@ def completed(folder: Path, line: str, last: str) -> list[str]:
 )
 def test_bash_completes(folder: Path, line: str, last: str, expected: list[str]):
     assert completed(folder, line, last) == expected
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="there is no fish")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("evensplit pl", ["plan"]),
+        ("evensplit plan --codec z", ["zstd"]),
+        ("evensplit split a", ["a b.parquet"]),
+        ("evensplit verify p", ["parts/"]),
+        ("evensplit --config a", ["a b.parquet"]),
+    ],
+)
+def test_fish_completes(folder: Path, line: str, expected: list[str]):
+    (folder / "a b.parquet").touch()
+    (folder / "parts").mkdir(exist_ok=True)
+    program = "env _EVENSPLIT_COMPLETE=fish_source evensplit | source; complete -C $LINE"
+    place = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
+    place |= {"LINE": line, "HOME": str(folder)}
+    ended = subprocess.run(
+        ["fish", "-c", program], capture_output=True, text=True, env=place, cwd=folder, check=False
+    )
+    assert [line.split("\t")[0] for line in ended.stdout.splitlines()] == expected
+
+
+@pytest.mark.parametrize("shell", ["fish", "zsh"])
+def test_shells_that_show_what_commands_do_get_it_whole(folder: Path, shell: str):
+    place = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
+    word = "simul" if shell == "fish" else "2"
+    place |= {"COMP_WORDS": "evensplit batch simul", "COMP_CWORD": word}
+    place |= {"_EVENSPLIT_COMPLETE": f"{shell}_complete"}
+    ended = subprocess.run(["evensplit"], capture_output=True, text=True, env=place, check=False)
+    assert "simulate" in ended.stdout
+    assert "..." not in ended.stdout

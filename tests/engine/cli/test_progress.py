@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import engine
 from engine.cli import log, progress
 from engine.model import Receipt
 from tests.cli.pictures import sent_by, shown_by
+from tests.cli.texts import Screen
 from tests.engine.cli.test_log import as_before
 from tests.engine.running import run, write_source
 
@@ -160,6 +162,21 @@ def test_a_bar_without_bytes_shows_time_and_goes(source: Path, tmp_path: Path):
         assert b"/? bytes" not in sent
         lines = ["".join(text for text, _ in line) for line in shown_by(sent, 80)]
         assert not [line for line in lines if "planning" in line or "profiling" in line]
+
+
+@pytest.mark.usefixtures("often")
+def test_a_terminal_that_draws_nothing_anew_gets_lines(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys, "stderr", Screen())
+    log.begin([], {})
+    with progress.splitting(is_quiet=False) as told:
+        engine.split(source, tmp_path / "parts", parts=4, codec="gzip", progress=told)
+    said = sys.stderr.getvalue()
+    assert re.search(r"^planning, 0 s$", said, re.MULTILINE)
+    assert re.search(r"^\d/4 parts, .*/s$", said, re.MULTILINE)
+    assert "\x1b" not in said
 
 
 def test_a_terminal_has_a_bar_of_the_proof_which_goes(source: Path, tmp_path: Path):

@@ -69,6 +69,15 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(
 
 
 @settings(deadline=None)
+@given(st.integers(1, 4), st.lists(st.booleans(), min_size=6, max_size=6), widths)
+def test_a_column_without_a_cell_is_left_out(num_rows: int, has_cells: list[bool], width: int):
+    columns = [Column(f"n{at}", drop=at) for at in range(len(has_cells))]
+    rows = [tuple("9" if has else "" for has in has_cells)] * num_rows
+    headings = table_lines(columns, [*rows, None], width, Stream("utf-8"))[0].split()
+    assert headings == [f"n{at}" for at, has in enumerate(has_cells) if has or not at]
+
+
+@settings(deadline=None)
 @given(st.lists(st.tuples(names, *[numbers] * 5), min_size=1, max_size=4), widths)
 def test_numbers_are_whole_or_left_out_with_their_column(rows: list[tuple[str, ...]], width: int):
     columns = [Column("name", shorten="middle"), *(Column(f"n{i}", drop=i) for i in range(5))]

@@ -20,11 +20,13 @@ from playwright.sync_api import Browser
 
 import engine
 from engine.formats.parquet.profiler.keys import HeavyValue, KeySkew
+from engine.model import spread
 from engine.reporter import figures
 from engine.reporter.scheme import DARK, LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
 from engine.settings import Settings
 from engine.splitter import plan_split
+from engine.wording import percent
 from tests.browser import opened
 from tests.engine.running import run, write_source
 
@@ -92,6 +94,32 @@ def test_what_a_report_of_a_split_says(place: Path) -> None:
     assert f"peak {took['peak_memory_bytes'] >> 20} MiB" in text
     assert "<b>odd" not in text
     assert "http://" not in re.sub(r"http://www\.w3\.org[/\w]*", "", text.split("<script>")[0])
+
+
+def test_a_finished_split_tells_how_its_parts_came_out(place: Path) -> None:
+    text = (place / "parts.html").read_text()
+    parts = json.loads((place / "parts/_evensplit/manifest.json").read_text())["parts"]
+    copied, encoded = (sum(it[f"{how}_bytes"] for it in parts) for how in ("spliced", "reencoded"))
+    for told in (
+        f"{spread([part['size_bytes'] for part in parts]):.2%}",
+        percent(copied / (copied + encoded)),
+    ):
+        assert re.search(rf">\s*{re.escape(told)}\s*<", text), told
+
+
+def test_long_names_are_cut_where_they_would_push_figures_away(tmp_path: Path) -> None:
+    names = [f"{'a_very_long_name_' * 20}{n}" for n in range(3)]
+    pq.write_table(pa.table(dict.fromkeys(names, range(100))), tmp_path / "long.parquet")
+    (file,) = profile = engine.profile(str(tmp_path / "long.parquet"))
+    drawn = figures.row_groups_figure(file)
+    labels = [item.label.value for item in drawn.legend[0].items]
+    assert len(set(labels)) == 3
+    assert max(map(len, labels)) < 30
+    value = HeavyValue(names[0], 1, 1.0)
+    keys = figures.keys_figure(KeySkew(names[0], 1, 1, (value,), (1,), 0, True))
+    for figure in (drawn, figures.columns_figure(profile), keys):
+        titles = [item.text for item in figure.above if getattr(item, "text", "")]
+        assert all(len(title.text) < 100 for title in titles)
 
 
 def test_an_unfinished_split_and_a_changed_source(place: Path, tmp_path: Path) -> None:

@@ -665,6 +665,15 @@ def test_a_file_is_taken_once_unless_it_is_named_twice(place: Place) -> None:
 # -- errors ------------------------------------------------------------------------------------
 
 
+def test_a_file_that_is_missing_is_said_to_be(place: Place) -> None:
+    place.write("a.parquet")
+    for name in ("none.parquet", "none.csv.gz"):
+        with pytest.raises(NoSource, match="there is no file or folder"):
+            expand_all([place.path(name)])
+    with pytest.raises(NoSource, match="no file of data in"):
+        expand_all([place.path("*.csv")])
+
+
 def test_an_unknown_scheme_is_a_bad_setting() -> None:
     with pytest.raises(BadSetting, match="nonsense"):
         open_storage("nonsense://host/path")

@@ -49,7 +49,7 @@ def _about_row_groups(file: FileProfile) -> Iterator[str]:
     if skew.count == 1:
         if skew.total > _WORTH_SPLITTING_BYTES:
             yield (
-                f"1 row group holds 100 % of {count(file.num_rows)} rows: no reader can go parallel"
+                f"1 row group holds 100% of {count(file.num_rows)} rows: no reader can go parallel"
             )
         return
     if skew.top_share > _LARGE_SHARE:

@@ -6,7 +6,7 @@ number of values. Sketches of pieces merge in any order, so pieces can be counte
 
 * counts of the heaviest values (Misra-Gries): each is too small by at most ``missed_rows``, and
   exact while there are no more than :data:`MAX_VALUES` values, of 16 MiB at most;
-* a HyperLogLog of 4,096 registers: the number of distinct values within about 3 %;
+* a HyperLogLog of 4,096 registers: the number of distinct values within about 3%;
 * rows a hash partition, exact for the hash used here. Another hash moves rare values elsewhere; a
   heavy value stays as heavy.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import engine
+from engine.model import copied_share
 
 _LAYOUTS = 24
 _MOST_APART = 0.04  # of all bytes: merged dictionaries are smaller than their sum
@@ -72,4 +74,20 @@ def test_the_plan_and_the_parts_agree_on_what_is_re_encoded(tmp_path: Path, seed
     planned = sum(part.reencoded_bytes for part in plan.parts) / plan.predicted_bytes
     taken = sum(part.reencoded_bytes for part in parts) / sum(part.size_bytes for part in parts)
     assert planned == pytest.approx(taken, abs=_MOST_APART)
+    assert copied_share(plan.parts) == pytest.approx(copied_share(parts), abs=_MOST_APART)
     engine.verify(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv.gz"])
+def test_where_all_is_made_anew_nothing_counts_as_copied(tmp_path: Path, suffix: str):
+    source = tmp_path / f"source.{suffix}"
+    names = [f"column {n}" for n in range(100)]
+    if suffix == "parquet":
+        pq.write_table(pa.table(dict.fromkeys(names, range(3_000))), source, row_group_size=500)
+    else:
+        lines = [",".join(f"{row * n * 7919 % 1000}" for n in range(100)) for row in range(300)]
+        source.write_bytes(gzip.compress("\n".join([",".join(names), *lines, ""]).encode()))
+    plan = engine.plan(source, parts=6, codec="gzip")
+    parts = engine.split(source, tmp_path / "parts", parts=6, codec="gzip").manifest.parts
+    assert copied_share(plan.parts) == copied_share(parts) == 0
+    assert sum(part.spliced_bytes for part in plan.parts) == 0

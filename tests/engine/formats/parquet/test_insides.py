@@ -249,7 +249,7 @@ def test_many_columns_heavy_at_the_same_rows_are_cut_evenly(tmp_path: Path):
         num_columns * sum(row_bytes[part.first_row : part.first_row + part.num_rows])
         for part in plan.parts
     ]
-    # One heavy row is 6 % of a part.
+    # One heavy row is 6% of a part.
     assert spread(sizes) < 0.3, sizes
 
 

@@ -277,7 +277,7 @@ def test_one_row_group_in_words(tmp_path: Path) -> None:
         table, tmp_path / "s.parquet", 3_000_000, use_dictionary=False, compression="none"
     )
     (found,) = engine.profile(str(tmp_path / "s.parquet"))
-    assert "1 row group holds 100 % of 3,000,000 rows: no reader can go parallel" in found.findings
+    assert "1 row group holds 100% of 3,000,000 rows: no reader can go parallel" in found.findings
     assert any(finding.endswith("are not compressed") for finding in found.findings)
     assert "no page index: readers cannot skip pages, and pages are not in this profile" in (
         found.findings
