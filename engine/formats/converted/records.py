@@ -176,7 +176,7 @@ class Reader:
         dialect = self.dialect
         names = list(self.words)
         return pa_csv.read_csv(
-            pa.BufferReader(text),
+            _readable(text),
             pa_csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
             pa_csv.ParseOptions(
                 delimiter=dialect.delimiter or _NO_DELIMITER,
@@ -215,7 +215,7 @@ class Reader:
         if _has_null_records(text):
             raise Unfit
         return pa_json.read_json(
-            pa.BufferReader(text),
+            _readable(text),
             pa_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
             pa_json.ParseOptions(explicit_schema=self._raw, unexpected_field_behavior="error"),
         )
@@ -226,6 +226,17 @@ def _schema_of(text: str) -> tuple[Mapping[str, Any], Any]:
     """Return a schema by its JSON: the words, and Arrow's."""
     words = json.loads(text)
     return words, arrow_schema(words)
+
+
+def _readable(text: bytes) -> Any:
+    """Return text for Arrow, in its own memory.
+
+    A thread of Arrow reads ahead. One that lets go of Python's memory as the interpreter ends
+    aborts the process (https://github.com/apache/arrow/issues/34314).
+    """
+    buffer = pa.allocate_buffer(len(text))
+    memoryview(buffer).cast("B")[:] = text
+    return pa.BufferReader(buffer)
 
 
 def one_array(column: Any) -> Any:
