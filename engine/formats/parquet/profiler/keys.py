@@ -15,8 +15,8 @@ pandas hashes, pyarrow counts; both are imported only where values are looked at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.chunk_table import Numbers, read_chunk_table
 from engine.formats.parquet.bytes.column_names import resolve, some_of, spelled
 from engine.formats.parquet.bytes.footer import MAGIC, Leaf, seal
+from engine.formats.parquet.bytes.projection import project
 from engine.formats.parquet.bytes.schema_tree import path_of
 from engine.formats.parquet.opened import (
     Decoding,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 MAX_VALUES = 16_384
 _MAX_VALUES_BYTES = 16 << 20  # of values that a sketch keeps: fewer where they are large
 _MAX_BATCH_ROWS = 1 << 16
+_MOST_TASKS = 64  # of a file, which each reads the footer of
 _BATCH_BYTES = 4 << 20
 _MIN_OPENED_BYTES = 1 << 20  # a chunk of less takes little
 _REGISTER_BITS = 12
@@ -121,10 +123,19 @@ class KeySkew:
 
 @dataclass(frozen=True)
 class KeyTask:
-    """Some row groups of one file to count; ``memory_bytes``: what any of them takes."""
+    """Row groups of one file to count, one behind the other.
+
+    Attributes:
+        file, row_groups: which.
+        name: of the column, as :mod:`.bytes.column_names` has it.
+        column: its path, as people read it.
+        num_partitions: of the hash partition that is tried.
+        memory_bytes: what any of the row groups takes.
+    """
 
     file: SourceFile
     row_groups: tuple[int, ...]
+    name: str
     column: str
     num_partitions: int
     memory_bytes: int
@@ -142,7 +153,7 @@ class Sketch:
 
 
 def key_tasks(files: Sequence[SourceFile], column: str, num_partitions: int) -> list[KeyTask]:
-    """Return the pieces, one a row group; each task's file has the key as its only column.
+    """Return the pieces: a row group each, or some where a file has many.
 
     Args:
         files: the sources.
@@ -161,6 +172,7 @@ def key_tasks(files: Sequence[SourceFile], column: str, num_partitions: int) -> 
         try:
             with naming(file.path):
                 leaf = _key_leaf(opened, column)
+                memory_bytes = _memory_bytes(opened, leaf)
         finally:
             opened.source.close()
         first = first or leaf
@@ -169,33 +181,29 @@ def key_tasks(files: Sequence[SourceFile], column: str, num_partitions: int) -> 
                 f"column {leaf.name} of {redacted(file.path)} has another type than that of "
                 f"{redacted(files[0].path)}; profile them one by one"
             )
-        of_key = replace(file, columns=(leaf.name,))
-        memory_bytes = _memory_bytes(of_key)
+        path, groups = ".".join(leaf.path), range(opened.footer.num_row_groups)
+        each = -(-len(groups) // _MOST_TASKS) or 1
         tasks += [
-            KeyTask(of_key, (index,), ".".join(leaf.path), num_partitions, memory_bytes)
-            for index in range(opened.footer.num_row_groups)
+            KeyTask(file, tuple(some), leaf.name, path, num_partitions, memory_bytes)
+            for some in (groups[at : at + each] for at in range(0, len(groups), each))
         ]
     return tasks
 
 
-def _memory_bytes(of_key: SourceFile) -> int:
-    """Return what counting takes in the row group of a file that has most of its only column."""
-    opened = OpenFile(of_key)
-    try:
-        sizes = read_chunk_table(opened.footer).uncompressed_bytes[:, 0]
-        largest = int(sizes.max(initial=0))
-        decoding = Decoding(largest, largest, largest_value_bytes=largest)
-        if largest > _MIN_OPENED_BYTES:
-            with naming(of_key.path):
-                decoding = decoding_of(opened.row_group(int(sizes.argmax())).chunk(0))
-        return memory.key_bytes(
-            decoding_bytes=decoding.num_bytes(_BATCH_BYTES),
-            dictionary_bytes=decoding.dictionary_bytes,
-            value_bytes=min(MAX_VALUES * decoding.value_bytes, _MAX_VALUES_BYTES),
-            footer_bytes=opened.footer.size_bytes,
-        )
-    finally:
-        opened.source.close()
+def _memory_bytes(opened: OpenFile, leaf: Leaf) -> int:
+    """Return what counting takes in the row group that has most of a column."""
+    index = opened.footer.leaves.index(leaf)
+    sizes = read_chunk_table(opened.footer).uncompressed_bytes[:, index]
+    largest = int(sizes.max(initial=0))
+    decoding = Decoding(largest, largest, largest_value_bytes=largest)
+    if largest > _MIN_OPENED_BYTES:
+        decoding = decoding_of(opened.row_group(int(sizes.argmax())).chunk(index))
+    return memory.key_bytes(
+        decoding_bytes=decoding.num_bytes(_BATCH_BYTES),
+        dictionary_bytes=decoding.dictionary_bytes,
+        value_bytes=min(MAX_VALUES * decoding.value_bytes, _MAX_VALUES_BYTES),
+        footer_bytes=opened.footer.size_bytes,
+    )
 
 
 def _key_leaf(file: OpenFile, column: str) -> Leaf:
@@ -219,35 +227,51 @@ def sketch(task: KeyTask) -> Sketch | None:
     Raises:
         BadPage: a page is damaged.
     """
+    opened = OpenFile(task.file)
+    found: Sketch | None = None
+    try:
+        for values in _batches(opened, task):
+            this = _of_values(values, task.num_partitions)
+            found = this if found is None else merged(found, this)
+    finally:
+        opened.source.close()
+    return found
+
+
+def _batches(opened: OpenFile, task: KeyTask) -> Iterator[Any]:
+    """Yield the values of a task's column."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    opened = OpenFile(task.file)
-    found: Sketch | None = None
+    whole, numbers = opened.footer, task.row_groups
+    index = [leaf.name for leaf in whole.leaves].index(task.name)
+    number = numbers[0]
     try:
-        # As if the file had no other column: Arrow's own way to choose one goes by dotted names.
-        described = MAGIC + seal(thrift.encode(opened.footer.struct))
+        # As if the file had no other column, and only these row groups: Arrow's own way to choose
+        # a column goes by dotted names.
+        footer = project(whole.holding([whole.groups[number] for number in numbers]), [task.name])
+        described = MAGIC + seal(thrift.encode(footer.struct))
         metadata = pq.read_metadata(pa.BufferReader(described))
-        chunks = [opened.row_group(index).chunk(0) for index in task.row_groups]
-        file = arrow_file(opened.source, [chunk.entry for chunk in chunks])
+        chunks, num_rows = [], []
+        for number in numbers:
+            chunk = opened.row_group(number).chunk(index)
+            chunks.append(chunk.entry)
+            num_rows.append(_batch_rows(chunk))
+            opened.forget(number)  # which has all other columns too
+        file = arrow_file(opened.source, chunks)
         reader = pq.ParquetFile(file, metadata=metadata, pre_buffer=False, buffer_size=1 << 20)
-        batch_rows = min(map(_batch_rows, chunks))
-        for batch in reader.iter_batches(
-            batch_rows, row_groups=list(task.row_groups), use_threads=False
-        ):
-            values = batch.column(0)
-            for _ in opened.footer.leaves[0].path[1:]:
-                values = pc.struct_field(values, [0])
-            if len(values):
-                this = _of_values(values, task.num_partitions)
-                found = this if found is None else merged(found, this)
+        for at, rows in enumerate(num_rows):
+            number = numbers[at]
+            for batch in reader.iter_batches(rows, row_groups=[at], use_threads=False):
+                values = batch.column(0)
+                for _ in whole.leaves[index].path[1:]:
+                    values = pc.struct_field(values, [0])
+                if len(values):
+                    yield values
     except (pa.ArrowException, OSError) as error:
-        where = f"{redacted(task.file.path)}: column {task.column}, row group {task.row_groups[0]}"
+        where = f"{redacted(task.file.path)}: column {task.column}, row group {number}"
         raise BadPage(f"{where}: {error}") from error
-    finally:
-        opened.source.close()
-    return found
 
 
 def _batch_rows(chunk: OpenChunk) -> int:

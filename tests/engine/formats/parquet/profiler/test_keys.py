@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import engine
-from engine.errors import SchemaMismatch
+from engine.errors import SchemaMismatch, SourceError
+from engine.formats.parquet.bytes.footer import Footer, RowGroup
 from engine.formats.parquet.profiler import keys
 from tests.engine.running import run, write_source
 
@@ -187,6 +188,41 @@ def test_of_large_values_fewer_are_kept(tmp_path: Path) -> None:
     assert whole.num_rows == 3050
     assert whole.heaviest[0].value.startswith("00000000")
     assert 51 - whole.missed_rows <= whole.heaviest[0].num_rows <= 51
+
+
+def test_each_row_group_s_footer_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of many: its footer is not read whole for each of them."""
+    path = tmp_path / "s.parquet"
+    table = pa.table({"a": [number % 7 for number in range(3000)], "b": [None] * 3000})
+    pq.write_table(table, path, row_group_size=10)
+    asked: Counter[int] = Counter()
+    row_group = Footer.row_group
+
+    def counted(footer: Footer, index: int) -> RowGroup:
+        found = row_group(footer, index)
+        asked[found.columns[0].range.offset] += 1
+        return found
+
+    monkeypatch.setattr(Footer, "row_group", counted)
+    found = engine.profile_key(str(path), "a", workers=1)
+    assert (found.num_rows, found.num_distinct) == (3000, 7)
+    assert len(asked) == 300
+    assert max(asked.values()) <= 2  # by itself, and as the only column
+    assert len(keys.key_tasks(engine.find_sources(path), "a", 4)) <= 64
+
+
+def test_damage_is_told_with_its_row_group(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    table = pa.table({"a": list(range(3000))})
+    pq.write_table(table, path, row_group_size=10, compression="none", use_dictionary=False)
+    place = pq.read_metadata(path).row_group(217).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[place : place + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"column a, row group 217\b"):
+        engine.profile_key(str(path), "a", workers=1)
 
 
 def test_merging_starts_no_thread_of_arrow() -> None:
