@@ -68,6 +68,7 @@ _DECIMAL_CONVERTED, _INTERVAL_CONVERTED = 5, 21
 _L = spec.LogicalType
 _INTEGERS = (_L.DECIMAL, _L.DATE, _L.TIME, _L.TIMESTAMP, _L.INTEGER)
 _BYTES = (None, _L.STRING, _L.ENUM, _L.JSON, _L.BSON, _L.UUID)
+_FIRST_NEGATIVE = 0x80  # as the first byte of a two's complement
 _FLOAT_FORMATS = {2: "<e", 4: "<f", 8: "<d"}
 
 
@@ -495,11 +496,27 @@ def _plain_extremes(values: pa.Array, order: Order) -> tuple[bytes, bytes]:
         return low.to_bytes(width, "little", signed=signed), high.to_bytes(
             width, "little", signed=signed
         )
-    if order is Order.SIGNED_BYTES:
-        plain = pc.unique(values).to_pylist()
-        return min(plain, key=order.key), max(plain, key=order.key)
-    found = pc.min_max(values)
-    return found["min"].as_py(), found["max"].as_py()
+    if order is not Order.SIGNED_BYTES:
+        found = pc.min_max(values)
+        return found["min"].as_py(), found["max"].as_py()
+    if pa.types.is_fixed_size_binary(kind):
+        return _signed_extremes(values)
+    plain = pc.unique(values).to_pylist()
+    return min(plain, key=order.key), max(plain, key=order.key)
+
+
+def _signed_extremes(values: pa.Array) -> tuple[bytes, bytes]:
+    """Return least and greatest of big-endian numbers of one width: by bytes, of one sign."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    width = values.type.byte_width
+    data = np.frombuffer(values.buffers()[1], np.uint8, len(values) * width, values.offset * width)
+    is_negative = pc.cast(data[::width] >= _FIRST_NEGATIVE, "bool")
+    negative, others = values.filter(is_negative), values.filter(pc.invert(is_negative))
+    low = pc.min_max(negative if len(negative) else others)["min"]
+    high = pc.min_max(others if len(others) else negative)["max"]
+    return low.as_py(), high.as_py()
 
 
 def _integer_type(width: int, signed: bool) -> pa.DataType:

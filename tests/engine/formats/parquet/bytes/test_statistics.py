@@ -172,6 +172,22 @@ def test_nan_is_no_bound():
     assert merged.max == one
 
 
+@given(st.data(), st.integers(1, 20), st.integers(0, 3))
+def test_bounds_of_numbers_of_one_width(data, width, start):
+    """Big-endian numbers, as decimals are: by sign, then by bytes."""
+    edges = st.sampled_from([0, 1, 0x7F, 0x80, 0xFF])
+    number = st.lists(edges, min_size=width, max_size=width).map(bytes)
+    values = data.draw(st.lists(st.none() | number, min_size=1))
+    array = pa.array([b"\xff" * width] * start + values, pa.binary(width)).slice(start)
+    numbers = [int.from_bytes(value, "big", signed=True) for value in values if value is not None]
+    found = bounds_of(array, Order.SIGNED_BYTES)
+    assert found.null_count == values.count(None)
+    assert found.is_empty == (not numbers)
+    if numbers:
+        wanted = [each.to_bytes(width, "big", signed=True) for each in (min(numbers), max(numbers))]
+        assert [found.min, found.max] == wanted
+
+
 @given(st.lists(st.floats(width=32) | st.none(), max_size=20))
 def test_bounds_of_floats_leave_nan_out(values):
     numbers = [value for value in values if value is not None and not math.isnan(value)]
