@@ -275,6 +275,11 @@ class Settings:
         return Recoding(codec, self.codec_level, self.page_version, self.dictionary)
 
     @property
+    def evens(self) -> bool:
+        """Whether parts are cut where they become even."""
+        return self.cut == "row" and self.rows_per_part is None
+
+    @property
     def regroups(self) -> bool:
         """Whether the parts' row groups are others than the source's."""
         return any(size is not None for size in self._row_group_sizes)

@@ -27,7 +27,7 @@ from engine.errors import (
     TargetTooSmall,
 )
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.formats import LINES, format_of, load_format, settled
+from engine.formats import LINES, Measures, format_of, load_format, settled
 from engine.ledger.manifest import Claim, Ledger
 from engine.loader_forms import form_of
 from engine.loaders import check_loader, load_files
@@ -42,6 +42,7 @@ from engine.model import (
 )
 from engine.part_names import NameFields, kind_of, stem_of
 from engine.partition_values import WORDS, Kind, constants_of
+from engine.planning.even_cuts import PROMISED_SPREAD
 from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
 from engine.storage import (
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 
 # Below this, starting worker processes costs more than they save.
 _REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
+_EVEN_ENOUGH = 0.015  # what is written may be less even than a plan expects
 _METER_SECONDS = 0.25  # adding up all worker processes takes some milliseconds
 
 
@@ -324,6 +326,24 @@ def _plan_partition(
     """Plan files of one partition; ``failed`` counts rows over all, of which these begin there."""
     measures = load_format(format_of(files)).measure(files, settings, revision=len(failed))
     stop = first_row + measures.layout.num_rows
+    ours = tuple(
+        replace(part, first_row=part.first_row - first_row)
+        for part in failed
+        if first_row <= part.first_row < stop
+    )
+    plan = _plan_by(measures, settings, ours)
+    if settings.evens and plan.spread > _EVEN_ENOUGH and (smoother := measures.smoother()):
+        plan = min(plan, _plan_by(smoother, settings, ours), key=_unevenness)
+    return plan
+
+
+def _unevenness(plan: SplitPlan) -> tuple[float, int, float]:
+    """Order plans: what keeps the promise has the fewest parts, what does not the evenest."""
+    broken = plan.spread if plan.spread > PROMISED_SPREAD else 0.0
+    return broken, len(plan.parts), plan.spread
+
+
+def _plan_by(measures: Measures, settings: Settings, failed: tuple[Measured, ...]) -> SplitPlan:
     plan = make_plan(
         measures.layout,
         settings,
@@ -332,11 +352,7 @@ def _plan_partition(
         inside_of=measures.inside_of,
         memory_of=measures.memory_of,
         copied_of=measures.copied_of,
-        failed=tuple(
-            replace(part, first_row=part.first_row - first_row)
-            for part in failed
-            if first_row <= part.first_row < stop
-        ),
+        failed=failed,
     )
     # What looks and samples took is kept by the allocator while parts are written.
     kept_bytes = measures.kept_bytes(plan.memory_bytes, _decodes(plan, settings))

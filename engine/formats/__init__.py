@@ -52,6 +52,8 @@ class Measures:
             these slices, where it is no whole one of the source.
         kept_bytes: once the plan is made, what its looks take beside parts that take so much, and
             whether these decode anything.
+        smoother: once a plan is made that is not even, the same with sizes that do not jump from a
+            row to the next, at more work; None if they did not.
     """
 
     layout: Layout
@@ -60,6 +62,7 @@ class Measures:
     memory_of: Callable[[PartPlan], int]
     copied_of: Callable[[Sequence[RowGroupSlice]], int]
     kept_bytes: Callable[[int, bool], int]
+    smoother: Callable[[], Measures | None] = lambda: None
 
 
 class WrittenPart(NamedTuple):

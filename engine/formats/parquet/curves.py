@@ -42,13 +42,14 @@ def read_curve(
             continue
         used = trimmed.get(chunk.column)
         trimmed_rows = 0 if used is None else rows_by_dictionary(chunk)
-        columns.append(CutColumn(name, pages, new.data, is_chained, trimmed_rows=trimmed_rows))
         if used is not None:
-            found, key = _entries(chunk, new, used), (tuple(used.rows), tuple(used.lengths))
+            new, found = _trimmed(chunk, new, used)
+            key = (tuple(used.rows), tuple(used.lengths))
             entries[key] = entries[key].plus(found) if key in entries else found
         elif pages.dictionary is not None and pages.num_pages:
             row = rows_by_dictionary(chunk)
             dictionaries[row] = dictionaries.get(row, 0) + round(new.dictionary)
+        columns.append(CutColumn(name, pages, new.data, is_chained, trimmed_rows=trimmed_rows))
     rows, sums = _summed(columns, group)
     return Curve(
         group.index,
@@ -67,14 +68,21 @@ def rows_by_dictionary(chunk: OpenChunk) -> int:
     return chunk.pages.num_rows if used >= chunk.pages.num_pages else chunk.pages.first_rows[used]
 
 
-def _entries(chunk: OpenChunk, new: PagesBytes, used: Used) -> Entries:
-    """Return what pieces take of a dictionary, less what they save by shorter indices."""
-    indices_bytes = sum(new.data[: chunk.dictionary_pages]) / used.lengths[-1]
+def _trimmed(chunk: OpenChunk, new: PagesBytes, used: Used) -> tuple[PagesBytes, Entries]:
+    """Return pages with the most bits of an index, and what pieces take of a dictionary.
+
+    The latter less what they save by shorter indices, which are as short in all of their pages.
+    """
+    number = chunk.dictionary_pages
+    widened = used.widened(new.data[:number], chunk.pages.first_rows[:number])
+    row_bytes = sum(widened) / used.lengths[-1]
     sizes = [
-        entries * new.dictionary - (1 - indices) * length * indices_bytes
-        for length, entries, indices in zip(*used[2:], strict=True)
+        entries * new.dictionary - (1 - indices) * length * row_bytes
+        for length, entries, indices in zip(used.lengths, *used[3:5], strict=True)
     ]
-    return Entries(used.rows, used.places, used.lengths, sizes)
+    sizes[-1] = new.dictionary - (sum(widened) - sum(new.data[:number]))  # the chunk as it is
+    pages = PagesBytes([*widened, *new.data[number:]], new.dictionary)
+    return pages, Entries(used.rows, used.places, used.lengths, sizes)
 
 
 def _with_dictionary(new: PagesBytes, pages: PageMap) -> list[float]:

@@ -16,6 +16,7 @@ from engine.formats.parquet.part_memory import part_memory_bytes
 from engine.formats.parquet.sizes import Sizes, Used
 from engine.formats.parquet.small_chunks import spread_dictionaries
 from engine.formats.parquet.trimmed import (
+    PieceSize,
     expected_piece,
     trimmed_columns,
     used_bytes,
@@ -42,20 +43,29 @@ def measured(
     with naming(*(file.path for file in files)):
         sizes = _sizes(layout, recoding, revision)
         layout = sizes.resized(layout)
+    looks = _Looks()
+    used = _UsedEntries(recoding, looks, sees_all=bool(revision))
+    return _measures(layout, settings, sizes, used, expected_piece(settings, layout))
+
+
+def _measures(
+    layout: Layout, settings: Settings, sizes: Sizes, used: _UsedEntries, piece_size: PieceSize
+) -> Measures:
+    """Return measures of row groups whose pieces are expected to have some size."""
+    files, recoding, looks = layout.files, settings.recoding, used.looks
+    repeated: set[int] = set()  # row groups of which a cut repeats a large dictionary
 
     def opened_at(position: int) -> OpenRowGroup:
         group = layout.groups[position]
         return open_file(files[group.file]).row_group(group.index)
-
-    looks = _Looks()
-    piece_size = expected_piece(settings, layout)
-    used = _UsedEntries(recoding, looks, sees_all=bool(revision))
 
     def curve_of(position: int) -> Curve:
         opened = opened_at(position)
         with naming(opened.file.file.path):
             spread = spread_dictionaries(opened, recoding)
             columns = trimmed_columns(opened, recoding, piece_size)
+            if columns < trimmed_columns(opened, recoding, piece_size.trimmed_always):
+                repeated.add(position)
             trimmed = {column: used.of(opened.chunk(column)) for column in sorted(columns)}
             return read_curve(opened, layout.groups[position], sizes, spread, trimmed)
 
@@ -86,7 +96,12 @@ def measured(
         kept = looks.kept_bytes(part_bytes, decodes=decodes)
         return kept + (memory.TRIED_PAGES_BYTES if tries else 0)
 
-    return Measures(layout, curve_of, inside_of, memory_of, copied_of, kept_bytes)
+    def smoother() -> Measures | None:
+        if not repeated:
+            return None
+        return _measures(layout, settings, sizes, used, piece_size.trimmed_always)
+
+    return Measures(layout, curve_of, inside_of, memory_of, copied_of, kept_bytes, smoother)
 
 
 def _layout(files: Sequence[SourceFile], settings: Settings) -> Layout:
@@ -138,7 +153,7 @@ class _UsedEntries:
 
     def __init__(self, recoding: Recoding, looks: _Looks, *, sees_all: bool) -> None:
         self._recoding = recoding
-        self._looks = looks
+        self.looks = looks
         self._sees_all = sees_all
         self._known: dict[int, list[tuple[float, Used]]] = {}  # by column: entries a value
 
@@ -151,7 +166,7 @@ class _UsedEntries:
             return alike[-1].stretched(rows_by_dictionary(chunk))
         from engine.formats.parquet.used import used_entries  # imports pyarrow
 
-        self._looks.ask(used_bytes(chunk), chunk.leaf.name)
+        self.looks.ask(used_bytes(chunk), chunk.leaf.name)
         found = used_entries(chunk, self._recoding.codec)
         known.append((density, found))
         return found

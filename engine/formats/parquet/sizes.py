@@ -5,6 +5,7 @@ Where pages will be re-encoded, :mod:`.sampling` has another :class:`Sizes`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,7 +37,9 @@ class Used(NamedTuple):
             :class:`engine.planning.curves.Entries`.
         lengths: numbers of such rows, ascending, from 0 to all that use the dictionary.
         entry_shares: of the dictionary's bytes, that so many use.
-        index_shares: bits of an index for one of the source's.
+        index_shares: of the bytes that all pages of indices have at the most bits of a page.
+        widenings: bytes of a page at the most bits of any, for one of it as it is, at ``rows``:
+            writers that do not know how many entries will come begin with narrow indices.
     """
 
     rows: Sequence[int]
@@ -44,13 +47,25 @@ class Used(NamedTuple):
     lengths: Sequence[float]
     entry_shares: Sequence[float]
     index_shares: Sequence[float]
+    widenings: Sequence[float]
 
     def stretched(self, num_rows: int) -> Used:
         """Return the same for another number of rows that use a dictionary."""
         stretch = num_rows / self.rows[-1]
-        places = {round(row * stretch): x * stretch for row, x in zip(*self[:2], strict=True)}
+        at = {round(row * stretch): number for number, row in enumerate(self.rows)}
         lengths = [length * stretch for length in self.lengths]
-        return self._replace(rows=[*places], places=[*places.values()], lengths=lengths)
+        return self._replace(
+            rows=[*at],
+            places=[self.places[number] * stretch for number in at.values()],
+            lengths=lengths,
+            widenings=[self.widenings[number] for number in at.values()],
+        )
+
+    def widened(self, sizes: Sequence[float], first_rows: Sequence[int]) -> list[float]:
+        """Return the bytes of pages of indices, those with the most bits of any."""
+        last = len(self.rows) - 1
+        places = (min(last, bisect_left(self.rows, row)) for row in first_rows)
+        return [size * self.widenings[at] for size, at in zip(sizes, places, strict=True)]
 
 
 class Sizes:

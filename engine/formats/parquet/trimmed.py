@@ -70,6 +70,11 @@ class PieceSize(NamedTuple):
         """Return the mean rows of pieces: where pieces end and where row groups do is unrelated."""
         return num_rows_in_group * self.num_rows / (num_rows_in_group + self.num_rows)
 
+    @property
+    def trimmed_always(self) -> PieceSize:
+        """The same where every large dictionary is trimmed."""
+        return self._replace(allowed_bytes=0.0)
+
 
 def expected_piece(settings: Settings, layout: Layout) -> PieceSize:
     """Return what pieces will be like, before anything is cut."""

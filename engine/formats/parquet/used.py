@@ -51,23 +51,53 @@ def used_entries(chunk: OpenChunk, codec: int | None = None) -> Used:
     lengths = np.unique(np.geomspace(1, uses.stop_row, _KNOTS).astype(np.int64))
     middles = (sums[1:] + sums[:-1]) / 2
     counts, sizes = _used_by(middles, uses, weights, lengths)
-    old_width = max(1, uses.width)
-    widths = np.maximum(1, np.ceil(np.log2(np.maximum(_MORE_ENTRIES * step * counts, 1))))
+    lengths = _with_steps(lengths, _MORE_ENTRIES * step * counts)
+    counts, sizes = _used_by(middles, uses, weights, lengths)
     shares = [0.0, *(sizes / (weights.sum() or 1.0)).tolist()]
-    bits = [1.0, *np.minimum(1.0, widths / old_width).tolist()]
-    shares[-1] = bits[-1] = 1.0  # the chunk as it is
+    shares[-1] = 1.0
+    bits = np.ceil(np.log2(np.maximum(_MORE_ENTRIES * step * counts, 2)))
+    bits[-1] = most_bits = max(page.bits for page in uses.pages)
+    pages_bytes = [sum(page.bytes_at(each) for page in uses.pages) for each in bits.tolist()]
     rows = np.unique(np.linspace(0, uses.stop_row, _PLACES, dtype=np.int64))
-    places = sums[np.searchsorted(uses.rows, rows)]
-    return Used(rows.tolist(), places.tolist(), [0, *lengths.tolist()], shares, bits)
+    page_of = np.searchsorted([page.first_row for page in uses.pages], rows, side="right") - 1
+    widenings = [page.bytes_at(most_bits) / page.bytes_at(page.bits) for page in uses.pages]
+    return Used(
+        rows=rows.tolist(),
+        places=sums[np.searchsorted(uses.rows, rows)].tolist(),
+        lengths=[0, *lengths.tolist()],
+        entry_shares=shares,
+        index_shares=[0.0, *(size / pages_bytes[-1] for size in pages_bytes)],
+        widenings=[widenings[at] for at in page_of.tolist()],
+    )
+
+
+class _Page(NamedTuple):
+    """A page of indices: bits of each, bytes of all, and of levels and header besides."""
+
+    first_row: int
+    bits: int
+    indices_bytes: int
+    other_bytes: int
+
+    def bytes_at(self, bits: float) -> float:
+        """Return the bytes of the page, uncompressed, with so many bits an index."""
+        return self.other_bytes + self.indices_bytes * bits / self.bits
 
 
 class _Uses(NamedTuple):
-    """Rows and indices of all values, those of a row together, and the bits of an index."""
+    """Rows and indices of all values, those of a row together, and the pages that they are of."""
 
     rows: Any
     indices: Any
     stop_row: int
-    width: int
+    pages: list[_Page]
+
+
+def _with_steps(lengths: Any, counts: Any) -> Any:
+    """Return the lengths, and those between which an index gets a bit more."""
+    steps = 2 ** np.arange(1, max(1, int(counts[-1])).bit_length())
+    last = np.interp(steps, counts, lengths).astype(np.int64)
+    return np.unique([*lengths, *last, *np.minimum(last + 1, lengths[-1])])
 
 
 def _used_by(places: Any, uses: _Uses, weights: Any, lengths: Any) -> tuple[Any, Any]:
@@ -134,16 +164,19 @@ def _uses(source: SourceChunk, num_entries: int, step: int) -> _Uses:
     """
     places: list[Any] = []
     found: list[lv.Indices] = []
-    width = stop = 0
+    pages: list[_Page] = []
+    stop = 0
     for number in range(source.chunk.dictionary_pages):
         page = source.open_whole_page(number)
         first, stop = source.pages.rows(number)
         with source.chunk.at_page(number):
             bits, indices = lv.decode_dictionary_indices(page.section, page.levels.num_values)
             checked(indices, num_entries)
-        width = max(width, bits)
+        num_bytes = page.header.header_bytes + page.header.uncompressed_bytes
+        other_bytes = num_bytes - len(page.section)
+        pages.append(_Page(first, max(1, bits), len(page.section), other_bytes))
         kept = np.flatnonzero(indices % step == 0)
         rows = first + kept * (stop - first) // max(1, len(indices))
         places.append(rows.astype(np.int32))
         found.append(indices[kept] // step)
-    return _Uses(np.concatenate(places), np.concatenate(found), max(1, stop), width)
+    return _Uses(np.concatenate(places), np.concatenate(found), max(1, stop), pages)

@@ -229,6 +229,39 @@ def test_parts_are_as_expected_even_and_few(tmp_path: Path, rows_a_group: int, t
         assert len(sizes) <= 1.1 * 40_000 / target_rows + 1
 
 
+@pytest.mark.parametrize("codec", ["none", "snappy"])
+def test_indices_that_grow_in_bits_are_expected_as_parts_have_them(tmp_path: Path, codec: str):
+    """Who writes pages while a dictionary grows begins with few bits; parts have one width."""
+    chance = np.random.default_rng(2)
+    numbers = pa.array(chance.integers(0, 1 << 60, 120_000))
+    table = pa.table({"once": numbers, "often": numbers.take(chance.integers(0, 40_000, 120_000))})
+    source = tmp_path / "source.parquet"
+    options = {"dictionary_pagesize_limit": 1 << 20, "max_rows_per_page": 10_000}
+    pq.write_table(table, source, row_group_size=120_000, compression="snappy", **options)
+    wish = {"rows_per_part": 23_000, "codec": codec}
+    plan = engine.plan(source, **wish)
+    assert any(piece.trimmed for part in plan.parts for piece in part.slices)
+    written = engine.split(source, tmp_path / "parts", fsync=False, **wish).manifest.parts
+    for expected, found in zip(plan.parts, written, strict=True):
+        assert found.size_bytes == pytest.approx(expected.predicted_bytes, rel=0.015)
+
+
+@pytest.mark.parametrize("last_row", range(16_500, 17_400, 200))
+def test_a_dictionary_that_ends_near_a_cut_does_not_make_parts_uneven(
+    tmp_path: Path, last_row: int
+):
+    """A cut shortly before its end would repeat it for a few rows, which no row behind it needs."""
+    chance = np.random.default_rng(3)
+    words = [chance.bytes(60) for _ in range(1_000)]
+    values = [words[number] for number in chance.integers(0, 1_000, last_row)]
+    values += [chance.bytes(60) for _ in range(20_000 - last_row)]
+    table = pa.table({"words": values, "beside": [chance.bytes(50) for _ in range(20_000)]})
+    source = tmp_path / "source.parquet"
+    options = {"dictionary_pagesize_limit": 66_000, "max_rows_per_page": 100}
+    pq.write_table(table, source, row_group_size=20_000, use_dictionary=["words"], **options)
+    assert engine.split(source, tmp_path / "parts", fsync=False, parts=4).manifest.spread <= 0.02
+
+
 def test_an_index_behind_the_dictionary_is_damage(tmp_path: Path):
     source = tmp_path / "source.parquet"
     write(source, "_documents", "one page")
