@@ -34,7 +34,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parts of it are more than a block, so that they go up in several."""
-    return write_source(tmp_path_factory.mktemp("source") / "l.parquet", 900_000)
+    path = tmp_path_factory.mktemp("source") / "l.parquet"
+    return write_source(path, 900_000, row_group_size=300_000, data_page_size=1 << 20)
 
 
 def put(url: str, file: Path) -> str:
