@@ -80,8 +80,8 @@ shares = st.floats(0.01, 0.99)
 def fine_groups(draw):
     """Row groups whose rows have about ten bytes each."""
     found = []
-    for index in range(draw(st.integers(1, 12))):
-        num_rows = draw(st.integers(2_000, 60_000))
+    for index in range(draw(st.integers(1, 8))):
+        num_rows = draw(st.integers(2_000, 20_000))
         own_bytes = num_rows * draw(st.integers(5, 20))
         dictionary = round(own_bytes * draw(st.floats(0, 0.4)))
         given_up = draw(st.sampled_from([num_rows, num_rows // 3]))
