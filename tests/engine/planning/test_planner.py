@@ -511,6 +511,14 @@ def test_rows_found_by_size_are_the_outermost(curves, data):
 
 
 @quick
+@given(fine_groups(), st.floats(100, 400_000))
+def test_slices_from_the_first_row_are_summed_to_the_last_bit(curves, num_bytes):
+    for each in (c.for_slices_of(num_bytes) for c in curves):
+        rows, sums = each._from_start
+        assert sums == list(itertools.accumulate(map(each.from_start, rows), max))
+
+
+@quick
 @given(fine_groups(), st.data())
 def test_sizes_add_up_to_everything_and_what_cuts_repeat(curves, data):
     ruler = Ruler(layout_of(curves), curves.__getitem__)
