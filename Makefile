@@ -83,7 +83,7 @@ SEQUENCES ?= 2000
 
 states: $(VENV)/.azurite ## sequences of splits, pauses, deaths, damage and repair, on four kinds of stores: hours
 	@EVENSPLIT_STATES=$(SEED):$(SEQUENCES) $(BIN)/python -m pytest -q -rP -n $(WORKERS) --timeout 0 \
-		tests/engine/test_state_machine.py
+		tests/engine/test_state_machine.py tests/engine/test_two_runs.py
 
 soak: $(VENV)/.tests ## split in one process again and again: memory, threads, descriptors stay flat
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS)
