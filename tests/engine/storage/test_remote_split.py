@@ -28,7 +28,8 @@ TARGET = {"target_size": "300kB"}
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_source(tmp_path_factory.mktemp("source") / "s.parquet", 60_000)
+    path = tmp_path_factory.mktemp("source") / "s.parquet"
+    return write_source(path, 60_000, row_group_size=20_000, data_page_size=32 << 10)
 
 
 @pytest.fixture(scope="module")
