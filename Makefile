@@ -17,7 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix ways proof adf bench limits package wheel fuzz texts states soak audit clean
+.PHONY: help demo test lint unit matrix ways proof adf bench limits package wheel fuzz texts states \
+	projection soak audit clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -83,7 +84,10 @@ SEQUENCES ?= 2000
 
 states: $(VENV)/.azurite ## sequences of splits, pauses, deaths, damage and repair, on four kinds of stores: hours
 	@EVENSPLIT_STATES=$(SEED):$(SEQUENCES) $(BIN)/python -m pytest -q -rP -n $(WORKERS) --timeout 0 \
-		tests/engine/test_state_machine.py
+		tests/engine/test_state_machine.py tests/engine/test_two_runs.py
+
+projection: $(VENV)/.tests ## memory of every verb on files of every shape, against its projection: minutes
+	@EVENSPLIT_PROJECTION=1 $(BIN)/python -m pytest -q tests/engine/formats/parquet/test_projection.py
 
 soak: $(VENV)/.tests ## split in one process again and again: memory, threads, descriptors stay flat
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS)

@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,14 +142,18 @@ SHAPES: dict[str, tuple[Callable[[], pa.Table], dict[str, Any]]] = {
 }
 
 
-def rows(folder: Path, shapes: Sequence[str] = tuple(SHAPES)) -> Iterator[Row]:
-    """Measure every path on files of some shapes, made in ``folder``."""
+def rows(
+    folder: Path, shapes: Sequence[str] = tuple(SHAPES), paths: Collection[str] = tuple(PATHS)
+) -> Iterator[Row]:
+    """Measure some paths on files of some shapes, made in ``folder``."""
     for number, shape in enumerate(shapes):
         make, options = SHAPES[shape]
         source = folder / f"{number}.parquet"
         pq.write_table(make(), source, **options)
         for at, (path, wish) in enumerate(PATHS.items()):
-            if path == "splice" and pq.read_metadata(source).num_row_groups < 2:
+            if path not in paths or (
+                path == "splice" and pq.read_metadata(source).num_row_groups < 2
+            ):
                 continue
             verb = path if path in ("verify", "profile") else "split"
             parts = folder / f"{number}-{1 if verb == 'verify' else at}"

@@ -165,13 +165,27 @@ class Disk:
     names: dict[str, int | None]
     contents: dict[int, bytes]
 
-    def restore(self, place: Path) -> None:
-        """Make the folder as it was on the disk; what stood in a lost folder is lost with it."""
+    def tree(self) -> dict[str, bytes | None]:
+        """Return what is found: the bytes of each file by its path, None for a folder.
+
+        What stood in a lost folder is lost with it.
+        """
+        found: dict[str, bytes | None] = {}
         for path, inode in sorted(self.names.items(), key=lambda item: item[0].count("/")):
-            at = place / os.path.relpath(path, self.log.root)
-            if inode is None or not (at.parent.is_dir() or at == place):
+            parent = os.path.dirname(path)
+            if inode is None or (path != self.log.root and found.get(parent, b"") is not None):
                 continue
             if inode in self.log.folders:
-                at.mkdir(parents=True, exist_ok=True)
-            elif not at.is_dir():
-                at.write_bytes(self.contents[inode])
+                found[path] = None
+            elif path not in found:
+                found[path] = self.contents[inode]
+        return {os.path.relpath(path, self.log.root): data for path, data in found.items()}
+
+
+def restore(tree: dict[str, bytes | None], place: Path) -> None:
+    """Make a folder of what was found after a power cut."""
+    for path, data in tree.items():
+        if data is None:
+            (place / path).mkdir(parents=True, exist_ok=True)
+        else:
+            (place / path).write_bytes(data)

@@ -64,11 +64,13 @@ def write_source(
     return path
 
 
-def write_trap(path: Path, *, num_honest: int = 0) -> Path:
+def write_trap(
+    path: Path, *, num_honest: int = 0, num_rows: int = 500, value_bytes: int = 100
+) -> Path:
     """Write 40 row groups of noise, but where a plan of another codec looks at first: zeros there.
 
     So parts come out larger than that plan expects, but for those of the first ``num_honest``.
-    Pages are so many that not all are looked at.
+    Pages of ten rows are so many that not all are looked at.
     """
     rng = np.random.default_rng(3)
     looked_at = {int((i + 0.5) / 7 * 40) for i in range(7)}
@@ -76,8 +78,8 @@ def write_trap(path: Path, *, num_honest: int = 0) -> Path:
     options = {"compression": "none", "use_dictionary": False, "max_rows_per_page": 10}
     with pq.ParquetWriter(path, schema, write_batch_size=10, **options) as writer:
         for group in range(40):
-            is_noise = group < num_honest or group not in looked_at
-            values = [rng.bytes(100) if is_noise else bytes(100) for _ in range(500)]
+            some_bytes = rng.bytes if group < num_honest or group not in looked_at else bytes
+            values = [some_bytes(value_bytes) for _ in range(num_rows)]
             writer.write_table(pa.table([values], schema))
     return path
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -30,6 +31,9 @@ from tests.engine.storage.conftest import azurite, blobs, no_identity, s3, s3_se
 __all__ = ["azurite", "blobs", "no_identity", "s3", "s3_server"]
 
 NUM_ROWS = 400
+# `make states` stops at each call; here, where a call is a request or is stopped at by other tests,
+# a run goes on from every second one, and dies at the others.
+IS_WHOLE = "EVENSPLIT_STATES" in os.environ
 OLD, FIRST, SECOND = 3, 2, 1  # parts of the split that is there, and of the two runs
 
 
@@ -67,7 +71,8 @@ def places(
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "source.parquet"
-    pq.write_table(pa.table({"id": range(NUM_ROWS)}), path, row_group_size=40)
+    table = pa.table({"id": range(NUM_ROWS)})
+    pq.write_table(table, path, row_group_size=100, use_dictionary=False)
     return path
 
 
@@ -124,7 +129,8 @@ def test_a_run_stops_at_any_call_while_another_finishes(
 ):
     if second != SECOND and not places.is_near:
         pytest.skip("takes minutes, and is the same for these stores; for S3 see decision 21")
-    number, was_stopped = 0, True
+    step = 1 if IS_WHOLE or (places.is_near and second == SECOND) else 2
+    number, was_stopped = int(dies) % step, True
     while was_stopped:
         dest = places.new()
         put_files(dest, old)
@@ -139,7 +145,7 @@ def test_a_run_stops_at_any_call_while_another_finishes(
         where = f"stopped at {number}, {first.calls[number : number + 1]}: {first.error!r}"
         assert other.error is None, where
         check_end(source, dest, [first, other], where)
-        number += 1
+        number += step
     assert number > 15
 
 

@@ -80,8 +80,8 @@ shares = st.floats(0.01, 0.99)
 def fine_groups(draw):
     """Row groups whose rows have about ten bytes each."""
     found = []
-    for index in range(draw(st.integers(1, 12))):
-        num_rows = draw(st.integers(2_000, 60_000))
+    for index in range(draw(st.integers(1, 8))):
+        num_rows = draw(st.integers(2_000, 20_000))
         own_bytes = num_rows * draw(st.integers(5, 20))
         dictionary = round(own_bytes * draw(st.floats(0, 0.4)))
         given_up = draw(st.sampled_from([num_rows, num_rows // 3]))
@@ -508,6 +508,14 @@ def test_rows_found_by_size_are_the_outermost(curves, data):
     assert last == ruler.num_rows or ruler.bytes_before(last + 1) > num_bytes - 1e-3
     assert ruler.bytes_before(first) >= num_bytes - 1e-3
     assert first == 0 or ruler.bytes_before(first - 1) < num_bytes + 1e-3
+
+
+@quick
+@given(fine_groups(), st.floats(100, 400_000))
+def test_slices_from_the_first_row_are_summed_to_the_last_bit(curves, num_bytes):
+    for each in (c.for_slices_of(num_bytes) for c in curves):
+        rows, sums = each._from_start
+        assert sums == list(itertools.accumulate(map(each.from_start, rows), max))
 
 
 @quick

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +15,8 @@ import engine
 from engine.errors import BadSetting
 from engine.storage import open_storage
 from tests.azurite import Azurite
-from tests.azurite.proxy import Proxy, Seen, before
-from tests.engine.running import make_table, run, write_source
+from tests.azurite.proxy import Seen, before
+from tests.engine.running import run, write_source
 
 NUM_PARTS = 5
 NUM_ROW_GROUPS = 14
@@ -29,20 +30,36 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_source(path, 1_400_000, row_group_size=100_000, **options).read_bytes()
 
 
-def split(
-    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, source: bytes, transfer: str
-) -> tuple[Proxy, str]:
+@dataclass(frozen=True)
+class Transfer:
+    """A split within the store that was verified: what passed this machine, and its parts."""
+
+    asked: list[Seen]
+    client_bytes: int
+    parts: list[bytes]
+
+
+@pytest.fixture(scope="module")
+def transfers(azurite: Azurite, source: bytes) -> dict[str, Transfer]:
+    return {transfer: transferred(azurite, source, transfer) for transfer in ("server", "client")}
+
+
+def transferred(azurite: Azurite, source: bytes, transfer: str) -> Transfer:
     container = azurite.new_container()
-    azurite.client().get_blob_client(container, "in/s.parquet").upload_blob(source)
-    with before(azurite.port) as proxy:
+    blobs = azurite.client().get_container_client(container)
+    blobs.upload_blob("in/s.parquet", source)
+    with pytest.MonkeyPatch.context() as patch, before(azurite.port) as proxy:
         there = azurite.through(proxy.port).connection_string
-        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", there)
+        patch.setenv("AZURE_STORAGE_CONNECTION_STRING", there)
         words = [f"abfs://{container}/in/s.parquet", f"abfs://{container}/out"]
         ended = run("split", *words, "--parts", str(NUM_PARTS), "--transfer", transfer)
         assert ended.code == 0, ended.err
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
-    assert run("verify", f"abfs://{container}/out").code == 0
-    return proxy, container
+        asked, client_bytes = proxy.ours(), proxy.client_bytes()
+        patch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+        assert run("verify", f"abfs://{container}/out").code == 0
+    names = [item.name for item in blobs.list_blobs("out/part-")]
+    parts = [blobs.download_blob(name).readall() for name in names]
+    return Transfer(asked, client_bytes, parts)
 
 
 def kind(seen: Seen) -> str:
@@ -54,43 +71,35 @@ def kind(seen: Seen) -> str:
 
 
 def test_the_store_copies_and_little_passes_through(
-    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, source: bytes
+    transfers: dict[str, Transfer], source: bytes
 ) -> None:
-    proxy, _ = split(azurite, monkeypatch, source, "server")
-    passed = proxy.client_bytes()
-    asked = Counter(map(kind, proxy.ours()))
+    it = transfers["server"]
+    asked = Counter(map(kind, it.asked))
     # At most the row groups that a cut passes through; of the others, nothing but indexes.
-    assert passed < len(source) * NUM_PARTS / NUM_ROW_GROUPS, asked
+    assert it.client_bytes < len(source) * NUM_PARTS / NUM_ROW_GROUPS, asked
     assert asked["PUT blocks"] == NUM_PARTS
     assert asked["GET blocks"] == NUM_PARTS
     assert asked["copy"] <= 8 * NUM_PARTS
     assert asked["stage"] <= asked["copy"] + NUM_PARTS
     assert sum(asked.values()) / NUM_PARTS < 80, asked
-    assert max(seen.sent_bytes + seen.received_bytes for seen in proxy.ours()) <= 3 << 20
+    assert max(seen.sent_bytes + seen.received_bytes for seen in it.asked) <= 3 << 20
 
 
 def test_the_client_path_passes_each_byte_once_each_way(
-    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, source: bytes
+    transfers: dict[str, Transfer], source: bytes
 ) -> None:
-    proxy, _ = split(azurite, monkeypatch, source, "client")
-    assert not [seen for seen in proxy.ours() if kind(seen) == "copy"]
-    assert proxy.client_bytes() < 2.25 * len(source)
-    assert max(seen.sent_bytes + seen.received_bytes for seen in proxy.ours()) <= 8 << 20
+    it = transfers["client"]
+    assert not [seen for seen in it.asked if kind(seen) == "copy"]
+    assert it.client_bytes < 2.25 * len(source)
+    assert max(seen.sent_bytes + seen.received_bytes for seen in it.asked) <= 8 << 20
 
 
-def test_both_ways_give_the_same_bytes(
-    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, source: bytes
-) -> None:
-    found = []
-    for transfer in ("server", "client"):
-        _, container = split(azurite, monkeypatch, source, transfer)
-        blobs = azurite.client().get_container_client(container)
-        names = [item.name for item in blobs.list_blobs("out/part-")]
-        found.append([blobs.download_blob(name).readall() for name in names])
-    assert len(found[0]) == NUM_PARTS
-    assert found[0] == found[1]
-    parts = [pq.read_table(io.BytesIO(data)) for data in found[0]]
-    assert pa.concat_tables(parts).equals(make_table(1_400_000))
+def test_both_ways_give_the_same_bytes(transfers: dict[str, Transfer], source: bytes) -> None:
+    parts = transfers["server"].parts
+    assert len(parts) == NUM_PARTS
+    assert parts == transfers["client"].parts
+    tables = [pq.read_table(io.BytesIO(data)) for data in parts]
+    assert pa.concat_tables(tables).equals(pq.read_table(io.BytesIO(source)))
 
 
 def test_a_footer_takes_one_request_where_it_fits(

@@ -28,13 +28,15 @@ TARGET = {"target_size": "300kB"}
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_source(tmp_path_factory.mktemp("source") / "s.parquet", 60_000)
+    path = tmp_path_factory.mktemp("source") / "s.parquet"
+    return write_source(path, 60_000, row_group_size=20_000, data_page_size=32 << 10)
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parts of it are more than a block, so that they go up in several."""
-    return write_source(tmp_path_factory.mktemp("source") / "l.parquet", 900_000)
+    path = tmp_path_factory.mktemp("source") / "l.parquet"
+    return write_source(path, 900_000, row_group_size=300_000, data_page_size=1 << 20)
 
 
 def put(url: str, file: Path) -> str:

@@ -32,10 +32,10 @@ def coded(path: Path, num_entries: int, width: int, num_rows: int, **options: An
     return path
 
 
-@pytest.mark.parametrize("wish", [{}, {"codec": "zstd"}, {"data_page_version": 2}], ids=str)
-def test_values_that_stay_in_their_dictionary_are_not_counted(wish, tmp_path):
+def test_values_that_stay_in_their_dictionary_are_not_counted(tmp_path):
     source = coded(tmp_path / "source.parquet", 1000, 500, 1_000_000)
-    assert engine.plan(source, parts=3, **wish).memory_bytes < 120 * MIB
+    for wish in ({}, {"codec": "zstd"}, {"data_page_version": 2}):
+        assert engine.plan(source, parts=3, **wish).memory_bytes < 120 * MIB, wish
     given_up = engine.plan(source, parts=3, dictionary=False).memory_bytes
     assert given_up > 4 * 500 * 1_000_000
 
