@@ -399,9 +399,10 @@ def split_files(
         ledger = Ledger(store, folder)
         ledger.check_free()
         stack.callback(load_format(format_of(files)).close_sources)
-        ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
+        is_new = not ledger.is_claimed()
+        ahead = _processes_ahead(files, settings, budget) if is_new else None
         stack.enter_context(ahead or nullcontext())
-        failed = ledger.failed(plan_id(files, settings, __version__))
+        failed = () if is_new else ledger.failed(plan_id(files, settings, __version__))
         plan = replace(_plan(files, settings, failed), source_notes=_notes(notes, files))
         while True:
             _check_part_sizes(plan, store)
@@ -739,7 +740,8 @@ def _check_apart(
 ) -> None:
     """Refuse a destination whose parts a source would take in, or that is a source file."""
     target = _real(folder)
-    if target in {_real(file.path) for file in files}:
+    is_file = "://" in target or os.path.isfile(target)  # else no source is it
+    if is_file and target in {_real(file.path) for file in files}:
         raise DestinationInSource(
             f"the destination {redacted(folder)} is a source file itself; name a folder for the "
             "parts"
