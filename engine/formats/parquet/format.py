@@ -12,7 +12,7 @@ from dataclasses import replace
 from engine.errors import BadSetting
 from engine.formats import Compared, Measures
 from engine.formats.parquet.folder_columns import with_taken
-from engine.formats.parquet.opened import OpenFile, close_files, read_footer_bytes
+from engine.formats.parquet.opened import OpenFile, close_files, open_file, read_footer_bytes
 from engine.formats.parquet.part import write
 from engine.model import SourceFile
 from engine.part_names import LINE_SUFFIXES
@@ -22,6 +22,7 @@ from engine.storage.base import redacted
 
 __all__ = [
     "PRELOAD",
+    "agreements",
     "close_sources",
     "measure",
     "notes",
@@ -80,6 +81,13 @@ def top_columns(file: SourceFile, /) -> set[str]:
         return {leaf.path[0] for leaf in opened.footer.leaves}
     finally:
         opened.source.close()
+
+
+def agreements(file: SourceFile, texts: Mapping[str, str | None], /) -> dict[str, bool | None]:
+    """Return whether columns have one value; see :meth:`engine.formats.Format.agreements`."""
+    from engine.formats.parquet.folder_values import agreements
+
+    return agreements(open_file(file), texts)
 
 
 def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
