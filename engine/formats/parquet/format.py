@@ -7,12 +7,13 @@ does without.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from engine.errors import BadSetting
 from engine.formats import Compared, Measures
 from engine.formats.parquet.folder_columns import with_taken
-from engine.formats.parquet.opened import OpenFile, close_files, open_file, read_footer_bytes
+from engine.formats.parquet.opened import OpenFile, close_files, read_footer_bytes
 from engine.formats.parquet.part import write
 from engine.model import SourceFile
 from engine.part_names import LINE_SUFFIXES
@@ -76,18 +77,16 @@ def notes(files: Sequence[SourceFile], /) -> tuple[str, ...]:
 
 def top_columns(file: SourceFile, /) -> set[str]:
     """Return the names of the columns that a file itself holds."""
-    opened = OpenFile(file)
-    try:
+    with closing(OpenFile(file)) as opened:
         return {leaf.path[0] for leaf in opened.footer.leaves}
-    finally:
-        opened.source.close()
 
 
 def agreements(file: SourceFile, texts: Mapping[str, str | None], /) -> dict[str, bool | None]:
     """Return whether columns have one value; see :meth:`engine.formats.Format.agreements`."""
     from engine.formats.parquet.folder_values import agreements
 
-    return agreements(open_file(file), texts)
+    with closing(OpenFile(file)) as opened:  # thousands may be more than can be open at once
+        return agreements(opened, texts)
 
 
 def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
