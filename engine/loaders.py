@@ -28,10 +28,17 @@ from engine.errors import BadSetting, NotPlainFolder
 from engine.loader_forms import Form, form_problem
 from engine.model import Receipt, folder_of
 from engine.partition_values import constants_of
+from engine.wording import shown
 
 FOLDER = "load"  # of a destination's record
 _SNOWFLAKE_FILES = 1_000
 _BIGQUERY_URIS = 10_000
+# Folders of partitions that a system reads otherwise: DuckDB decodes no column's name, and takes no
+# value that holds a =; Spark takes no empty one.
+_ODD_FOLDERS = {
+    "duckdb": re.compile(r"[^=]*%[^=]*=.*|.*=.*=.*"),
+    "spark": re.compile(r"[^=]*="),
+}
 _HEX = "\\x{:02x}"  # a character in texts of Snowflake and BigQuery
 _AZURE = re.compile(r"abfss://(?P<container>[^@/]+)@(?P<host>[^/]+)/?(?P<path>.*)", re.DOTALL)
 
@@ -129,6 +136,13 @@ def _check_partitions(name: str, folder: str, partitions: Sequence[str]) -> None
         raise BadSetting(
             f"DuckDB would read {folder} itself as a partition as well; name a DEST without ="
         )
+    odd = _ODD_FOLDERS.get(name)
+    for folder_name in (it for partition in partitions for it in partition.split("/")):
+        if odd is not None and odd.fullmatch(folder_name):
+            raise BadSetting(
+                f"--manifest {name}: {name} does not read the folder {shown(folder_name)} as a "
+                "column and its value; rename it, or put columns into the parts by --flatten"
+            )
     try:
         constants_of(partitions)
     except NotPlainFolder as error:

@@ -70,7 +70,7 @@ def constants_of(
 
     Args:
         partitions: of each file the folders, ``year=2024/month=01``, of the same columns in the
-            same order.
+            same order; empty where all are in the files.
         known: types of columns, by name, which are taken instead of those that texts have.
         given: the same, by the user.
 
@@ -81,7 +81,9 @@ def constants_of(
     """
     if not partitions:
         return []
-    every = [[_pair(folder) for folder in partition.split("/")] for partition in partitions]
+    every = [
+        [pair_of(folder) for folder in partition.split("/") if folder] for partition in partitions
+    ]
     names = [name for name, _ in every[0]]
     if len({name.casefold() for name in names}) < len(names):
         raise NotPlainFolder(
@@ -138,7 +140,11 @@ def _word(kind: Kind) -> str:
     return next(word for word, it in WORDS.items() if it == kind)
 
 
-def _pair(folder: str) -> tuple[str, str | None]:
+def pair_of(folder: str) -> tuple[str, str | None]:
+    """Return the column and the value that a folder's name says; raises NotPlainFolder.
+
+    Null is None.
+    """
     name, _, value = folder.partition("=")
     return _decoded(name, folder), None if value == NULL else _decoded(value, folder)
 

@@ -41,7 +41,7 @@ from engine.model import (
     by_partition,
 )
 from engine.part_names import NameFields, kind_of, stem_of
-from engine.partition_values import WORDS, Kind, constants_of
+from engine.partition_values import WORDS, Kind, constants_of, pair_of
 from engine.planning.even_cuts import PROMISED_SPREAD
 from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
@@ -169,11 +169,14 @@ def _found(
             _check_held_by_all(files, found.partition_columns, held)
         if lost and partitions == "refused":
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
+        own = [name for name in found.partition_columns if name in held]
+        if own and partitions != "refused":
+            _check_values(files, found.partitions, own, needs_proof=partitions == "columns")
         if partitions == "columns":
-            files = _flattened(files, found, held, partition_types)
+            files = _flattened(files, found, own, partition_types)
         elif lost:
             files = _in_partitions(files, found.partitions)
-        if own := [name for name in found.partition_columns if name in held]:
+        if own:
             notes += (f"taken from the files, not from names of their folders: {', '.join(own)}",)
     elif partitions == "columns":
         raise BadSetting(
@@ -214,6 +217,36 @@ def _check_held_by_all(
                 )
 
 
+def _check_values(
+    files: Sequence[SourceFile],
+    partitions: Sequence[str],
+    columns: Sequence[str],
+    *,
+    needs_proof: bool,
+) -> None:
+    """Refuse files whose folder says another value of a column than they do: one would be lost.
+
+    ``needs_proof``: also where footers do not tell.
+    """
+    agreements = load_format(format_of(files)).agreements
+    for file, partition in zip(files, partitions, strict=True):
+        folders = {it.partition("=")[0]: it for it in partition.split("/")}
+        texts = {name: pair_of(folders[name])[1] for name in columns if name in folders}
+        for name, agrees in agreements(file, texts).items():
+            where = f"{redacted(file.path)} lies in the folder {shown(folders[name])}"
+            if agrees is False:
+                raise NotPlainFolder(
+                    f"{where}, and its column {shown(name)} has other values: some readers take "
+                    "the folder's, some the file's, and parts would have those alone; rename the "
+                    "folder, or name it itself, which takes the file's"
+                )
+            if agrees is None and needs_proof:
+                raise NotPlainFolder(
+                    f"{where} and has a column {shown(name)} itself, of which its footer does not "
+                    "tell that it has this value in all rows: leave --flatten out"
+                )
+
+
 def _in_partitions(
     files: tuple[SourceFile, ...], partitions: Sequence[str]
 ) -> tuple[SourceFile, ...]:
@@ -233,19 +266,19 @@ def _in_partitions(
 
 
 def _flattened(
-    files: tuple[SourceFile, ...], found: Found, held: set[str], types: str | None
+    files: tuple[SourceFile, ...], found: Found, own: Sequence[str], types: str | None
 ) -> tuple[SourceFile, ...]:
-    """Return files of partitions with the values of their folders as columns, in their order."""
+    """Return files of partitions with the values of their folders as columns, in their order.
+
+    ``own``: columns that the files have themselves, with the same values.
+    """
     placed = _in_partitions(files, found.partitions)
     given = _given_kinds(types) if types is not None else {}
-    every = constants_of([file.partition for file in placed], found.partition_kinds, given)
-    names = [constant.name for constant in every[0]]
-    twice = [name for name in names if name in held]
-    if twice:
-        raise NotPlainFolder(
-            f"{redacted(files[0].path)} lies in folders of the column {twice[0]} and has a column "
-            "of that name itself, and --flatten would have two of one name: leave --flatten out"
-        )
+    lacked = [
+        "/".join(it for it in file.partition.split("/") if it.partition("=")[0] not in own)
+        for file in placed
+    ]
+    every = constants_of(lacked, found.partition_kinds, given)
     return tuple(
         replace(file, partition="", constants=constants)
         for file, constants in zip(placed, every, strict=True)
@@ -415,9 +448,10 @@ def split_files(
         ledger = Ledger(store, folder)
         ledger.check_free()
         stack.callback(load_format(format_of(files)).close_sources)
-        ahead = None if ledger.is_claimed() else _processes_ahead(files, settings, budget)
+        is_new = not ledger.is_claimed()
+        ahead = _processes_ahead(files, settings, budget) if is_new else None
         stack.enter_context(ahead or nullcontext())
-        failed = ledger.failed(plan_id(files, settings, __version__))
+        failed = () if is_new else ledger.failed(plan_id(files, settings, __version__))
         plan = replace(_plan(files, settings, failed), source_notes=_notes(notes, files))
         while True:
             _check_part_sizes(plan, store)
@@ -755,7 +789,8 @@ def _check_apart(
 ) -> None:
     """Refuse a destination whose parts a source would take in, or that is a source file."""
     target = _real(folder)
-    if target in {_real(file.path) for file in files}:
+    is_file = "://" in target or os.path.isfile(target)  # else no source is it
+    if is_file and target in {_real(file.path) for file in files}:
         raise DestinationInSource(
             f"the destination {redacted(folder)} is a source file itself; name a folder for the "
             "parts"

@@ -119,6 +119,16 @@ class Format(Protocol):
     def top_columns(self, file: SourceFile, /) -> set[str]:
         """Return the names of the columns that a file itself holds."""
 
+    def agreements(
+        self, file: SourceFile, texts: Mapping[str, str | None], /
+    ) -> dict[str, bool | None]:
+        """Return of such columns whether all rows have a value, None where that is not known.
+
+        Args:
+            file: which one.
+            texts: the value of each, as the name of a folder has it; None for null.
+        """
+
     def measure(
         self,
         files: Sequence[SourceFile],

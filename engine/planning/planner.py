@@ -11,12 +11,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, astuple, replace
+from dataclasses import astuple, replace
 from itertools import pairwise
 from math import ceil
 
 from engine.errors import BadSetting, TargetTooSmall
-from engine.model import Growth, Measured, PartPlan, RowGroupSlice, SourceFile, SplitPlan, spread
+from engine.model import (
+    Growth,
+    Measured,
+    PartPlan,
+    RowGroupSlice,
+    SourceFile,
+    SplitPlan,
+    as_plain,
+    spread,
+)
 from engine.part_names import NameFields, names_problem, stem_of
 from engine.planning.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
 from engine.planning.even_runs import even_runs, fewest_runs
@@ -145,7 +154,7 @@ def _seen_share(ruler: Ruler, settings: Settings, failed: Sequence[Measured]) ->
 def plan_id(files: Sequence[SourceFile], settings: Settings, version: str) -> str:
     """Return the hash of the sources' identity and of every setting that shapes the parts."""
     identity = {
-        "sources": [asdict(file) for file in files],
+        "sources": as_plain(files),
         "settings": settings.shaping(),
         "version": version,
     }

@@ -338,7 +338,7 @@ def _of_parts(
 ) -> list[Section]:
     """Tell whether the parts are proved, and, where they have a layout, of it."""
     if _dialect(plan) is None or plan.sources[0].conversion is not None:
-        parts = profile_files([place])
+        parts = profile_files([place], has_notes=False)  # whose folder is our own
         counted_by = "counted by the parts' footers"
         num_rows, layout = sum_or_none([parts.num_rows]), _layout(parts, "The parts")
     else:

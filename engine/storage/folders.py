@@ -77,6 +77,7 @@ _FOLDER_REASONS = {"hidden folder", "linked folder"}
 _JOBS_MARK = re.compile(r"_SUCCESS|_(started|committed)_.*")  # of Hadoop's committer, Databricks'
 _WRITERS_MARK = re.compile(rf"{_JOBS_MARK.pattern}|_metadata|_common_metadata|\..*\.crc")
 _PARTITION = re.compile(r"([^=/]+)=[^/]*")
+_NAMELESS = re.compile(r"/=[^/]*/")
 PLAIN = "plain folder"
 SPLIT_FOLDER = "_evensplit"  # where a split keeps its record
 _HUDI_PARTITION = re.compile(r"\.hoodie_partition_metadata(\..*)?")  # of one, without the table
@@ -556,6 +557,13 @@ def refusal(source: str, choice: Choice) -> str | None:
         root = choice.listing.root
         place = f"{root}/{folder}" if folder else root
         return table_refusal(place, kind)
+    nameless = next((it.name for it in choice.taken if _NAMELESS.search(f"/{it.name}")), None)
+    if nameless is not None:
+        return (
+            f"{source}: {nameless} lies in a folder whose name has a value and no column before "
+            "the =, of which some readers make a column without a name and others none: rename "
+            "the folder, or name it itself"
+        )
     if choice.formats:
         found = ", ".join(f"{kind} ({item.name})" for kind, item in choice.formats.items())
         globs = sorted({f"'*{PurePosixPath(it.name).suffix}'" for it in choice.formats.values()})

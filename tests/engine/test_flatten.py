@@ -181,7 +181,7 @@ def test_what_cannot_be_a_column_is_refused(tmp_path: Path):
     with pytest.raises(NotPlainFolder):
         engine.plan(lake, flatten=True)
     lake = write(tmp_path / "own", {"a=1/c=1": 3, "a=2/c=1": 3})
-    with pytest.raises(NotPlainFolder, match=r"column a.*two of one name"):
+    with pytest.raises(NotPlainFolder, match=r"a=1, and its column a has other values"):
         engine.plan(lake, flatten=True)
     lake = write(tmp_path / "twice", {"k=1/K=1": 3, "k=2/K=1": 3})
     with pytest.raises(NotPlainFolder, match=r"k=1/K=1 name a column twice"):
@@ -336,3 +336,28 @@ def test_a_forged_schema_is_damage(tmp_path: Path, schema: str):
     manifest.write_text(json.dumps(data))
     with pytest.raises(EvensplitError, match=r"is damaged|structure"):
         engine.verify(tmp_path / "out")
+
+
+def test_columns_that_files_hold_as_well_are_theirs_where_values_agree(tmp_path: Path) -> None:
+    for month in (2, 3):
+        path = tmp_path / f"in/year=2024/month={month:02d}/a.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"month": [month] * 9, "id": range(9)}), path)
+    done = engine.split(tmp_path / "in", tmp_path / "out", parts=2, flatten=True, verify=True)
+    assert any("from the files" in note and "month" in note for note in done.manifest.source_notes)
+    parts = [tmp_path / "out" / part.name for part in done.manifest.parts]
+    table = pa.concat_tables(map(pq.read_table, parts))
+    assert table.column_names == ["month", "id", "year"]
+    assert table["month"].to_pylist() == [2] * 9 + [3] * 9
+    assert set(table["year"].to_pylist()) == {2024}
+    engine.split(tmp_path / "in/year=2024", tmp_path / "all", parts=2, flatten=True, verify=True)
+
+
+def test_columns_of_which_footers_do_not_tell_the_value_are_refused(tmp_path: Path) -> None:
+    for value in (1.5, 2.5):
+        path = tmp_path / f"in/k={value}/a.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"k": [value] * 9}), path)
+    with pytest.raises(NotPlainFolder, match="does not tell"):
+        engine.plan(tmp_path / "in", parts=1, flatten=True)
+    engine.plan(tmp_path / "in", parts=1)

@@ -158,6 +158,9 @@ REFUSED: list[tuple[str, str, list[str], str | None, str]] = [
     ("redshift", "s3://b/a\\b", ["a"], None, "something else"),
     ("duckdb", "/a", ["a"], "x..y", "give a name"),
     ("duckdb", "/a", ["a"], "", "give a name"),
+    ("duckdb", "/a", ["k=1/a", "k=x=y/a"], None, "does not read the folder k=x=y"),
+    ("duckdb", "/a", ["y=1/%6B=1/a"], None, "does not read the folder %6B=1"),
+    ("spark", "/a", ["k=1/a", "k=/a"], None, "does not read the folder k= as"),
 ]
 
 

@@ -176,8 +176,7 @@ def test_partitions_of_other_schemas_are_refused(tmp_path: Path):
 
 def test_columns_that_files_have_as_well_make_one_folder(tmp_path: Path):
     for value in (1, 2):
-        path = tmp_path / "in" / f"few={value}" / "a.parquet"
-        write_source(path, 10)
+        write_with(tmp_path / "in" / f"few={value}" / "a.parquet", id=1, few=value)
     plan = engine.plan(tmp_path / "in", parts=1)
     assert [part.name for part in plan.parts] == ["part-00000.parquet"]
     assert plan.source_notes[-1] == "taken from the files, not from names of their folders: few"
@@ -297,3 +296,29 @@ def test_rows_of_several_partitions_are_never_put_together(
 
 def column(folder: str) -> str:
     return folder.partition("=")[0]
+
+
+def write_with(path: Path, **columns: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({name: [value] * 30 for name, value in columns.items()}), path)
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+def test_a_folder_that_contradicts_the_column_of_its_files_is_refused(
+    tmp_path: Path, flatten: bool
+):
+    write_with(tmp_path / "in/k=1/a.parquet", id=1, k=1)
+    write_with(tmp_path / "in/k=2/a.parquet", id=2, k=7)
+    with pytest.raises(NotPlainFolder, match=r"k=2/a.parquet lies in the folder k=2, and its col"):
+        engine.split(tmp_path / "in", tmp_path / "out", parts=1, flatten=flatten)
+    engine.split(tmp_path / "in/k=2", tmp_path / "out", parts=1, verify=True)
+    assert pq.read_table(tmp_path / "out/part-00000.parquet")["k"].to_pylist() == [7] * 30
+
+
+@pytest.mark.parametrize("name", ["=v", "=", "y=1/=v"])
+def test_a_folder_that_names_no_column_is_refused(tmp_path: Path, name: str):
+    write_source(tmp_path / "in" / name / "a.parquet", 30)
+    for source in (tmp_path / "in", f"{tmp_path}/in/**/*.parquet"):
+        with pytest.raises(NotPlainFolder, match="no column before the ="):
+            engine.plan(source, parts=1)
+    engine.split(tmp_path / "in" / name, tmp_path / "out", parts=1)

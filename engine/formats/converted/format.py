@@ -8,13 +8,14 @@ from engine.formats import Compared
 from engine.formats.converted.blocks import conversion_of, forget_all
 from engine.formats.converted.measures import measure, settled
 from engine.formats.converted.part import read_tail, write
+from engine.formats.lines.format import agreements, top_columns
 from engine.formats.lines.format import close_sources as close_lines
-from engine.formats.lines.format import top_columns
 from engine.formats.parquet.folder_columns import sentence
 from engine.model import SourceFile
 
 __all__ = [
     "PRELOAD",
+    "agreements",
     "close_sources",
     "measure",
     "notes",

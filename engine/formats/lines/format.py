@@ -13,6 +13,7 @@ from engine.settings import Settings
 
 __all__ = [
     "PRELOAD",
+    "agreements",
     "close_sources",
     "measure",
     "read_tail",
@@ -34,6 +35,11 @@ def notes(_: Sequence[SourceFile], /) -> tuple[str, ...]:
 def top_columns(file: SourceFile, /) -> set[str]:
     """Return no names: columns in the paths of folders are not looked for in lines."""
     return set()
+
+
+def agreements(file: SourceFile, texts: Mapping[str, str | None], /) -> dict[str, bool | None]:
+    """Return nothing: no column was named."""
+    return {}
 
 
 def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:

@@ -7,6 +7,7 @@ does without.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from engine.errors import BadSetting
@@ -22,6 +23,7 @@ from engine.storage.base import redacted
 
 __all__ = [
     "PRELOAD",
+    "agreements",
     "close_sources",
     "measure",
     "notes",
@@ -75,11 +77,16 @@ def notes(files: Sequence[SourceFile], /) -> tuple[str, ...]:
 
 def top_columns(file: SourceFile, /) -> set[str]:
     """Return the names of the columns that a file itself holds."""
-    opened = OpenFile(file)
-    try:
+    with closing(OpenFile(file)) as opened:
         return {leaf.path[0] for leaf in opened.footer.leaves}
-    finally:
-        opened.source.close()
+
+
+def agreements(file: SourceFile, texts: Mapping[str, str | None], /) -> dict[str, bool | None]:
+    """Return whether columns have one value; see :meth:`engine.formats.Format.agreements`."""
+    from engine.formats.parquet.folder_values import agreements
+
+    with closing(OpenFile(file)) as opened:  # thousands may be more than can be open at once
+        return agreements(opened, texts)
 
 
 def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:

@@ -8,18 +8,25 @@ reader would notice (:mod:`.verifier`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from engine import memory
-from engine.errors import BadPage, BadStructure, Encrypted, SchemaMismatch, Unsupported
+from engine.errors import (
+    BadPage,
+    BadStructure,
+    Encrypted,
+    SchemaMismatch,
+    SourceError,
+    Unsupported,
+)
 from engine.formats.parquet.bytes import spec
-from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers, read_chunk_table
+from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers, read_chunk_tables
 from engine.formats.parquet.bytes.created_by import SHORT_CHUNKS, UNFLAGGED_PAGES, has
 from engine.formats.parquet.bytes.footer import (
     MAGIC,
@@ -46,6 +53,7 @@ from engine.wording import counted
 
 Flags = npt.NDArray[np.bool_]
 
+_MOST_TABLED_CHUNKS = 1 << 12  # of several files at once
 PROVENANCE_BYTES = 512  # key-value entries of ours, and a little for longer numbers
 
 
@@ -85,9 +93,9 @@ def read_layout(files: Sequence[SourceFile]) -> Layout:
         if not first.leaves:
             raise Unsupported("the file has no columns, so there is nothing to split")
     groups: list[GroupLayout] = []
-    for number, file in enumerate(opened):
+    for number, (file, told) in enumerate(zip(opened, _told(opened), strict=True)):
         with naming(file.file.path):
-            groups += _groups(file, number)
+            groups += _groups(file, number, told)
         if number:
             names = (redacted(opened[0].file.path), redacted(file.file.path))
             try:
@@ -138,38 +146,80 @@ def _or_relaxed(one: Footer, other: Footer) -> str:
     return ", or --schema relaxed"
 
 
-def _groups(file: OpenFile, number: int) -> Iterable[GroupLayout]:
+_Told = tuple[int, "_GroupBytes"] | None  # of a row group, its rows and bytes
+
+
+def _told(files: Sequence[OpenFile]) -> Iterator[Sequence[_Told]]:
+    """Yield of each file what tables tell of its row groups; None where one must be looked at.
+
+    Small files of one schema share a table.
+    """
+    for some in _runs(files):
+        try:
+            every = _of_table(some)
+        except SourceError:  # told of one file, or of one row group, or where it matters
+            every = [told for file in some for told in _of_file(file)]
+        rest = iter(every)
+        for file in some:
+            yield [*islice(rest, file.footer.num_row_groups)]
+
+
+def _runs(files: Sequence[OpenFile]) -> Iterator[list[OpenFile]]:
+    """Yield neighbours that share what is decoded of their schema, and have few chunks."""
+    run: list[OpenFile] = []
+    num_chunks = 0
+    for file in files:
+        leaves = file.footer.leaves
+        more = file.footer.num_row_groups * len(leaves)
+        is_alike = run and run[0].footer.leaves is leaves
+        if run and not (is_alike and num_chunks + more <= _MOST_TABLED_CHUNKS):
+            yield run
+            run, num_chunks = [], 0
+        run.append(file)
+        num_chunks += more
+    yield run
+
+
+def _of_file(file: OpenFile) -> Sequence[_Told]:
+    try:
+        return _of_table([file])
+    except BadStructure:
+        return [None] * file.footer.num_row_groups
+
+
+def _of_table(files: Sequence[OpenFile]) -> Sequence[_Told]:
+    table = read_chunk_tables([file.footer for file in files])
+    every = zip(table.num_rows.tolist(), _table_bytes(table), strict=True)
+    is_sound = _are_sound(files, table).tolist()
+    return [told if sound else None for told, sound in zip(every, is_sound, strict=True)]
+
+
+def _groups(file: OpenFile, number: int, told: Sequence[_Told]) -> Iterable[GroupLayout]:
     footer = file.footer
-    num_groups = footer.num_row_groups
-    is_sound, rows, sizes = [False] * num_groups, [0] * num_groups, []
-    with suppress(BadStructure):  # told of one row group, or where it matters
-        table = read_chunk_table(footer)
-        is_sound = _are_sound(file, table).tolist()
-        rows, sizes = table.num_rows.tolist(), _table_bytes(table)
-    found = []
-    for group in file.row_groups():
+    found, sum_rows = [], 0
+    for group, known in zip(file.row_groups(), told, strict=True):
         index = group.number
-        if is_sound[index]:
-            num_bytes = sizes[index]
+        if known is not None:
+            num_rows, num_bytes = known
             file.index_bytes[index] = num_bytes.indexes, num_bytes.largest_index
         else:
-            num_bytes, rows[index] = _looked_at(group), group.entry.num_rows
-        if rows[index]:
+            num_bytes, num_rows = _looked_at(group), group.entry.num_rows
+        sum_rows += num_rows
+        if num_rows:
             found.append(
                 GroupLayout(
                     file=number,
                     index=index,
-                    num_rows=rows[index],
+                    num_rows=num_rows,
                     data_bytes=num_bytes.data,
                     dictionary_bytes=num_bytes.dictionaries,
                     index_bytes=num_bytes.indexes,
                     extra_bytes=num_bytes.filters + footer.row_group_bytes(index),
                 )
             )
-    if sum(rows) != footer.num_rows:
+    if sum_rows != footer.num_rows:
         raise BadStructure(
-            f"the footer claims {counted(footer.num_rows, 'row')}, its row groups hold "
-            f"{sum(rows):,}"
+            f"the footer claims {counted(footer.num_rows, 'row')}, its row groups hold {sum_rows:,}"
         )
     return found
 
@@ -184,12 +234,15 @@ class _GroupBytes(NamedTuple):
     filters: int
 
 
-def _are_sound(file: OpenFile, table: ChunkTable) -> Flags:
+def _are_sound(files: Sequence[OpenFile], table: ChunkTable) -> Flags:
     """Return of each row group whether a table of its chunks tells all, and nothing is wrong.
 
     The others are looked at by :func:`_looked_at`, whose judgement counts.
     """
-    leaves, end = file.footer.leaves, file.footer_offset
+    leaves = files[0].footer.leaves
+    num_groups = [file.footer.num_row_groups for file in files]
+    end = np.repeat([file.footer_offset for file in files], num_groups)[:, np.newaxis]
+    is_short = np.repeat([has(file.footer.created_by, SHORT_CHUNKS) for file in files], num_groups)
     rows, num_bytes = table.num_rows, table.compressed_bytes
     is_flat = np.array([leaf.max_repetition == 0 for leaf in leaves])
     has_type = table.types == np.array([leaf.physical for leaf in leaves])
@@ -202,14 +255,15 @@ def _are_sound(file: OpenFile, table: ChunkTable) -> Flags:
     ):
         is_found &= (lengths == 0) | _lie_inside(offsets, lengths, end)
     checked = has_type & has_values & is_found & (lies | (rows == 0)[:, np.newaxis])
-    is_sound: Flags = table.is_plain & (rows >= 0) & checked.all(axis=1)
-    return is_sound & (not has(file.footer.created_by, SHORT_CHUNKS))
+    is_sound: Flags = table.is_plain & (rows >= 0) & checked.all(axis=1) & ~is_short
+    return is_sound
 
 
-def _lie_inside(starts: Numbers, lengths: Numbers, end: int) -> Flags:
+def _lie_inside(starts: Numbers, lengths: Numbers, end: Numbers) -> Flags:
     """Whether bytes lie in a file's data; see :func:`.opened.lies_inside`."""
     is_possible = (starts >= len(MAGIC)) & (lengths >= 0) & (starts <= end) & (lengths <= end)
-    return is_possible & (starts + lengths <= end)
+    lies: Flags = is_possible & (starts + lengths <= end)
+    return lies
 
 
 def _table_bytes(table: ChunkTable) -> list[_GroupBytes]:

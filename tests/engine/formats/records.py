@@ -76,6 +76,10 @@ def top_columns(file: SourceFile, /) -> set[str]:
     return set()
 
 
+def agreements(file: SourceFile, texts: Mapping[str, str | None], /) -> dict[str, bool | None]:
+    return {}
+
+
 def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
     widths = [_width(file) for file in files]
     if len(set(widths)) > 1:

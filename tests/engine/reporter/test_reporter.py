@@ -246,3 +246,17 @@ def test_loaders_take_turns(sizes: list[int], num_slots: int) -> None:
         assert all(one[1] <= two[0] for one, two in pairwise(mine))
     least = max(*sizes, sum(sizes) / num_slots)
     assert least <= makespan(turns) <= sum(sizes) / num_slots + max(sizes)
+
+
+def test_the_folder_of_a_split_is_no_finding(tmp_path: Path) -> None:
+    for year in (2023, 2024):
+        write_source(tmp_path / f"in/year={year}/a.parquet", 200)
+    engine.split(tmp_path / "in", tmp_path / "parts", parts=1)
+    engine.report(tmp_path / "parts", tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "year=2023" in text
+    assert "earlier split" not in text
+    assert "passed over" not in text
+    (tmp_path / "parts/year=2024/part-00000.parquet").unlink()
+    engine.report(tmp_path / "parts", tmp_path / "page.html")
+    assert "1 of 2 parts: the split is not finished" in (tmp_path / "page.html").read_text()

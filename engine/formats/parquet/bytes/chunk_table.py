@@ -95,12 +95,22 @@ def read_chunk_table(footer: Footer, scanner: Scanner | None = None) -> ChunkTab
     Raises:
         BadStructure, Encrypted: as :meth:`.bytes.footer.Footer.row_group`.
     """
-    scanner = scanner or Scanner(footer.path_forms)
-    num_chunks = footer.num_row_groups * scanner.num_columns
+    return read_chunk_tables((footer,), scanner)
+
+
+def read_chunk_tables(footers: Sequence[Footer], scanner: Scanner | None = None) -> ChunkTable:
+    """Read every row group of footers of one schema as one table, those of the first in front.
+
+    Raises:
+        BadStructure, Encrypted: as :meth:`.bytes.footer.Footer.row_group`.
+    """
+    scanner = scanner or Scanner(footers[0].path_forms)
+    num_chunks = sum(footer.num_row_groups for footer in footers) * scanner.num_columns
     memory.ask(memory.TABLED_BYTES * num_chunks, f"to read of {num_chunks:,} column chunks")
-    reader = _Reader(footer, scanner)
-    for index in range(footer.num_row_groups):
-        reader.read(index)
+    reader = _Reader(scanner)
+    for footer in footers:
+        for index in range(footer.num_row_groups):
+            reader.read(footer, index)
     return reader.table()
 
 
@@ -150,17 +160,16 @@ def _bounded(listed: list[list[tuple[int, int]]]) -> Numbers:
 
 
 class _Reader:
-    def __init__(self, footer: Footer, scanner: Scanner) -> None:
-        self._footer = footer
+    def __init__(self, scanner: Scanner) -> None:
         self._num_columns = scanner.num_columns
         self._scanner = scanner
         self._groups: list[_Group] = []
 
-    def read(self, index: int) -> None:
+    def read(self, footer: Footer, index: int) -> None:
         try:
-            group = _found(self._scanner.scan(self._footer.row_group_data(index)))
+            group = _found(self._scanner.scan(footer.row_group_data(index)))
         except Odd:
-            group = self._carefully(self._footer.row_group(index))
+            group = self._carefully(footer.row_group(index))
         self._groups.append(group)
 
     def _carefully(self, group: RowGroup) -> _Group:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,16 @@ class HeaderTable:
 
     @staticmethod
     def joined(tables: Sequence[HeaderTable]) -> HeaderTable:
-        """Return all entries of several tables, which must be headers; at least one table."""
+        """Return all entries of several tables; at least one table."""
+        starts = accumulate((len(table.types) for table in tables), initial=0)
+        errors = {
+            start + at: error
+            for start, table in zip(starts, tables, strict=False)
+            for at, error in table.errors.items()
+        }
         arrays = {name: [getattr(table, name) for table in tables] for name in _ARRAYS}
         every: dict[str, Any] = {name: np.concatenate(found) for name, found in arrays.items()}
-        return HeaderTable(**every, errors={})
+        return HeaderTable(**every, errors=errors)
 
 
 _ARRAYS = tuple(field.name for field in fields(HeaderTable) if field.name != "errors")

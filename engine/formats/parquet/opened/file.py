@@ -105,6 +105,10 @@ class OpenFile:
         self._leaving: dict[int, None] = {}  # in the order of their coming
         self._leaving_lock = threading.Lock()
 
+    def close(self) -> None:
+        """Close the file; one that :func:`open_file` holds is closed by :func:`close_files`."""
+        self.source.close()
+
     def _adapt(self) -> None:
         made = adapted(self.source, self.footer, self.footer_offset, self.file)
         self.source, self.footer, self.footer_offset = made[:3]

@@ -22,7 +22,8 @@ from engine.formats.parquet.bytes.projection import project
 from engine.model import Range, SourceFile
 from engine.storage import Source
 
-FIRST_READ_BYTES = 256 << 10
+FIRST_READ_BYTES = 256 << 10  # of a file that is not here: a request costs more than bytes
+_FIRST_READ_HERE_BYTES = 16 << 10
 _last: weakref.ref[Footer] | None = None  # that was read: files of one table have one schema
 
 
@@ -47,7 +48,7 @@ def read_footer(source: Source) -> tuple[Footer, int]:
 def read_footer_bytes(source: Source) -> tuple[bytes, int]:
     """Return the thrift bytes of a footer, and where they begin; raises as :func:`read_footer`."""
     size = source.file.size_bytes
-    length = min(size, FIRST_READ_BYTES)
+    length = min(size, FIRST_READ_BYTES if source.is_remote else _FIRST_READ_HERE_BYTES)
     tail = source.read(size - length, length)
     place = footer_range(tail, size)
     if source.read(0, 4) != MAGIC:
@@ -55,7 +56,9 @@ def read_footer_bytes(source: Source) -> tuple[bytes, int]:
     if place.length + TAIL_BYTES <= length:
         data = tail[length - TAIL_BYTES - place.length : length - TAIL_BYTES]
     else:
-        memory.ask(memory.footer_bytes(place.length), f"to read a footer of {place.length:,} bytes")
+        if place.length > FIRST_READ_BYTES:
+            num_bytes = memory.footer_bytes(place.length)
+            memory.ask(num_bytes, f"to read a footer of {place.length:,} bytes")
         data = source.read(place.offset, place.length)
     return data, place.offset
 

@@ -31,9 +31,15 @@ _REQUESTS = 16  # files at once where they are remote: one is mostly waiting
 
 
 def profile_files(
-    patterns: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
+    patterns: Sequence[str],
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    has_notes: bool = True,
 ) -> Profile:
     """Profile every file that the patterns stand for, in order; see :func:`expand_all`.
+
+    ``has_notes``: findings say what folders are and what of them is passed over.
 
     Raises:
         NoSource: a pattern matches nothing.
@@ -45,7 +51,8 @@ def profile_files(
         raise NotPlainFolder(found.problems[0])
     files = tuple(_profiles(found.files))
     skew = skew_of([file.size_bytes for file in files])
-    return Profile(files, skew, (*folder_findings(files), *found.notes, *found.problems))
+    notes = found.notes if has_notes else ()
+    return Profile(files, skew, (*folder_findings(files), *notes, *found.problems))
 
 
 def _profiles(places: Sequence[tuple[Storage, str]]) -> Iterator[FileProfile]:

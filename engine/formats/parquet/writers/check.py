@@ -368,16 +368,33 @@ class _Part:
             positions = (positions + pages.headers.total_bytes)[goes_on]
             chunks, left = chunks[goes_on], left[goes_on]
             number += 1
-        for chunk, start, num_values in zip(
-            chunks.tolist(), positions.tolist(), left.tolist(), strict=True
-        ):
-            end = int(self.ends[chunk])
-            offsets, headers = walk_headers(self._read_back, start, end, num_values)
-            pages = _Pages(np.full(len(offsets), chunk), offsets, headers)
-            counts = np.where(headers.is_data, headers.num_values, 0)
-            before = np.cumsum(counts) - counts
-            self._check_walked(pages, number + np.arange(len(offsets)), num_values - before)
-            yield pages
+        if len(chunks):
+            yield self._walked_one_by_one(chunks, positions, left, number)
+
+    def _walked_one_by_one(
+        self, chunks: Numbers, positions: Numbers, left: Numbers, number: int
+    ) -> _Pages:
+        """Return the pages of some chunks from positions on, the first of each with a number."""
+        every = [
+            walk_headers(self._read_back, start, end, num_values)
+            for start, end, num_values in zip(
+                positions.tolist(), self.ends[chunks].tolist(), left.tolist(), strict=True
+            )
+        ]
+        num_pages = np.array([len(offsets) for offsets, _ in every], np.int64)
+        headers = HeaderTable.joined([found for _, found in every])
+        pages = _Pages(
+            np.repeat(chunks, num_pages),
+            np.concatenate([offsets for offsets, _ in every]),
+            headers,
+        )
+        begins = np.repeat(np.cumsum(num_pages) - num_pages, num_pages)
+        counts = np.where(headers.is_data, headers.num_values, 0)
+        before = np.cumsum(counts) - counts
+        before -= before[begins]
+        numbers = number + np.arange(len(begins), dtype=np.int64) - begins
+        self._check_walked(pages, numbers, np.repeat(left, num_pages) - before)
+        return pages
 
     def _check_walked(self, pages: _Pages, numbers: Numbers, left: Numbers) -> Numbers:
         """Check pages, each with its number in the chunk and the values that are left before it.

@@ -180,7 +180,7 @@ class PartWriter:
         self._make = make
         self._keeps_chunks = keeps_chunks
         self._groups: list[_Group] = []
-        self._scanners: dict[OpenFile, Scanner | None] = {}
+        self._scanners: dict[int, Scanner] = {}  # by the leaves of a schema, which files keep
         self._pieces: list[Sequence[Piece]] = []
         self._is_copied: list[bool] = []
         self._indexes: dict[int, bytes] = {}
@@ -289,9 +289,8 @@ class PartWriter:
         scanned = self._scanned(opened)
         chunks = _by_entry(opened) if scanned is None else _by_scan(scanned, file)
         shifts = self._copy_chunks(file, [chunk.range for chunk in chunks])
-        nowhere = Range(0, 0)
-        column_indexes = file.source.read_many([chunk.column_index or nowhere for chunk in chunks])
-        offset_indexes = file.source.read_many([chunk.offset_index or nowhere for chunk in chunks])
+        column_indexes = _read_indexes(file, [chunk.column_index for chunk in chunks])
+        offset_indexes = _read_indexes(file, [chunk.offset_index for chunk in chunks])
         extras = [
             _Extras(None, file, None, *_kept_indexes(*each))
             for each in zip(
@@ -311,18 +310,21 @@ class PartWriter:
 
     def _scanned(self, opened: OpenRowGroup) -> Scanned | None:
         """Return a row group that can be moved in its bytes; None if it must be decoded."""
-        file = opened.file
-        if file not in self._scanners:
-            is_trusted = not has(file.footer.created_by, SHORT_CHUNKS)
-            self._scanners[file] = Scanner(file.footer.path_forms) if is_trusted else None
-        scanner = self._scanners[file]
-        if scanner is None:
+        footer = opened.file.footer
+        if has(footer.created_by, SHORT_CHUNKS):
             return None
         try:
-            scanned = scanner.scan(file.footer.row_group_data(opened.number))
+            scanned = self._scanner(footer).scan(footer.row_group_data(opened.number))
         except Odd:
             return None
         return scanned if scanned.is_plain else None
+
+    def _scanner(self, footer: Footer) -> Scanner:
+        """Return what scans row groups of a schema, which files of one table share."""
+        found = self._scanners.get(id(footer.leaves))
+        if found is None:
+            found = self._scanners[id(footer.leaves)] = Scanner(footer.path_forms)
+        return found
 
     def _copy_chunks(self, file: OpenFile, ranges: Sequence[Range]) -> list[int]:
         """Copy chunks in the order they lie in, adjacent ones at once; return their shifts."""
@@ -401,6 +403,13 @@ class PartWriter:
         self._indexes[place.offset] = data
         self._put_end(data)
         return place
+
+
+def _read_indexes(file: OpenFile, places: Sequence[Range | None]) -> list[bytes]:
+    """Read page indexes of one kind; empty for a chunk that has none."""
+    if not any(places):
+        return [b""] * len(places)
+    return file.source.read_many([place or Range(0, 0) for place in places])
 
 
 def _by_entry(opened: OpenRowGroup) -> list[_WholeChunk]:

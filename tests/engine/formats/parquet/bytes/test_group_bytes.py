@@ -149,7 +149,7 @@ def footers(draw: st.DrawFn) -> Footer:
 
 @given(footer=footers())
 def test_whatever_fields_a_chunk_has_it_is_read_as_with_care(footer: Footer) -> None:
-    careful = _Reader(footer, Scanner(footer.path_forms))
+    careful = _Reader(Scanner(footer.path_forms))
     for index in range(footer.num_row_groups):
         careful._groups.append(careful._carefully(footer.row_group(index)))
     assert same(read_chunk_table(footer), careful.table())

@@ -10,6 +10,7 @@ from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.header_table import (
     NO_HEADER,
     UNKNOWN,
+    HeaderTable,
     read_header_table,
     walk_headers,
 )
@@ -174,3 +175,17 @@ def test_mutated_headers_and_the_data_s_end(found, changes, tail):
 def test_no_header_at_all():
     table, _ = table_of(b"", [])
     assert len(table.types) == 0
+
+
+@given(st.lists(st.one_of(headers(), st.binary(max_size=9)), min_size=1, max_size=6), st.data())
+def test_tables_that_are_joined_keep_their_errors(found, data):
+    offsets = np.cumsum([0, *map(len, found[:-1])])
+    whole, _ = table_of(b"".join(found), offsets)
+    cut = data.draw(st.integers(0, len(found)))
+    some = (offsets[:cut], offsets[cut:], offsets[:0])
+    joined = HeaderTable.joined([table_of(b"".join(found), each)[0] for each in some])
+    assert joined.types.tolist() == whole.types.tolist()
+    assert joined.total_bytes.tolist() == whole.total_bytes.tolist()
+    assert {at: str(it) for at, it in joined.errors.items()} == {
+        at: str(it) for at, it in whole.errors.items()
+    }

@@ -85,7 +85,7 @@ def test_figures_are_those_of_duckdb(name: str, source_file: Files) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_is_read_quickly_is_what_is_read_with_care(name: str, source_file: Files) -> None:
     footer = opened(source_file(name)).footer
-    careful = _Reader(footer, Scanner(footer.path_forms))
+    careful = _Reader(Scanner(footer.path_forms))
     for index in range(footer.num_row_groups):
         careful._groups.append(careful._carefully(footer.row_group(index)))
     assert same(read_chunk_table(footer), careful.table())
