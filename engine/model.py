@@ -358,7 +358,14 @@ class SplitPlan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return asdict(self)
+        parts = tuple(  # of many slices, which asdict copies field by field
+            {
+                **asdict(replace(part, slices=())),
+                "slices": tuple({**vars(it)} for it in part.slices),
+            }
+            for part in self.parts
+        )
+        return {**asdict(replace(self, parts=())), "parts": parts}
 
 
 @dataclass(frozen=True)
