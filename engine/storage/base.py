@@ -278,8 +278,8 @@ def read_coalesced(
     wanted = [every[place] for place in places]
     out: list[bytes] = [b""] * len(every)
     groups = list(coalesced(wanted, gap_bytes=gap_bytes, most_bytes=most_bytes))
-    starts = [min(wanted[i].offset for i in group) for group in groups]
-    ends = [max(wanted[i].end for i in group) for group in groups]
+    starts = [wanted[group[0]].offset for group in groups]
+    ends = [max([wanted[i].end for i in group]) for group in groups]
     reads = (partial(read, start, end - start) for start, end in zip(starts, ends, strict=True))
     for group, start, data in zip(groups, starts, in_order(reads), strict=True):
         for i in group:

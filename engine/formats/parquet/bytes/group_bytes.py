@@ -101,7 +101,8 @@ class Scanned(NamedTuple):
 
     def chunk_range(self, column: int) -> Range:
         """Return where a chunk lies, see :attr:`.bytes.footer.ColumnChunk.range`."""
-        length, start, dictionary = (self._number(column, which) for which in (2, 3, 4))
+        length, start = self._number(column, 2), self._number(column, 3)
+        dictionary = self._number(column, 4)
         return Range(dictionary if 0 < dictionary < start else start, length)
 
     def offset_index(self, column: int) -> Range | None:

@@ -28,6 +28,7 @@ Indices = NDArray[np.uint32]
 # usual writers stop at.
 _MAX_GROUPS = 63
 _MAX_WIDTH = 32
+_GROUPS_AT_ONCE = 1 << 12  # unpacked: what lies between stays in the processor's cache
 
 
 def bit_width(max_level: int) -> int:
@@ -45,67 +46,99 @@ def decode_hybrid(data: bytes, width: int, num_values: int, pos: int = 0) -> Ind
         raise BadPage(f"a bit width of {width}")
     if num_values == 0 or width == 0:
         return np.zeros(num_values, np.uint32)
-    runs = _Runs()
     try:
-        runs.scan(data, pos, width, num_values)
+        runs = _scan(data, pos, width, num_values)
     except IndexError as error:
         raise BadPage(f"levels or indices end before {counted(num_values, 'value')}") from error
-    return runs.values(width, num_values)
+    return runs.values()
 
 
-class _Runs:
-    """The runs of one hybrid: how many values each has, and its value or its packed bytes."""
+class _Runs(NamedTuple):
+    """The runs of one hybrid, at least one.
 
-    def __init__(self) -> None:
-        self.counts: list[int] = []
-        self.repeated: list[int] = []  # the value of a repeated run, -1 for a packed one
-        self.packed: list[bytes] = []
+    Attributes:
+        data, width: of the hybrid.
+        places: where each run begins behind its header.
+        long: headers of more than one byte, by number of the run.
+        num_last: values of the last run that count.
+    """
 
-    def scan(self, data: bytes, pos: int, width: int, num_values: int) -> None:
-        value_bytes = (width + 7) // 8
-        left = num_values
-        while left > 0:
-            head = data[pos]
-            pos += 1
-            if head > 127:
-                head, pos = _varint(data, pos, head & 127)
-            count = head >> 1
-            if head & 1:
-                end = pos + count * width
-                count *= 8
-                self._add_packed(data, pos, min(end, len(data)), min(count, left), width)
-                pos = end
-            else:
-                end = pos + value_bytes
-                if end > len(data):
-                    raise IndexError
-                self.counts.append(min(count, left))
-                self.repeated.append(int.from_bytes(data[pos:end], "little"))
-                pos = end
-            left -= count
+    data: bytes
+    width: int
+    places: list[int]
+    long: dict[int, int]
+    num_last: int
 
-    def _add_packed(self, data: bytes, pos: int, end: int, count: int, width: int) -> None:
-        # Some writers leave out the padding of the last group: needed are only the bits in use.
-        if end - pos < (count * width + 7) // 8:
-            raise IndexError
-        groups = (count + 7) // 8
-        piece = data[pos : min(end, pos + groups * width)]
-        self.packed.append(piece.ljust(groups * width, b"\x00"))
-        self.counts.append(count)
-        self.repeated.append(-1)
+    def values(self) -> Indices:
+        """Return all values; for a run Python does no more than take its packed bytes."""
+        places = np.array(self.places, np.int64)
+        raw = np.frombuffer(self.data, np.uint8)
+        heads = raw[places - 1].astype(np.int64)
+        for number, head in self.long.items():
+            heads[number] = head
+        is_packed = heads & 1 == 1
+        counts = heads >> 1
+        counts[is_packed] <<= 3
+        counts[-1] = self.num_last
+        if is_packed.all():
+            return self._unpacked(places, counts)
+        of_runs = np.zeros(len(heads), np.uint32)
+        of_runs[~is_packed] = self._repeated(raw, places[~is_packed])
+        out = np.repeat(of_runs, counts)
+        if is_packed.any():
+            unpacked = self._unpacked(places[is_packed], counts[is_packed])
+            out[np.repeat(is_packed, counts)] = unpacked
+        return out
 
-    def values(self, width: int, num_values: int) -> Indices:
-        if len(self.counts) == 1 and self.packed:
-            return _unpack(self.packed[0], width)[:num_values]
-        repeated = np.array(self.repeated, np.int64)
-        counts = np.array(self.counts, np.int64)
-        out = np.repeat(repeated, counts)
-        if self.packed:
-            unpacked = _unpack(b"".join(self.packed), width)
-            if sum(map(len, self.packed)) * 8 // width != int(counts[repeated < 0].sum()):
-                unpacked = unpacked[: int(counts[repeated < 0].sum())]  # padding of the last run
-            out[out < 0] = unpacked
-        return out.astype(np.uint32)
+    def _unpacked(self, starts: NDArray[np.int64], counts: NDArray[np.int64]) -> Indices:
+        """Return the values of bit-packed runs, one run behind the other."""
+        data, num_bytes = self.data, (counts + 7) // 8 * self.width
+        stops = starts + num_bytes
+        pieces = [data[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+        # Some writers leave out the padding of the last group.
+        packed = b"".join(pieces).ljust(int(num_bytes.sum()), b"\x00")
+        return _unpack(packed, self.width)[: int(counts.sum())]
+
+    def _repeated(self, raw: NDArray[np.uint8], places: NDArray[np.int64]) -> Indices:
+        """Return the values at some places, which repeated runs have."""
+        found = raw[places].astype(np.uint32)
+        for byte in range(1, (self.width + 7) // 8):
+            found |= raw[places + byte].astype(np.uint32) << np.uint32(8 * byte)
+        return found
+
+
+def _scan(data: bytes, pos: int, width: int, num_values: int) -> _Runs:
+    """Find the runs of a hybrid; raise IndexError if it ends early.
+
+    There are pages of a hundred thousand runs, so what can be worked out for all at once is not
+    done here.
+    """
+    value_bytes = (width + 7) // 8
+    places: list[int] = []
+    long: dict[int, int] = {}
+    add = places.append
+    left = count = num_values
+    head = 0
+    while left > 0:
+        head = data[pos]
+        pos += 1
+        if head > 127:
+            head, pos = _varint(data, pos, head & 127)
+            long[len(places)] = head
+        add(pos)
+        count = head >> 1
+        if head & 1:
+            pos += count * width
+            count <<= 3
+        else:
+            pos += value_bytes
+        left -= count
+    num_last = count + left
+    # Needed are only the bits in use; of any run before, the next one's header is behind it.
+    last_bytes = (num_last * width + 7) // 8 if head & 1 else value_bytes
+    if places[-1] + last_bytes > len(data):
+        raise IndexError
+    return _Runs(data, width, places, long, num_last)
 
 
 def _varint(data: bytes, pos: int, number: int) -> tuple[int, int]:
@@ -128,11 +161,6 @@ def _put_varint(out: bytearray, number: int) -> None:
     out.append(number)
 
 
-def _lanes(width: int) -> list[tuple[int, int]]:
-    # Byte offset and bit shift of each of the eight values in a group of ``width`` bytes.
-    return [(lane * width // 8, lane * width % 8) for lane in range(8)]
-
-
 def _window(buffer: Any, groups: int, offset: int, stride: int) -> NDArray[np.uint64]:
     # One 64-bit word a group, at the same place in every group; words may overlap.
     return np.ndarray((groups,), np.dtype("<u8"), buffer, offset, (stride,))
@@ -140,10 +168,18 @@ def _window(buffer: Any, groups: int, offset: int, stride: int) -> NDArray[np.ui
 
 def _unpack(data: bytes, width: int) -> Indices:
     groups = len(data) // width
-    padded = data + bytes(8)
+    padded = data + bytes(8 + width)  # numpy wants room for windows also where there are none
     out = np.empty((groups, 8), np.uint32)
     mask = np.uint64((1 << width) - 1)
-    for lane, (offset, shift) in enumerate(_lanes(width)):
+    if width <= 8:  # a window has all of a group
+        shifts = np.arange(8, dtype=np.uint64) * np.uint64(width)
+        for first in range(0, groups, _GROUPS_AT_ONCE):
+            some = out[first : first + _GROUPS_AT_ONCE]
+            shifted = _window(padded, len(some), first * width, width)[:, None] >> shifts
+            np.bitwise_and(shifted, mask, out=some, casting="unsafe")
+        return out.reshape(-1)
+    for lane in range(8):
+        offset, shift = divmod(lane * width, 8)
         out[:, lane] = (_window(padded, groups, offset, width) >> np.uint64(shift)) & mask
     return out.reshape(-1)
 
@@ -220,6 +256,8 @@ def _worthwhile_run(width: int) -> int:
 def _sections(values: NDArray[Any], width: int) -> list[_Section]:
     """Cut the values into repeated runs and bit-packed sections between them."""
     size = len(values)
+    if values[0] == values[-1] and bool((values == values[0]).all()):
+        return [(0, size, True)]  # as levels mostly are
     least = _worthwhile_run(width)
     if not _may_repeat(values, least):
         return [(0, size, False)]
@@ -522,18 +560,3 @@ def decode_dictionary_indices(section: bytes, num_values: int) -> tuple[int, Ind
 def encode_dictionary_indices(width: int, indices: NDArray[Any]) -> bytes:
     """Encode the values of a dictionary-encoded page, reverse of the decoding function."""
     return bytes((width,)) + encode_hybrid(indices, width)
-
-
-def slice_dictionary_indices(section: bytes, num_values: int, start: int, stop: int) -> bytes:
-    """Return the values ``[start, stop)`` of a dictionary-encoded page, with the same bit width.
-
-    Args:
-        section: the page's values after decompression.
-        num_values: entries of the page that have a value.
-        start, stop: which of these to keep.
-
-    Raises:
-        BadPage: as for :func:`decode_dictionary_indices`.
-    """
-    width, indices = decode_dictionary_indices(section, num_values)
-    return encode_dictionary_indices(width, indices[start:stop])

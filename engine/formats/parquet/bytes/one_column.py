@@ -41,7 +41,7 @@ from engine.formats.parquet.bytes.footer import (
     value,
     with_fields,
 )
-from engine.formats.parquet.bytes.thrift import Struct
+from engine.formats.parquet.bytes.thrift import I32, I64, LIST, STRUCT, Struct
 
 INT96_BYTES = 12
 _BITS = {Type.FLOAT: Type.INT32, Type.DOUBLE: Type.INT64}
@@ -228,15 +228,13 @@ def _place(node: Struct) -> dict[spec.Field, Any]:
 
 
 def _group(num_rows: int, chunk: ColumnChunk, physical: Type) -> Struct:
-    meta = spec.struct_of({spec.ColumnMetaData.TYPE: int(physical)})
+    meta: Struct = {spec.ColumnMetaData.TYPE: (I32, int(physical))}
     meta |= {field: chunk.meta[field] for field in _META_FIELDS if field in chunk.meta}
     place = spec.ColumnChunk.FILE_OFFSET
     struct: Struct = {place: chunk.struct[place]} if place in chunk.struct else {}
-    struct |= spec.struct_of({spec.ColumnChunk.META_DATA: meta})
-    return spec.struct_of(
-        {
-            spec.RowGroup.COLUMNS: [struct],
-            spec.RowGroup.TOTAL_BYTE_SIZE: chunk.uncompressed_bytes,
-            spec.RowGroup.NUM_ROWS: num_rows,
-        }
-    )
+    struct[spec.ColumnChunk.META_DATA] = (STRUCT, meta)
+    return {
+        spec.RowGroup.COLUMNS: (LIST, thrift.Sequence(STRUCT, [struct])),
+        spec.RowGroup.TOTAL_BYTE_SIZE: (I64, chunk.uncompressed_bytes),
+        spec.RowGroup.NUM_ROWS: (I64, num_rows),
+    }

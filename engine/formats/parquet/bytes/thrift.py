@@ -214,7 +214,10 @@ def read_zigzag(data: bytes, pos: int) -> tuple[int, int]:
 
     Raises: as :func:`read_varint`.
     """
-    number, pos = read_varint(data, pos)
+    number = data[pos]
+    pos += 1
+    if number > 127:
+        number, pos = read_varint(data, pos - 1)
     return (number >> 1) ^ -(number & 1), pos
 
 

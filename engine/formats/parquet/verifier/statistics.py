@@ -78,21 +78,23 @@ def _trusting(footer: Footer, leaf: Leaf, order: Order) -> set[str]:
     return readers
 
 
-def is_repeated(
-    part: Footer, chunk: ColumnChunk, source: Footer, kept: ColumnChunk, leaf: Leaf
-) -> bool:
+def are_read_alike(part: Footer, source: Footer, leaf: Leaf) -> bool:
+    """Whether every reader that believes a part's bounds of a column believes its source's too."""
+    order = bound_order(part, leaf)
+    return order is bound_order(source, source.leaves[leaf.index]) and not (
+        _trusting(part, leaf, order) - _trusting(source, leaf, order)
+    )
+
+
+def is_repeated(chunk: ColumnChunk, kept: ColumnChunk) -> bool:
     """Whether a chunk's statistics tell readers nothing that its source's do not tell them.
 
+    Of files that :func:`are_read_alike`.
+
     Args:
-        part, chunk: the footer of the part, and the chunk there.
-        source, kept: the footer of the source, and the chunk of the same rows there.
-        leaf: the column.
+        chunk: of the part.
+        kept: of the source, of the same rows.
     """
-    order = bound_order(part, leaf)
-    if order is not bound_order(source, source.leaves[leaf.index]):
-        return False
-    if _trusting(part, leaf, order) - _trusting(source, leaf, order):
-        return False
     field = spec.ColumnMetaData.STATISTICS
     if chunk.meta.get(field) == kept.meta.get(field):
         return True

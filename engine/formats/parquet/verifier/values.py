@@ -41,7 +41,11 @@ from engine.formats.parquet.verifier.footers import blaming, whole_groups
 from engine.formats.parquet.verifier.groups import Seams
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened, own_footer_of
 from engine.formats.parquet.verifier.own_columns import OwnColumn, made_arrays, own_column
-from engine.formats.parquet.verifier.statistics import ChunkStatistics, is_repeated
+from engine.formats.parquet.verifier.statistics import (
+    ChunkStatistics,
+    are_read_alike,
+    is_repeated,
+)
 from engine.memory import VERIFY_BATCH_BYTES, VERIFY_BUFFER_BYTES
 from engine.model import SourceFile
 from engine.storage import Source
@@ -215,9 +219,10 @@ def _checks(sources: Sequence[_Column], parts: Sequence[_Column]) -> list[_Check
     first_row = row = 0
     for part in parts:
         alone, seams = set(), set()
+        alike: dict[int, bool] = {}  # by source: there may be many row groups
         for index, num_rows in enumerate(part.rows):
             place = whole.get((row, num_rows))
-            if num_rows and not _is_repeated(part, index, sources, place):
+            if num_rows and not _is_repeated(part, index, sources, place, alike):
                 alone.add(index)
             seams.add(row - first_row)
             row += num_rows
@@ -229,16 +234,22 @@ def _checks(sources: Sequence[_Column], parts: Sequence[_Column]) -> list[_Check
 
 
 def _is_repeated(
-    part: _Column, index: int, sources: Sequence[_Column], copied_from: tuple[int, int] | None
+    part: _Column,
+    index: int,
+    sources: Sequence[_Column],
+    copied_from: tuple[int, int] | None,
+    alike: dict[int, bool],
 ) -> bool:
     """Whether a row group is one of a source, and its statistics say what they say there."""
     if copied_from is None:
         return False
-    source = sources[copied_from[0]]
+    number, row_group = copied_from
+    source = sources[number]
     if source.own is not None:  # whatever it says of a column, it may say it otherwise
         return False
-    kept = source.chunk(copied_from[1])
-    return is_repeated(part.footer, part.chunk(index), source.footer, kept, part.leaf)
+    if number not in alike:
+        alike[number] = are_read_alike(part.footer, source.footer, part.leaf)
+    return alike[number] and is_repeated(part.chunk(index), source.chunk(row_group))
 
 
 # -- how many rows fit a batch -----------------------------------------------------------------

@@ -504,11 +504,10 @@ def _encoded(page: OpenPage, array: Any | None) -> tuple[int, bytes]:
 
     ``array`` has the values, unless a dictionary has them.
     """
-    encoding, kept = page.header.encoding, page.kept
+    encoding = page.header.encoding
     if array is None:
-        return encoding, lv.slice_dictionary_indices(
-            page.section, page.levels.num_values, kept.first_value, kept.last_value
-        )
+        width = page.section[0] if page.section else 0
+        return encoding, lv.encode_dictionary_indices(width, page.indices())
     if not len(array):
         return int(Encoding.PLAIN), b""  # delta encodings have a header even without values
     return encoding, encode_values(page.source.leaf, encoding, array)
@@ -532,5 +531,5 @@ def _cut_entry(index: ColumnIndex, page: _Rewritten) -> PageEntry:
 def _histogram(levels: Any | None, piece: lv.PageSlice, highest: int) -> tuple[int, ...]:
     if levels is None:
         return ()
-    counts = np.bincount(levels[piece.first_entry : piece.last_entry], minlength=highest + 1)
-    return tuple(counts.tolist())
+    kept = levels[piece.first_entry : piece.last_entry]
+    return tuple(int(np.count_nonzero(kept == level)) for level in range(highest + 1))

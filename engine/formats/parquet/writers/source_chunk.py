@@ -37,6 +37,10 @@ from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.opened import OpenChunk, OpenFile
 from engine.wording import counted
 
+# Cut pages of a row group that are kept, of all columns: made row groups of a few thousand rows cut
+# a page again and again.
+_CUT_PAGES_BYTES = 6 << 20
+
 
 class SourceChunk:
     """A chunk of a source, with what is read of it at most once a process.
@@ -64,6 +68,7 @@ class SourceChunk:
         self._reading_dictionary = threading.Lock()
         self._shared: dict[int, tuple[PageHeader, bytes]] = {}
         self._reading_shared = threading.Lock()
+        self._cut: dict[int, _Opened] = {}
         self.is_chained = chunk.is_chained
         self._last_values: dict[int, bytes] = {}  # by page, where pages continue each other
         self._evidence: dict[bool, st.Evidence] = {}
@@ -111,22 +116,38 @@ class SourceChunk:
         """
         with self.chunk.at_page(number):
             base, end = self.pages.rows(number)
-            header, body = self._read(number, is_cut=base < start_row or end > stop_row)
-            if not header.is_data:
-                raise BadStructure("not a data page")
-            check_crc(header, body)
-            levels, section = open_page(header, body, self.entry.codec, self.leaf)
-            if levels.num_rows != end - base:
-                raise BadStructure(
-                    f"{counted(levels.num_rows, 'row')} in it, {end - base:,} by the offset index"
-                )
+            opened = self._opened(number, is_cut=base < start_row or end > stop_row)
             kept = lv.slice_rows(
-                levels,
+                opened.levels,
                 # Entries that continue a row from the page before belong to an earlier row.
                 -1 if base > start_row else start_row - base,
                 max(0, min(stop_row, end) - base),
             )
-        return OpenPage(self, number, header, body, levels, section, kept)
+        return OpenPage(self, number, opened, kept)
+
+    def _opened(self, number: int, *, is_cut: bool) -> _Opened:
+        """Return a page; one that is cut, and small, is kept for the rows beside these."""
+        found = self._cut.get(number)
+        if found is not None:
+            self._shared.pop(number, None)  # whoever has this needs that no more
+            return found
+        header, body = self._read(number, is_cut=is_cut)
+        if not header.is_data:
+            raise BadStructure("not a data page")
+        check_crc(header, body)
+        levels, section = open_page(header, body, self.entry.codec, self.leaf)
+        base, end = self.pages.rows(number)
+        if levels.num_rows != end - base:
+            raise BadStructure(
+                f"{counted(levels.num_rows, 'row')} in it, {end - base:,} by the offset index"
+            )
+        most_bytes = _CUT_PAGES_BYTES // (2 * len(self.file.footer.leaves))
+        opened = _Opened(header, body, levels, section)
+        if is_cut and opened.num_bytes <= most_bytes:
+            opened.keeps_indices = True
+            # Those at both ends of the rows asked for last.
+            self._cut = dict([*self._cut.items(), (number, opened)][-2:])
+        return opened
 
     def _read(self, number: int, *, is_cut: bool) -> tuple[PageHeader, bytes]:
         """Read a page; one that is cut is read once for both parts, from a store."""
@@ -212,20 +233,67 @@ class SourceChunk:
         return self.bounds_by_header(header)
 
 
-class OpenPage(NamedTuple):
-    """What is kept of a data page, decompressed.
+class _Opened:
+    """A data page, decompressed.
 
-    ``body`` is the whole page's as it lies in the file; ``section`` the values of the whole page,
-    encoded; ``kept`` says which entries are meant.
+    Attributes:
+        keeps_indices: whether its dictionary indices are kept, once they are decoded.
     """
+
+    __slots__ = ("_indices", "body", "header", "keeps_indices", "levels", "section")
+
+    def __init__(
+        self, header: PageHeader, body: bytes, levels: lv.PageLevels, section: bytes
+    ) -> None:
+        self.header, self.body, self.levels, self.section = header, body, levels, section
+        self.keeps_indices = False
+        self._indices: lv.Indices | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """What it takes, with its indices."""
+        levels = self.levels
+        arrays = [self.header.is_dictionary_encoded, levels.repetition, levels.definition]
+        num_arrays = sum(each is not None and each is not False for each in arrays)
+        return len(self.body) + len(self.section) + 4 * num_arrays * levels.num_entries
+
+    def indices(self) -> lv.Indices:
+        """Return all its dictionary indices."""
+        found = self._indices
+        if found is None:
+            found = lv.decode_dictionary_indices(self.section, self.levels.num_values)[1]
+            if self.keeps_indices:
+                self._indices = found
+        return found
+
+
+class OpenPage(NamedTuple):
+    """What is kept of a data page; ``kept`` says which entries are meant."""
 
     source: SourceChunk
     number: int
-    header: PageHeader
-    body: bytes
-    levels: lv.PageLevels
-    section: bytes
+    opened: _Opened
     kept: lv.PageSlice
+
+    @property
+    def header(self) -> PageHeader:
+        """Its header."""
+        return self.opened.header
+
+    @property
+    def body(self) -> bytes:
+        """The whole page's, as it lies in the file."""
+        return self.opened.body
+
+    @property
+    def levels(self) -> lv.PageLevels:
+        """Of the whole page."""
+        return self.opened.levels
+
+    @property
+    def section(self) -> bytes:
+        """Values of the whole page, encoded."""
+        return self.opened.section
 
     @property
     def is_whole(self) -> bool:
@@ -241,8 +309,7 @@ class OpenPage(NamedTuple):
 
     def indices(self) -> lv.Indices:
         """Return the dictionary indices that are kept."""
-        found = lv.decode_dictionary_indices(self.section, self.levels.num_values)[1]
-        return found[self.kept.first_value : self.kept.last_value]
+        return self.opened.indices()[self.kept.first_value : self.kept.last_value]
 
     def facts(self) -> tuple[st.Bounds, int]:
         """Return exact bounds of the values that are kept, and their bytes without lengths.

@@ -22,7 +22,6 @@ from engine.formats.parquet.bytes.levels import (
     encode_hybrid,
     read_levels,
     row_starts,
-    slice_dictionary_indices,
     slice_rows,
     write_levels,
 )
@@ -52,16 +51,60 @@ def test_the_hybrid_survives_the_round_trip(case):
     assert decode_hybrid(raw, width, len(values)).tolist() == values.tolist()
 
 
-@given(numbers(), st.data())
-def test_slices_of_dictionary_indices_are_the_slices(case, data):
+@given(numbers())
+def test_dictionary_indices_survive_the_round_trip(case):
     width, values = case
     section = encode_dictionary_indices(width, values)
-    start = data.draw(st.integers(0, len(values)))
-    stop = data.draw(st.integers(start, len(values)))
-    cut = slice_dictionary_indices(section, len(values), start, stop)
-    assert cut[0] == width
-    _, found = decode_dictionary_indices(cut, stop - start)
-    assert found.tolist() == values[start:stop].tolist()
+    found = decode_dictionary_indices(section, len(values))
+    assert found[0] == width
+    assert found[1].tolist() == values.tolist()
+
+
+def hybrid(width, runs):
+    """The bytes of runs, however short: a list of values for each bit-packed one, else a pair."""
+    out = bytearray()
+    for run in runs:
+        is_packed = isinstance(run, list)
+        head = len(run) // 8 << 1 | 1 if is_packed else run[1] << 1
+        while head > 127:
+            out.append(head & 127 | 128)
+            head >>= 7
+        out.append(head)
+        if is_packed:
+            bits = sum(value << place * width for place, value in enumerate(run))
+            out += bits.to_bytes(len(run) * width // 8, "little")
+        else:
+            out += run[0].to_bytes((width + 7) // 8, "little")
+    return bytes(out)
+
+
+@st.composite
+def hybrids(draw):
+    """A bit width and runs of it, of any length, also of none."""
+    width = draw(st.integers(1, 32))
+    values = st.integers(0, (1 << width) - 1)
+    groups = st.integers(0, 3) | st.just(70)  # whose header takes two bytes
+    packed = groups.flatmap(lambda n: st.lists(values, min_size=8 * n, max_size=8 * n))
+    repeated = st.tuples(values, st.integers(0, 9) | st.just(300))
+    return width, draw(st.lists(packed | repeated, max_size=8))
+
+
+@given(hybrids(), st.data())
+def test_runs_of_any_writer_are_read_and_those_cut_short_are_refused(case, data):
+    width, runs = case
+    values = [x for run in runs for x in (run if isinstance(run, list) else [run[0]] * run[1])]
+    raw = hybrid(width, runs)
+    number = data.draw(st.integers(0, len(values)))
+    assert decode_hybrid(b"xy" + raw, width, number, 2).tolist() == values[:number]
+    with pytest.raises(BadPage):
+        decode_hybrid(raw, width, len(values) + 1)
+    if runs and values and len(runs[-1]) and runs[-1] != (runs[-1][0], 0):
+        with pytest.raises(BadPage):
+            decode_hybrid(raw[:-1], width, len(values))
+
+
+def test_a_run_of_no_values_is_passed_over():
+    assert decode_hybrid(hybrid(17, [[], (5, 0), (7, 3)]), 17, 3).tolist() == [7, 7, 7]
 
 
 @given(numbers())
@@ -217,7 +260,7 @@ def test_dictionary_indices_of_a_writer_are_read_and_written_again(version):
         if not header.is_dictionary_encoded:
             continue
         width, indices = decode_dictionary_indices(section, levels.num_values)
-        again = slice_dictionary_indices(section, levels.num_values, 0, levels.num_values)
+        again = encode_dictionary_indices(width, indices)
         assert again[0] == width
         assert decode_dictionary_indices(again, levels.num_values)[1].tolist() == indices.tolist()
         assert len(again) <= len(section) * 1.05 + 8
@@ -272,9 +315,8 @@ def cut_to_rows(file, start, stop):
     levels = read_levels(header, body, max_repetition=highest, max_definition=leaf.max_definition)
     cut = slice_rows(levels, start, stop)
     sections = write_levels(levels, cut.first_entry, cut.last_entry, max_repetition=highest)
-    values = slice_dictionary_indices(
-        body[levels.values_offset :], levels.num_values, cut.first_value, cut.last_value
-    )
+    width, indices = decode_dictionary_indices(body[levels.values_offset :], levels.num_values)
+    values = encode_dictionary_indices(width, indices[cut.first_value : cut.last_value])
     if header.type is PageType.DATA_V2:
         plain_bytes = len(sections.v2()) + len(values)
         packed = compress(chunk.codec, values) if header.is_compressed else values

@@ -21,6 +21,7 @@ from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import Encoding, Footer, footer_range
 from engine.formats.parquet.bytes.pages import read_page_header
 from engine.formats.parquet.opened import open_file
+from engine.formats.parquet.writers import source_chunk
 from engine.formats.parquet.writers.source_chunk import SourceChunk
 from engine.work import write_part
 from tests.engine.formats.parquet.bytes.chained_file import read_chained, write_chained
@@ -247,6 +248,30 @@ def test_a_dictionary_is_read_only_where_the_cut_page_may_reach_furthest(tmp_pat
         even = pq.read_metadata(path).row_group(0).column(0)
         assert even.has_dictionary_page
         assert (even.statistics.min, even.statistics.max) == (0, 1000)
+
+
+def test_small_pages_that_are_cut_again_and_again_are_opened_once(tmp_path, monkeypatch):
+    source = tmp_path / "source.parquet"
+    table = pa.table({"few": [i % 7 for i in range(20_000)], "many": range(20_000)})
+    lists = pa.array([[i % 5] * (i % 3) for i in range(20_000)])
+    table = table.append_column("list", lists)
+    pq.write_table(table, source, max_rows_per_page=5000, use_dictionary=["few", "list"])
+    opened = []
+    once = source_chunk.open_page
+    monkeypatch.setattr(source_chunk, "open_page", lambda *it: opened.append(it) or once(*it))
+
+    def parts(name: str) -> list[bytes]:
+        opened.clear()
+        out = tmp_path / name
+        engine.split(str(source), str(out), parts=1, row_group_size="900rows", workers=1)
+        assert engine.verify(str(out)).num_rows == 20_000
+        return [path.read_bytes() for path in sorted(out.glob("*.parquet"))]
+
+    kept = parts("kept")
+    assert len(opened) == 4 * 3
+    monkeypatch.setattr(source_chunk, "_CUT_PAGES_BYTES", 0)
+    assert parts("not kept") == kept
+    assert len(opened) > 3 * 20
 
 
 def test_a_worker_keeps_little_of_row_groups_that_other_workers_go_on_with(tmp_path, monkeypatch):
