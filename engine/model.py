@@ -120,6 +120,8 @@ class Conversion:
         bad_rows: what is done with records that do not fit.
         columns: the only ones that parts get, in the file's order; none for all. Others of
             delimited text are read as text, whatever they hold.
+        plain: columns of the parts, as Parquet names them, whose values get no dictionary unless
+            one is asked for.
     """
 
     schema: str
@@ -129,6 +131,7 @@ class Conversion:
     timestamp_format: str = ""
     bad_rows: Literal["fail", "skip", "file"] = "fail"
     columns: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:

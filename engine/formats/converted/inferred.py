@@ -15,7 +15,13 @@ import pyarrow as pa
 
 from engine import memory
 from engine.errors import BadRow, BadSetting, SchemaMismatch
-from engine.formats.converted.blocks import ENCODING_CURE, Block, indexed, most_utf8_bytes
+from engine.formats.converted.blocks import (
+    ENCODING_CURE,
+    Block,
+    in_threads,
+    indexed,
+    most_utf8_bytes,
+)
 from engine.formats.converted.records import Reader, one_array
 from engine.formats.converted.sifting import sifted
 from engine.formats.converted.types import TEXT, Schema, arrow_type, quoted_name
@@ -136,12 +142,12 @@ def _of_text(
     _check_delimiter(file, names, texts)
     spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
     texts = _fewer(texts)
-    found = {
-        name: found_type([one_array(table.column(at)) for table in texts], spelling, arrow_type)
-        for at, name in enumerate(names)
-        if name in columns and name not in given
-    }
-    types = {**given, **found}
+
+    def found(name: str) -> str:
+        return found_type([one_array(table.column(name)) for table in texts], spelling, arrow_type)
+
+    unknown = [name for name in names if name in columns and name not in given]
+    types = {**given, **dict(zip(unknown, in_threads(found, unknown), strict=True))}
     return {name: types[name] or TEXT if name in columns else TEXT for name in names}
 
 

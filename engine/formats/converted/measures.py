@@ -11,14 +11,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from engine import memory, system
-from engine.errors import BadSetting
+from engine.errors import BadRow, BadSetting
 from engine.formats import Measures
 from engine.formats.converted import types
 from engine.formats.converted.blocks import (
@@ -36,7 +36,7 @@ from engine.formats.converted.blocks import (
 from engine.formats.converted.inferred import inferred
 from engine.formats.converted.left_out import sentences
 from engine.formats.converted.records import Reader
-from engine.formats.converted.writing import file_bytes
+from engine.formats.converted.writing import file_bytes, plain_columns
 from engine.formats.lines import measures as of_lines
 from engine.formats.lines.compressed import FILE_BYTES, open_bytes
 from engine.formats.lines.index import looks_bytes
@@ -63,6 +63,7 @@ _NEAR_SHARE = 1 / 16  # of a run, by which another one may lie elsewhere to be a
 _OVERLAPS = 3  # of runs, with others that follow
 _ALIKE_SHARE = 0.1  # of the length of records
 _UNCERTAIN_SHARE = 0.02
+_TELLING_BYTES = 4 << 20  # of text, by which it is told which columns get dictionaries
 _METADATA_BYTES = 300  # what a part says of its source
 _HELD_PER_BLOCK_BYTES = 700
 _PART_BYTES = 24 * memory.MIB
@@ -119,6 +120,9 @@ def settled(
         settings = replace(settings, codec=_CODEC)
     if not settings.regroups:
         settings = replace(settings, row_group_rows=_group_rows(files))
+    if (plain := _plain(files, settings)) != ():
+        conversion = replace(conversion, plain=plain)
+        files = tuple(replace(file, conversion=conversion) for file in files)
     return files, settings
 
 
@@ -190,32 +194,55 @@ class _Places(NamedTuple):
         return pa.concat_tables(found)
 
 
-def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
-    """Estimate what rows take; see :meth:`engine.formats.Format.measure`."""
+def _places(files: Sequence[SourceFile]) -> _Places:
     every = [
         ((number, at), block)
         for number, file in enumerate(files)
         for at, block in enumerate(indexed(file).blocks)
         if block.num_rows
     ]
-    places = _Places(files, [place for place, _ in every], [block for _, block in every])
+    return _Places(files, [place for place, _ in every], [block for _, block in every])
+
+
+def _plain(files: Sequence[SourceFile], settings: Settings) -> tuple[str, ...]:
+    """Return the columns without dictionaries, by rows from the middle of all."""
+    places = _places(files)
+    middle = len(places.blocks) // 2
+    ends = accumulate(block.num_bytes for block in places.blocks[middle:])
+    number = sum(1 for _ in takewhile(lambda end: end <= _TELLING_BYTES, ends))
+    if not places.blocks:
+        return ()
+    try:
+        table = places.tables(middle, middle + max(1, number))
+    except BadRow:  # told, with the first one, where row groups are made on trial
+        return ()
+    names = parquet_schema(files[0]).names
+    return plain_columns(table.select(names), settings.recoding)
+
+
+def measure(files: Sequence[SourceFile], settings: Settings, /, *, revision: int) -> Measures:
+    """Estimate what rows take; see :meth:`engine.formats.Format.measure`."""
+    places = _places(files)
     schema = parquet_schema(files[0])
     head_bytes = file_bytes(schema.empty_table(), schema, settings.recoding)
     sizes, tried_bytes = _sizes(places, settings, head_bytes)
     groups = tuple(
         GroupLayout(number, block.offset, block.num_rows, size, 0, 0, 0)
-        for ((number, _), block), size in zip(every, sizes, strict=True)
+        for (number, _), block, size in zip(places.numbers, places.blocks, sizes, strict=True)
     )
 
     def curve_of(position: int) -> Curve:
-        (number, at), block = every[position]
+        (number, at), block = places.numbers[position], places.blocks[position]
         curve = indexed(files[number]).curve_of(at)
         if block.num_bad:
             curve = replace(curve, rows=[0, block.num_rows], sums=[0.0, curve.sums[-1]])
         share = sizes[position] / curve.sums[-1]
         return replace(curve, sums=[share * each for each in curve.sums])
 
-    texts = {(number, block.offset): block.num_bytes for (number, _), block in every}
+    texts = {
+        (number, block.offset): block.num_bytes
+        for (number, _), block in zip(places.numbers, places.blocks, strict=True)
+    }
     layout = make_layout(tuple(files), groups, head_bytes + _METADATA_BYTES, len(schema))
     return Measures(
         layout=replace(
@@ -267,10 +294,12 @@ def _sizes(places: _Places, settings: Settings, head_bytes: int) -> tuple[list[i
         return [], 0
     tried_bytes = 0
     schema = parquet_schema(places.files[0])
+    plain = conversion_of(places.files[0]).plain
     known: dict[tuple[int, int], int] = {}
 
     def made_bytes(run: tuple[int, int]) -> int:
-        return file_bytes(places.tables(*run), schema, settings.recoding) - head_bytes
+        table = places.tables(*run)
+        return file_bytes(table, schema, settings.recoding, plain) - head_bytes
 
     def tried(runs: Sequence[tuple[int, int]]) -> list[int]:
         nonlocal tried_bytes

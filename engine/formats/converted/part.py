@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from engine.errors import InternalError
 from engine.formats import WrittenPart
-from engine.formats.converted.blocks import BlockReader, parquet_schema
+from engine.formats.converted.blocks import BlockReader, conversion_of, parquet_schema
 from engine.formats.converted.writing import FileWriter
 from engine.formats.lines.pieces import Opened, opened_all
 from engine.formats.parquet.opened import read_footer_bytes
@@ -29,7 +29,8 @@ def write(
     provenance: Mapping[str, str],
 ) -> WrittenPart:
     """Write a part; see :meth:`engine.formats.Format.write`."""
-    writer = FileWriter(parquet_schema(sources[0]), recoding, sink.write)
+    plain = conversion_of(sources[0]).plain
+    writer = FileWriter(parquet_schema(sources[0]), recoding, sink.write, plain)
     with opened_all(sources) as get:
         rows = _Rows(sources, get)
         for slices in part.row_groups:

@@ -100,6 +100,9 @@ class Reader:
             if "" in self.spelling.nulls or not pa.types.is_string(column.type)
         ):
             return False  # where a blank line is null in each column
+        feeds = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
+        if (np.diff(feeds, prepend=-1) > max(map(len, _BLANK))).all():
+            return False
         if not text.startswith(_BLANK) and b"\n\n" not in text and b"\n\r\n" not in text:
             return False
         bounds = np.array(self.bounds(text))

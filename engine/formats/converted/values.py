@@ -104,6 +104,8 @@ def _may_be_null(texts: Any, spelling: Spelling) -> bool:
     lengths = {len(text.encode()) for text in (*spelling.nulls, "")}
     if lengths != {0}:
         return True
+    if np.diff(_offsets(texts)).all():
+        return False
     return bool(pc.min(pc.binary_length(texts)).as_py() == 0)
 
 
@@ -199,54 +201,69 @@ def _match(texts: Any, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(texts, f"^(?:{pattern})$"), min_count=0).as_py())
 
 
-def _begins(texts: Any) -> tuple[Any, Any, Any, Any]:
-    """Return the bytes of texts, of those that are not null: all, where each begins, their lengths.
-
-    The last are the bytes at the begins.
-    """
+def _offsets(texts: Any) -> Any:
+    """Return where texts begin in their bytes, and where the last one ends."""
     offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)
-    offsets = offsets[texts.offset : texts.offset + len(texts) + 1]
+    return offsets[texts.offset : texts.offset + len(texts) + 1]
+
+
+def _begins(texts: Any) -> tuple[Any, Any, Any]:
+    """Return the bytes of texts, and of those that have some where each begins, and how many."""
+    offsets = _offsets(texts)
     data = texts.buffers()[2]
     every = np.frombuffer(data if data is not None else b"", dtype=np.uint8)
-    lengths = np.diff(offsets)
-    begins = offsets[:-1][lengths > 0]  # null takes no bytes
-    return every[offsets[0] : offsets[-1]], begins - offsets[0], lengths[lengths > 0], every
+    begins, lengths = offsets[:-1] - offsets[0], np.diff(offsets)
+    if not lengths.all():
+        begins, lengths = begins[lengths > 0], lengths[lengths > 0]
+    return every[offsets[0] : offsets[-1]], begins, lengths
 
 
 def _are_whole(texts: Any, *, is_found: bool) -> bool:
-    used, begins, lengths, _ = _begins(texts)
+    used, begins, lengths = _begins(texts)
     if used.tobytes().translate(None, b"0123456789-"):
         return False
-    return not is_found or not _has_leading_zeros(used, begins, lengths).any()
+    return not is_found or not _have_leading_zeros(used, begins, lengths)
 
 
-def _has_leading_zeros(used: Any, begins: Any, lengths: Any) -> Any:
-    """Return of numbers whether a digit follows a zero at their begin, or they are -0."""
-    minus = used[begins] == _MINUS
-    first = begins + minus
-    following = used[np.minimum(first + 1, len(used) - 1)]
-    has_more = lengths > 1 + minus
-    return (used[first] == _ZERO) & ((has_more & (following != _POINT)) | (minus & ~has_more))
+def _have_leading_zeros(used: Any, begins: Any, lengths: Any) -> bool:
+    """Whether a digit follows a zero at the begin of some number, or one is -0."""
+    is_minus = used[begins] == _MINUS
+    has_minus = is_minus.any()
+    if has_minus:
+        begins, lengths = begins + is_minus, lengths - is_minus
+    at = np.flatnonzero(used[begins] == _ZERO)  # of most columns few, or all
+    if not len(at):
+        return False
+    has_more = lengths[at] > 1
+    following = used.take(begins[at] + 1, mode="clip")
+    if (has_more & (following != _POINT)).any():
+        return True
+    return bool(has_minus and (is_minus[at] & ~has_more).any())
 
 
 def _are_fractions(texts: Any, made: Any, spelling: Spelling) -> bool:
     """Whether numbers come back from doubles as the numbers that they were."""
     if spelling.decimal != ".":
         texts = pc.replace_substring(texts, spelling.decimal, ".")
-    used, begins, lengths, _ = _begins(texts)
+    used, begins, lengths = _begins(texts)
     if not len(used):
         return True
     # Arrow has read them, and of what it reads as numbers only these lie between the two.
     is_plain = used.min() >= _MINUS and used.max() <= _NINE
     if is_plain:
-        is_plain = not _has_leading_zeros(used, begins, lengths).any()
-        ends = used[begins + lengths - 1]
-        is_plain &= not ((ends == _POINT) | (used[begins] == _POINT)).any()
+        is_plain = not (
+            (used[begins] == _POINT).any()
+            or (used[begins + lengths - 1] == _POINT).any()
+            or _have_leading_zeros(used, begins, lengths)
+        )
+    is_short = lengths.max() <= _SURE_LETTERS
+    if is_plain and is_short:
+        return True
     if not is_plain and not _match(texts, PATTERNS["double"]):
         return False
     if pc.any(pc.is_inf(made)).as_py():
         return False
-    if not len(lengths) or lengths.max() <= _SURE_LETTERS:
+    if is_short:
         return True
     back = pc.cast(made, pa.string())
     others = pc.and_(pc.not_equal(back, texts), pc.greater(pc.binary_length(texts), _SURE_LETTERS))

@@ -146,19 +146,18 @@ class Look:
             self._is_odd = np.zeros(len(self._feeds), dtype=np.bool_)
             self._quotes: Positions = self._feeds[:0]
             return
-        places = np.flatnonzero((every == _LINE_FEED) | (every == marks.quote[0]))
-        is_quote = every[places] == marks.quote[0]
+        self._feeds = np.flatnonzero(every == _LINE_FEED)
+        self._quotes = np.flatnonzero(every == marks.quote[0])
         # Of the number of quotes before a line feed only the last bit is wanted.
-        self._is_odd = (np.cumsum(is_quote, dtype=np.uint8)[~is_quote] & 1).astype(np.bool_)
-        self._feeds = places[~is_quote]
-        self._quotes = places[is_quote]
-        beside = marks.beside_fields
-        can_open = beside[every[self._quotes - 1]]
-        can_close = beside[every[np.minimum(self._quotes + 1, len(every) - 1)]]
+        num_before = np.searchsorted(self._quotes, self._feeds)
+        num_before &= 1
+        self._is_odd = num_before.astype(np.bool_)
+        can_open = marks.beside_fields[every[self._quotes - 1]]
+        can_close = marks.beside_fields[every.take(self._quotes + 1, mode="clip")]
         if self._quotes[0] == 0:
             can_open[0] = True  # what lies before it is the state
         if self._quotes[-1] == len(every) - 1:
-            can_close[-1] = not after or beside[after[0]]
+            can_close[-1] = not after or marks.beside_fields[after[0]]
         closed, opened = (
             bool(can_open[odd::2].all() and can_close[1 - odd :: 2].all()) for odd in (0, 1)
         )

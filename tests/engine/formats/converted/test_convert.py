@@ -230,7 +230,7 @@ def test_a_part_that_came_out_too_large_is_planned_again(
 
     def too_small(*given: Any) -> tuple[list[int], int]:
         found, tried_bytes = sizes(*given)
-        return [size * 7 // 10 for size in found], tried_bytes
+        return [size // 2 for size in found], tried_bytes
 
     monkeypatch.setattr(measures, "_sizes", too_small)
     result = engine.split(tmp_path / "in.csv", tmp_path / "out", to="parquet", target_size=60_000)
@@ -272,7 +272,8 @@ def test_two_row_groups_are_made_where_these_tell_enough(
     assert len([rows for rows in tried if rows > 10_000]) == 2
     with (tmp_path / "in.csv").open("a") as file:
         file.writelines(
-            f"{number},0.5,2024-01-01,2024-01-01 10:00:00,north,\n" for number in range(60_000)
+            f"{number},0.5,2024-01-01,2024-01-01 10:00:00,,{number % 900 * 7919**7}\n"
+            for number in range(60_000)
         )
     del tried[:]
     tried = tried_rows(tmp_path / "in.csv", monkeypatch, **how)

@@ -15,13 +15,22 @@ from hypothesis import strategies as st
 
 import engine
 from engine.errors import BadRow
-from engine.formats.converted.digits import doubles_of, lost_digits
+from engine.formats.converted.digits import _LONG, _long_numbers, doubles_of, lost_digits
 
 doubles = st.floats(allow_nan=False, allow_infinity=False)
 spelled = st.one_of(doubles.map(repr), doubles.map(lambda number: f"{number:.17g}"))
 digits = st.integers(10**17, 10**25).flatmap(
     lambda number: st.integers(1, 20).map(lambda point: str(Decimal(number).scaleb(-point)))
 )
+
+
+runs = st.text("0123456789.", max_size=40).map(str.encode)
+others = st.sampled_from([b"\n", b"-", b"e", b"E+", b"/", b"x", b'"', b" "])
+
+
+@given(st.lists(runs | others).map(b"".join))
+def test_long_numbers_are_those_of_the_expression(text: bytes):
+    assert _long_numbers(text) == _LONG.findall(text)
 
 
 def is_lost(text: bytes, words: dict[str, object]) -> bool:
