@@ -69,7 +69,6 @@ if TYPE_CHECKING:
 
 # Below this, starting worker processes costs more than they save.
 _REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
-_EVEN_ENOUGH = 0.015  # what is written may be less even than a plan expects
 _METER_SECONDS = 0.25  # adding up all worker processes takes some milliseconds
 
 
@@ -365,7 +364,9 @@ def _plan_partition(
         if first_row <= part.first_row < stop
     )
     plan = _plan_by(measures, settings, ours)
-    if settings.evens and plan.spread > _EVEN_ENOUGH and (smoother := measures.smoother()):
+    # Where bytes are estimates, parts come out less even than they are expected.
+    expected_spread = plan.spread + measures.layout.uncertain_share
+    if settings.evens and expected_spread > PROMISED_SPREAD and (smoother := measures.smoother()):
         plan = min(plan, _plan_by(smoother, settings, ours), key=_unevenness)
     return plan
 
