@@ -9,11 +9,11 @@ use it, or of what its rows use of that (:class:`Entries`), Bloom filters, a foo
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from engine.planning.layout import GroupLayout
 from engine.wording import counted
@@ -43,18 +43,25 @@ class Entries(NamedTuple):
         rows: some rows, ascending, from 0 to the first that does not use the dictionary any more.
         places: how many rows are before each of ``rows``, if all were as large as the mean.
         lengths: such numbers, ascending, from 0 to the last of ``places``.
-        sizes: bytes that so many rows take; the more rows, the fewer each takes.
+        sizes: bytes that so many rows take in the mean; the more rows, the fewer each takes.
+        ends: some rows, from 0 to the last of ``rows``.
+        table: bytes that are taken from each of ``ends`` to each behind it, with the sign changed
+            from there to it; None where only the mean is known.
     """
 
     rows: Sequence[int]
     places: Sequence[float]
     lengths: Sequence[float]
     sizes: Sequence[float]
+    ends: Sequence[int] = ()
+    table: Any = None
 
     def num_bytes(self, start_row: int, stop_row: int) -> float:
         """Return the bytes of a slice."""
         if start_row >= self.rows[-1]:
             return 0.0
+        if self.table is not None:
+            return self._between_ends(start_row, stop_row)
         length = _between(self.rows, self.places, stop_row)
         if start_row:
             length -= _between(self.rows, self.places, start_row)
@@ -62,10 +69,38 @@ class Entries(NamedTuple):
 
     def from_start(self, rows: np.ndarray) -> np.ndarray:
         """Return :meth:`num_bytes` of the slices from the first row to each of ``rows``."""
+        if self.table is not None:
+            return _between_each(self.ends, self.table[0], rows)
         return _between_each(self.lengths, self.sizes, _between_each(self.rows, self.places, rows))
+
+    def since(self, start_row: int) -> Callable[[int], float]:
+        """Return :meth:`num_bytes` of slices from a row, for many of them."""
+        if self.table is None or start_row >= self.rows[-1]:
+            return partial(self.num_bytes, start_row)
+        number, share = self._cell(start_row)
+        sizes = (1 - share) * self.table[number] + share * self.table[number + 1]
+        return partial(_between, self.ends, sizes.tolist())
+
+    def _between_ends(self, start_row: int, stop_row: int) -> float:
+        """Return what the table has at the ends around both rows, as near as these are."""
+        (i, x), (j, y) = self._cell(start_row), self._cell(stop_row)
+        size = self.table.item
+        from_i = (1 - y) * size(i, j) + y * size(i, j + 1)
+        from_next = (1 - y) * size(i + 1, j) + y * size(i + 1, j + 1)
+        found: float = (1 - x) * from_i + x * from_next
+        return found
+
+    def _cell(self, row: int) -> tuple[int, float]:
+        """Return between which two of the ends a row is, and how far from the first."""
+        number = min(bisect_right(self.ends, row), len(self.ends) - 1) - 1
+        first, last = self.ends[number : number + 2]
+        return number, min(1.0, (row - first) / max(1, last - first))
 
     def knots(self) -> Iterator[int]:
         """Yield the rows between which a slice from the first row grows evenly."""
+        if self.table is not None:
+            yield from self.ends
+            return
         yield from self.rows
         yield from (round(_row_at(self.rows, self.places, length)) for length in self.lengths)
 
@@ -77,7 +112,8 @@ class Entries(NamedTuple):
         last = bisect_left(self.lengths, knot)
         size = _between(self.lengths, self.sizes, knot)
         lengths = (*self.lengths[:last], knot, self.lengths[-1])
-        return self._replace(lengths=lengths, sizes=(*self.sizes[:last], size, self.sizes[-1]))
+        sizes = (*self.sizes[:last], size, self.sizes[-1])
+        return Entries(self.rows, self.places, lengths, sizes)
 
     def plus(self, other: Entries) -> Entries:
         """Return those of two dictionaries that the same rows use, counted for the same lengths."""
@@ -87,6 +123,7 @@ class Entries(NamedTuple):
         return self._replace(
             places=[share * one + (1 - share) * two for one, two in places],
             sizes=[sum(pair) for pair in zip(self.sizes, other.sizes, strict=True)],
+            table=None if self.table is None else self.table + other.table,
         )
 
     def resized(self, stretch: float, share: float) -> Entries:
@@ -97,6 +134,8 @@ class Entries(NamedTuple):
             tuple(places.values()),
             [length * stretch for length in self.lengths],
             [size * share for size in self.sizes],
+            [round(row * stretch) for row in self.ends],
+            None if self.table is None else self.table * share,
         )
 
 
@@ -286,12 +325,18 @@ class Curve:
 
     def last_row(self, start_row: int, num_bytes: float) -> int:
         """Return the last row at which a slice from ``start_row`` still fits ``num_bytes``."""
-        size, end = partial(self.num_bytes, start_row), self.rows[-1]
+        used = [each.since(start_row) for each in self.entries]
+        room = num_bytes - self.repeated(start_row) + self.before(start_row)
+
+        def size(stop_row: int) -> float:
+            return self.before(stop_row) + sum(each(stop_row) for each in used)
+
+        end = self.rows[-1]
         first, step = start_row, 1  # slices are mostly short
-        while first < end and size(last := min(start_row + step, end)) <= num_bytes:
+        while first < end and size(last := min(start_row + step, end)) <= room:
             first, step = last, 2 * step
         rows = range(first + 1, min(start_row + step, end) + 1)
-        return first + bisect_right(rows, num_bytes, key=size)
+        return first + bisect_right(rows, room, key=size)
 
     def for_slices_of(self, num_bytes: float) -> Curve:
         """Return a curve of which the difference of two places is the bytes of a slice.

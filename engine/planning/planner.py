@@ -537,16 +537,16 @@ def _part(
     for at, piece in enumerate(pieces):
         is_joined = piece.joins or (at + 1 < len(pieces) and pieces[at + 1].joins)
         position = ruler.layout.position(piece.file, piece.row_group)
-        size += ruler.piece_bytes(position, piece.start_row, piece.stop_row)
         path = ruler.layout.files[piece.file].path
         prefix = f"{path.rpartition('/')[2]}, " if len(ruler.layout.files) > 1 else ""
         if not piece.is_whole:
-            curve = ruler.read(position)
+            curve = ruler.read(position)  # first: sizes are told by it
             pieces[at] = replace(piece, trimmed=curve.trimmed(piece.start_row))
             sentences = curve.reasons(piece.start_row, piece.stop_row)
             reasons |= dict.fromkeys(prefix + sentence for sentence in sentences)
         elif is_joined:
             reasons["row groups are merged"] = None
+        size += ruler.piece_bytes(position, piece.start_row, piece.stop_row)
     if first.conversion is not None:
         reasons = {"records become rows of Parquet": None}
     elif not settings.recoding.is_nothing:

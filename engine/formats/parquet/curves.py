@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 
+import numpy as np
+
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.opened import OpenChunk, OpenRowGroup
 from engine.formats.parquet.sizes import PagesBytes, Sizes, Used
@@ -44,7 +46,7 @@ def read_curve(
         trimmed_rows = 0 if used is None else rows_by_dictionary(chunk)
         if used is not None:
             new, found = _trimmed(chunk, new, used)
-            key = (tuple(used.rows), tuple(used.lengths))
+            key = (tuple(used.rows), tuple(used.lengths), tuple(used.ends))
             entries[key] = entries[key].plus(found) if key in entries else found
         elif pages.dictionary is not None and pages.num_pages:
             row = rows_by_dictionary(chunk)
@@ -81,8 +83,15 @@ def _trimmed(chunk: OpenChunk, new: PagesBytes, used: Used) -> tuple[PagesBytes,
         for length, entries, indices in zip(used.lengths, *used[3:5], strict=True)
     ]
     sizes[-1] = new.dictionary - (sum(widened) - sum(new.data[:number]))  # the chunk as it is
+    firsts = [*chunk.pages.first_rows[:number], used.ends[-1]]
+    before = np.interp(used.ends, firsts, np.cumsum([0.0, *widened]))
+    table = np.triu(
+        used.entry_table * new.dictionary
+        - (1 - used.index_table) * (before[np.newaxis, :] - before[:, np.newaxis]),
+    )
+    table[0, -1] = sizes[-1]
     pages = PagesBytes([*widened, *new.data[number:]], new.dictionary)
-    return pages, Entries(used.rows, used.places, used.lengths, sizes)
+    return pages, Entries(used.rows, used.places, used.lengths, sizes, used.ends, table - table.T)
 
 
 def _with_dictionary(new: PagesBytes, pages: PageMap) -> list[float]:

@@ -66,7 +66,10 @@ def _measures(
             columns = trimmed_columns(opened, recoding, piece_size)
             if columns < trimmed_columns(opened, recoding, piece_size.trimmed_always):
                 repeated.add(position)
-            trimmed = {column: used.of(opened.chunk(column)) for column in sorted(columns)}
+            trimmed = {
+                column: used.of(opened.chunk(column), piece_size.num_rows)
+                for column in sorted(columns)
+            }
             return read_curve(opened, layout.groups[position], sizes, spread, trimmed)
 
     def inside_of(
@@ -157,8 +160,8 @@ class _UsedEntries:
         self._sees_all = sees_all
         self._known: dict[int, list[tuple[float, Used]]] = {}  # by column: entries a value
 
-    def of(self, chunk: OpenChunk) -> Used:
-        """Return what pieces use of a chunk's dictionary."""
+    def of(self, chunk: OpenChunk, piece_rows: int) -> Used:
+        """Return what pieces, of about so many rows, use of a chunk's dictionary."""
         density = chunk.header(None).num_values / max(1, chunk.entry.num_values)
         known = self._known.setdefault(chunk.column, [])
         alike = [used for seen, used in known if abs(seen - density) <= _ALIKE_SHARE * seen]
@@ -167,6 +170,6 @@ class _UsedEntries:
         from engine.formats.parquet.used import used_entries  # imports pyarrow
 
         self.looks.ask(used_bytes(chunk), chunk.leaf.name)
-        found = used_entries(chunk, self._recoding.codec)
+        found = used_entries(chunk, self._recoding.codec, piece_rows)
         known.append((density, found))
         return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.formats.parquet.opened import OpenChunk
 from engine.planning.layout import GroupLayout, Layout, with_groups
@@ -40,6 +40,8 @@ class Used(NamedTuple):
         index_shares: of the bytes that all pages of indices have at the most bits of a page.
         widenings: bytes of a page at the most bits of any, for one of it as it is, at ``rows``:
             writers that do not know how many entries will come begin with narrow indices.
+        ends: rows between which is counted what is used.
+        entry_table, index_table: as the shares above, from each of ``ends`` to each behind it.
     """
 
     rows: Sequence[int]
@@ -48,6 +50,9 @@ class Used(NamedTuple):
     entry_shares: Sequence[float]
     index_shares: Sequence[float]
     widenings: Sequence[float]
+    ends: Sequence[int]
+    entry_table: Any
+    index_table: Any
 
     def stretched(self, num_rows: int) -> Used:
         """Return the same for another number of rows that use a dictionary."""
@@ -59,6 +64,7 @@ class Used(NamedTuple):
             places=[self.places[number] * stretch for number in at.values()],
             lengths=lengths,
             widenings=[self.widenings[number] for number in at.values()],
+            ends=[round(row * stretch) for row in self.ends],
         )
 
     def widened(self, sizes: Sequence[float], first_rows: Sequence[int]) -> list[float]:

@@ -26,16 +26,19 @@ from engine.formats.parquet.writers.source_chunk import SourceChunk, checked
 _MORE_ENTRIES = 1.02  # than in the mean a piece may well use
 _KNOTS = 64  # numbers of rows for which it is counted
 _PLACES = 256  # rows whose place is told
+_CELLS_A_PIECE, _MIN_CELLS, _MAX_CELLS = 8, 16, 256  # between rows where pieces begin and end
+_HALVINGS = 6  # of the first and the last of these
 _STRETCHES_OF_DICTIONARY = 64  # that are compressed each by itself
 _MIN_STRETCH_BYTES = 4 << 10
 
 
-def used_entries(chunk: OpenChunk, codec: int | None = None) -> Used:
+def used_entries(chunk: OpenChunk, codec: int | None = None, piece_rows: int = 1) -> Used:
     """Return what pieces use of a dictionary.
 
     Args:
         chunk: whose dictionary.
         codec: of the parts; None for the chunk's own.
+        piece_rows: rows of the pieces that are expected.
 
     Raises:
         BadPage: a page is damaged; the message names column, row group and page.
@@ -45,8 +48,9 @@ def used_entries(chunk: OpenChunk, codec: int | None = None) -> Used:
     step = sampled_entries(chunk.entry.num_values, len(weights))
     uses = _uses(source, len(weights), step)
     weights = weights[::step]
-    # Rows are stretched so that all have as many bytes: then pieces anywhere are alike.
-    sums = np.append(0.0, np.cumsum(weights[uses.indices]))
+    # Rows are stretched so that all bring as many bytes of entries into a piece: then pieces
+    # anywhere are alike.
+    sums = np.append(0.0, np.cumsum(weights[uses.indices] * _newness(uses, piece_rows)))
     sums *= uses.stop_row / (sums[-1] or 1.0)
     lengths = np.unique(np.geomspace(1, uses.stop_row, _KNOTS).astype(np.int64))
     middles = (sums[1:] + sums[:-1]) / 2
@@ -55,11 +59,14 @@ def used_entries(chunk: OpenChunk, codec: int | None = None) -> Used:
     counts, sizes = _used_by(middles, uses, weights, lengths)
     shares = [0.0, *(sizes / (weights.sum() or 1.0)).tolist()]
     shares[-1] = 1.0
-    bits = np.ceil(np.log2(np.maximum(_MORE_ENTRIES * step * counts, 2)))
+    bits = _bits(step * counts)
     bits[-1] = most_bits = max(page.bits for page in uses.pages)
     pages_bytes = [sum(page.bytes_at(each) for page in uses.pages) for each in bits.tolist()]
     rows = np.unique(np.linspace(0, uses.stop_row, _PLACES, dtype=np.int64))
     page_of = np.searchsorted([page.first_row for page in uses.pages], rows, side="right") - 1
+    ends = _ends(uses.stop_row, piece_rows)
+    num_used, bytes_used = _used_between(uses, weights, ends)
+    index_shares = np.array([sum(page.bytes_at(each) for page in uses.pages) for each in range(33)])
     widenings = [page.bytes_at(most_bits) / page.bytes_at(page.bits) for page in uses.pages]
     return Used(
         rows=rows.tolist(),
@@ -68,7 +75,15 @@ def used_entries(chunk: OpenChunk, codec: int | None = None) -> Used:
         entry_shares=shares,
         index_shares=[0.0, *(size / pages_bytes[-1] for size in pages_bytes)],
         widenings=[widenings[at] for at in page_of.tolist()],
+        ends=ends.tolist(),
+        entry_table=bytes_used / (weights.sum() or 1.0),
+        index_table=(index_shares / pages_bytes[-1])[_bits(step * num_used)],
     )
+
+
+def _bits(counts: Any) -> Any:
+    """Return the bits of an index into so many entries, a few more than in the mean."""
+    return np.ceil(np.log2(np.maximum(_MORE_ENTRIES * counts, 2))).astype(np.int64)
 
 
 class _Page(NamedTuple):
@@ -120,6 +135,54 @@ def _used_by(places: Any, uses: _Uses, weights: Any, lengths: Any) -> tuple[Any,
         with_room, number = (np.append(those, 0.0)[firsts] for those in sums)
         found.append(total - (with_room - lengths * number) / begins)
     return found[0], found[1]
+
+
+def _ends(num_rows: int, piece_rows: int) -> Any:
+    """Return rows between which is counted what pieces use; close where these may be short."""
+    num_cells = int(np.clip(_CELLS_A_PIECE * num_rows // piece_rows, _MIN_CELLS, _MAX_CELLS))
+    found = np.linspace(0, num_rows, num_cells + 1, dtype=np.int64)
+    short = found[1] // 2 ** np.arange(1, _HALVINGS)
+    return np.unique([*found, *short, *(num_rows - short)])
+
+
+def _used_between(uses: _Uses, weights: Any, ends: Any) -> tuple[Any, Any]:
+    """Return entries, and their weights, that are used from each of some rows to each behind it.
+
+    A use counts in a piece that begins behind the use of its entry before.
+    """
+    order = np.argsort(uses.indices, kind="stable")
+    entries = uses.indices[order]
+    num_cells = len(ends) - 1
+    cells = np.minimum(np.searchsorted(ends, uses.rows[order], side="right") - 1, num_cells - 1)
+    before = np.append(-1, cells[:-1])[: len(cells)]
+    before[np.append(True, entries[1:] != entries[:-1])[: len(cells)]] = -1
+    counts = before < cells
+    places = ((before + 1) * num_cells + cells)[counts]
+    found = []
+    for each in (np.ones(len(places)), weights[entries[counts]]):
+        new = np.bincount(places, each, num_cells**2).reshape(num_cells, num_cells)
+        sums = np.zeros((num_cells + 1, num_cells + 1))
+        sums[:-1, 1:] = np.triu(new.cumsum(axis=0)).cumsum(axis=1)
+        found.append(sums)
+    return found[0], found[1]
+
+
+def _newness(uses: _Uses, piece_rows: int) -> Any:
+    """Return of each use how likely it is the first of its entry in a piece that has its row.
+
+    That is so if the piece begins behind the use before, which lies some rows back. Of the first of
+    all uses that is not seen: as if the rows went on before them as they do behind.
+    """
+    order = np.argsort(uses.indices, kind="stable")
+    rows, entries = uses.rows[order].astype(np.int64), uses.indices[order]
+    is_same = entries[1:] == entries[:-1]
+    between = np.diff(rows)[is_same]
+    gaps = np.full(len(rows), piece_rows)
+    gaps[:-1][is_same] = rows[:-1][is_same] + between
+    gaps[1:][is_same] = between
+    newness = np.empty(len(rows))
+    newness[order] = np.clip(gaps, 1, piece_rows) / piece_rows
+    return newness
 
 
 def _gaps(places: Any, uses: _Uses, num_entries: int) -> tuple[Any, Any]:
