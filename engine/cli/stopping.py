@@ -1,8 +1,10 @@
 """Ctrl-C and SIGTERM: said at once, and the process ends, whatever the main thread is at.
 
 A thread of its own hears of them by the descriptor that Python's handler writes to, so that a long
-call into a library delays nothing. A second signal ends what the first had unwound. Where a signal
-was ignored as the process began, as a shell has it for what runs in the background, it stays so.
+call into a library delays nothing. A call that the main thread begins right after a signal came is
+not ended by it: the thread is woken until it has heard. A second signal ends what the first had
+unwound. Where a signal was ignored as the process began, as a shell has it for what runs in the
+background, it stays so.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from threading import Event, Thread, main_thread
 from types import FrameType
 from typing import NoReturn
 
@@ -22,8 +24,10 @@ from engine import endings
 STOPPING = "stopping"
 RESUMABLE = f"{STOPPING}; committed parts are kept, run the same command again to go on"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_WAKING = signal.SIGURG  # interrupts calls as they do, and means nothing
 _LOOK_SECONDS = 0.05
 
+_is_heard = Event()  # by the main thread
 _is_said = Event()
 _before: list[Callable[[], None]] = []
 _line_of: list[Callable[[str], str]] = []
@@ -40,6 +44,7 @@ def watch_signals() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _unwind)
+    signal.signal(_WAKING, lambda *_: None)
     Thread(target=_watch, args=(heard,), daemon=True).start()
 
 
@@ -70,6 +75,7 @@ def say(sentence: str) -> None:
 
 def _unwind(number: int, _frame: FrameType | None) -> None:
     """Run in the main thread, when it comes to it."""
+    _is_heard.set()
     if endings.is_unwound():
         _is_said.wait()
         sys.exit(exit_code(number))
@@ -87,6 +93,14 @@ def _watch(heard: int) -> NoReturn:
         with suppress(OSError):
             os.write(2, f"{line}\n".encode())
     _is_said.set()
-    while endings.is_unwound() and not select.select([heard], [], [], _LOOK_SECONDS)[0]:
-        pass
+    while endings.is_unwound() and not _comes_again(heard):
+        if not _is_heard.is_set():
+            signal.pthread_kill(main_thread().ident or 0, _WAKING)
     endings.end_now(exit_code(number))
+
+
+def _comes_again(heard: int) -> bool:
+    """Wait a moment; say whether another signal has come that tells the process to stop."""
+    if not select.select([heard], [], [], _LOOK_SECONDS)[0]:
+        return False
+    return any(number in _SIGNALS for number in os.read(heard, 1024))

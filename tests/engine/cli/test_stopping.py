@@ -135,6 +135,21 @@ def test_what_is_to_be_unwound_is(number: signal.Signals):
     assert ended.err == f"{STOPPING}\n"
 
 
+def test_a_call_that_the_signal_did_not_interrupt_is():
+    """Of another thread's signal a call hears nothing, as if it had begun right after its own."""
+    process = script(
+        "with endings.unwound():\n"
+        "    try:\n"
+        "        threading.Timer(0.1, signal.raise_signal, [signal.SIGTERM]).start()\n"
+        "        print('begun', flush=True)\n"
+        "        time.sleep(1000)\n"
+        "    finally:\n"
+        "        print('unwound', flush=True)\n"
+    )
+    ended = end(process)
+    assert (ended.code, ended.out) == (128 + signal.SIGTERM, "unwound\n")
+
+
 def test_a_second_signal_ends_what_hangs_as_it_is_unwound():
     process = script(
         "with endings.unwound():\n"
