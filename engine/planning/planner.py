@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, replace
-from itertools import pairwise
+from functools import partial
+from itertools import accumulate, pairwise
 from math import ceil
 
 from engine.errors import BadSetting, TargetTooSmall
@@ -459,11 +461,11 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
     """Describe all parts; smaller ones where new row groups would take them over the target."""
     limit = settings.target_bytes
     for _ in range(_MAX_ROUNDS):
-        cuts = _seen_cuts(ruler, replace(settings, target_bytes=limit))
-        parts = [
-            _part(ruler, settings, index, a, b, total=len(cuts) - 1)
-            for index, (a, b) in enumerate(pairwise(cuts))
-        ]
+        parts = _described(
+            ruler, settings, _seen_cuts(ruler, replace(settings, target_bytes=limit))
+        )
+        if settings.regroups and settings.evens:
+            parts = _evened(ruler, settings, parts)
         if limit is None or settings.target_bytes is None or not settings.regroups:
             return parts
         cap = _cap(ruler.layout, settings) or 0
@@ -475,6 +477,46 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
         f"no parts of at most {settings.target_bytes:,} bytes were found with such "
         "--row-group-size; raise one of the two"
     )
+
+
+def _described(ruler: Ruler, settings: Settings, cuts: Sequence[int]) -> list[PartPlan]:
+    return [
+        _part(ruler, settings, index, start, stop, total=len(cuts) - 1)
+        for index, (start, stop) in enumerate(pairwise(cuts))
+    ]
+
+
+def _evened(ruler: Ruler, settings: Settings, parts: list[PartPlan]) -> list[PartPlan]:
+    """Return as many parts, more even: what new row groups take is known once parts are."""
+    best = parts
+    for _ in range(_MAX_ROUNDS):
+        if _spread_of(best) <= PROMISED_SPREAD:
+            break
+        cuts = _levelled(ruler, parts)
+        _look_at_groups(ruler, settings, cuts)
+        parts = _described(ruler, settings, cuts)
+        best = min(best, parts, key=_spread_of)
+    return best
+
+
+def _spread_of(parts: Sequence[PartPlan]) -> float:
+    return spread([part.predicted_bytes for part in parts])
+
+
+def _levelled(ruler: Ruler, parts: Sequence[PartPlan]) -> list[int]:
+    """Return the cuts of as many parts that share evenly what these have, wherever it lies."""
+    before = [0, *accumulate(part.predicted_bytes for part in parts)]
+    cuts = [0]
+    for number in range(1, len(parts)):
+        wanted = before[-1] * number / len(parts)
+        index = bisect_right(before, wanted) - 1
+        start = parts[index].first_row or 0
+        stop = start + (parts[index].num_rows or 0)
+        size = partial(ruler.size, start)
+        share = (wanted - before[index]) / parts[index].predicted_bytes
+        row = start + bisect_left(range(start + 1, stop), share * size(stop), key=size)
+        cuts.append(min(max(row, cuts[-1] + 1), ruler.num_rows - len(parts) + number))
+    return [*cuts, ruler.num_rows]
 
 
 def _found_parts(layout: Layout, settings: Settings) -> list[PartPlan]:
@@ -506,13 +548,18 @@ def _seen_cuts(ruler: Ruler, settings: Settings) -> list[int]:
         cuts = choose_cuts(ruler, settings)
         if settings.rows_per_part is not None:
             break  # they are where they are
-        rows, unit_bytes = cuts, sum(ruler.sizes(cuts)) / (len(cuts) - 1)
-        if settings.row_group_bytes is not None:
-            unit_bytes = min(unit_bytes, settings.row_group_bytes)
-            rows = [row for a, b in pairwise(cuts) for row in _group_rows(ruler, settings, a, b)]
-        if not ruler.look(rows, unit_bytes):
+        if not _look_at_groups(ruler, settings, cuts):
             break
     return cuts
+
+
+def _look_at_groups(ruler: Ruler, settings: Settings, cuts: Sequence[int]) -> bool:
+    """Look into pages that parts, or row groups of theirs, begin in; see :meth:`Ruler.look`."""
+    rows, unit_bytes = cuts, sum(ruler.sizes(cuts)) / (len(cuts) - 1)
+    if settings.row_group_bytes is not None:
+        unit_bytes = min(unit_bytes, settings.row_group_bytes)
+        rows = [row for a, b in pairwise(cuts) for row in _group_rows(ruler, settings, a, b)]
+    return ruler.look(rows, unit_bytes)
 
 
 def _group_rows(ruler: Ruler, settings: Settings, start: int, stop: int) -> Iterator[int]:

@@ -265,6 +265,21 @@ def test_entries_are_expected_in_the_rows_that_bring_them(
     assert spread <= (0.02 if codec == "none" else 0.045)  # of what zstd makes, a sample tells
 
 
+@pytest.mark.parametrize("wish", [{"parts": 5}, {"target_size": "1600kB"}], ids=str)
+def test_new_row_groups_leave_parts_even(tmp_path: Path, wish: dict[str, Any]):
+    """Each repeats what it uses of a dictionary, in some rows more than in others."""
+    chance = np.random.default_rng(6)
+    words = [chance.bytes(40) for _ in range(4_000)]
+    values = [words[number] for number in chance.integers(0, 4_000, 40_000)]
+    values += [chance.bytes(40) for _ in range(20_000)]
+    source = tmp_path / "source.parquet"
+    table = pa.table({"value": values, "beside": chance.random(60_000)})
+    pq.write_table(table, source, row_group_size=20_000, max_rows_per_page=500)
+    wish = wish | {"row_group_size": "4000rows"}
+    assert engine.plan(source, **wish).spread <= 0.03
+    assert engine.split(source, tmp_path / "parts", fsync=False, **wish).manifest.spread <= 0.08
+
+
 def test_a_part_of_so_many_rows_is_expected_by_its_pages(tmp_path: Path):
     """Also the first of a row group that nothing was known of before."""
     chance = np.random.default_rng(5)
