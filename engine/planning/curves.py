@@ -37,11 +37,12 @@ _SAMPLED_PAGES = 64  # of those that a cut passes through: to look into one take
 class Entries(NamedTuple):
     """What a slice takes of a dictionary of which it keeps what its rows use.
 
-    By the number of its rows, where rows with larger values count as several.
+    In the mean by the number of its rows, where rows that bring more entries count as several; and
+    exactly between some rows. The mean tells where cuts may lie, the other how large slices are.
 
     Attributes:
         rows: some rows, ascending, from 0 to the first that does not use the dictionary any more.
-        places: how many rows are before each of ``rows``, if all were as large as the mean.
+        places: how many rows are before each of ``rows``, if all brought as much as the mean.
         lengths: such numbers, ascending, from 0 to the last of ``places``.
         sizes: bytes that so many rows take in the mean; the more rows, the fewer each takes.
         ends: some rows, from 0 to the last of ``rows``.

@@ -55,29 +55,30 @@ def used_entries(chunk: OpenChunk, codec: int | None = None, piece_rows: int = 1
     lengths = np.unique(np.geomspace(1, uses.stop_row, _KNOTS).astype(np.int64))
     middles = (sums[1:] + sums[:-1]) / 2
     counts, sizes = _used_by(middles, uses, weights, lengths)
-    lengths = _with_steps(lengths, _MORE_ENTRIES * step * counts)
-    counts, sizes = _used_by(middles, uses, weights, lengths)
     shares = [0.0, *(sizes / (weights.sum() or 1.0)).tolist()]
     shares[-1] = 1.0
     bits = _bits(step * counts)
     bits[-1] = most_bits = max(page.bits for page in uses.pages)
-    pages_bytes = [sum(page.bytes_at(each) for page in uses.pages) for each in bits.tolist()]
+    other_bytes = sum(page.other_bytes for page in uses.pages)
+    pages_bytes = other_bytes + sum(page.bytes_a_bit for page in uses.pages) * np.arange(
+        most_bits + 1
+    )
+    index_shares = pages_bytes / pages_bytes[most_bits]
     rows = np.unique(np.linspace(0, uses.stop_row, _PLACES, dtype=np.int64))
     page_of = np.searchsorted([page.first_row for page in uses.pages], rows, side="right") - 1
     ends = _ends(uses.stop_row, piece_rows)
     num_used, bytes_used = _used_between(uses, weights, ends)
-    index_shares = np.array([sum(page.bytes_at(each) for page in uses.pages) for each in range(33)])
     widenings = [page.bytes_at(most_bits) / page.bytes_at(page.bits) for page in uses.pages]
     return Used(
         rows=rows.tolist(),
         places=sums[np.searchsorted(uses.rows, rows)].tolist(),
         lengths=[0, *lengths.tolist()],
         entry_shares=shares,
-        index_shares=[0.0, *(size / pages_bytes[-1] for size in pages_bytes)],
+        index_shares=[0.0, *index_shares[np.minimum(bits, most_bits)].tolist()],
         widenings=[widenings[at] for at in page_of.tolist()],
         ends=ends.tolist(),
         entry_table=bytes_used / (weights.sum() or 1.0),
-        index_table=(index_shares / pages_bytes[-1])[_bits(step * num_used)],
+        index_table=index_shares[np.minimum(_bits(step * num_used), most_bits)],
     )
 
 
@@ -94,9 +95,14 @@ class _Page(NamedTuple):
     indices_bytes: int
     other_bytes: int
 
+    @property
+    def bytes_a_bit(self) -> float:
+        """Bytes of all indices for each of their bits."""
+        return self.indices_bytes / self.bits
+
     def bytes_at(self, bits: float) -> float:
         """Return the bytes of the page, uncompressed, with so many bits an index."""
-        return self.other_bytes + self.indices_bytes * bits / self.bits
+        return self.other_bytes + self.bytes_a_bit * bits
 
 
 class _Uses(NamedTuple):
@@ -106,13 +112,6 @@ class _Uses(NamedTuple):
     indices: Any
     stop_row: int
     pages: list[_Page]
-
-
-def _with_steps(lengths: Any, counts: Any) -> Any:
-    """Return the lengths, and those between which an index gets a bit more."""
-    steps = 2 ** np.arange(1, max(1, int(counts[-1])).bit_length())
-    last = np.interp(steps, counts, lengths).astype(np.int64)
-    return np.unique([*lengths, *last, *np.minimum(last + 1, lengths[-1])])
 
 
 def _used_by(places: Any, uses: _Uses, weights: Any, lengths: Any) -> tuple[Any, Any]:

@@ -179,6 +179,20 @@ def test_entries_in_use_are_those_of_every_piece_in_the_mean(tmp_path: Path, kin
         assert share * every == pytest.approx(distinct, rel=0.03, abs=1)
 
 
+@pytest.mark.parametrize("kind", ["_sorted", "_twice_each"])  # of values of one width
+@pytest.mark.parametrize("piece_rows", [1, 300, ROWS])
+def test_entries_between_two_rows_are_counted_exactly(tmp_path: Path, kind: str, piece_rows: int):
+    source = tmp_path / "source.parquet"
+    values = write(source, kind, "many pages")["value"].to_pylist()
+    chunk = open_file(*find_sources([str(source)])).row_group(0).chunk(1)
+    used = used_entries(chunk, 0, piece_rows)
+    every = len(set(values))
+    for i in range(0, len(used.ends), 7):
+        for j in range(i + 1, len(used.ends), 5):
+            distinct = len(set(values[used.ends[i] : used.ends[j]]))
+            assert used.entry_table[i, j] * every == pytest.approx(distinct)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_more_rows_the_more_is_used(tmp_path: Path, kind: str):
     source = tmp_path / "source.parquet"
