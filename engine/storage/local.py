@@ -159,6 +159,7 @@ class LocalSink:
         self._written_back = 0
         self._gathered: list[Buffer] = []
         self._gathered_bytes = 0
+        self._reading = -1  # another descriptor: some file systems take none for both
         folder, name = os.path.split(path)
         self._temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         with os_errors(path):
@@ -234,18 +235,16 @@ class LocalSink:
         They are read, not mapped: a map that cannot be read ends the process.
         """
         self._write_gathered()
-        try:
-            descriptor = os.open(self._temporary, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        read = os.pread
-        try:
-            with os_errors(self._path):
-                if os.fstat(descriptor).st_size != self.size_bytes:
-                    return None
-                return [read(descriptor, length, at) if at >= 0 else b"" for at in offsets]
-        finally:
-            os.close(descriptor)
+        if self._reading < 0:
+            try:
+                self._reading = os.open(self._temporary, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return None
+        read, descriptor = os.pread, self._reading
+        with os_errors(self._path):
+            if os.fstat(descriptor).st_size != self.size_bytes:
+                return None
+            return [read(descriptor, length, at) if at >= 0 else b"" for at in offsets]
 
     def seal(self) -> None:
         """Write what is gathered, and sync."""
@@ -279,6 +278,10 @@ class LocalSink:
 
     def _close(self) -> None:
         """Close once, whatever comes of it: the number may be another thread's file by then."""
+        reading, self._reading = self._reading, -1
+        if reading >= 0:
+            with suppress(OSError):  # nothing was written by it
+                os.close(reading)
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -22,7 +22,14 @@ from engine.errors import BadPage, BadStructure
 from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.chunk_table import Numbers
 from engine.formats.parquet.bytes.page_map import MAX_HEADER_BYTES
-from engine.formats.parquet.bytes.pages import MAX_ENCODING, PageHeader, PageType, read_page_header
+from engine.formats.parquet.bytes.pages import (
+    MAX_ENCODING,
+    PageHeader,
+    PageType,
+    SkimmedHeader,
+    read_page_header,
+    skim_header,
+)
 
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
@@ -165,7 +172,10 @@ def walk_headers(
     return np.array(offsets, np.int64), table
 
 
-def _read_one(read: ReadHeads, offset: int, head: bytes) -> PageHeader:
+def _read_one(read: ReadHeads, offset: int, head: bytes) -> PageHeader | SkimmedHeader:
+    skimmed = skim_header(head)
+    if skimmed is not None:
+        return skimmed
     length = _WINDOW_BYTES
     while True:
         try:
@@ -179,7 +189,7 @@ def _read_one(read: ReadHeads, offset: int, head: bytes) -> PageHeader:
             head = read([offset], length)[0]
 
 
-def _numbers_of(header: PageHeader) -> tuple[int, ...]:
+def _numbers_of(header: PageHeader | SkimmedHeader) -> tuple[int, ...]:
     return (
         header.type,
         header.uncompressed_bytes,

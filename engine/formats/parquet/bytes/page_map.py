@@ -25,7 +25,13 @@ from typing import NamedTuple
 
 from engine.errors import BadPage, BadStructure
 from engine.formats.parquet.bytes.page_index import OffsetIndex
-from engine.formats.parquet.bytes.pages import PageHeader, PageType, read_page_header
+from engine.formats.parquet.bytes.pages import (
+    PageHeader,
+    PageType,
+    SkimmedHeader,
+    read_page_header,
+    skim_header,
+)
 from engine.model import Range
 from engine.wording import counted
 
@@ -246,12 +252,15 @@ class _Walk:
                 f" {self.expected_values:,} at byte {self.position}"
             )
 
-    def _next_header(self) -> Generator[Range, bytes, PageHeader]:
+    def _next_header(self) -> Generator[Range, bytes, PageHeader | SkimmedHeader]:
         left = self.chunk.end - self.position
         wanted = self._window_bytes()
         while True:
             pos = self.position - self.window_offset
             if 0 <= pos < len(self.window):
+                skimmed = skim_header(self.window, pos)
+                if skimmed is not None and skimmed.total_bytes <= left:
+                    return skimmed
                 try:
                     return read_page_header(self.window, pos, limit_bytes=left)
                 except BadPage:
@@ -276,7 +285,7 @@ class _Walk:
             return _HEADER_WINDOW_BYTES
         return min(_MAX_WINDOW_BYTES, max(_FIRST_WINDOW_BYTES, walked))
 
-    def _take(self, header: PageHeader) -> None:
+    def _take(self, header: PageHeader | SkimmedHeader) -> None:
         if header.type is PageType.DICTIONARY:
             if self.num_pages:
                 raise BadPage("a dictionary page behind the first page of its column chunk")

@@ -10,11 +10,14 @@ Reading a plan needs this module, so it imports neither numpy nor pyarrow.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache, reduce
+from operator import or_
 from typing import Any, NamedTuple
 
 from engine.errors import BadPage, BadStructure
@@ -25,6 +28,7 @@ from engine.model import Buffer
 
 HEADER_BYTES = 96  # most data page headers without statistics are shorter
 MAX_ENCODING = 127  # far beyond those that there are
+_NUMBER = rb"[\x80-\xff]{0,4}[\x00-\x7f]"  # of 32 bits, as a pattern
 _MAX_I32 = (1 << 31) - 1
 
 
@@ -127,71 +131,103 @@ def read_page_header(data: bytes, pos: int = 0, *, limit_bytes: int | None = Non
 
 
 class SkimmedHeader(NamedTuple):
-    """What matters most of a page header, and where it stands in it.
+    """What matters most of a page header, named as in :class:`PageHeader`; ``form``: its match."""
 
-    ``sizes_end`` is behind the body's size before compression, ``rest`` behind its size in the file
-    and the checksum.
-    """
-
-    type: int
+    type: PageType
     uncompressed_bytes: int
     compressed_bytes: int
     num_values: int
     encoding: int
-    crc: int | None
-    sizes_end: int
-    rest: int
+    num_rows: int | None
+    header_bytes: int
+    form: re.Match[bytes]
+
+    @property
+    def total_bytes(self) -> int:
+        """Header and body."""
+        return self.header_bytes + self.compressed_bytes
+
+    @property
+    def is_data(self) -> bool:
+        """Whether the page holds values of rows."""
+        return self.type is not PageType.DICTIONARY
+
+    @property
+    def crc(self) -> int | None:
+        """Checksum of the body as an unsigned number, where the writer gave one."""
+        text = self.form[3]
+        return None if text is None else thrift.read_zigzag(text, 0)[0] & 0xFFFFFFFF
 
 
-_FIELD_I32 = 0x15  # the head of a field of 32 bits behind the field with the number before
-_DETAIL_HEADS = {  # of the structure that tells more: behind the sizes, or behind the checksum
-    PageType.DATA: (0x2C, 0x1C),
-    PageType.DICTIONARY: (0x4C, 0x3C),
-    PageType.DATA_V2: (0x5C, 0x4C),
-}
+# By the byte that tells the type.
+_USUAL_TYPES = {bytes([kind << 1]): kind for kind in PageType if kind is not PageType.INDEX}
 
 
-def skim_header(data: bytes) -> SkimmedHeader | None:
-    """Read a header in the form that every writer emits; that it fits together is not checked.
+@cache
+def _usual_form(kind: PageType) -> Callable[[bytes, int], re.Match[bytes] | None]:
+    """Return what matches a header that has all fields of its type in order and no other.
 
-    A file may have tens of thousands of pages, and the generic codec takes ten times as long. None
-    for any other form, for impossible numbers, or for bytes that end early:
+    It ends where the fields of statistics begin, if there are any. Groups: both sizes, checksum,
+    values, encoding; of V2 also nulls and rows, and last the bytes of both levels.
+    """
+    number = rb"\x15(%b)" % _NUMBER
+    coding = rb"[%b]" % re.escape(bytes(range(0, 128, 2)))
+    near, far, detail = {  # the head of the detail behind a checksum; without one; and the detail
+        PageType.DATA: (0x1C, 0x2C, rb"\x15(%b)(?:\x15%b){2}(?:\x1c|\0\0)" % (coding, coding)),
+        PageType.DICTIONARY: (0x3C, 0x4C, rb"\x15(%b)[\x11\x12]?\0\0" % coding),
+        PageType.DATA_V2: (
+            0x4C,
+            0x5C,
+            rb"%b\x15(%b)%b(?:[\x11\x12]\x1c|\x2c|[\x11\x12]?\0\0)"
+            % (2 * number, coding, 2 * number),
+        ),
+    }[kind]
+    heads = rb"(?:\x15(%b)\x%x|\x%x)" % (_NUMBER, near, far)
+    every = rb"\x15%b%b%b%b%b" % (re.escape(bytes([kind << 1])), 2 * number, heads, number, detail)
+    return re.compile(every, re.DOTALL).match
+
+
+def skim_header(data: bytes, pos: int = 0) -> SkimmedHeader | None:
+    """Read a header in the form that every writer emits.
+
+    A file may have tens of thousands of pages, and the generic codec takes five times as long. None
+    for any other form, for a header that contradicts itself, and for bytes that end early:
     :func:`read_page_header` decides.
     """
-    numbers = []
-    pos = sizes_end = 0
-    crc = None
-    try:
-        for _ in range(3):
-            if data[pos] != _FIELD_I32:
-                return None
-            sizes_end = pos
-            number, pos = thrift.read_zigzag(data, pos + 1)
-            numbers.append(number)
-        heads = _DETAIL_HEADS.get(numbers[0])  # type: ignore[call-overload]
-        if heads is None:
-            return None
-        if data[pos] == _FIELD_I32:
-            crc, pos = thrift.read_zigzag(data, pos + 1)
-        rest = pos
-        if data[pos] != heads[crc is not None] or data[pos + 1] != _FIELD_I32:
-            return None
-        num_values, pos = thrift.read_zigzag(data, pos + 2)
-        if numbers[0] == PageType.DATA_V2:  # nulls and rows stand before the encoding
-            for _ in range(2):
-                if data[pos] != _FIELD_I32:
-                    return None
-                _, pos = thrift.read_zigzag(data, pos + 1)
-        if data[pos] != _FIELD_I32:
-            return None
-        encoding, _ = thrift.read_zigzag(data, pos + 1)
-    except (IndexError, BadStructure):
+    kind = _USUAL_TYPES.get(data[pos + 1 : pos + 2])
+    form = None if kind is None else _usual_form(kind)(data, pos)
+    if kind is None or form is None:
         return None
-    kind, plain, compressed = numbers
-    counts = (plain, compressed, num_values)
-    if min(counts) < 0 or max(counts) > _MAX_I32 or not 0 <= encoding <= MAX_ENCODING:
+    end = form.end()
+    if data[end - 1]:  # the head of statistics
+        try:
+            end = thrift.skip(data, end) + 2
+        except BadStructure:
+            return None
+        if data[end - 2 : end] != b"\0\0":
+            return None
+    plain, packed, _, count, *others = form.groups()
+    numbers = [_unsigned(plain), _unsigned(packed), _unsigned(count)]
+    num_rows = None
+    if kind is PageType.DATA_V2:
+        nulls, rows, *levels = map(_unsigned, (*others[:2], *others[3:]))
+        if max(nulls, rows) > numbers[2] or sum(levels) > min(numbers[:2]):
+            return None
+        numbers += (nulls, rows, *levels)
+        num_rows = rows >> 1
+    every = reduce(or_, numbers)
+    if every & 1 or every >> 32:  # negative, or too large
         return None
-    return SkimmedHeader(kind, plain, compressed, num_values, encoding, crc, sizes_end, rest)
+    encoding = others[2 * (num_rows is not None)][0] >> 1
+    sizes = (numbers[0] >> 1, numbers[1] >> 1, numbers[2] >> 1)
+    return SkimmedHeader(kind, *sizes, encoding, num_rows, end - pos, form)
+
+
+def _unsigned(text: bytes) -> int:
+    """Return the number that some bytes are."""
+    if len(text) == 3:  # mostly: sizes of pages
+        return text[0] & 127 | (text[1] & 127) << 7 | text[2] << 14
+    return thrift.read_varint(text, 0)[0]
 
 
 def _header(struct: Struct, header_bytes: int) -> PageHeader:
@@ -410,13 +446,14 @@ def resized_header(header: PageHeader, body: Buffer, *, is_compressed: bool = Tr
 
 def resized_skimmed(data: bytes, header: SkimmedHeader, body: Buffer) -> bytes:
     """Return a header as :func:`resized_header` does, for a V1 page; ``data`` is the old one."""
-    out = bytearray(data[: header.sizes_end])
-    out.append(_FIELD_I32)
+    out = bytearray(data[: header.form.start(2)])
     thrift.put_zigzag(out, len(body))
+    rest = header.form.end(2)
     if header.crc is not None:
-        out.append(_FIELD_I32)
+        out += data[rest : header.form.start(3)]
         thrift.put_zigzag(out, signed_crc(zlib.crc32(body)))
-    out += data[header.rest :]
+        rest = header.form.end(3)
+    out += data[rest:]
     return bytes(out)
 
 

@@ -12,9 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.errors import BadStructure
 from engine.formats.parquet.bytes import levels as lv
-from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.codecs import compress, decompress, recompress
 from engine.formats.parquet.bytes.footer import Codec, Encoding, Leaf
 from engine.formats.parquet.bytes.pages import (
@@ -122,15 +120,9 @@ def _recompressed_skimmed(
     level: int | None,
 ) -> NewPage | None:
     """Return the new page; None where anything is not as it should be."""
-    try:
-        start = thrift.skip(head)
-    except BadStructure:  # a longer header
-        return None
-    plain_bytes, num_bytes = header.uncompressed_bytes, header.compressed_bytes
-    body = data[start : start + num_bytes]
-    if plain_bytes < 0 or header.num_values < 0 or len(body) != num_bytes:
-        return None
-    if header.crc is not None and zlib.crc32(body) != header.crc & 0xFFFFFFFF:
+    start, plain_bytes = header.header_bytes, header.uncompressed_bytes
+    body = data[start : header.total_bytes]
+    if len(body) != header.compressed_bytes or header.crc not in (None, zlib.crc32(body)):
         return None
     packed = recompress(source_codec, body, plain_bytes, codec, level)
     new = resized_skimmed(head[:start], header, packed)
