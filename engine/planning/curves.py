@@ -37,6 +37,9 @@ _SAMPLED_PAGES = 64  # of those that a cut passes through: to look into one take
 class Entries(NamedTuple):
     """What a slice takes of a dictionary of which it keeps what its rows use.
 
+    Or of what all rows of a page share in the source, and each piece of it has anew
+    (:attr:`Inside.repeats`).
+
     In the mean by the number of its rows, where rows that bring more entries count as several; and
     exactly between some rows. The mean tells where cuts may lie, the other how large slices are.
 
@@ -107,9 +110,10 @@ class Entries(NamedTuple):
 
     def straight_from(self, num_rows: int) -> Entries:
         """Return the same for up to so many rows, and from there to the end in proportion."""
-        if num_rows >= self.rows[-1]:
+        begin = self.rows[bisect_right(self.places, 0.0) - 1]  # rows before it bring nothing
+        if begin + num_rows >= self.rows[-1]:
             return self
-        knot = _between(self.rows, self.places, num_rows)
+        knot = _between(self.rows, self.places, begin + num_rows)
         last = bisect_left(self.lengths, knot)
         size = _between(self.lengths, self.sizes, knot)
         lengths = (*self.lengths[:last], knot, self.lengths[-1])
@@ -149,18 +153,23 @@ class Inside(NamedTuple):
         uncertain_share: by which some of its rows may be larger as a page of their own.
         bounds_bytes: between each two of ``rows``: what bounds of the chunk may take in a footer,
             where the longest value is one; empty if that is little.
+        repeats: what pieces of the page take besides their share of it; None if that is little.
     """
 
     rows: Sequence[int]
     sums: Sequence[float]
     uncertain_share: float
     bounds_bytes: Sequence[int] = ()
+    repeats: Entries | None = None
 
     def uncertain(self, start: int, stop: int) -> float:
         """Return the bytes by which rows, those of the page, may make a part larger."""
         start, stop = max(start, self.rows[0]), min(stop, self.rows[-1])
         first, last = bisect_right(self.rows, start) - 1, bisect_left(self.rows, stop)
-        share = self.uncertain_share * (self.before(stop) - self.before(start))
+        own_bytes = self.before(stop) - self.before(start)
+        if self.repeats is not None:
+            own_bytes += self.repeats.num_bytes(start, stop)
+        share = self.uncertain_share * own_bytes
         return share + max(self.bounds_bytes[first:last], default=0)
 
     def before(self, row: int) -> float:
@@ -242,7 +251,8 @@ class CutColumn(NamedTuple):
         """Return the bytes that rows ``[start, stop)`` of a page are expected to take."""
         inside = self.insides.get(page)
         if inside is not None:
-            return inside.before(stop) - inside.before(start)
+            own_bytes = inside.before(stop) - inside.before(start)
+            return own_bytes + (inside.repeats.num_bytes(start, stop) if inside.repeats else 0.0)
         low, high = self.pages.rows(page)
         return self.new_sizes[page] * (stop - start) / (high - low)
 
@@ -425,6 +435,7 @@ class Curve:
     def seen(self, insides: Mapping[tuple[int, int], Inside | None]) -> Curve:
         """Return the curve with what was found inside some pages, by (column, page)."""
         columns = list(self.columns)
+        entries = list(self.entries)
         changes: dict[int, float] = {}  # of the bytes a row has
         add_densities(changes, self.rows, self.sums)
         for (number, page), inside in insides.items():
@@ -433,8 +444,10 @@ class Curve:
             if inside is not None:
                 add_densities(changes, column.pages.rows(page), (0.0, -column.new_sizes[page]))
                 add_densities(changes, inside.rows, inside.sums)
+            if inside is not None and inside.repeats is not None:
+                entries.append(inside.repeats)
         rows, sums = summed_up(changes)
-        return replace(self, rows=rows, sums=sums, columns=tuple(columns))
+        return replace(self, rows=rows, sums=sums, columns=tuple(columns), entries=tuple(entries))
 
     def reasons(self, start_row: int, stop_row: int) -> list[str]:
         """Return why a slice must rewrite pages, in sentences; none if it needs not."""

@@ -6,6 +6,11 @@ read, and stretches of its rows are made into pages as a cut would make them; th
 large are divided again, and inside a stretch the lengths of values tell. That counts whatever makes
 rows heavy or light: long values, nulls, lists, values that compress well or badly.
 
+Texts that come again all over a page compress well in it, and each piece of it has them anew; and
+writers have other levels of compression than we. So pieces of some lengths are made as well, and
+what they take besides their share of the page is expected of all pieces. Between these lengths it
+is taken to change evenly, which codecs that have other settings for short texts do not quite keep.
+
 One page is in memory at a time, whole: formats allow nothing less. What that takes is
 :func:`seen_bytes`; whoever asks sees first that there is room.
 
@@ -34,7 +39,7 @@ from engine.formats.parquet.opened import OpenChunk, delta_bytes, is_array
 from engine.formats.parquet.writers.new_page import PageForm, build_page
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk
 from engine.model import Recoding
-from engine.planning.curves import EVEN_SHARE, Inside
+from engine.planning.curves import EVEN_SHARE, Entries, Inside
 
 _LARGE_STEPS = 200  # a page of more is larger than a part
 _FIRST_OF_LARGE, _FIRST_STRETCHES = 4, 13  # what repeats evenly in a page hardly does 13 times
@@ -45,6 +50,10 @@ _MAX_STRETCHES = 512
 _MIN_OWN_SHARE = 0.2
 _REFINED_STEPS = 64
 _LENGTH_BYTES = 4  # in front of every value
+_REPEATED_SHARE = 0.005  # of a page, by which its stretches together take more than it, or less
+_SMALL_PAGE_BYTES = 1 << 20
+_FEW_ROWS = 16
+_SOME_PIECES, _LENGTHS = 4, 6  # of each length, that tell what pieces of it repeat
 _BOUNDS = (
     spec.Statistics.MIN,
     spec.Statistics.MAX,
@@ -88,16 +97,66 @@ def look_inside(
         )
     rows, sizes = stretches.found()
     # A stretch takes about as much as any other besides its share of the page.
-    besides = max(0.0, sum(sizes) - num_bytes) / len(sizes)
-    own = np.array([max(size - besides, _MIN_OWN_SHARE * size) for size in sizes])
+    besides = (sum(sizes) - num_bytes) / len(sizes)
+    own = np.array([max(size - max(0.0, besides), _MIN_OWN_SHARE * size) for size in sizes])
     total = own.sum()
     if not total:
         return None
     sums = np.cumsum([0.0, *own]) * (num_bytes / total)
     rows, sums = stretches.refined(rows, sums)
-    uncertain_share = _UNCERTAIN_SHARE + max(0.0, coarse_bytes / num_bytes - 1)
-    bounds_bytes = stretches.bounds_bytes(rows)
-    return Inside([first + row for row in rows], sums.tolist(), uncertain_share, bounds_bytes)
+    found = Inside([first + row for row in rows], sums.tolist(), _UNCERTAIN_SHARE)
+    found = found._replace(bounds_bytes=stretches.bounds_bytes(rows))
+    repeated_share = coarse_bytes / num_bytes - 1
+    if abs(repeated_share) <= _REPEATED_SHARE or stop - first < _FEW_ROWS:
+        return found._replace(uncertain_share=_UNCERTAIN_SHARE + max(0.0, repeated_share))
+    # Halves of a large page would take memory beside it.
+    least = 2 if page.header.uncompressed_bytes <= _SMALL_PAGE_BYTES else _FIRST_OF_LARGE
+    num_pieces = min(
+        max(least, round(num_bytes / (_LARGE_STEPS * step_bytes))), (stop - first) // 2
+    )
+    return _with_repeats(found, stretches, num_pieces, len(sizes), besides)
+
+
+def _with_repeats(
+    inside: Inside, stretches: _Stretches, num_pieces: int, num_stretches: int, besides: float
+) -> Inside:
+    """Return the same with what pieces of a page repeat: values that compress as they come again.
+
+    Args:
+        inside: bytes of the page before its rows.
+        stretches: of the page.
+        num_pieces: into so many it is likely cut at least.
+        num_stretches: that it was divided into.
+        besides: what a stretch takes besides its share of the page.
+    """
+    first, stop = inside.rows[0], inside.rows[-1]
+    num_rows = stop - first
+    known = {0.0: 0.0, num_rows / num_stretches: besides}
+    most = 0.0
+    for number in (num_pieces << step for step in range(_LENGTHS)):
+        if number > max(2 * num_pieces, num_stretches / 2):
+            break  # stretches tell as much
+        bounds = [num_rows * at // number for at in range(number + 1)]
+        found = [
+            (
+                stretches.num_bytes(start, end),
+                inside.before(first + end) - inside.before(first + start),
+            )
+            for start, end in list(pairwise(bounds))[:: -(-number // _SOME_PIECES)]
+            if start < end
+        ]
+        more = sum(size - share for size, share in found) / len(found)
+        known[num_rows / number] = more
+        if number <= 2 * num_pieces:
+            mean = sum(size for size, _ in found) / len(found)
+            most = max(most, *((size - share - more) / max(size, mean) for size, share in found))
+    # A page that is copied repeats nothing; one that loses a row goes on as its longest pieces do.
+    (short, less), (long, more) = sorted(known.items())[-2:]
+    known[num_rows - 1] = more + (more - less) * (num_rows - 1 - long) / (long - short)
+    known[num_rows] = 0.0
+    lengths, sizes = zip(*sorted(known.items()), strict=True)
+    repeats = Entries((0, first, stop), (0, 0, num_rows), lengths, sizes)
+    return inside._replace(uncertain_share=_UNCERTAIN_SHARE + most, repeats=repeats)
 
 
 def seen_bytes(chunk: OpenChunk, number: int, recoding: Recoding) -> int:
@@ -230,13 +289,13 @@ class _Stretches:
         number = min(number, stop - start)
         bounds = [start + i * (stop - start) // number for i in range(number + 1)]
         for low, high in pairwise(bounds):
-            stretch = (-float(self._num_bytes(low, high)), low, high)
+            stretch = (-float(self.num_bytes(low, high)), low, high)
             if high - low > 1:
                 heapq.heappush(self._largest, stretch)
             else:
                 self._small.append(stretch)
 
-    def _num_bytes(self, start: int, stop: int) -> int:
+    def num_bytes(self, start: int, stop: int) -> int:
         """Return the bytes of a page of some rows, its header not counted."""
         piece = self._places(start, stop)
         encoding, section = self._encoded(piece.first_value, piece.last_value)

@@ -21,6 +21,7 @@ from engine.formats.parquet.bytes.one_page import encode_values
 from engine.formats.parquet.opened import OpenChunk
 from engine.formats.parquet.sizes import Used
 from engine.formats.parquet.trimmed import sampled_entries
+from engine.formats.parquet.writers.new_page import recompressed_page
 from engine.formats.parquet.writers.source_chunk import SourceChunk, checked
 
 _MORE_ENTRIES = 1.02  # than in the mean a piece may well use
@@ -30,6 +31,7 @@ _CELLS_A_PIECE, _MIN_CELLS, _MAX_CELLS = 8, 16, 256  # between rows where pieces
 _HALVINGS = 6  # of the first and the last of these
 _STRETCHES_OF_DICTIONARY = 64  # that are compressed each by itself
 _MIN_STRETCH_BYTES = 4 << 10
+_REMADE_PAGES = 3
 
 
 def used_entries(chunk: OpenChunk, codec: int | None = None, piece_rows: int = 1) -> Used:
@@ -55,7 +57,9 @@ def used_entries(chunk: OpenChunk, codec: int | None = None, piece_rows: int = 1
     lengths = np.unique(np.geomspace(1, uses.stop_row, _KNOTS).astype(np.int64))
     middles = (sums[1:] + sums[:-1]) / 2
     counts, sizes = _used_by(middles, uses, weights, lengths)
-    shares = [0.0, *(sizes / (weights.sum() or 1.0)).tolist()]
+    dictionary_share, pages_share = (1.0, 1.0) if codec is not None else _remade_shares(chunk)
+    entry_share = dictionary_share / (weights.sum() or 1.0)
+    shares = [0.0, *(entry_share * sizes).tolist()]
     shares[-1] = 1.0
     bits = _bits(step * counts)
     bits[-1] = most_bits = max(page.bits for page in uses.pages)
@@ -68,7 +72,9 @@ def used_entries(chunk: OpenChunk, codec: int | None = None, piece_rows: int = 1
     page_of = np.searchsorted([page.first_row for page in uses.pages], rows, side="right") - 1
     ends = _ends(uses.stop_row, piece_rows)
     num_used, bytes_used = _used_between(uses, weights, ends)
-    widenings = [page.bytes_at(most_bits) / page.bytes_at(page.bits) for page in uses.pages]
+    widenings = [
+        pages_share * page.bytes_at(most_bits) / page.bytes_at(page.bits) for page in uses.pages
+    ]
     return Used(
         rows=rows.tolist(),
         places=sums[np.searchsorted(uses.rows, rows)].tolist(),
@@ -77,9 +83,24 @@ def used_entries(chunk: OpenChunk, codec: int | None = None, piece_rows: int = 1
         index_shares=[0.0, *index_shares[np.minimum(bits, most_bits)].tolist()],
         widenings=[widenings[at] for at in page_of.tolist()],
         ends=ends.tolist(),
-        entry_table=bytes_used / (weights.sum() or 1.0),
+        entry_table=entry_share * bytes_used,
         index_table=index_shares[np.minimum(_bits(step * num_used), most_bits)],
     )
+
+
+def _remade_shares(chunk: OpenChunk) -> tuple[float, float]:
+    """Return the bytes of a dictionary, and of pages, that we compress, for one of the source's.
+
+    Writers have other levels.
+    """
+    codec, number = chunk.entry.codec, chunk.dictionary_pages
+    some = range(0, number, -(-number // _REMADE_PAGES))
+    found = []
+    for pages in ((None,), some):
+        old = [chunk.read(page) for page in pages]
+        new = sum(recompressed_page(page, codec, codec, None).num_bytes for page in old)
+        found.append(new / sum(map(len, old)))
+    return found[0], found[1]
 
 
 def _bits(counts: Any) -> Any:

@@ -261,3 +261,20 @@ def test_a_target_under_the_bounds_of_one_row_is_refused_by_its_name(tmp_path: P
     pq.write_table(pa.table(texts), path, use_dictionary=False, compression="none")
     with pytest.raises(TargetTooSmall, match=r"only row 3[89]. may take [0-9,]+ bytes"):
         engine.plan(str(path), target_size="300kB")
+
+
+@pytest.mark.parametrize("is_coded", [False, True])
+def test_what_pieces_of_a_page_repeat_is_expected(tmp_path: Path, is_coded: bool):
+    """Texts come again all over a page, or are in a dictionary; writers compress more than we."""
+    rng = random.Random(3)
+    words = [rng.randbytes(20).hex() for _ in range(4_000)]
+    texts = [rng.choice(words) for _ in range(20_000)]
+    table = pa.table({"id": [rng.randrange(1 << 60) for _ in texts], "body": texts})
+    path = tmp_path / "in.parquet"
+    pq.write_table(
+        table, path, row_group_size=14_000, compression="zstd", compression_level=9,
+        data_page_size=1 << 30, max_rows_per_page=1 << 30, use_dictionary=is_coded,
+    )  # fmt: skip
+    engine.split(str(path), str(tmp_path / "parts"), parts=3)
+    assert spread([part.stat().st_size for part in parts_of(tmp_path / "parts")]) < 0.03
+    assert read_parts(tmp_path / "parts").equals(table)
