@@ -5,11 +5,13 @@ takes for a wildcard, and the text. Texts hold addresses and sizes, never a cred
 integrations and identities are the system's own. What parts are made of is told as well, in full:
 defaults for CSV differ between systems, and change values (:mod:`engine.loader_forms`). Pure.
 
-Parts of hive partitions are read by DuckDB and Spark, which take columns from the names of folders;
-the others would load tables without these, and are refused.
+Parts of hive partitions are read by DuckDB and Spark, which take columns from the names of folders,
+also where files hold them as well, which is refused; the others would load tables without these,
+and are refused.
 
-Not covered: tables are not made, but by DuckDB; types are the system's own choice, but that DuckDB
-and Spark read fields of CSV as texts, and DuckDB values of folders by types that lose none.
+Not covered: keys of NDJSON that folders name and that come late; tables are not made, but by
+DuckDB; types are the system's own choice, but that DuckDB and Spark read fields of CSV as texts,
+and DuckDB values of folders by types that lose none.
 
 Sources: Amazon Redshift, "Using a manifest to specify data files" (``meta.content_length`` is
 needed for Parquet); Snowflake, ``COPY INTO <table>`` (at most 1,000 names in ``FILES``);
@@ -22,6 +24,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from engine.errors import BadSetting, NotPlainFolder
@@ -76,17 +79,24 @@ class Loader(NamedTuple):
         places: what it makes of an address, by the scheme; of a local path, the scheme is empty.
         files: texts by name.
         wildcards: characters that it reads as something else than a name.
+        not_in_names: the same, of a file's own name alone.
         reads_partitions: it takes columns from the names of folders.
     """
 
     places: Mapping[str, Callable[[str], str]]
     files: Callable[[Load], dict[str, str]]
     wildcards: str = ""
+    not_in_names: str = ""
     reads_partitions: bool = False
 
 
 def check_loader(
-    name: str, folder: str, part_names: Sequence[str], table: str | None, form: Form
+    name: str,
+    folder: str,
+    part_names: Sequence[str],
+    table: str | None,
+    form: Form,
+    columns: AbstractSet[str] = frozenset(),
 ) -> None:
     """Refuse, before any work, what a system cannot load.
 
@@ -96,6 +106,7 @@ def check_loader(
         part_names: of the parts.
         table: as the user names it; None for the folder's name.
         form: what the parts are.
+        columns: that parts of partitions hold themselves, as far as is known.
 
     Raises:
         BadSetting: another store, a name that is a wildcard there, parts that it would read
@@ -107,6 +118,8 @@ def check_loader(
         raise BadSetting(f"--manifest {name} is for {known}, and DEST is {folder}; leave it out")
     for text in (folder, *part_names):
         found = set(text) & set(loader.wildcards)
+        if text is not folder:
+            found |= set(text.rpartition("/")[2]) & set(loader.not_in_names)
         if found:
             raise BadSetting(
                 f"{text} holds {' '.join(sorted(found))}, which {name} reads as a wildcard, or as "
@@ -115,7 +128,7 @@ def check_loader(
     if problem := form_problem(name, form, part_names):
         raise BadSetting(f"--manifest {name}: {name} {problem}")
     if partitions := list(filter(None, map(folder_of, part_names))):
-        _check_partitions(name, folder, partitions)
+        _check_partitions(name, folder, partitions, columns)
     names = _table(folder, table)
     if not all(names):
         raise BadSetting(f"--table is {table!r}; give a name, or names with dots between")
@@ -125,7 +138,9 @@ def check_loader(
         )
 
 
-def _check_partitions(name: str, folder: str, partitions: Sequence[str]) -> None:
+def _check_partitions(
+    name: str, folder: str, partitions: Sequence[str], columns: AbstractSet[str]
+) -> None:
     if not LOADERS[name].reads_partitions:
         known = " or ".join(it for it, loader in LOADERS.items() if loader.reads_partitions)
         raise BadSetting(
@@ -144,10 +159,17 @@ def _check_partitions(name: str, folder: str, partitions: Sequence[str]) -> None
                 "column and its value; rename it, or put columns into the parts by --flatten"
             )
     try:
-        constants_of(partitions)
+        of_folders = constants_of(partitions)[0]
     except NotPlainFolder as error:
         reason = str(error).partition(":")[0]
         raise BadSetting(f"--manifest {name}: {reason}; leave --manifest out") from error
+    held = {column.casefold() for column in columns}
+    twice = next((it.name for it in of_folders if it.name.casefold() in held), None)
+    if twice is not None:
+        raise BadSetting(
+            f"--manifest {name}: {name} takes the column {shown(twice)} from the names of folders, "
+            "and its values in the files, which hold it as well, would be lost: leave it out"
+        )
 
 
 def load_files(
@@ -451,6 +473,7 @@ LOADERS: Mapping[str, Loader] = {
         },
         _spark,
         "*?[]{}\\",
+        ":",  # of which Hadoop makes a scheme
         reads_partitions=True,
     ),
 }

@@ -627,12 +627,19 @@ def _with_preset(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
     name = OPTIONS["preset"].parse(given.get("preset"))
     if name is None:
         return given, None
-    wanted = read_preset(name)
+    wanted = read_preset(name, _check_of_preset)
     least_part_size = wanted.pop("least_part_size", None)
     said = {key: value for key, value in given.items() if value is not None}
     if said.keys() & {"parts", "rows_per_part"}:
         wanted.pop("target_size", None)
+    made_anew = said.get("to") is not None and wanted.get("row_group_size") == "auto"
+    if said.get("cut") == "row-group" or made_anew:  # there are none to merge
+        wanted.pop("row_group_size", None)
     return wanted | said, least_part_size
+
+
+def _check_of_preset(key: str, value: Any) -> None:
+    OPTIONS["target_size" if key == "least_part_size" else key].parse(value)
 
 
 def source_settings_from(given: Mapping[str, Any]) -> Settings:

@@ -209,11 +209,15 @@ def _check_held_by_all(
         for name in held ^ top_columns(file):
             if name in columns:
                 has, lacks = (files[0], file) if name in held else (file, files[0])
-                raise NotPlainFolder(
-                    f"{redacted(has.path)} has the column {name}, which {redacted(lacks.path)} has "
-                    f"in the name of its folder alone ({name}=...), so that it would come as null: "
-                    "split the files that have it and those that lack it apart"
-                )
+                raise _held_by_some(has, lacks, name)
+
+
+def _held_by_some(has: SourceFile, lacks: SourceFile, name: str) -> NotPlainFolder:
+    return NotPlainFolder(
+        f"{redacted(has.path)} has the column {name}, which {redacted(lacks.path)} has in the name "
+        f"of its folder alone ({name}=...), so that it would come as null: split the files that "
+        "have it and those that lack it apart"
+    )
 
 
 def _check_values(
@@ -227,11 +231,11 @@ def _check_values(
 
     ``needs_proof``: also where footers do not tell.
     """
-    agreements = load_format(format_of(files)).agreements
+    own = load_format(format_of(files))
     for file, partition in zip(files, partitions, strict=True):
         folders = {it.partition("=")[0]: it for it in partition.split("/")}
         texts = {name: pair_of(folders[name])[1] for name in columns if name in folders}
-        for name, agrees in agreements(file, texts).items():
+        for name, agrees in own.agreements(file, texts).items():
             where = f"{redacted(file.path)} lies in the folder {shown(folders[name])}"
             if agrees is False:
                 raise NotPlainFolder(
@@ -240,6 +244,8 @@ def _check_values(
                     "folder, or name it itself, which takes the file's"
                 )
             if agrees is None and needs_proof:
+                if name not in own.top_columns(file):
+                    raise _held_by_some(files[0], file, name)
                 raise NotPlainFolder(
                     f"{where} and has a column {shown(name)} itself, of which its footer does not "
                     "tell that it has this value in all rows: leave --flatten out"
@@ -457,9 +463,7 @@ def split_files(
         while True:
             _check_part_sizes(plan, store)
             if settings.loader is not None:
-                names = [part.name for part in plan.parts]
-                form = form_of(files, settings.codec)
-                check_loader(settings.loader, redacted(folder), names, settings.table, form)
+                _check_loader(settings.loader, plan, settings, folder)
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
             resources = replace(resources, client=client)
             try:
@@ -474,6 +478,18 @@ def split_files(
             if ahead is not None:  # ended, so that no memory is counted twice
                 ahead.close()
                 ahead = None
+
+
+def _check_loader(loader: str, plan: SplitPlan, settings: Settings, folder: str) -> None:
+    names = [part.name for part in plan.parts]
+    form = form_of(plan.sources, settings.codec)
+    columns: set[str] = set()
+    if plan.sources[0].partition:
+        held = load_format(format_of(plan.sources)).top_columns
+        # Others have one schema, or one header.
+        files = plan.sources if form.kind == "NDJSON" else plan.sources[:1]
+        columns = columns.union(*map(held, files))
+    check_loader(loader, redacted(folder), names, settings.table, form, columns)
 
 
 def _plan_again(

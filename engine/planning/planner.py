@@ -649,7 +649,9 @@ def _recoding_in_words(settings: Settings) -> str:
 def _advice(parts: Sequence[PartPlan], layout: Layout, settings: Settings) -> str:
     """Say if whole row groups, which are only copied, would make nearly equal parts, as many."""
     if settings.slots and len(parts) % settings.slots:
-        least = f"smaller than {amount(settings.least_part_bytes or 0)}, or without rows"
+        least = "without rows"
+        if settings.least_part_bytes:
+            least = f"smaller than {amount(settings.least_part_bytes)}, or {least}"
         number = counted(len(parts), "part")
         return f"{number}, no multiple of {settings.slots:,} slots: parts would be {least}"
     encoded = sum(part.reencoded_bytes for part in parts)

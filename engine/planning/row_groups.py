@@ -76,22 +76,28 @@ def _by_bytes(ruler: Ruler, most_bytes: int, start: int, stop: int) -> list[int]
 def _small_merged(ruler: Ruler, floor_bytes: int, start: int, stop: int) -> list[int]:
     """Return the first row of each row group of a part, and behind the last its end.
 
-    Small neighbours are put together until they reach the floor; a small one between large ones
-    stays, as a large one would have to be made anew with it.
+    Small neighbours are put together until they reach the floor; what is left of them joins those
+    in front. A small one between large ones stays, as a large one would be made anew with it.
     """
-    bounds: list[int] = []
-    held_bytes = 0  # of small ones that are put together; at the floor they take no more
+    groups: list[tuple[int, int, bool]] = []  # first row, bytes, of small ones
     row = start
     for piece, position in _pieces(ruler, start, stop):
         if not piece.is_whole:
             ruler.read(position)
         num_bytes = ruler.piece_bytes(position, piece.start_row, piece.stop_row)
-        if num_bytes < floor_bytes and 0 < held_bytes < floor_bytes:
-            held_bytes += num_bytes
+        is_small = num_bytes < floor_bytes
+        if is_small and groups and groups[-1][1] < floor_bytes:
+            first, held_bytes, _ = groups.pop()
+            groups.append((first, held_bytes + num_bytes, True))
         else:
-            bounds.append(row)
-            held_bytes = num_bytes
+            groups.append((row, num_bytes, is_small))
         row += piece.num_rows
+    behind = [(0, 0, False), *groups]
+    bounds = [
+        first
+        for (_, _, is_merged), (first, num_bytes, _) in zip(behind, groups, strict=False)
+        if not is_merged or num_bytes >= floor_bytes
+    ]
     return [*bounds, stop]
 
 

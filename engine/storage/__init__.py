@@ -13,6 +13,7 @@ import re
 import sys
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -204,9 +205,9 @@ def expand_all(
     places = [open_storage(root) for root, _ in roots]
     names, stores, choices = [], [], []
     listings = _expanded(places)
+    is_chosen = partial(folders.is_chosen, include=include, exclude=exclude)
     for (store, path), (root, metadata), listing in zip(places, roots, listings, strict=True):
         choice = folders.choose(listing, include, exclude)
-        is_chosen = partial(folders.is_chosen, include=include, exclude=exclude)
         _take_live(store, choice, metadata, is_chosen)
         choice.decide(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
         problem = bool(choice.listing.loops or choice.tables or choice.formats)
@@ -219,7 +220,11 @@ def expand_all(
     pairs = list(zip(names, choices, strict=True))
     problems = [folders.refusal(*pair) for pair in pairs]
     problems += [_table_around(*pair) for pair in zip(stores, choices, strict=True)]
-    problems += [_unfinished_split(*pair) for pair in zip(stores, choices, strict=True)]
+    taken = {it for choice in choices for item in choice.taken for it in (item.path, item.real)}
+    problems += [
+        _split_problem(store, path, choice, _Wanted(is_chosen, taken))
+        for (store, path), choice in zip(places, choices, strict=True)
+    ]
     notes = [*filter(None, (folders.said(*pair) for pair in pairs)), *notes]
     columns = folders.partition_columns(choices)
     return Found(
@@ -301,6 +306,13 @@ def _take_live(
         choice.table_problem = str(problem)
 
 
+class _Wanted(NamedTuple):
+    """What is taken of all sources: by names below a source, and the paths of all files."""
+
+    is_chosen: Callable[[str], bool]
+    taken: AbstractSet[str]
+
+
 def _table_around(store: Storage, choice: folders.Choice) -> str | None:
     """Look for the marks of a table where a listing shows none: above it, and beside matches."""
     if choice.listing.kind == "file" or choice.tables or choice.table:
@@ -317,31 +329,43 @@ def _table_around(store: Storage, choice: folders.Choice) -> str | None:
     return next((folders.table_refusal(redacted(place), kind) for place, kind in found), None)
 
 
-def _unfinished_split(store: Storage, choice: folders.Choice) -> str | None:
-    """Look for parts of a split that is not whole: what a folder holds then lacks rows.
+def _split_problem(
+    store: Storage, path: str, choice: folders.Choice, wanted: _Wanted
+) -> str | None:
+    """Look for splits that are not whole: what a folder holds then lacks rows.
 
-    Also above the folder of a partition, which may be one of a split.
+    Also above the folder of a partition, which may be one of a split. And for splits of what is
+    among the sources as well.
     """
     root = choice.listing.root
-    inside = {place: store.join(root, place) if place else root for place in choice.splits}
     around: list[str] = []  # of a file that is named itself none: it is wanted
     if choice.listing.kind == "glob":
         around = list(dict.fromkeys(item.path.rpartition("/")[0] for item in choice.taken))
     elif choice.listing.kind == "folder":
         around = _partitioned(root)
     above = [place for start in around for place in _partitioned(start)]
-    places = list(dict.fromkeys([*inside.values(), *around, *above]))
+    inside = [store.join(root, place) if place else root for place in choice.splits]
+    held = {item.path for item in choice.listing.entries}
+    taken = {item.path for item in choice.taken}
+    below = f"{root.rstrip('/')}/"
+
+    def problem(place: str, plan: bytes | None, manifest: bytes | None) -> str:
+        def is_lost(name: str) -> bool:
+            part = store.join(place, name)
+            is_asked = part.startswith(below) and wanted.is_chosen(part.removeprefix(below))
+            if choice.listing.kind == "glob":
+                is_asked = is_asked and folders.glob_matches(path, part)
+            return is_asked and part not in held
+
+        has_parts = any(it.startswith(f"{place.rstrip('/')}/") for it in taken)
+        return folders.split_problem(
+            redacted(place), plan, manifest, is_lost, lambda it: has_parts and it in wanted.taken
+        )
+
+    places = list(dict.fromkeys([*inside, *around, *above]))
     records = _asked(_record_of, store, places)
-    names = [item.name for item in choice.listing.entries]
-    held = {
-        path: {name.removeprefix(f"{place}/") for name in names} if place else {*names}
-        for place, path in inside.items()
-    }
-    problems = (
-        folders.split_problem(redacted(place), *record, held.get(place))
-        for place, record in zip(places, records, strict=True)
-    )
-    return next(filter(None, problems), None)
+    found = (problem(place, *record) for place, record in zip(places, records, strict=True))
+    return next(filter(None, found), None)
 
 
 def _partitioned(place: str) -> list[str]:

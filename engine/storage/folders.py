@@ -33,7 +33,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -598,14 +598,19 @@ def _articled(kind: str) -> str:
 
 
 def split_problem(
-    place: str, plan: bytes | None, manifest: bytes | None, names: Collection[str] | None
+    place: str,
+    plan: bytes | None,
+    manifest: bytes | None,
+    is_lost: Callable[[str], bool],
+    is_taken: Callable[[str], bool],
 ) -> str:
     """Return why a folder that holds the record of a split is refused; empty if it is whole.
 
     Args:
         place: the folder, for people.
         plan, manifest: the record's texts, None for what is not there.
-        names: of the files in the folder and below; None where only some of them are wanted.
+        is_lost: whether a part of a name is wanted and not there.
+        is_taken: whether a source of the split, by its path, is among the sources as well.
     """
     if plan is None and manifest is None:
         return ""
@@ -617,14 +622,25 @@ def split_problem(
             f"{place} holds a split that is not finished, so that rows may be missing: run the "
             "same split again, which goes on, or name the files themselves"
         )
-    told = [str(part.get("name")) for part in parts or () if isinstance(part, dict)]
-    lost = [name for name in told if names is not None and name not in names]
-    if not lost:
+    lost = next(filter(is_lost, _texts_of(parts, "name")), None)
+    if lost is not None:
+        return (
+            f"{place} holds a split whose {shown(lost)} is missing, so that rows are: verify "
+            "--repair writes it anew; or name the files themselves"
+        )
+    twice = next(filter(is_taken, _texts_of(done.get("sources"), "path")), None)
+    if twice is None:
         return ""
     return (
-        f"{place} holds a split whose {shown(lost[0])} is missing, so that rows are: verify "
-        "--repair writes it anew; or name the files themselves"
+        f"{place} holds a split of {twice}, which is taken as well, so that its rows would come "
+        "twice: leave one of the two out by --exclude, or name the other itself"
     )
+
+
+def _texts_of(objects: object, key: str) -> list[str]:
+    """Return a text of each object in a list, as far as they are ones."""
+    every = objects if isinstance(objects, list) else []
+    return [str(it.get(key)) for it in every if isinstance(it, dict)]
 
 
 def _object(text: bytes | None) -> dict[str, Any]:

@@ -81,11 +81,18 @@ def _header(line: str) -> list[str]:
 def _control(name: str, lines: list[str]) -> SourceList:
     """Return what the column of a control file names; other columns are said to be passed over."""
     header = _header(lines[0])
+    if header.count(_COLUMN) > 1:
+        raise BadSetting(f"the list {name} has several columns {_COLUMN}; rename all but one")
     at = header.index(_COLUMN)
     rows = [row for row in csv.reader(lines[1:], strict=True) if any(map(str.strip, row))]
     short = next((number for number, row in enumerate(rows, 1) if not row[at:]), None)
     if short is not None or not all(row[at].strip() for row in rows):
         raise BadSetting(f"the list {name} has a row without a {_COLUMN}; fill it in or remove it")
+    if long := next((row for row in rows if len(row) > len(header)), None):
+        raise BadSetting(
+            f"the list {name} has a row of {len(long)} fields ({','.join(long)}) below a header of "
+            f"{len(header)}; put what holds commas into double quotes"
+        )
     others = [column for column in header if column != _COLUMN]
     note = f"{name}: of its columns only {_COLUMN} is read, not {', '.join(others)}"
     return SourceList(tuple(row[at] for row in rows), (note,) if others else ())

@@ -361,3 +361,7 @@ def test_columns_of_which_footers_do_not_tell_the_value_are_refused(tmp_path: Pa
     with pytest.raises(NotPlainFolder, match="does not tell"):
         engine.plan(tmp_path / "in", parts=1, flatten=True)
     engine.plan(tmp_path / "in", parts=1)
+    pq.write_table(pa.table({"k": ["1.5"] * 9}), tmp_path / "in/k=1.5/a.parquet")
+    pq.write_table(pa.table({"id": range(9)}), tmp_path / "in/k=2.5/a.parquet")
+    with pytest.raises(NotPlainFolder, match=r"k=1.5/a.parquet has the column k, which .*k=2.5"):
+        engine.plan(tmp_path / "in", parts=1, flatten=True)

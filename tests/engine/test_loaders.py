@@ -75,7 +75,10 @@ def test_a_statement_names_exactly_the_parts(
     name: str, dialect: str, given_root: str, root: str, folder: str, names: list[str]
 ):
     parts, table = receipts(*names), "data.my table"
-    if set(folder).union(*names) & set(LOADERS[name].wildcards):
+    loader = LOADERS[name]
+    if (set(folder) | set("".join(names))) & set(loader.wildcards) or (
+        set("".join(names)) & set(loader.not_in_names)
+    ):
         with pytest.raises(BadSetting, match="something else than a name"):
             check_loader(name, given_root + folder, names, table, PARQUET)
         return
@@ -334,6 +337,42 @@ def test_duckdb_reads_values_of_folders_by_types_that_lose_none(ending: str, tmp
             ("0", datetime.date(2024, 1, 2), "01"),
             ("1", datetime.date(2024, 1, 3), "a/b"),
         ]
+
+
+OWN = {
+    "csv": 'x,"K"\n1,7\n',
+    "ndjson": '{"x":1}\n{"x":2,"k":7}\n',
+    "gz": "x,k\n1,7\n",
+    "parquet": "",
+}
+
+
+@pytest.mark.parametrize("to", [None, "parquet"])
+@pytest.mark.parametrize("name", ["duckdb", "spark"])
+@pytest.mark.parametrize("ending", OWN)
+def test_columns_that_files_and_folders_have_are_refused(
+    ending: str, name: str, to: str | None, tmp_path: Path
+):
+    how: dict[str, Any] = {"to": to} if to and ending != "parquet" else {}
+    for folder in ("k=1", "k=2"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        file = tmp_path / "in" / folder / f"a.{'csv.gz' if ending == 'gz' else ending}"
+        if ending == "parquet":
+            pq.write_table(pa.table({"x": [1], "K": [7]}), file)
+        else:
+            text = OWN[ending].encode()
+            file.write_bytes(gzip.compress(text) if ending == "gz" else text)
+    with pytest.raises(BadSetting, match="the column k from the names of folders"):
+        engine.split(tmp_path / "in", tmp_path / "out", parts=1, manifest=name, **how)
+    assert not (tmp_path / "out").exists()
+    engine.split(tmp_path / "in", tmp_path / "out", parts=1, **how)
+
+
+def test_spark_takes_no_colon_in_the_name_of_a_file():
+    for names in (["a:b.parquet"], ["k=1/a:b.parquet", "k=2/c.parquet"]):
+        with pytest.raises(BadSetting, match="holds :"):
+            check_loader("spark", "/d", names, None, PARQUET)
+    check_loader("spark", "/d:e", ["t=10:00/a.parquet"], None, PARQUET)
 
 
 @pytest.mark.slow

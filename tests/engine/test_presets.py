@@ -53,7 +53,10 @@ def test_a_preset_of_ones_own_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ('[options]\ntarget_szie = "1MB"', "has no target_szie; did you mean target_size"),
         ("[other]", "has no other"),
         ("options = 3", "options is no table"),
-        ('[options]\ntarget_size = "much"', "is no size"),
+        ('[options]\ntarget_size = "much"', r"mine.toml, target_size: .*'much' is no size"),
+        ("[options]\nleast_part_size = -1", r"mine.toml, least_part_size: .*-1 is no size"),
+        ('[options]\ncodec = "zstdd"', r"mine.toml, codec: .*zstd"),
+        ('target_size = "1MB"', r"mine.toml: target_size stands outside of \[options\]"),
     ],
 )
 def test_what_is_no_preset_is_refused(
@@ -71,7 +74,22 @@ def test_what_is_no_preset_is_refused(
 )
 def test_an_unknown_preset_is_told_with_the_nearest(name: str):
     with pytest.raises(BadSetting, match="there is no preset"):
-        read_preset(name)
+        read_preset(name, lambda key, value: None)
+
+
+@pytest.mark.parametrize("preset", NAMES)
+def test_a_preset_is_for_every_format(preset: str, tmp_path: Path):
+    source = tmp_path / "s.csv"
+    source.write_text("a,b\n" + "1,x\n" * 500)
+    copied = engine.plan(source, preset=preset, target_size="1kB")
+    assert len(copied.parts) == 3
+    assert not any("row group" in reason for part in copied.parts for reason in part.reasons)
+    for how in ({"to": "parquet"}, {"to": "parquet", "row_group_size": "100rows"}):
+        assert engine.plan(source, preset=preset, **how).num_rows == 500
+    big = write_source(tmp_path / "s.parquet", 100)
+    assert engine.plan(big, preset=preset, cut="row-group").num_rows == 100
+    with pytest.raises(BadSetting, match="--row-group-size auto is for Parquet"):
+        engine.plan(source, to="parquet", row_group_size="auto", preset=preset)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 4, 7, 16])

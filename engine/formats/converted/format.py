@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.formats import Compared
 from engine.formats.converted.blocks import conversion_of, forget_all
 from engine.formats.converted.measures import measure, settled
 from engine.formats.converted.part import read_tail, write
-from engine.formats.lines.format import agreements, top_columns
+from engine.formats.lines.format import agreements
 from engine.formats.lines.format import close_sources as close_lines
 from engine.formats.parquet.folder_columns import sentence
 from engine.model import SourceFile
@@ -34,6 +35,12 @@ def notes(files: Sequence[SourceFile], /) -> tuple[str, ...]:
     """Return the columns that records become, and those of folders."""
     constants = files[0].constants
     return (conversion_of(files[0]).sentence, *([sentence(constants)] if constants else ()))
+
+
+def top_columns(file: SourceFile, /) -> set[str]:
+    """Return the names of the columns that records become."""
+    conversion = conversion_of(file)
+    return {*(conversion.columns or json.loads(conversion.schema))}
 
 
 def verify(

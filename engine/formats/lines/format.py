@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from engine.formats import Compared, Measures
 from engine.formats.lines import compressed
-from engine.formats.lines.measures import forget_all, measured, settled
+from engine.formats.lines.measures import first_names, forget_all, measured, settled
 from engine.formats.lines.part import read_tail, write
 from engine.model import SourceFile
 from engine.settings import Settings
@@ -33,8 +33,11 @@ def notes(_: Sequence[SourceFile], /) -> tuple[str, ...]:
 
 
 def top_columns(file: SourceFile, /) -> set[str]:
-    """Return no names: columns in the paths of folders are not looked for in lines."""
-    return set()
+    """Return the names of columns, once a file is settled: its header's, or its first keys.
+
+    Before that none: columns in the paths of folders are not looked for in lines.
+    """
+    return set() if file.dialect is None else first_names(file)
 
 
 def agreements(file: SourceFile, texts: Mapping[str, str | None], /) -> dict[str, bool | None]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -50,6 +54,7 @@ _ENDINGS = {
 }
 _FRAME_BYTES = 64  # header and trailer of a compressed part
 _UNCERTAIN_SHARE = 0.005
+_FIRST_BYTES = 64 << 10  # whose keys are looked at
 
 
 # Settings that have a meaning for Parquet alone, and what they are without one.
@@ -123,7 +128,40 @@ def settled(
     if codec == "none" and not is_compressed(settled_files[0]):
         codec = None  # bytes are copied
     name = _part_name(settled_files[0], settings.name, codec)
-    return settled_files, replace(settings, name=name, codec=codec)
+    # A preset may ask for a floor of row groups, and there are none.
+    return settled_files, replace(settings, name=name, codec=codec, row_group_floor_bytes=None)
+
+
+def first_names(file: SourceFile) -> set[str]:
+    """Return the columns that the header of a settled file names, or the keys of its first records.
+
+    Not covered: keys that come later, and columns without names.
+    """
+    dialect = dialect_of(file)
+    with opened(file) as source:
+        start, stop = dialect.mark_bytes, dialect.header_bytes
+        if dialect.kind == "ndjson":
+            num_bytes = dialect.num_bytes if dialect.codec else source.file.size_bytes
+            stop = min(num_bytes, start + _FIRST_BYTES)
+        text = text_of(source, dialect, start, stop - start)
+    if dialect.kind == "ndjson":
+        return {key for record in _objects(text.splitlines()) for key in record}
+    rows = csv.reader(
+        io.StringIO(text.decode(errors="replace"), newline=""),
+        delimiter=dialect.delimiter or ",",
+        quotechar=dialect.quote or None,
+        escapechar=dialect.escape or None,
+        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+    )
+    return set(next(rows, []))
+
+
+def _objects(lines: Sequence[bytes]) -> Iterator[dict[str, object]]:
+    for line in lines:
+        with suppress(ValueError, RecursionError):  # the last one may be cut
+            record = json.loads(line)
+            if isinstance(record, dict):
+                yield record
 
 
 def forget_all() -> None:

@@ -22,6 +22,8 @@ REFUSED = {
     b"source,destination\n,out\n": "has a row without a source",
     b"destination,source\nout\n": "has a row without a source",
     b'source\n"a"b\n': "is no CSV",
+    b"source,source\na.csv,b.csv": "several columns source",
+    b"source\na,b.csv\n": "a row of 2 fields .a,b.csv. below a header of 1",
 }
 names = st.text(min_size=1).filter(
     lambda name: name.strip() and name[0] not in "@#\ufeff" and not {"\n", "\r"} & set(name)

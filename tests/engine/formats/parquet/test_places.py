@@ -17,6 +17,13 @@ from engine.errors import BadSetting, NotPlainFolder
 from tests.engine.running import write_source
 
 
+def write_partitions(root: Path) -> None:
+    for year in (1, 2):
+        folder = root / f"year={year}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"a": range(100)}), folder / "a.parquet")
+
+
 class Place:
     """A path of nobody's kind."""
 
@@ -117,20 +124,43 @@ def test_a_record_counts_by_what_it_says(
 def test_a_folder_whose_split_lacks_a_part_is_no_source_but_files_of_it_are(tmp_path: Path):
     source = tmp_path / "source.parquet"
     pq.write_table(pa.table({"a": range(100)}), source)
-    engine.split(source, tmp_path / "in" / "parts", parts=3)
-    (tmp_path / "in" / "parts" / "part-00001.parquet").unlink()
-    for place in (tmp_path / "in" / "parts", tmp_path / "in"):
+    parts = tmp_path / "in" / "parts"
+    engine.split(source, parts, parts=3)
+    (parts / "part-00001.parquet").rename(tmp_path / "in" / "part-00001.parquet")
+    for place in (parts, tmp_path / "in", parts / "*.parquet", tmp_path / "*" / "**"):
         with pytest.raises(NotPlainFolder, match=r"part-00001.parquet is missing, so that rows"):
             engine.plan(place, parts=2)
-    assert engine.plan(tmp_path / "in/parts/*.parquet", parts=2).num_rows == 66
+    assert engine.plan(parts / "*[02].parquet", parts=2).num_rows == 66
+    assert engine.plan(parts, parts=2, exclude="*1.parquet").num_rows == 66
+    assert engine.plan([*parts.glob("*.parquet")], parts=2).num_rows == 66
+
+
+@pytest.mark.parametrize("pattern", ["", "/*.parquet"])
+def test_a_partition_of_a_split_that_lacks_a_part_is_no_source(tmp_path: Path, pattern: str):
+    write_partitions(tmp_path / "source")
+    engine.split(tmp_path / "source", tmp_path / "parts", parts=2)
+    (tmp_path / "parts/year=1/part-00001.parquet").unlink()
+    with pytest.raises(NotPlainFolder, match=r"year=1/part-00001.parquet is missing"):
+        engine.plan(f"{tmp_path}/parts/year=1{pattern}", parts=1)
+    assert engine.plan(f"{tmp_path}/parts/year=2{pattern}", parts=1).num_rows == 100
+
+
+def test_parts_are_not_taken_beside_what_they_are_parts_of(tmp_path: Path):
+    lake = tmp_path / "lake"
+    source = write_source(lake / "big.parquet", 300)
+    engine.split(source, lake / "parts", parts=2)
+    for place in (lake, lake / "**", [source, lake / "parts"], [lake / "parts" / "*", source]):
+        with pytest.raises(NotPlainFolder, match=r"big.parquet, which is taken as well.*--exclude"):
+            engine.plan(place, parts=2)
+    for place in (source, lake / "parts", lake / "*.parquet", lake / "parts" / "*.parquet"):
+        assert engine.plan(place, parts=2).num_rows == 300
+    for left_out in ("parts/**", "big.parquet"):
+        assert engine.plan(lake, parts=2, exclude=left_out).num_rows == 300
 
 
 @pytest.mark.parametrize("pattern", ["year=1", "year=1/*.parquet", "*/*.parquet", ""])
 def test_a_partition_of_a_split_that_is_not_finished_is_no_source(tmp_path: Path, pattern: str):
-    for year in (1, 2):
-        folder = tmp_path / "source" / f"year={year}"
-        folder.mkdir(parents=True)
-        pq.write_table(pa.table({"a": range(100)}), folder / "a.parquet")
+    write_partitions(tmp_path / "source")
     engine.split(tmp_path / "source", tmp_path / "parts", parts=2)
     (tmp_path / "parts/_evensplit/manifest.json").unlink()
     with pytest.raises(NotPlainFolder, match="not finished, so that rows may be missing"):
