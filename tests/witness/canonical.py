@@ -38,8 +38,9 @@ def fingerprint(values: pa.Array | pa.ChunkedArray) -> str:
 
 
 def block_fingerprints(values: pa.Array | pa.ChunkedArray) -> tuple[str, ...]:
+    """Of each ``BLOCK_ROWS`` rows, and of no rows where there are none."""
     array = one_array(values)
-    starts = range(0, len(array), BLOCK_ROWS)
+    starts = range(0, max(len(array), 1), BLOCK_ROWS)
     return tuple(fingerprint(array.slice(start, BLOCK_ROWS)) for start in starts)
 
 

@@ -73,7 +73,7 @@ def judge(
     skipped = (
         [f"pyarrow: statistics of the parts: the source's are wrong: {lies[0]}"] if lies else []
     )
-    differences = [] if lies else [f"{p}: {w}" for p in parts for w in wrong_statistics(p)]
+    differences = [] if lies else [*_lies_of(tuple(parts), _stamps(parts))]
     num_compared = 0
     for witness in all_witnesses() if witnesses is None else witnesses:
         before, after = witness.digest_many([source, parts], columns)
@@ -256,7 +256,7 @@ def _stamps(paths: Sequence[str]) -> tuple[tuple[int, int], ...]:
 @cache
 def _lies_of(paths: tuple[str, ...], stamps: object) -> list[str]:
     """A source may lie about itself, and its parts then repeat it: not the splitter's fault."""
-    return [words for path in paths for words in wrong_statistics(path)]
+    return [f"{path}: {words}" for path in paths for words in wrong_statistics(path)]
 
 
 @cache

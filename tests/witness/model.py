@@ -35,14 +35,14 @@ class Aggregates:
 class ColumnReading:
     """One top-level column as one reader sees it, rows in order.
 
-    ``blocks`` fingerprints every ``BLOCK_ROWS`` rows, so a difference is located without values.
+    ``blocks`` fingerprints every ``BLOCK_ROWS`` rows: a difference is found, and where, without
+    values.
     ``aggregates`` is None where the reader has no pushdown that is worth asking.
     """
 
     type: str
     num_rows: int
     num_nulls: int
-    fingerprint: str
     blocks: tuple[str, ...] = field(repr=False)
     aggregates: Aggregates | CannotRead | None = None
 
@@ -155,7 +155,7 @@ def _column_differences(source: ColumnReading, parts: ColumnReading | CannotRead
         out.append(f"rows: source {source.num_rows}, parts {parts.num_rows}")
     if source.num_nulls != parts.num_nulls:
         out.append(f"nulls: source {source.num_nulls}, parts {parts.num_nulls}")
-    if source.fingerprint != parts.fingerprint:
+    if source.blocks != parts.blocks:
         out.append(f"values differ, first in rows {_first_block(source, parts)}")
     if isinstance(source.aggregates, Aggregates) and parts.aggregates not in (
         None,

@@ -15,9 +15,15 @@ import datafusion as df
 import pyarrow as pa
 from datafusion import functions as f
 
-from tests.witness.model import Aggregates, CannotRead, Probe
+from tests.witness.model import Aggregates, CannotRead, Probe, Selection
 from tests.witness.sql import quoted
-from tests.witness.table import TableWitness, aggregates_of, attempt, bisect_failures
+from tests.witness.table import (
+    TableWitness,
+    aggregates_of,
+    attempt,
+    bisect_failures,
+    selection_of,
+)
 
 _SETTINGS = {
     "datafusion.execution.target_partitions": "1",
@@ -60,12 +66,18 @@ class DatafusionWitness(TableWitness):
             return [frame for _ in probes]
         return [attempt(lambda p=p: _matches(frame, p)) for p in probes]  # type: ignore[misc]
 
-    def _select(self, paths: Sequence[str], columns: Sequence[str], probe: Probe) -> pa.Table:
-        """File by file: a union does not keep the order of its inputs."""
-        kept = [_frame([path]).filter(_condition(probe)) for path in paths]
-        return pa.concat_tables(
-            frame.select(*map(_column, columns)).to_arrow_table() for frame in kept
-        )
+    def select_where(
+        self, groups: Sequence[Sequence[str]], columns: Sequence[str], probes: Sequence[Probe]
+    ) -> list[list[Selection | CannotRead]]:
+        """Of one frame a file, as ``count_where``."""
+        opened = [attempt(lambda g=g: [_frame([path]) for path in g]) for g in groups]  # type: ignore[misc]
+
+        def ask(frames: list[df.DataFrame] | CannotRead, probe: Probe) -> Selection | CannotRead:
+            if isinstance(frames, CannotRead):
+                return frames
+            return attempt(lambda: selection_of(_selected(frames, columns, probe)))
+
+        return [[ask(frames, probe) for probe in probes] for frames in opened]
 
 
 def _frame(paths: Sequence[str]) -> df.DataFrame:
@@ -75,6 +87,13 @@ def _frame(paths: Sequence[str]) -> df.DataFrame:
     context = df.SessionContext(config)
     frames = [context.read_parquet(path, file_extension="") for path in paths]
     return reduce(lambda left, right: left.union(right), frames)
+
+
+def _selected(frames: Sequence[df.DataFrame], columns: Sequence[str], probe: Probe) -> pa.Table:
+    """File by file: a union does not keep the order of its inputs."""
+    wanted = [_column(name) for name in columns]
+    kept = (frame.filter(_condition(probe)).select(*wanted) for frame in frames)
+    return pa.concat_tables(frame.to_arrow_table() for frame in kept)
 
 
 def _matches(frame: df.DataFrame, probe: Probe) -> int:

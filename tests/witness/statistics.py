@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import duckdb
@@ -56,14 +57,19 @@ def _marks(path: str) -> dict[tuple[int, int], _Exact]:
     Nothing, of a file whose schema DuckDB refuses: its bounds need only enclose the values.
     """
     question = "SELECT row_group_id, column_id, min_is_exact, max_is_exact FROM parquet_metadata(?)"
-    with duckdb.connect() as connection:
-        try:
-            found = connection.execute(question, [path]).fetchall()
-        except duckdb.IOException:
-            return {}
+    try:
+        found = _database().execute(question, [path]).fetchall()
+    except duckdb.IOException:
+        return {}
     return {
         (group, column): _Exact(low is True, high is True) for group, column, low, high in found
     }
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """One a process: to open another takes longer than to ask it."""
+    return duckdb.connect()
 
 
 def _leaves(values: pa.ChunkedArray | pa.Array) -> Iterator[pa.Array]:

@@ -69,18 +69,6 @@ class TableWitness(ABC):
     def count_where(self, paths: Sequence[str], probes: Sequence[Probe]) -> list[int | CannotRead]:
         return [attempt(lambda p=p: self._count(paths, p)) for p in probes]  # type: ignore[misc]
 
-    def select_where(
-        self, groups: Sequence[Sequence[str]], columns: Sequence[str], probes: Sequence[Probe]
-    ) -> list[list[Selection | CannotRead]]:
-        def ask(group: Sequence[str], probe: Probe) -> Selection:
-            return selection_of(self._select(group, columns, probe))
-
-        return [[attempt(lambda g=g, p=p: ask(g, p)) for p in probes] for g in groups]  # type: ignore[misc]
-
-    def _select(self, paths: Sequence[str], columns: Sequence[str], probe: Probe) -> pa.Table:
-        """The columns of the rows that the filter keeps; asked if ``most_selections`` says so."""
-        raise NotImplementedError
-
     @abstractmethod
     def _read(self, path: str, columns: Sequence[str]) -> pa.Table:
         """Exactly these columns, rows in file order; raises whatever the reader raises."""
@@ -128,8 +116,7 @@ class TableWitness(ABC):
             return values
         kind = str(values.type) if self.compares_types else "-"
         blocks = block_fingerprints(values)
-        whole = fingerprint(values)
-        return ColumnReading(kind, len(values), values.null_count, whole, blocks, aggregates)
+        return ColumnReading(kind, len(values), values.null_count, blocks, aggregates)
 
 
 def column_names(path: str) -> list[str]:
