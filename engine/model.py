@@ -277,6 +277,8 @@ class PartPlan:
 
     def numbered(self, files_before: int) -> PartPlan:
         """Return it with its sources counted from others on; from later ones where negative."""
+        if not files_before:
+            return self
         return replace(
             self,
             slices=tuple(replace(it, file=it.file + files_before) for it in self.slices),
