@@ -31,7 +31,11 @@ def as_plain(item: Any) -> Any:
     """
     names = _field_names(type(item))  # type: ignore[arg-type] # types are hashable
     if names:
-        return {name: as_plain(getattr(item, name)) for name in names}
+        values = map(item.__getattribute__, names)
+        return {
+            name: value if type(value) in _ATOMS else as_plain(value)
+            for name, value in zip(names, values, strict=True)
+        }
     if isinstance(item, tuple):
         every = map(as_plain, item)
         return type(item)(*every) if hasattr(item, "_fields") else tuple(every)
@@ -40,6 +44,9 @@ def as_plain(item: Any) -> Any:
     if isinstance(item, dict):
         return {as_plain(key): as_plain(value) for key, value in item.items()}
     return item
+
+
+_ATOMS = frozenset({bool, int, float, str, type(None)})
 
 
 @cache
@@ -270,6 +277,8 @@ class PartPlan:
 
     def numbered(self, files_before: int) -> PartPlan:
         """Return it with its sources counted from others on; from later ones where negative."""
+        if not files_before:
+            return self
         return replace(
             self,
             slices=tuple(replace(it, file=it.file + files_before) for it in self.slices),

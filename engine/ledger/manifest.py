@@ -26,6 +26,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -41,6 +42,7 @@ from engine.errors import (
     SourceChanged,
     StorageFailed,
 )
+from engine.ledger.indented import indented
 from engine.ledger.typed import made
 from engine.loaders import FOLDER as LOADS
 from engine.model import (
@@ -69,6 +71,7 @@ FORMAT_VERSION = 1
 _VERSION_KEY = "format_version"
 _REPLACES = "replaces"  # of plan.json: names of parts, until the split is finished
 _TOKEN = "claim"  # of plan.json: tells one claim of a plan from the next
+_CLAIMING = ("plan_id", "revision", _TOKEN, _REPLACES)
 _UNFINISHED = "an unfinished split; run the same split again to finish it"
 _MENDED_BY = {
     "manifest.json": "run the same split again, which writes it anew from what is there",
@@ -80,7 +83,7 @@ _SEPARATORS = {"\\", "\0"}
 
 def record(data: Mapping[str, Any]) -> bytes:
     """Return a plan, receipt or manifest as it is kept."""
-    return json.dumps({_VERSION_KEY: FORMAT_VERSION, **data}, indent=1).encode()
+    return indented({_VERSION_KEY: FORMAT_VERSION, **data}).encode()
 
 
 def receipt_path(store: Storage, folder: str, index: int) -> str:
@@ -111,6 +114,7 @@ class Ledger:
         self._folder = folder
         self._held: Claim | None = None
         self._places: set[str] = set()  # of partitions, below
+        self._claiming: tuple[bytes, dict[str, Any]] = (b"", {})  # by the digest of plan.json
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -261,10 +265,22 @@ class Ledger:
     def _identity(self) -> tuple[object, ...]:
         """Return whose claim is there, as :attr:`Claim.identity` has it; empty if it is damaged."""
         try:
-            data = _decoded(self._get("plan.json"))
+            data = self._read_claim()
         except ValueError:
             return ()
         return data.get("plan_id"), data.get("revision", 0), data.get(_TOKEN, "")
+
+    def _read_claim(self) -> dict[str, Any]:
+        """Return what plan.json says of its claim; raises ValueError.
+
+        It is long, and asked again and again: the same bytes are decoded once.
+        """
+        text = self._get("plan.json") or b""
+        digest = sha256(text).digest()
+        if self._claiming[0] != digest:
+            found = _decoded(text)
+            self._claiming = digest, {key: found[key] for key in _CLAIMING if key in found}
+        return self._claiming[1]
 
     def _conflict(self, found: SplitPlan, plan: SplitPlan) -> OtherPlan | SourceChanged:
         changed = [
@@ -354,7 +370,7 @@ class Ledger:
     def _replaced(self) -> set[str]:
         """Return names of parts of plans that were replaced since the last split was finished."""
         try:
-            names = _decoded(self._get("plan.json")).get(_REPLACES, [])
+            names = self._read_claim().get(_REPLACES, [])
         except ValueError:
             return set()
         if not isinstance(names, list) or not all(

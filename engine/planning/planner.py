@@ -625,9 +625,10 @@ def _with_shares(
     if part.ranges:
         return replace(part, spliced_bytes=part.predicted_bytes - ruler.layout.part_bytes)
     spliced_bytes = reencoded_bytes = 0
+    keeps_chunks = settings.recoding.is_nothing
     for pieces in part.row_groups:
         rows_bytes = sum(map(ruler.pages_bytes, pieces))
-        is_kept = len(pieces) == 1 and pieces[0].is_whole and settings.recoding.is_nothing
+        is_kept = len(pieces) == 1 and pieces[0].is_whole and keeps_chunks
         copied_bytes = rows_bytes if is_kept else min(rows_bytes, copied_of(pieces))
         spliced_bytes += copied_bytes
         reencoded_bytes += rows_bytes - copied_bytes

@@ -57,8 +57,7 @@ def _written(
     )
     for slices in row_groups:
         pieces = [_opened(files, piece) for piece in slices]
-        with naming(*(piece.file.file.path for piece in pieces)):
-            writer.add(pieces)
+        writer.add(pieces)
         _forget_ended(files, slices)
     taken = [files[piece.file] for piece in part.slices] or [files[0]]
     carried = merged([named(file) for file in dict.fromkeys(taken)])

@@ -10,13 +10,16 @@ Not covered: pages (:mod:`.bytes.page_table`), statistics (their bytes are kept 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from engine import memory
+from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import ColumnChunk, Footer, RowGroup, value
 from engine.formats.parquet.bytes.group_bytes import (
@@ -26,14 +29,37 @@ from engine.formats.parquet.bytes.group_bytes import (
     listed_pages,
 )
 from engine.formats.parquet.bytes.thrift import Raw, Struct
+from engine.model import Range
 
 Numbers = npt.NDArray[np.int64]
 
 _STATISTICS = spec.ColumnMetaData.STATISTICS
 _TYPE_FIELD = spec.ColumnMetaData.TYPE
 _PAGE_ENCODINGS = spec.ColumnMetaData.ENCODING_STATS
-_NUMBERS = 9
+_NUMBERS = 10
 _GROUPS_AT_ONCE = 1 << 10
+
+
+class TableChunk(NamedTuple):
+    """One chunk of a table, as far as :class:`.bytes.footer.ColumnChunk` says the same."""
+
+    num_values: int
+    uncompressed_bytes: int
+    compressed_bytes: int
+    data_page_offset: int
+    dictionary_page_offset: int | None
+    unencoded_bytes: int
+    codec: int
+    encodings: tuple[int, ...]
+    statistics: bytes
+
+    @property
+    def range(self) -> Range:
+        """Where the chunk lies, see :attr:`.bytes.footer.ColumnChunk.range`."""
+        start, dictionary = self.data_page_offset, self.dictionary_page_offset
+        if dictionary is not None and dictionary < start:
+            start = dictionary
+        return Range(start, self.compressed_bytes)
 
 
 @dataclass(frozen=True)
@@ -51,6 +77,7 @@ class ChunkTable:
         dictionary_offsets: where the dictionary page lies; 0 where there is none.
         offset_index_offsets, offset_index_bytes: 0 where there is none.
         column_index_offsets, column_index_bytes: 0 where there is none.
+        unencoded_bytes: of texts, see :attr:`.bytes.footer.ColumnChunk.unencoded_bytes`.
         codecs: numbers of :class:`~.bytes.footer.Codec`.
         types: numbers of :class:`~.bytes.footer.Type`.
         encodings: positions in ``encoding_sets``.
@@ -73,6 +100,7 @@ class ChunkTable:
     offset_index_bytes: Numbers
     column_index_offsets: Numbers
     column_index_bytes: Numbers
+    unencoded_bytes: Numbers
     codecs: Numbers
     types: Numbers
     encodings: Numbers
@@ -87,6 +115,27 @@ class ChunkTable:
         """Where each chunk lies, see :attr:`.bytes.footer.ColumnChunk.range`."""
         dictionaries, data = self.dictionary_offsets, self.data_page_offsets
         return np.where((dictionaries > 0) & (dictionaries < data), dictionaries, data)
+
+    def column(self, index: int) -> list[TableChunk]:
+        """Return the chunks of a column, of all row groups."""
+
+        def listed(numbers: Numbers) -> list[int]:
+            return numbers[:, index].tolist()  # type: ignore[no-any-return]
+
+        return [
+            *map(
+                TableChunk,
+                listed(self.num_values),
+                listed(self.uncompressed_bytes),
+                listed(self.compressed_bytes),
+                listed(self.data_page_offsets),
+                [offset or None for offset in listed(self.dictionary_offsets)],
+                listed(self.unencoded_bytes),
+                listed(self.codecs),
+                map(self.encoding_sets.__getitem__, listed(self.encodings)),
+                (told[index] for told in self.statistics),
+            )
+        ]
 
 
 def read_chunk_table(footer: Footer, scanner: Scanner | None = None) -> ChunkTable:
@@ -186,6 +235,7 @@ class _Reader:
                     chunk.dictionary_page_offset or 0,
                     *offset_index,
                     *column_index,
+                    _unencoded_bytes(chunk),
                 )
             )
         return _Group(
@@ -246,6 +296,7 @@ class _Reader:
             offset_index_bytes=lengths[:, :, 0],
             column_index_offsets=offsets[:, :, 1],
             column_index_bytes=lengths[:, :, 1],
+            unencoded_bytes=numbers[:, :, 9],
             codecs=heads[:, :, 0],
             types=heads[:, :, 2],
             encodings=heads[:, :, 1],
@@ -265,6 +316,13 @@ def decode_varints(data: npt.NDArray[np.uint8], starts: Numbers, lengths: Number
         found[here] |= (data[starts[here] + place] & 127).astype(np.int64) << (7 * place)
     # The topmost bit is the sign of a shift that must not carry it.
     return ((found >> 1) & np.int64(2**63 - 1)) ^ -(found & 1)
+
+
+def _unencoded_bytes(chunk: ColumnChunk) -> int:
+    """Return what is told; what cannot be read is not, as only estimates use it."""
+    with suppress(BadStructure):
+        return chunk.unencoded_bytes
+    return 0
 
 
 def _is_plain(chunk: ColumnChunk) -> bool:

@@ -14,6 +14,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from engine.formats.parquet.bytes.chunk_table import TableChunk
 from engine.formats.parquet.bytes.footer import ColumnChunk, Encoding
 
 _FORM = re.compile(
@@ -112,7 +113,7 @@ def has(created_by: str, *defects: Defect) -> bool:
     return any(writer.is_before(defect.name, *defect.version) for defect in defects)
 
 
-def chains_pages(created_by: str, chunk: ColumnChunk) -> bool:
+def chains_pages(created_by: str, chunk: ColumnChunk | TableChunk) -> bool:
     """Whether pages of a chunk continue the page before: DELTA_BYTE_ARRAY of parquet-mr before 1.8.
 
     Such a page can be read only after all before it (PARQUET-246).

@@ -258,9 +258,22 @@ class ColumnChunk:
         return Range(start, self.compressed_bytes)
 
     @property
+    def statistics(self) -> bytes:
+        """The bytes of the chunk's ``Statistics``; empty where absent."""
+        return value(self.meta, ColumnMetaData.STATISTICS, b"")  # type: ignore[no-any-return]
+
+    @property
     def null_count(self) -> int | None:
         """Nulls by the chunk's statistics, None if these do not say. Raises BadStructure."""
-        return null_count(value(self.meta, ColumnMetaData.STATISTICS, b""))
+        return null_count(self.statistics)
+
+    @property
+    def unencoded_bytes(self) -> int:
+        """Bytes of texts before they were encoded, 0 where none are told. Raises BadStructure."""
+        raw, names = value(self.meta, ColumnMetaData.SIZE_STATISTICS), spec.SizeStatistics
+        if not raw:
+            return 0
+        return int(value(spec.read(names, raw), names.UNENCODED_BYTE_ARRAY_DATA_BYTES, 0))
 
     @property
     def offset_index(self) -> Range | None:
@@ -360,7 +373,7 @@ class Footer:
         """Row groups of the file."""
         return len(self._groups)
 
-    @property
+    @cached_property
     def created_by(self) -> str:
         """The writer, as it names itself."""
         return bytes(value(self.struct, FileMetaData.CREATED_BY, b"")).decode("utf-8", "replace")

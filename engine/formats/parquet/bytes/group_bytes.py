@@ -23,6 +23,7 @@ from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.bytes.thrift import (
     BINARY,
     FALSE,
+    I16,
     I32,
     I64,
     LIST,
@@ -79,7 +80,8 @@ class Scanned(NamedTuple):
         data: the bytes.
         numbers: of each chunk, as they are coded, empty where there is none: its values,
             uncompressed and compressed bytes, offset of the first data page and of the dictionary
-            page; offset and length of the offset index and of the column index.
+            page; offset and length of the offset index and of the column index; bytes of its texts
+            before they were encoded.
         matches: of each chunk, what says where all lies, see :func:`_places`.
         heads: of each chunk: codec, which set of encodings (:attr:`Scanner.encoding_sets`), type.
         pages: of each chunk: data pages as far as they are counted, and those by dictionary; or -1.
@@ -149,7 +151,8 @@ def _last_fields() -> bytes:
     flags, texts = _heads((TRUE, FALSE)), _heads((BINARY,)) + _binary(range(_USUAL_BYTES + 1))
     bounds = rb"(?:%b|%b|%b)*\x00" % (numbers, flags, texts)
     pages = _listed((rb"\x15" + _V) * 3 + rb"\x00", STRUCT)
-    sizes = rb"(?:%b|%b%b)*\x00" % (numbers, _heads((LIST,)), _listed(_V, I64))
+    lists = _heads((LIST,)) + _listed(_V, I64)
+    sizes = rb"(?:\x16%b)?(?:%b|%b)*\x00" % (_N, numbers, lists)
     return (
         rb"(?:(?(8)\x1c|\x3c)(%b))?" % bounds
         + rb"(?:(?(9)\x19|(?(8)\x29|\x49))(%b))?" % pages
@@ -165,8 +168,8 @@ def _chunk(forms: PathForms) -> re.Pattern[bytes]:
 
     Groups: file_offset; type and encodings; codec; num_values, uncompressed and compressed bytes,
     data page offset, dictionary page offset; statistics; encodings of pages; offset of the Bloom
-    filter, and its length; the metadata's stop byte; offset and length of the offset index, and of
-    the column index.
+    filter, and its length; bytes of texts; the metadata's stop byte; offset and length of the
+    offset index, and of the column index.
     """
     return re.compile(_first_fields(forms) + _last_fields(), re.DOTALL)
 
@@ -212,7 +215,7 @@ class Scanner:
             else:
                 cut, pos = None, found.end()
             every = found.groups(b"")
-            numbers.append(every[3:8] + every[13:])
+            numbers.append(every[3:8] + every[14:] + every[12:13])
             coded.append((every[1], every[2]))
             counted.append(every[9])
             statistics.append(every[8] if cut is None else _bounds(data, cut))
@@ -221,9 +224,7 @@ class Scanner:
         known = self._heads
         heads = [known.get(head) or self._read_head(*head) for head in coded]
         pages = [_counted_pages(listed) if listed else (-1, -1) for listed in counted]
-        rest = thrift.decode(_COLUMNS_READ + data[pos:], max_depth=2)[0]
-        columns = spec.RowGroup.COLUMNS
-        spec.check(spec.RowGroup, {**rest, columns: spec.entry(columns, [])})
+        rest = _rest(data, pos)
         return Scanned(data, numbers, matches, heads, pages, statistics, rest, pos, is_plain)
 
     def _with_long_bounds(self, data: bytes, pos: int) -> tuple[re.Match[bytes], _Cut, int]:
@@ -254,6 +255,30 @@ class Scanner:
     def set_of(self, encodings: tuple[int, ...]) -> int:
         """Return the number of a set of encodings."""
         return self.encoding_sets.setdefault(encodings, len(self.encoding_sets))
+
+
+_REST = (
+    (spec.RowGroup.TOTAL_BYTE_SIZE, I64),
+    (spec.RowGroup.NUM_ROWS, I64),
+    (_FILE_OFFSET, I64),
+    (spec.RowGroup.TOTAL_COMPRESSED_SIZE, I64),
+    (_ORDINAL, I16),
+)
+_match_rest = re.compile(rb"\x16%b\x16%b(?:\x26%b\x16%b(?:\x14%b)?)?\x00" % ((_N,) * 5)).match
+
+
+def _rest(data: bytes, pos: int) -> Struct:
+    """Read the fields behind the columns; raises BadStructure."""
+    columns, usual = spec.RowGroup.COLUMNS, _match_rest(data, pos)
+    if usual is None:
+        rest = thrift.decode(_COLUMNS_READ + data[pos:], max_depth=2)[0]
+        spec.check(spec.RowGroup, {**rest, columns: spec.entry(columns, [])})
+        return rest
+    rest = {columns: (TRUE, True)}
+    for (field, kind), number in zip(_REST, usual.groups(), strict=True):
+        if number is not None:
+            rest[field] = kind, thrift.read_zigzag(number, 0)[0]
+    return rest
 
 
 def _bounds(data: bytes, cut: _Cut) -> bytes:
@@ -337,7 +362,7 @@ def moved(scanned: Scanned, chunks: Sequence[MovedChunk], ordinal: int, first_of
                 offset = thrift.read_zigzag(data, begin)[0]
                 thrift.put_zigzag(out, offset + chunk.shift if offset else 0)
                 pos = end
-        out += data[pos : places[13][1]]  # the metadata's stop byte is the last
+        out += data[pos : places[14][1]]  # the metadata's stop byte is the last
         head = _COLUMN_INDEX_ALONE
         if chunk.offset_index is not None:
             _put_place(out, _NEXT_OFFSET, chunk.offset_index)

@@ -22,12 +22,15 @@ Source: parquet.thrift and Encodings.md of apache/parquet-format.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.chunk_table import TableChunk
 from engine.formats.parquet.bytes.footer import (
     MAGIC,
     ColumnChunk,
@@ -41,7 +44,9 @@ from engine.formats.parquet.bytes.footer import (
     value,
     with_fields,
 )
-from engine.formats.parquet.bytes.thrift import I32, I64, LIST, STRUCT, Struct
+from engine.formats.parquet.bytes.thrift import I64, Raw, Struct
+
+AnyChunk = ColumnChunk | TableChunk
 
 INT96_BYTES = 12
 _BITS = {Type.FLOAT: Type.INT32, Type.DOUBLE: Type.INT64}
@@ -107,13 +112,13 @@ def _group_struct(footer: Footer, row_group: int) -> Struct:
     return group
 
 
-def holds_bits(chunks: Iterable[ColumnChunk]) -> bool:
+def holds_bits(chunks: Iterable[AnyChunk]) -> bool:
     """Return whether every encoding in use stores floats as it stores integers."""
     return all(encoding in _WIDTH_ONLY for chunk in chunks for encoding in chunk.encodings)
 
 
 def one_column_footer(
-    footer: Footer, leaf: Leaf, chunks: Sequence[tuple[int, ColumnChunk]], *, as_bits: bool = True
+    footer: Footer, leaf: Leaf, chunks: Iterable[tuple[int, AnyChunk]], *, as_bits: bool = True
 ) -> bytes:
     """Return a tiny file (magic, footer, length, magic) that describes one leaf of some row groups.
 
@@ -124,8 +129,11 @@ def one_column_footer(
         as_bits: declare floats as integers; false where :func:`holds_bits` says no.
     """
     physical, length = declared_type(leaf, as_bits=as_bits)
-    num_rows = sum(rows for rows, _ in chunks)
-    groups = [_group(rows, chunk, physical) for rows, chunk in chunks]
+    head_of = _heads(leaf, physical)
+    groups, num_rows = [], 0
+    for rows, chunk in chunks:
+        groups.append(_group(rows, chunk, head_of(chunk.encodings, chunk.codec)))
+        num_rows += rows
     struct: Struct = {
         field: footer.struct[field] for field in _FOOTER_FIELDS if field in footer.struct
     }
@@ -227,14 +235,65 @@ def _place(node: Struct) -> dict[spec.Field, Any]:
     }
 
 
-def _group(num_rows: int, chunk: ColumnChunk, physical: Type) -> Struct:
-    meta: Struct = {spec.ColumnMetaData.TYPE: (I32, int(physical))}
-    meta |= {field: chunk.meta[field] for field in _META_FIELDS if field in chunk.meta}
-    place = spec.ColumnChunk.FILE_OFFSET
-    struct: Struct = {place: chunk.struct[place]} if place in chunk.struct else {}
-    struct[spec.ColumnChunk.META_DATA] = (STRUCT, meta)
-    return {
-        spec.RowGroup.COLUMNS: (LIST, thrift.Sequence(STRUCT, [struct])),
-        spec.RowGroup.TOTAL_BYTE_SIZE: (I64, chunk.uncompressed_bytes),
-        spec.RowGroup.NUM_ROWS: (I64, num_rows),
-    }
+def _heads(leaf: Leaf, physical: Type) -> Callable[[tuple[int, ...], int], bytes]:
+    """Return what gives the bytes of a row group up to its chunk's numbers; few are different."""
+    meta = spec.ColumnMetaData
+
+    @cache
+    def head_of(encodings: tuple[int, ...], codec: int) -> bytes:
+        told = spec.struct_of(
+            {
+                meta.TYPE: int(physical),
+                meta.ENCODINGS: encodings,
+                meta.PATH_IN_SCHEMA: [name.encode() for name in leaf.path],
+                meta.CODEC: codec,
+            }
+        )
+        chunk = spec.struct_of({spec.ColumnChunk.FILE_OFFSET: 0, spec.ColumnChunk.META_DATA: told})
+        # Without the stop bytes of chunk and metadata.
+        return thrift.encode(spec.struct_of({spec.RowGroup.COLUMNS: [chunk]}))[:-3]
+
+    return head_of
+
+
+_NUMBERS = tuple(
+    thrift.field_head(field, I64, last)
+    for last, field in pairwise(
+        (
+            spec.ColumnMetaData.CODEC,
+            spec.ColumnMetaData.NUM_VALUES,
+            spec.ColumnMetaData.TOTAL_UNCOMPRESSED_SIZE,
+            spec.ColumnMetaData.TOTAL_COMPRESSED_SIZE,
+            spec.ColumnMetaData.DATA_PAGE_OFFSET,
+            spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
+        )
+    )
+)
+_BEHIND = tuple(
+    thrift.field_head(field, I64, last)
+    for last, field in pairwise(
+        (spec.RowGroup.COLUMNS, spec.RowGroup.TOTAL_BYTE_SIZE, spec.RowGroup.NUM_ROWS)
+    )
+)
+
+
+def _group(num_rows: int, chunk: AnyChunk, head: bytes) -> Raw:
+    """Return a row group of one chunk: there may be very many."""
+    out = bytearray(head)
+    numbers = (
+        chunk.num_values,
+        chunk.uncompressed_bytes,
+        chunk.compressed_bytes,
+        chunk.data_page_offset,
+        chunk.dictionary_page_offset,
+    )
+    for begin, number in zip(_NUMBERS, numbers, strict=True):
+        if number is not None:
+            out += begin
+            thrift.put_zigzag(out, number)
+    out += b"\0\0"  # ends metadata and chunk
+    for begin, number in zip(_BEHIND, (chunk.uncompressed_bytes, num_rows), strict=True):
+        out += begin
+        thrift.put_zigzag(out, number)
+    out.append(0)
+    return Raw(out)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from engine import memory
 from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes.chunk_table import TableChunk
 from engine.formats.parquet.bytes.footer import (
     TYPE_WIDTHS,
     ColumnChunk,
@@ -104,7 +105,7 @@ def is_array(leaf: Leaf, header: PageHeader) -> bool:
     return header.encoding == Encoding.PLAIN and is_wide and not leaf.max_repetition
 
 
-def value_bytes(leaf: Leaf, entry: ColumnChunk, entry_bytes: float = 0.0) -> float:
+def value_bytes(leaf: Leaf, entry: ColumnChunk | TableChunk, entry_bytes: float = 0.0) -> float:
     """Return the mean bytes of a decoded value.
 
     Args:
@@ -114,20 +115,16 @@ def value_bytes(leaf: Leaf, entry: ColumnChunk, entry_bytes: float = 0.0) -> flo
     """
     if leaf.physical is not Type.BYTE_ARRAY:
         return float(TYPE_WIDTHS.get(leaf.physical) or leaf.type_length)
-    plain_bytes = max(entry.uncompressed_bytes, _unencoded_bytes(entry)) / max(1, entry.num_values)
+    plain_bytes = max(entry.uncompressed_bytes, entry.unencoded_bytes) / max(1, entry.num_values)
     return 4 + max(entry_bytes, plain_bytes, _bound_bytes(entry))
 
 
-def _unencoded_bytes(chunk: ColumnChunk) -> int:
-    """Return the bytes of a chunk's values, where ``SizeStatistics`` tells them."""
-    raw, names = value(chunk.meta, spec.ColumnMetaData.SIZE_STATISTICS), spec.SizeStatistics
-    return int(value(spec.read(names, raw), names.UNENCODED_BYTE_ARRAY_DATA_BYTES, 0)) if raw else 0
-
-
-def _bound_bytes(chunk: ColumnChunk) -> int:
+def _bound_bytes(chunk: ColumnChunk | TableChunk) -> int:
     """Return the length of the longer bound where nothing else tells: prefixes take no bytes."""
-    raw, names = value(chunk.meta, spec.ColumnMetaData.STATISTICS), spec.Statistics
-    if raw is None or _unencoded_bytes(chunk) or Encoding.DELTA_BYTE_ARRAY not in chunk.encodings:
+    if Encoding.DELTA_BYTE_ARRAY not in chunk.encodings:
         return 0
-    read = spec.read(names, raw)
+    if not chunk.statistics or chunk.unencoded_bytes:
+        return 0
+    names = spec.Statistics
+    read = spec.read(names, chunk.statistics)
     return max(len(value(read, field, b"")) for field in (names.MIN_VALUE, names.MAX_VALUE))

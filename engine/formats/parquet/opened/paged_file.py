@@ -20,6 +20,7 @@ from typing import Any
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.chunk_table import TableChunk
 from engine.formats.parquet.bytes.footer import ColumnChunk, value
 from engine.model import Range
 from engine.storage import Source
@@ -30,7 +31,7 @@ _PEEK_BYTES = 16 << 10
 _HEADER_BYTES = 64 << 10  # a header holds two bounds, which most writers keep short
 
 
-def arrow_file(source: Source, chunks: Sequence[ColumnChunk]) -> Any:
+def arrow_file(source: Source, chunks: Sequence[ColumnChunk | TableChunk]) -> Any:
     """Return a file for Arrow: its own, unless a chunk is too large to be buffered whole."""
     import pyarrow
 

@@ -17,7 +17,6 @@ from engine.errors import Different, SourceChanged, SourceError
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.chunk_table import ChunkTable
 from engine.formats.parquet.bytes.footer import Codec, Footer, value
-from engine.formats.parquet.bytes.one_column import group_rows
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.merging import Named, merged
 from engine.formats.parquet.verifier.groups import check_side_by_side
@@ -65,8 +64,8 @@ def check_footers(
     _check_row_counts(sources, parts, names, expected_rows)
     tables = [table_of(source) for source in sources]
     codecs = _codecs(tables) if codec is None else [{codec}] * len(sources[0].leaves)
-    whole = whole_groups(sources)
-    starts = list(accumulate((sum(group_rows(source)) for source in sources), initial=0))
+    whole = whole_groups([table.num_rows.tolist() for table in tables])
+    starts = list(accumulate((sum(table.num_rows.tolist()) for table in tables), initial=0))
     first_row = 0
     for part, name in zip(parts, names, strict=True):
         taken = _taken(starts, first_row, part.num_rows)
@@ -106,12 +105,15 @@ def _taken(starts: Sequence[int], first_row: int, num_rows: int) -> list[int]:
     return found or [0]
 
 
-def whole_groups(sources: Sequence[Footer]) -> dict[tuple[int, int], tuple[int, int]]:
-    """Return number of source and row group, by (first row, rows), of all that have rows."""
+def whole_groups(sources: Sequence[Sequence[int]]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return number of source and row group, by (first row, rows), of all that have rows.
+
+    ``sources``: the rows of the row groups of each.
+    """
     found = {}
     first_row = 0
     for number, source in enumerate(sources):
-        for index, num_rows in enumerate(group_rows(source)):
+        for index, num_rows in enumerate(source):
             if num_rows:
                 found[first_row, num_rows] = (number, index)
             first_row += num_rows
@@ -136,7 +138,7 @@ def _check_row_counts(
                 )
     for part, name in zip(parts, names, strict=True):
         with blaming(name):
-            held = sum(group_rows(part))
+            held = sum(table_of(part).num_rows.tolist())
         if held != part.num_rows:
             raise Different(
                 f"{name} claims {counted(part.num_rows, 'row')}, its row groups hold {held:,}"

@@ -24,6 +24,7 @@ from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.chunk_table import ChunkTable
 from engine.formats.parquet.bytes.footer import Footer, Leaf, value
 from engine.formats.parquet.bytes.statistics import Order, bounds_of
+from engine.formats.parquet.verifier.sizes import table_of
 from engine.formats.parquet.verifier.statistics import bound_order
 
 _BOUNDS = (
@@ -49,7 +50,8 @@ def sorting_of(footer: Footer) -> list[list[Sorting]]:
     """Return the sorting columns of each row group."""
     found = _claims.get(footer)
     if found is None:
-        found = [_sorting(footer.row_group_data(i)) for i in range(footer.num_row_groups)]
+        claimed = enumerate(table_of(footer).sorting_columns)
+        found = [_sorting(footer.row_group_data(i)) if columns else [] for i, columns in claimed]
         _claims[footer] = found
     return found
 

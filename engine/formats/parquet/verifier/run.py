@@ -115,9 +115,9 @@ def check_metadata(
             with naming(file.path):
                 largest_columns_first([footer])
         raise
-    for file in parts:
+    for file, footer in zip(parts, theirs, strict=True):
         with opened(file) as part, blaming(name_of(file)):
-            check_part_structure(part)
+            check_part_structure(part, footer)
     return [*ours, *theirs]
 
 

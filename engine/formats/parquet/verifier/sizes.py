@@ -1,4 +1,4 @@
-"""What is kept of the table of a footer's chunks, which is large, and read once a comparison."""
+"""Tables of the chunks of footers, read once a comparison, and what sizes these come to."""
 
 from __future__ import annotations
 
@@ -28,25 +28,20 @@ class Sizes(NamedTuple):
     index_bytes: Numbers
 
 
-_known: WeakKeyDictionary[Footer, Sizes] = WeakKeyDictionary()
+_tables: WeakKeyDictionary[Footer, ChunkTable] = WeakKeyDictionary()
 
 
 def table_of(footer: Footer) -> ChunkTable:
-    """Read the chunks of a footer, and keep their sizes; raises as :func:`read_chunk_table`."""
-    table = read_chunk_table(footer)
-    _known[footer] = _sizes(table)
-    return table
-
-
-def sizes_of(footer: Footer) -> Sizes:
-    """Return the sizes of a footer's chunks; raises as :func:`table_of`, where that was not."""
-    found = _known.get(footer)
+    """Return the table of a footer's chunks; raises as :func:`read_chunk_table`."""
+    found = _tables.get(footer)
     if found is None:
-        found = _known[footer] = _sizes(read_chunk_table(footer))
+        found = _tables[footer] = read_chunk_table(footer)
     return found
 
 
-def _sizes(table: ChunkTable) -> Sizes:
+def sizes_of(footer: Footer) -> Sizes:
+    """Return the sizes of a footer's chunks; raises as :func:`table_of`."""
+    table = table_of(footer)
     plain = table.uncompressed_bytes
     offsets = np.stack([table.offset_index_offsets, table.column_index_offsets])
     lengths = np.stack([table.offset_index_bytes, table.column_index_bytes])

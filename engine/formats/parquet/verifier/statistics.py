@@ -20,8 +20,9 @@ from typing import Any
 
 from engine.errors import Different
 from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes.chunk_table import TableChunk
 from engine.formats.parquet.bytes.created_by import FALSE_BOUNDS, SIGNED_BOUNDS, has
-from engine.formats.parquet.bytes.footer import ColumnChunk, Footer, Leaf, Type, value
+from engine.formats.parquet.bytes.footer import Footer, Leaf, Type, value
 from engine.formats.parquet.bytes.statistics import EMPTY, Bounds, Order, bounds_of, merge, order_of
 from engine.formats.parquet.bytes.thrift import Struct
 
@@ -43,17 +44,12 @@ _TYPE_ORDERS = spec.entry(
 _SHORT = 60  # characters of a bound in a message
 
 
-def facts_of(chunk: ColumnChunk) -> Struct:
-    """Return a chunk's ``Statistics``, without any field if it has none.
+def facts_in(raw: bytes) -> Struct:
+    """Return what a chunk's ``Statistics`` say, from their bytes; empty if it has none.
 
     Raises:
         BadStructure: a field has another type than the specification's.
     """
-    return facts_in(value(chunk.meta, spec.ColumnMetaData.STATISTICS))
-
-
-def facts_in(raw: bytes | None) -> Struct:
-    """Return what a chunk's ``Statistics`` say, from their bytes; see :func:`facts_of`."""
     return spec.read(_FACTS, raw) if raw else {}
 
 
@@ -86,7 +82,7 @@ def are_read_alike(part: Footer, source: Footer, leaf: Leaf) -> bool:
     )
 
 
-def is_repeated(chunk: ColumnChunk, kept: ColumnChunk) -> bool:
+def is_repeated(chunk: TableChunk, kept: TableChunk) -> bool:
     """Whether a chunk's statistics tell readers nothing that its source's do not tell them.
 
     Of files that :func:`are_read_alike`.
@@ -95,10 +91,9 @@ def is_repeated(chunk: ColumnChunk, kept: ColumnChunk) -> bool:
         chunk: of the part.
         kept: of the source, of the same rows.
     """
-    field = spec.ColumnMetaData.STATISTICS
-    if chunk.meta.get(field) == kept.meta.get(field):
+    if chunk.statistics == kept.statistics:
         return True
-    mine, its = facts_of(chunk), facts_of(kept)
+    mine, its = facts_in(chunk.statistics), facts_in(kept.statistics)
     marks = {mark for bound, mark in _MARKS.items() if mark is not None and bound in mine}
     claims = mine.keys() & {*_MARKS, _FACTS.NULL_COUNT, _FACTS.NAN_COUNT}
     return all(mine.get(field) == its.get(field) for field in claims | marks)
@@ -116,9 +111,9 @@ class ChunkStatistics:
     found: Bounds = EMPTY
 
     @classmethod
-    def of(cls, footer: Footer, leaf: Leaf, chunk: ColumnChunk) -> ChunkStatistics | None:
+    def of(cls, footer: Footer, leaf: Leaf, chunk: TableChunk) -> ChunkStatistics | None:
         """Return the statistics of a chunk, None if it has none."""
-        claimed = facts_of(chunk)
+        claimed = facts_in(chunk.statistics)
         if not claimed:
             return None
         order = bound_order(footer, leaf)

@@ -17,23 +17,24 @@ from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.chunk_table import (
     ChunkTable,
     Numbers,
-    read_chunk_table,
 )
 from engine.formats.parquet.bytes.footer import (
     DICTIONARY_ENCODINGS,
     MAGIC,
+    TAIL_BYTES,
     ColumnChunk,
     Footer,
     Leaf,
     value,
 )
-from engine.formats.parquet.bytes.one_column import group_rows, read_chunk
+from engine.formats.parquet.bytes.one_column import read_chunk
 from engine.formats.parquet.bytes.page_index import OffsetIndex, PageLocation
 from engine.formats.parquet.bytes.pages import PageType
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.opened import read_footer
 from engine.formats.parquet.verifier.opened import name_of
-from engine.formats.parquet.verifier.statistics import facts_of
+from engine.formats.parquet.verifier.sizes import table_of
+from engine.formats.parquet.verifier.statistics import facts_in
 from engine.model import Range
 from engine.storage import Source
 from engine.wording import counted
@@ -55,8 +56,12 @@ _INDEX_LISTS = {
 }
 
 
-def check_part_structure(source: Source, *, sampled_chunks: int = _SAMPLED_CHUNKS) -> int:
+def check_part_structure(
+    source: Source, footer: Footer | None = None, *, sampled_chunks: int = _SAMPLED_CHUNKS
+) -> int:
     """Check one part's chunks, page index and (for a sample of chunks) page headers.
+
+    ``footer``: the part's own, if it was read.
 
     Every chunk's place is checked; offset and column indexes and the page headers they point at are
     read for ``sampled_chunks`` chunks at most, spread evenly. Returns how many were read.
@@ -65,10 +70,12 @@ def check_part_structure(source: Source, *, sampled_chunks: int = _SAMPLED_CHUNK
         Different: names the part, the column and what is wrong.
         NotParquet, BadStructure: the footer itself cannot be read.
     """
-    footer, footer_offset = read_footer(source)
+    if footer is None:
+        footer, _ = read_footer(source)
+    footer_offset = source.file.size_bytes - TAIL_BYTES - footer.size_bytes
     num_chunks = footer.num_row_groups * len(footer.leaves)
     step = max(1, -(-num_chunks // max(1, sampled_chunks)))
-    table = read_chunk_table(footer)
+    table = table_of(footer)
     looked_at = ~_are_in_place(table, footer.leaves, footer_offset)
     looked_at.ravel()[::step] = True
     num_read = 0
@@ -80,7 +87,7 @@ def check_part_structure(source: Source, *, sampled_chunks: int = _SAMPLED_CHUNK
         if num_rows and (group * len(footer.leaves) + column) % step == 0:
             _check_pages(source, chunk, leaf, num_rows, where)
             num_read += 1
-    _check_group_sums(footer, name_of(source.file))
+    _check_group_sums(footer, table, name_of(source.file))
     return num_read
 
 
@@ -137,8 +144,8 @@ def _inside(place: Range, end: int) -> bool:
     return place.offset >= len(MAGIC) and place.length > 0 and place.end <= end
 
 
-def _check_group_sums(footer: Footer, name: str) -> None:
-    held = sum(group_rows(footer))
+def _check_group_sums(footer: Footer, table: ChunkTable, name: str) -> None:
+    held = sum(table.num_rows.tolist())
     if held != footer.num_rows:
         raise Different(
             f"{name} claims {counted(footer.num_rows, 'row')}, its row groups hold {held:,}"
@@ -270,6 +277,6 @@ def _check_column_index(source: Source, chunk: ColumnChunk, num_pages: int, wher
                 f"{where}: the column index lacks {what} of its {counted(num_pages, 'page')}"
             )
     counts = value(index, spec.ColumnIndex.NULL_COUNTS)
-    total = value(facts_of(chunk), spec.Statistics.NULL_COUNT)
+    total = value(facts_in(chunk.statistics), spec.Statistics.NULL_COUNT)
     if counts is not None and total is not None and total != sum(counts.items):
         raise Different(f"{where}: {sum(counts.items)} nulls by page, {total} in the chunk")

@@ -20,27 +20,23 @@ from engine.errors import (
     Unsupported,
 )
 from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes.chunk_table import TableChunk
 from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import (
     Codec,
-    ColumnChunk,
     Encoding,
     Footer,
     Leaf,
     Type,
     value,
 )
-from engine.formats.parquet.bytes.one_column import (
-    group_rows,
-    holds_bits,
-    one_column_footer,
-    read_chunk,
-)
+from engine.formats.parquet.bytes.one_column import holds_bits, one_column_footer
 from engine.formats.parquet.opened import arrow_file, value_bytes
 from engine.formats.parquet.verifier.footers import blaming, whole_groups
 from engine.formats.parquet.verifier.groups import Seams
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened, own_footer_of
 from engine.formats.parquet.verifier.own_columns import OwnColumn, made_arrays, own_column
+from engine.formats.parquet.verifier.sizes import table_of
 from engine.formats.parquet.verifier.statistics import (
     ChunkStatistics,
     are_read_alike,
@@ -85,7 +81,7 @@ class _Column:
     footer: Footer
     leaf: Leaf
     rows: Sequence[int]
-    chunks: Sequence[ColumnChunk | None]
+    chunks: Sequence[TableChunk | None]
     own: OwnColumn | None = None
 
     @classmethod
@@ -97,11 +93,12 @@ class _Column:
             held = own_footer_of(file)
             own = own_column(held, footer, leaf, file.constants)
             number = -1 if own.leaf is None else own.leaf.index
-        rows = group_rows(held)
-        chunks = [
-            read_chunk(held, group, number)[1] if num_rows and number >= 0 else None
-            for group, num_rows in enumerate(rows)
-        ]
+        table = table_of(held)
+        rows: list[int] = table.num_rows.tolist()
+        chunks: list[TableChunk | None] = [None] * len(rows)
+        if number >= 0:
+            every = zip(rows, table.column(number), strict=True)
+            chunks = [chunk if num_rows else None for num_rows, chunk in every]
         return cls(file, held, leaf, rows, chunks, own)
 
     @property
@@ -116,11 +113,11 @@ class _Column:
         """The file's, for messages."""
         return name_of(self.file)
 
-    def filled(self) -> Iterator[ColumnChunk]:
+    def filled(self) -> Iterator[TableChunk]:
         """Yield the chunks of row groups that have rows."""
         return (chunk for chunk in self.chunks if chunk is not None)
 
-    def chunk(self, group: int) -> ColumnChunk:
+    def chunk(self, group: int) -> TableChunk:
         """Return the chunk of a row group that has rows."""
         found = self.chunks[group]
         assert found is not None
@@ -213,7 +210,7 @@ class _Checks(NamedTuple):
 
 
 def _checks(sources: Sequence[_Column], parts: Sequence[_Column]) -> list[_Checks]:
-    whole = whole_groups([source.footer for source in sources])
+    whole = whole_groups([source.rows for source in sources])
     starts = sorted(row for row, _ in whole)
     found = []
     first_row = row = 0
@@ -270,7 +267,7 @@ def _batch_rows(columns: Sequence[_Column], batch_bytes: int) -> int:
     return max(1, min(_MAX_BATCH_ROWS, int(batch_bytes / row_bytes)))
 
 
-def _dictionary_entry_bytes(file: SourceFile, chunks: Sequence[ColumnChunk]) -> float:
+def _dictionary_entry_bytes(file: SourceFile, chunks: Sequence[TableChunk]) -> float:
     """Return the mean length of an entry in the largest dictionaries, 0.0 without any.
 
     A repeated long value takes bits in the file and its full length in memory, so the chunk's own

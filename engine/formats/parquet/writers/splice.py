@@ -48,6 +48,7 @@ from engine.formats.parquet.writers.chunk import ChunkMaker, Piece
 from engine.formats.parquet.writers.made_chunk import made_chunk, offset_index, without_indexes
 from engine.model import Buffer, Range
 from engine.storage import PartSink
+from engine.storage.base import naming
 
 DECODED_FOR_BOUNDS_BYTES = 16 << 20  # of a cut chunk, compressed: some tens of milliseconds
 _OFFSET_INDEX = (spec.ColumnChunk.OFFSET_INDEX_OFFSET, spec.ColumnChunk.OFFSET_INDEX_LENGTH)
@@ -186,12 +187,19 @@ class PartWriter:
         self._indexes: dict[int, bytes] = {}
         self._end = sha256()
         self._num_rows = 0
+        self._run: tuple[OpenFile, Range] | None = None  # still to be copied
         self._spliced_bytes = 0
         self._reencoded_bytes = 0
         sink.write(MAGIC)
 
     def add(self, pieces: Sequence[Piece]) -> None:
-        """Append a row group that holds the rows of all pieces."""
+        """Append a row group that holds the rows of all pieces; errors name their files."""
+        if self._run is not None and self._run[0] is not pieces[0].file:
+            self._copy_run()
+        with naming(*(piece.file.file.path for piece in pieces)):
+            self._add(pieces)
+
+    def _add(self, pieces: Sequence[Piece]) -> None:
         first = pieces[0]
         is_copied = self._keeps_chunks and len(pieces) == 1 and first.is_whole
         self._groups.append(self._whole(first.group) if is_copied else self._made(pieces))
@@ -199,19 +207,44 @@ class PartWriter:
         self._is_copied.append(is_copied)
         self._num_rows += sum(piece.num_rows for piece in pieces)
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the part so far."""
+        return self._sink.size_bytes + (self._run[1].length if self._run is not None else 0)
+
     def put_new(self, data: Buffer) -> None:
         """Append bytes that were re-encoded."""
-        self._sink.write(data)
+        self._write(data)
         self._reencoded_bytes += len(data)
 
     def copy(self, file: OpenFile, where: Range) -> None:
-        """Append bytes of a source."""
-        for piece in file.pieces(where) if where.length else ():
-            if isinstance(piece, Range):
-                self._sink.copy(file.stored, piece.offset, piece.length)
-            else:
-                self._sink.write(piece)
+        """Append bytes of a source; what lies one behind another there is copied at once."""
+        if not where.length:
+            return
         self._spliced_bytes += where.length
+        if self._run is not None:
+            known, run = self._run
+            if known is file and run.end == where.offset:
+                self._run = file, Range(run.offset, run.length + where.length)
+                return
+            self._copy_run()
+        self._run = file, where
+
+    def _copy_run(self) -> None:
+        """Copy what is still to be copied, before anything else is written or read back."""
+        if self._run is None:
+            return
+        (file, where), self._run = self._run, None
+        with naming(file.file.path):
+            for piece in file.pieces(where):
+                if isinstance(piece, Range):
+                    self._sink.copy(file.stored, piece.offset, piece.length)
+                else:
+                    self._sink.write(piece)
+
+    def _write(self, data: Buffer) -> None:
+        self._copy_run()
+        self._sink.write(data)
 
     def finish(self, model: Footer, carried: Merged, key_values: KeyValues) -> WrittenPart:
         """Write indexes and footer.
@@ -224,7 +257,8 @@ class PartWriter:
         Raises:
             BadPage, InternalError: the part does not add up, see :func:`check_part`.
         """
-        data_end = self._sink.size_bytes
+        self._copy_run()
+        data_end = self.size_bytes
         extras = [extra for group in self._groups for extra in group.extras]
         if any(extra.offset_index is None for extra in extras):
             # A reader breaks where only some chunks have one.
@@ -259,7 +293,7 @@ class PartWriter:
             self._spliced_bytes,
             self._reencoded_bytes,
             footer,
-            self._sink.size_bytes - data_end,
+            self.size_bytes - data_end,
             self._end.hexdigest(),
         )
 
@@ -285,7 +319,7 @@ class PartWriter:
     # -- whole row groups ----------------------------------------------------------------------
 
     def _whole(self, opened: OpenRowGroup) -> _Group:
-        file, start = opened.file, self._sink.size_bytes
+        file, start = opened.file, self.size_bytes
         scanned = self._scanned(opened)
         chunks = _by_entry(opened) if scanned is None else _by_scan(scanned, file)
         shifts = self._copy_chunks(file, [chunk.range for chunk in chunks])
@@ -327,28 +361,23 @@ class PartWriter:
         return found
 
     def _copy_chunks(self, file: OpenFile, ranges: Sequence[Range]) -> list[int]:
-        """Copy chunks in the order they lie in, adjacent ones at once; return their shifts."""
+        """Copy chunks in the order they lie in; return their shifts."""
         shifts = [0] * len(ranges)
-        run = Range(0, 0)
-        for i in sorted(range(len(ranges)), key=lambda i: ranges[i]):
-            if ranges[i].offset != run.end:
-                self.copy(file, run)
-                run = Range(ranges[i].offset, 0)
-            shifts[i] = self._sink.size_bytes + run.length - ranges[i].offset
-            run = Range(run.offset, run.length + ranges[i].length)
-        self.copy(file, run)
+        for i in sorted(range(len(ranges)), key=ranges.__getitem__):
+            shifts[i] = self.size_bytes - ranges[i].offset
+            self.copy(file, ranges[i])
         return shifts
 
     # -- made row groups -----------------------------------------------------------------------
 
     def _made(self, pieces: Sequence[Piece]) -> _Group:
         """Make a row group; what the source says of it beside its chunks is the first piece's."""
-        start = self._sink.size_bytes
+        start = self.size_bytes
         extras = []
         uncompressed_bytes = 0
         file, group = pieces[0].file, pieces[0].group.entry
         for column, chunk in enumerate(group.columns):
-            position = self._sink.size_bytes
+            position = self.size_bytes
             out = _Out(self)
             new = self._make(pieces, column, out, most_decoded_bytes=self._most_decoded_bytes)
             uncompressed_bytes += new.uncompressed_bytes
@@ -372,7 +401,7 @@ class PartWriter:
             keep_order_of_pieces(struct, groups, file.footer)
         size = spec.RowGroup.TOTAL_COMPRESSED_SIZE
         if size in struct:
-            struct[size] = spec.entry(size, self._sink.size_bytes - start)
+            struct[size] = spec.entry(size, self.size_bytes - start)
         set_ordinal(struct, len(self._groups), start)
         return _Group(extras, struct)
 
@@ -384,7 +413,7 @@ class PartWriter:
         assert extra.chunk is not None
         meta: Struct = value(extra.chunk, spec.ColumnChunk.META_DATA)
         place = spec.ColumnMetaData.BLOOM_FILTER_OFFSET
-        meta[place] = spec.entry(place, self._sink.size_bytes)
+        meta[place] = spec.entry(place, self.size_bytes)
         self.copy(extra.file, extra.bloom_filter)
         for at in range(extra.bloom_filter.offset, extra.bloom_filter.end, _HASHED_BYTES):
             length = min(_HASHED_BYTES, extra.bloom_filter.end - at)
@@ -392,14 +421,14 @@ class PartWriter:
 
     def _put_end(self, data: Buffer) -> None:
         """Append what is no value, and count it in."""
-        self._sink.write(data)
+        self._write(data)
         self._end.update(data)
 
     def _put_index(self, data: bytes | None) -> Range | None:
         """Append a page index, if there is one; return where it lies."""
         if data is None:
             return None
-        place = Range(self._sink.size_bytes, len(data))
+        place = Range(self.size_bytes, len(data))
         self._indexes[place.offset] = data
         self._put_end(data)
         return place

@@ -85,7 +85,9 @@ def chunks(draw: st.DrawFn, path: tuple[bytes, ...], most_items: int) -> Struct:
     )
     histogram = st.lists(NUMBERS, max_size=most_items)
     size = spec.SizeStatistics
-    sizes = optional({size.REPETITION_LEVEL_HISTOGRAM: histogram})
+    sizes = optional(
+        {size.UNENCODED_BYTE_ARRAY_DATA_BYTES: NUMBERS, size.REPETITION_LEVEL_HISTOGRAM: histogram}
+    )
     fields = {
         meta.TYPE: draw(st.integers(0, 7)),
         meta.ENCODINGS: draw(st.lists(st.integers(0, 9), max_size=most_items)),
@@ -130,12 +132,18 @@ def footers(draw: st.DrawFn) -> Footer:
     schema = [{element.NAME: name, element.NUM_CHILDREN: 1} for name in [b"root", *path[:-1]]]
     schema.append({element.TYPE: 1, element.NAME: path[-1]})
     group = spec.RowGroup
+    places: dict[spec.Field, st.SearchStrategy[Any]] = {
+        group.FILE_OFFSET: NUMBERS,
+        group.TOTAL_COMPRESSED_SIZE: NUMBERS,
+        group.ORDINAL: st.integers(-1, 2**15 - 1),
+    }
     groups = [
         {
             group.COLUMNS: [draw(chunks(tuple(path), most_items))],
             group.TOTAL_BYTE_SIZE: draw(NUMBERS),
             group.NUM_ROWS: draw(NUMBERS),
         }
+        | dict(sorted(draw(optional(places)).items()))
         for _ in range(2)
     ]
     made = {
@@ -152,7 +160,12 @@ def test_whatever_fields_a_chunk_has_it_is_read_as_with_care(footer: Footer) -> 
     careful = _Reader(Scanner(footer.path_forms))
     for index in range(footer.num_row_groups):
         careful._groups.append(careful._carefully(footer.row_group(index)))
-    assert same(read_chunk_table(footer), careful.table())
+    table = read_chunk_table(footer)
+    assert same(table, careful.table())
+    for index, told in enumerate(table.column(0)):
+        (chunk,) = footer.row_group(index).columns
+        for name in (*told._fields, "range"):
+            assert getattr(told, name) == getattr(chunk, name)
 
 
 def test_chunks_of_the_usual_form_are_scanned(source_file: Files) -> None:
