@@ -10,7 +10,6 @@ import engine
 from engine.errors import BadPage
 from engine.formats.parquet import small_chunks
 from engine.formats.parquet.writers import small
-from tests.sources import SOURCES
 from tests.witness import all_witnesses, judge, wrong_statistics
 
 FLAT = [
@@ -18,7 +17,7 @@ FLAT = [
     "pyarrow-v2",
     "pyarrow-overflow",
     "tpch-orders",
-    "duckdb-default",
+    "duckdb-v2-zstd",
     "polars-default",
     "fastparquet-default",
 ]
@@ -56,7 +55,7 @@ def split(source, folder, **wish):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wish", WISHES)
-@pytest.mark.parametrize("name", [name for name in FLAT if name in SOURCES])
+@pytest.mark.parametrize("name", FLAT)
 def test_parts_are_the_same_table_to_every_reader(source_file, tmp_path, made, name, wish):
     source = source_file(name)
     flat = [field.name for field in pq.read_schema(source) if not pa.types.is_nested(field.type)]
