@@ -258,16 +258,7 @@ def _heads(leaf: Leaf, physical: Type) -> Callable[[tuple[int, ...], int], bytes
 
 _NUMBERS = tuple(
     thrift.field_head(field, I64, last)
-    for last, field in pairwise(
-        (
-            spec.ColumnMetaData.CODEC,
-            spec.ColumnMetaData.NUM_VALUES,
-            spec.ColumnMetaData.TOTAL_UNCOMPRESSED_SIZE,
-            spec.ColumnMetaData.TOTAL_COMPRESSED_SIZE,
-            spec.ColumnMetaData.DATA_PAGE_OFFSET,
-            spec.ColumnMetaData.DICTIONARY_PAGE_OFFSET,
-        )
-    )
+    for last, field in pairwise(_META_FIELDS[_META_FIELDS.index(spec.ColumnMetaData.CODEC) :])
 )
 _BEHIND = tuple(
     thrift.field_head(field, I64, last)
