@@ -147,6 +147,19 @@ class LocalSource:
             )
 
 
+def _by_reference(source: int, sink: int, offset: int, length: int) -> int:
+    """Copy within a file system, which may share blocks or ask its server to copy."""
+    return os.copy_file_range(source, sink, length, offset)
+
+
+def _by_pages(source: int, sink: int, offset: int, length: int) -> int:
+    """Copy from one file system to another."""
+    return os.sendfile(sink, source, offset, length)
+
+
+_KERNEL_COPIES = (_by_reference, _by_pages)
+
+
 class LocalSink:
     """A growing local part; see :class:`engine.storage.base.PartSink`."""
 
@@ -163,7 +176,7 @@ class LocalSink:
         folder, name = os.path.split(path)
         self._temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         with os_errors(path):
-            _make_folder(folder)
+            _make_folder(folder, durable=durable)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with endings.remembered(partial(os.unlink, self._temporary)) as self._ending:
                 self._descriptor = os.open(self._temporary, flags, 0o666)
@@ -204,21 +217,22 @@ class LocalSink:
 
     def _kernel_copy(self, source: LocalSource, offset: int, end: int) -> int:
         """Copy as far as the kernel can; return where it stopped."""
-        if not hasattr(os, "copy_file_range"):  # macOS, or an old C library
+        if not hasattr(os, "copy_file_range"):  # macOS, where sendfile is for sockets alone
             return offset
-        while offset < end:
-            step = min(COPY_STEP_BYTES, end - offset)
-            try:
-                copied = os.copy_file_range(source.descriptor, self._descriptor, step, offset)
-            except OSError as error:
-                if error.errno in _NO_KERNEL_COPY:
-                    return offset
-                raise translated(error, self._path) from error
-            if copied == 0:  # the end of the file, or a file system that cannot: read() tells
-                return offset
-            offset += copied
-            self.size_bytes += copied
-            self._start_write_back()
+        for copy in _KERNEL_COPIES:
+            while offset < end:
+                step = min(COPY_STEP_BYTES, end - offset)
+                try:
+                    copied = copy(source.descriptor, self._descriptor, offset, step)
+                except OSError as error:
+                    if error.errno in _NO_KERNEL_COPY:
+                        break
+                    raise translated(error, self._path) from error
+                if copied == 0:  # the end of the file, or a file system that cannot: read() tells
+                    break
+                offset += copied
+                self.size_bytes += copied
+                self._start_write_back()
         return offset
 
     def _start_write_back(self) -> None:
@@ -384,7 +398,7 @@ class LocalStorage:
         folder, name = os.path.split(path)
         temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
         with os_errors(path):
-            _make_folder(folder)
+            _make_folder(folder, durable=durable)
             with endings.remembered(partial(os.unlink, temporary)) as ending:
                 file = open(temporary, "xb")  # noqa: SIM115 - closed below, where it is written
             try:
@@ -462,7 +476,7 @@ class LocalStorage:
     def lock(self, folder: str) -> Iterator[None]:
         """Hold an advisory lock, which the kernel drops when the process ends in any way."""
         with os_errors(folder):
-            _make_folder(folder)
+            _make_folder(folder, durable=True)
             descriptor = os.open(os.path.join(folder, _LOCK_NAME), os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not system.try_lock(descriptor):
@@ -577,15 +591,19 @@ def _version(found: os.stat_result) -> str:
     return f"mtime-ns:{found.st_mtime_ns}"
 
 
-def _make_folder(folder: str) -> None:
-    """Make a folder and those above it; each is on the disk before anything is put into it."""
+def _make_folder(folder: str, *, durable: bool) -> None:
+    """Make a folder and those above it.
+
+    ``durable``: each is on the disk before anything is put into it.
+    """
     if os.path.isdir(folder):
         return
     above = os.path.dirname(folder)
-    _make_folder(above)
+    _make_folder(above, durable=durable)
     with suppress(FileExistsError):  # by another, who may not have synced it yet
         os.mkdir(folder)
-    _sync_folder(above)
+    if durable:
+        _sync_folder(above)
 
 
 def _sync_folder(folder: str) -> None:

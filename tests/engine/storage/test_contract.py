@@ -742,11 +742,31 @@ def test_a_copy_goes_on_where_the_kernel_cannot(
     monkeypatch.setattr(os, "copy_file_range", failing)
     assert _copied(local) == CONTENT[10:]
 
+    def nor_this(*_: object) -> int:
+        raise OSError(getattr(errno, code), code)
+
+    monkeypatch.setattr(os, "sendfile", nor_this)
+    assert _copied(local, "other.parquet") == CONTENT[10:]
+
+
+def test_another_file_system_is_copied_to_inside_the_kernel(
+    local: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> int:
+        raise OSError(errno.EXDEV, "another device")
+
+    by_hand = []
+    monkeypatch.setattr(os, "copy_file_range", failing)
+    monkeypatch.setattr(LocalSource, "chunks", lambda *asked: by_hand.extend(asked[2:]) or [])
+    assert _copied(local) == CONTENT[10:]
+    assert by_hand == [0]
+
 
 def test_a_kernel_copy_of_nothing_is_not_taken_for_the_end(
     local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "copy_file_range", lambda *_: 0)
+    monkeypatch.setattr(os, "sendfile", lambda *_: 0)
     assert _copied(local) == CONTENT[10:]
 
 
@@ -796,16 +816,16 @@ def test_a_descriptor_whose_close_fails_is_closed_once(
     assert not [entry for entry in local.store.files(local.path("")) if "part" in entry.name]
 
 
-def _copied(place: Place) -> bytes | None:
+def _copied(place: Place, name: str = "copy.parquet") -> bytes | None:
     source = place.store.open(place.store.stat(place.write("a.parquet")))
-    sink = place.store.create(place.path("copy.parquet"), durable=False)
+    sink = place.store.create(place.path(name), durable=False)
     try:
         sink.copy(source, 10, len(CONTENT) - 10)
         sink.commit()
     finally:
         sink.abort()
         source.close()
-    return place.store.get(place.path("copy.parquet"))
+    return place.store.get(place.path(name))
 
 
 def test_a_descriptor_is_not_leaked_by_a_refused_source(local: Place) -> None:
