@@ -3,23 +3,24 @@
 Pages of different columns do not end at the same rows, so the bytes of the row group are summed
 over all columns as a function of the row, linear inside a page unless somebody has looked into it
 (:class:`Inside`). A slice costs besides: the dictionary of every column that still has pages which
-use it, or of what its rows use of that (:class:`Entries`), Bloom filters, a footer entry.
+use it, or of what its rows use of that (:mod:`.entries`), Bloom filters, a footer entry.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from engine.planning.entries import Entries, Repeats, between, between_each, row_at, with_repeats
 from engine.planning.layout import GroupLayout
 from engine.wording import counted
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
 # pages that compress by repetition were seen 11% over it.
@@ -32,116 +33,6 @@ _NAMES_SHOWN = 3
 _MAX_ROUGH_KNOTS = 16
 EVEN_SHARE = 0.02  # of a page: by so much its bytes may be elsewhere than its rows
 _SAMPLED_PAGES = 64  # of those that a cut passes through: to look into one takes milliseconds
-
-
-class Entries(NamedTuple):
-    """What a slice takes of a dictionary of which it keeps what its rows use.
-
-    Or of what all rows of a page share in the source, and each piece of it has anew
-    (:attr:`Inside.repeats`).
-
-    In the mean by the number of its rows, where rows that bring more entries count as several; and
-    exactly between some rows. The mean tells where cuts may lie, the other how large slices are.
-
-    Attributes:
-        rows: some rows, ascending, from 0 to the first that does not use the dictionary any more.
-        places: how many rows are before each of ``rows``, if all brought as much as the mean.
-        lengths: such numbers, ascending, from 0 to the last of ``places``.
-        sizes: bytes that so many rows take in the mean; the more rows, the fewer each takes.
-        ends: some rows, from 0 to the last of ``rows``.
-        table: bytes that are taken from each of ``ends`` to each behind it, with the sign changed
-            from there to it; None where only the mean is known.
-    """
-
-    rows: Sequence[int]
-    places: Sequence[float]
-    lengths: Sequence[float]
-    sizes: Sequence[float]
-    ends: Sequence[int] = ()
-    table: Any = None
-
-    def num_bytes(self, start_row: int, stop_row: int) -> float:
-        """Return the bytes of a slice."""
-        if start_row >= self.rows[-1]:
-            return 0.0
-        if self.table is not None:
-            return self._between_ends(start_row, stop_row)
-        length = _between(self.rows, self.places, stop_row)
-        if start_row:
-            length -= _between(self.rows, self.places, start_row)
-        return _between(self.lengths, self.sizes, length)
-
-    def from_start(self, rows: np.ndarray) -> np.ndarray:
-        """Return :meth:`num_bytes` of the slices from the first row to each of ``rows``."""
-        if self.table is not None:
-            return _between_each(self.ends, self.table[0], rows)
-        return _between_each(self.lengths, self.sizes, _between_each(self.rows, self.places, rows))
-
-    def since(self, start_row: int) -> Callable[[int], float]:
-        """Return :meth:`num_bytes` of slices from a row, for many of them."""
-        if self.table is None or start_row >= self.rows[-1]:
-            return partial(self.num_bytes, start_row)
-        number, share = self._cell(start_row)
-        sizes = (1 - share) * self.table[number] + share * self.table[number + 1]
-        return partial(_between, self.ends, sizes.tolist())
-
-    def _between_ends(self, start_row: int, stop_row: int) -> float:
-        """Return what the table has at the ends around both rows, as near as these are."""
-        (i, x), (j, y) = self._cell(start_row), self._cell(stop_row)
-        size = self.table.item
-        from_i = (1 - y) * size(i, j) + y * size(i, j + 1)
-        from_next = (1 - y) * size(i + 1, j) + y * size(i + 1, j + 1)
-        found: float = (1 - x) * from_i + x * from_next
-        return found
-
-    def _cell(self, row: int) -> tuple[int, float]:
-        """Return between which two of the ends a row is, and how far from the first."""
-        number = min(bisect_right(self.ends, row), len(self.ends) - 1) - 1
-        first, last = self.ends[number : number + 2]
-        return number, min(1.0, (row - first) / max(1, last - first))
-
-    def knots(self) -> Iterator[int]:
-        """Yield the rows between which a slice from the first row grows evenly."""
-        if self.table is not None:
-            yield from self.ends
-            return
-        yield from self.rows
-        yield from (round(_row_at(self.rows, self.places, length)) for length in self.lengths)
-
-    def straight_from(self, num_rows: int) -> Entries:
-        """Return the same for up to so many rows, and from there to the end in proportion."""
-        begin = self.rows[bisect_right(self.places, 0.0) - 1]  # rows before it bring nothing
-        if begin + num_rows >= self.rows[-1]:
-            return self
-        knot = _between(self.rows, self.places, begin + num_rows)
-        last = bisect_left(self.lengths, knot)
-        size = _between(self.lengths, self.sizes, knot)
-        lengths = (*self.lengths[:last], knot, self.lengths[-1])
-        sizes = (*self.sizes[:last], size, self.sizes[-1])
-        return Entries(self.rows, self.places, lengths, sizes)
-
-    def plus(self, other: Entries) -> Entries:
-        """Return those of two dictionaries that the same rows use, counted for the same lengths."""
-        mine, its = self.sizes[-1], other.sizes[-1]
-        share = mine / (mine + its or 1)
-        places = zip(self.places, other.places, strict=True)
-        return self._replace(
-            places=[share * one + (1 - share) * two for one, two in places],
-            sizes=[sum(pair) for pair in zip(self.sizes, other.sizes, strict=True)],
-            table=None if self.table is None else self.table + other.table,
-        )
-
-    def resized(self, stretch: float, share: float) -> Entries:
-        """Return the same for a row group of other rows and bytes."""
-        places = {round(row * stretch): x * stretch for row, x in zip(*self[:2], strict=True)}
-        return Entries(
-            tuple(places),
-            tuple(places.values()),
-            [length * stretch for length in self.lengths],
-            [size * share for size in self.sizes],
-            [round(row * stretch) for row in self.ends],
-            None if self.table is None else self.table * share,
-        )
 
 
 class Inside(NamedTuple):
@@ -174,7 +65,7 @@ class Inside(NamedTuple):
 
     def before(self, row: int) -> float:
         """Return the bytes of the page before a row."""
-        return _between(self.rows, self.sums, row)
+        return between(self.rows, self.sums, row)
 
     @property
     def unevenness(self) -> float:
@@ -264,37 +155,6 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _row_at(rows: Sequence[float], sums: Sequence[float], num_bytes: float) -> float:
-    """Return the place, in rows, that has ``num_bytes`` before it: the inverse of _between."""
-    i = bisect_right(sums, num_bytes) - 1
-    if i >= len(rows) - 1:
-        return rows[-1]
-    if i < 0:
-        return 0.0
-    share = (num_bytes - sums[i]) / (sums[i + 1] - sums[i])
-    return rows[i] + share * (rows[i + 1] - rows[i])
-
-
-def _between(rows: Sequence[float], sums: Sequence[float], row: float) -> float:
-    """Return what is before a row, taken to grow evenly between rows where it is known."""
-    i = bisect_right(rows, row) - 1
-    if i >= len(rows) - 1:
-        return sums[-1]
-    share = (row - rows[i]) / (rows[i + 1] - rows[i])
-    return sums[i] + share * (sums[i + 1] - sums[i])
-
-
-def _between_each(rows: Sequence[float], sums: Sequence[float], each: np.ndarray) -> np.ndarray:
-    """Return :func:`_between` of each row, to the last bit; plans ask it of very many."""
-    import numpy as np  # the command's help does without
-
-    known, before = np.array([*rows, np.inf]), np.array([*sums, sums[-1]], np.float64)
-    at = known.searchsorted(each, "right") - 1
-    shares = (each - known[at]) / (known[at + 1] - known[at])
-    found: np.ndarray = before[at] + shares * (before[at + 1] - before[at])
-    return found
-
-
 @dataclass(frozen=True)
 class Curve:
     """Bytes of a row group by row.
@@ -315,11 +175,11 @@ class Curve:
     fixed_bytes: int
     dictionaries: tuple[tuple[int, int], ...]
     columns: tuple[CutColumn, ...]
-    entries: tuple[Entries, ...] = ()
+    entries: tuple[Entries | Repeats, ...] = ()
 
     def before(self, row: int) -> float:
         """Return the bytes before a row, dictionaries not counted."""
-        return _between(self.rows, self.sums, row)
+        return between(self.rows, self.sums, row)
 
     def repeated(self, start_row: int) -> int:
         """Return the bytes that a slice from ``start_row`` has beyond its rows' own."""
@@ -361,7 +221,7 @@ class Curve:
 
     def row_at(self, num_bytes: float) -> float:
         """Return the place, in rows, that has ``num_bytes`` before it: the inverse of before."""
-        return _row_at(self.rows, self.sums, num_bytes)
+        return row_at(self.rows, self.sums, num_bytes)
 
     def from_start(self, row: int) -> float:
         """Return the bytes of a slice from row 0 up to a row, without what it repeats."""
@@ -369,7 +229,7 @@ class Curve:
 
     def row_from_start(self, num_bytes: float) -> float:
         """Return the place, in rows, up to which :meth:`from_start` is ``num_bytes``."""
-        return _row_at(*self._from_start, num_bytes)
+        return row_at(*self._from_start, num_bytes)
 
     @cached_property
     def _from_start(self) -> tuple[Sequence[int], Sequence[float]]:
@@ -381,7 +241,7 @@ class Curve:
         rows = sorted({*self.rows, *chain.from_iterable(each.knots() for each in self.entries)})
         places = np.array(rows, np.float64)
         used = sum(each.from_start(places) for each in self.entries)
-        sums = _between_each(self.rows, self.sums, places) + used
+        sums = between_each(self.rows, self.sums, places) + used
         return rows, np.maximum.accumulate(sums).tolist()
 
     def uncertain(self, start_row: int, stop_row: int) -> int:
@@ -435,7 +295,6 @@ class Curve:
     def seen(self, insides: Mapping[tuple[int, int], Inside | None]) -> Curve:
         """Return the curve with what was found inside some pages, by (column, page)."""
         columns = list(self.columns)
-        entries = list(self.entries)
         changes: dict[int, float] = {}  # of the bytes a row has
         add_densities(changes, self.rows, self.sums)
         for (number, page), inside in insides.items():
@@ -444,10 +303,10 @@ class Curve:
             if inside is not None:
                 add_densities(changes, column.pages.rows(page), (0.0, -column.new_sizes[page]))
                 add_densities(changes, inside.rows, inside.sums)
-            if inside is not None and inside.repeats is not None:
-                entries.append(inside.repeats)
         rows, sums = summed_up(changes)
-        return replace(self, rows=rows, sums=sums, columns=tuple(columns), entries=tuple(entries))
+        repeats = [it.repeats for it in insides.values() if it is not None and it.repeats]
+        entries = with_repeats(self.entries, repeats)
+        return replace(self, rows=rows, sums=sums, columns=tuple(columns), entries=entries)
 
     def reasons(self, start_row: int, stop_row: int) -> list[str]:
         """Return why a slice must rewrite pages, in sentences; none if it needs not."""
@@ -521,7 +380,7 @@ def rough_curve(group: GroupLayout, model: Curve | None = None) -> Curve:
             dictionaries, bytes are in proportion to rows.
     """
     own_bytes = group.data_bytes + group.index_bytes - group.dictionary_bytes
-    entries: tuple[Entries, ...] = ()
+    entries: tuple[Entries | Repeats, ...] = ()
     if model is None or not model.sums[-1] or not _dictionary_bytes(model):
         knots = {0: 0.0, group.num_rows: float(own_bytes)}
         dictionaries: tuple[tuple[int, int], ...] = ((group.num_rows, group.dictionary_bytes),)
@@ -531,7 +390,7 @@ def rough_curve(group: GroupLayout, model: Curve | None = None) -> Curve:
         knots = {round(row * stretch): size * scale for row, size in _knots(model)} | {0: 0.0}
         share = group.dictionary_bytes / _dictionary_bytes(model)
         entries = tuple(each.resized(stretch, share) for each in model.entries)
-        trimmed_bytes = sum(each.sizes[-1] for each in entries)
+        trimmed_bytes = sum(each.all_bytes for each in entries)
         repeated_bytes = max(0, group.dictionary_bytes - round(trimmed_bytes))
         dictionaries = _stretched(model.dictionaries, stretch, repeated_bytes)
     return Curve(

@@ -11,7 +11,8 @@ import numpy as np
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.opened import OpenChunk, OpenRowGroup
 from engine.formats.parquet.sizes import PagesBytes, Sizes, Used
-from engine.planning.curves import Curve, CutColumn, Entries, add_densities, summed_up
+from engine.planning.curves import Curve, CutColumn, add_densities, summed_up
+from engine.planning.entries import Entries
 from engine.planning.layout import GroupLayout
 
 

@@ -39,7 +39,8 @@ from engine.formats.parquet.opened import OpenChunk, delta_bytes, is_array
 from engine.formats.parquet.writers.new_page import PageForm, build_page
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk
 from engine.model import Recoding
-from engine.planning.curves import EVEN_SHARE, Entries, Inside
+from engine.planning.curves import EVEN_SHARE, Inside
+from engine.planning.entries import Entries
 
 _LARGE_STEPS = 200  # a page of more is larger than a part
 _FIRST_OF_LARGE, _FIRST_STRETCHES = 4, 13  # what repeats evenly in a page hardly does 13 times

@@ -34,7 +34,7 @@ class Used(NamedTuple):
 
     Attributes:
         rows, places: how many rows of the mean are before some rows; see
-            :class:`engine.planning.curves.Entries`.
+            :class:`engine.planning.entries.Entries`.
         lengths: numbers of such rows, ascending, from 0 to all that use the dictionary.
         entry_shares: of the dictionary's bytes, that so many use.
         index_shares: of the bytes that all pages of indices have at the most bits of a page.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from engine.errors import BadSetting, TargetTooSmall
 from engine.model import SourceFile, spread
-from engine.planning.curves import Curve, Entries
+from engine.planning.curves import Curve
+from engine.planning.entries import Entries
 from engine.planning.even_runs import even_runs, fewest_runs
 from engine.planning.layout import GroupLayout, make_layout
 from engine.planning.planner import check_holds_a_row, make_plan
