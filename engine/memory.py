@@ -41,7 +41,7 @@ _PROCESS_BYTES = {
     (False, "distributed"): 84 * MIB,  # 69, of which 7 are for keys
     (True, "distributed"): 160 * MIB,  # and pandas, after its first work: 155
 }
-_VERIFY_PROCESS_BYTES = 124 * MIB  # pyarrow without Dask, after its first work
+_VERIFY_PROCESS_BYTES = 136 * MIB  # pyarrow without Dask, after its first work
 KEY_PROCESS_BYTES = 185 * MIB  # pyarrow, pandas and Dask's threads, after their first work: 175
 FURTHER_PROCESS_BYTES = 96 * MIB  # a worker process beside another, which shares its libraries: 80
 _KEPT_OF_LOOKS_BYTES = 64 * MIB

@@ -184,9 +184,11 @@ def pages_of(ran):
     return [child for child in ran.children if child.pipeline == "split_list_page"]
 
 
-@pytest.mark.parametrize("page_rows", [5_000, 20_000])
-def test_a_list_longer_than_a_lookup_takes_is_read_whole(place, page_rows):
-    """Without tasks: what matters is that no row is lost between the pages."""
+def test_a_list_longer_than_a_lookup_takes_is_read_whole(place):
+    """Without tasks: what matters is that no row is lost between the pages.
+
+    As few rows as do for two pages, of more than a Lookup returns: it returns 5,000.
+    """
     runner, world, container = place
     asked = []
 
@@ -199,7 +201,7 @@ def test_a_list_longer_than_a_lookup_takes_is_read_whole(place, page_rows):
     lines = ["source,destination", *(f"c/in/{number},c/out/{number}" for number in range(5_432))]
     put(container, "control/files.csv", "\n".join(lines).encode())
     system = container.container_name
-    ran = runner.run("split_list", fileSystem=system, pageRows=page_rows)
+    ran = runner.run("split_list", fileSystem=system, pageRows=20_000)
     assert ran.status == "Succeeded"
     assert [page.returned["num_files"] for page in pages_of(ran)] == [5_000, 432]
     assert sorted(asked) == sorted(f"c/in/{number}" for number in range(5_432))

@@ -42,9 +42,9 @@ KILLS = 12
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """About 20 MB."""
+    """About 10 MB."""
     path = tmp_path_factory.mktemp("resume") / "source.parquet"
-    return write_source(path, num_rows=900_000, row_group_size=37_000, data_page_size=64 << 10)
+    return write_source(path, num_rows=450_000, row_group_size=37_000, data_page_size=64 << 10)
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ from tests.engine.storage.conftest import azurite, blobs, no_identity, s3, s3_se
 __all__ = ["azurite", "blobs", "no_identity", "s3", "s3_server"]
 
 NUM_ROWS = 400
-# `make states` stops at each call; here, where a call is a request or is stopped at by other tests,
-# a run goes on from every second one, and dies at the others.
+# `make states` stops at each call; here a run goes on from every second one and dies at the others,
+# of stores a request away at every third.
 IS_WHOLE = "EVENSPLIT_STATES" in os.environ
 OLD, FIRST, SECOND = 3, 2, 1  # parts of the split that is there, and of the two runs
 
@@ -129,7 +129,7 @@ def test_a_run_stops_at_any_call_while_another_finishes(
 ):
     if second != SECOND and not places.is_near:
         pytest.skip("takes minutes, and is the same for these stores; for S3 see decision 21")
-    step = 1 if IS_WHOLE or (places.is_near and second == SECOND) else 2
+    step = 1 if IS_WHOLE else 2 if places.is_near else 3
     number, was_stopped = int(dies) % step, True
     while was_stopped:
         dest = places.new()
@@ -175,7 +175,7 @@ def test_a_run_whose_own_plan_is_begun_anew_is_not_told_that_it_is_complete(
 @pytest.mark.slow
 def test_two_runs_stop_at_any_calls_of_theirs(places: Places, source: Path, old: dict[str, bytes]):
     chance = random.Random(5)
-    for _ in range(60 if places.is_near else 8):
+    for _ in range(60 if IS_WHOLE else 30 if places.is_near else 5):
         dest = places.new()
         put_files(dest, old)
         wishes = chance.sample((1, 2, 4), 2)

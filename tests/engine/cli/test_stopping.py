@@ -17,7 +17,8 @@ from engine.cli.stopping import RESUMABLE, STOPPING
 from tests.engine.running import HANG_SECONDS, REPOSITORY, end, run, start, write_source
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
-NUM_MOMENTS = 6
+# What is there, and how often at most, when a split is stopped.
+MOMENTS = [("plan.json", 1), (".part*.tmp", 3), ("0*.json", 9)]
 SETTINGS = ("--parts", "16")
 WITH_PROCESSES = "from engine import splitter; splitter._REENCODED_BYTES_WORTH_PROCESSES = 0"
 
@@ -25,7 +26,7 @@ WITH_PROCESSES = "from engine import splitter; splitter._REENCODED_BYTES_WORTH_P
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stopping") / "source.parquet"
-    return write_source(path, num_rows=600_000, row_group_size=37_000, data_page_size=64 << 10)
+    return write_source(path, num_rows=400_000, row_group_size=37_000, data_page_size=64 << 10)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +70,10 @@ def test_a_split_leaves_nothing_temporary_at_any_moment(
 ):
     chance = random.Random(f"{first}{number}")
     codes = []
-    for moment in range(NUM_MOMENTS):
-        dest = tmp_path / str(moment)
+    for pattern, most in MOMENTS:
+        dest = tmp_path / pattern.strip("*.")
         words = ("split", source, dest, *SETTINGS, "--workers", "2", "--log-format", "text")[:-2]
         process = start(*words, first=first, start_new_session=True)
-        pattern, most = chance.choice([("plan.json", 1), (".part*.tmp", 1), ("0*.json", 9)])
         wait_for_files(dest, pattern, chance.randint(1, most), process)
         time.sleep(chance.uniform(0, 0.02))
         codes.append(stop(process, number, RESUMABLE))

@@ -12,6 +12,7 @@ import pytest
 import engine
 from engine.errors import BadSetting, SourceError, Unsupported
 from engine.formats.parquet.writers import new_dictionary
+from tests.covering import pairs
 from tests.witness import all_witnesses, judge, wrong_statistics
 
 WISHES: dict[str, dict[str, Any]] = {
@@ -44,12 +45,7 @@ NAMES = [
 
 
 ALL_WAYS = ["pyarrow-overflow", "pyarrow-nested-index"]
-CASES = [
-    (name, wish)
-    for name in NAMES
-    for wish in WISHES
-    if name in ALL_WAYS or wish in ("zstd", "one-group", "everything")
-]
+CASES = pairs(NAMES, WISHES, num_ways=1, in_all=ALL_WAYS)
 
 
 def _split(source: Path, folder: Path, **wish: Any) -> list[str]:
