@@ -20,6 +20,7 @@ import pyarrow as pa
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _DAY_BYTES = len("2024-12-31")
 _HEX_LETTERS = b"xX"
+_COUNTED_BYTES = 96 << 10  # at once: of more, each comparison takes new pages of memory
 _SHORT = 10**6  # a number below that is shorter than its hexadecimal spelling
 
 
@@ -57,17 +58,21 @@ def accounts_for(
     )
 
 
-def _count(data: Any, byte: bytes) -> int:
-    return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == byte[0]))
+def _count(data: bytes, byte: bytes) -> int:
+    if byte not in data:  # which takes a fifth as long
+        return 0
+    every = np.frombuffer(data, dtype=np.uint8)
+    some = (every[at : at + _COUNTED_BYTES] for at in range(0, len(every), _COUNTED_BYTES))
+    return sum(int(np.count_nonzero(each == byte[0])) for each in some)
 
 
-def _used(texts: Any) -> Any:
+def _used(texts: Any) -> bytes:
     """Return the bytes of texts; null takes none."""
     if not len(texts) or texts.buffers()[2] is None:
         return b""
     offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)
     start, stop = (int(offsets[texts.offset + at]) for at in (0, len(texts)))
-    return memoryview(texts.buffers()[2])[start:stop]
+    return bytes(memoryview(texts.buffers()[2])[start:stop])
 
 
 class _Spelled(NamedTuple):

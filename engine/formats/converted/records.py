@@ -54,6 +54,7 @@ class Reader:
         self._sure = {} if self.is_json else self._sure_types()
         self._as_texts = self._converting(texts)
         self._as_values = self._converting(texts | self._sure)
+        self._as_values_of_ascii = self._converting(texts | self._sure, is_ascii=True)
         self._num_vain = 0
         self._raw = pa.schema([(name, _as_json_has(word)) for name, word in self.words.items()])
 
@@ -128,7 +129,9 @@ class Reader:
             return None
         self._num_vain += 1
         try:
-            table = self._read_csv(text, self._as_values)
+            is_ascii = text.isascii()  # by all bytes at once, a twentieth of the time by field
+            converting = self._as_values_of_ascii if is_ascii else self._as_values
+            table = self._read_csv(text, converting)
         except pa.ArrowInvalid:
             return None
         every = [one_array(column) for column in table.columns]
@@ -192,8 +195,9 @@ class Reader:
             converting,
         )
 
-    def _converting(self, types: Mapping[str, Any]) -> Any:
+    def _converting(self, types: Mapping[str, Any], *, is_ascii: bool = False) -> Any:
         return pa_csv.ConvertOptions(
+            check_utf8=not is_ascii,
             column_types=types,
             null_values=list(self.spelling.nulls),
             true_values=list(TRUE),

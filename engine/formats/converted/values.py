@@ -222,23 +222,29 @@ def _are_whole(texts: Any, *, is_found: bool) -> bool:
     used, begins, lengths = _begins(texts)
     if used.tobytes().translate(None, b"0123456789-"):
         return False
-    return not is_found or not _have_leading_zeros(used, begins, lengths)
+    return not is_found or not _have_leading_zeros(used, begins, lengths, used.take(begins))
 
 
-def _have_leading_zeros(used: Any, begins: Any, lengths: Any) -> bool:
-    """Whether a digit follows a zero at the begin of some number, or one is -0."""
-    is_minus = used[begins] == _MINUS
+def _have_leading_zeros(used: Any, begins: Any, lengths: Any, firsts: Any) -> bool:
+    """Whether a digit follows a zero at the begin of some number, or one is -0.
+
+    ``firsts``: the byte that each begins with.
+    """
+    is_minus = firsts == _MINUS
     has_minus = is_minus.any()
     if has_minus:
         begins, lengths = begins + is_minus, lengths - is_minus
-    at = np.flatnonzero(used[begins] == _ZERO)  # of most columns few, or all
+        firsts = used.take(begins, mode="clip")
+    at = np.flatnonzero(firsts == _ZERO)  # of most columns few, or all
     if not len(at):
         return False
-    has_more = lengths[at] > 1
-    following = used.take(begins[at] + 1, mode="clip")
+    if len(at) < len(begins):
+        begins, lengths, is_minus = begins[at], lengths[at], is_minus[at]
+    has_more = lengths > 1
+    following = used.take(begins + 1, mode="clip")
     if (has_more & (following != _POINT)).any():
         return True
-    return bool(has_minus and (is_minus[at] & ~has_more).any())
+    return bool(has_minus and (is_minus & ~has_more).any())
 
 
 def _are_fractions(texts: Any, made: Any, spelling: Spelling) -> bool:
@@ -251,10 +257,11 @@ def _are_fractions(texts: Any, made: Any, spelling: Spelling) -> bool:
     # Arrow has read them, and of what it reads as numbers only these lie between the two.
     is_plain = used.min() >= _MINUS and used.max() <= _NINE
     if is_plain:
+        firsts, lasts = used.take(begins), used.take(begins + (lengths - 1))
         is_plain = not (
-            (used[begins] == _POINT).any()
-            or (used[begins + lengths - 1] == _POINT).any()
-            or _have_leading_zeros(used, begins, lengths)
+            (firsts == _POINT).any()
+            or (lasts == _POINT).any()
+            or _have_leading_zeros(used, begins, lengths, firsts)
         )
     is_short = lengths.max() <= _SURE_LETTERS
     if is_plain and is_short:
