@@ -45,7 +45,8 @@ matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/read
 
 ways: $(VENV)/.tests ## third-party files and those of every writer, split in every way: minutes
 	@EVENSPLIT_WAYS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
-		$(addprefix tests/engine/formats/parquet/,test_sampling.py writers/test_small.py writers/test_transcode.py)
+		$(addprefix tests/engine/formats/parquet/,test_sampling.py \
+		$(addprefix writers/,test_page_cut.py test_small.py test_transcode.py))
 	@$(BIN)/python -m tests.matrix.ways
 
 # Nodes of the emulator run this Python.
