@@ -14,11 +14,11 @@ import sys
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 from engine import system
+from engine.at_once import answers
 from engine.errors import BadSetting, NoSource, NotPlainFolder, Rehydrating
 from engine.model import SourceFile
 from engine.partition_values import Kind
@@ -52,7 +52,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_REQUESTS = 16  # at once
 _READ_ONLY = ("http", "https")
 _SCHEMES = frozenset(
     "s3 s3a gs gcs http https sftp ssh ftp abfs abfss az memory file".split(),
@@ -251,17 +250,22 @@ def describe_all(files: Sequence[tuple[Storage, str]]) -> list[SourceFile]:
     Raises:
         Rehydrating: some are being brought back from an archive; all of these were asked for.
     """
-    described, waits = [], []
-    for store, path in files:
+
+    def describe(place: tuple[Storage, str]) -> SourceFile | Rehydrating:
+        store, path = place
         try:
-            described.append(store.stat(path))
+            return store.stat(path)
         except Rehydrating as error:
-            waits.append(error)
+            return error
+
+    is_remote = any("://" in path for _, path in files)
+    found = list(answers(describe, files, is_remote=is_remote))
+    waits = [each for each in found if isinstance(each, Rehydrating)]
     if len(waits) > 1:
         raise Rehydrating(f"{len(waits):,} of {len(files):,} files, the first: {waits[0]}")
     if waits:
         raise waits[0]
-    return described
+    return [each for each in found if isinstance(each, SourceFile)]
 
 
 def _with_lists(patterns: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -281,10 +285,8 @@ def _with_lists(patterns: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def _expanded(places: Sequence[tuple[Storage, str]]) -> list[folders.Listing]:
     """List what paths stand for; many at once where an answer is mostly waited for."""
-    if len(places) == 1 or not any("://" in path for _, path in places):
-        return [store.expand(path) for store, path in places]
-    with ThreadPoolExecutor(min(_REQUESTS, len(places))) as pool:
-        return list(pool.map(lambda place: place[0].expand(place[1]), places))
+    is_remote = any("://" in path for _, path in places)
+    return list(answers(lambda place: place[0].expand(place[1]), places, is_remote=is_remote))
 
 
 def _take_live(
@@ -402,7 +404,5 @@ def _is_parquet(store: Storage, path: str) -> bool:
 
 def _asked(ask: Callable[[Storage, str], T], store: Storage, paths: Sequence[str]) -> list[T]:
     """Ask a store about many paths; at once where an answer is mostly waited for."""
-    if not paths or "://" not in paths[0]:
-        return [ask(store, path) for path in paths]
-    with ThreadPoolExecutor(min(_REQUESTS, len(paths))) as pool:
-        return list(pool.map(lambda path: ask(store, path), paths))
+    is_remote = any("://" in path for path in paths)
+    return list(answers(partial(ask, store), paths, is_remote=is_remote))

@@ -22,10 +22,10 @@ import io
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
+from engine.at_once import answers
 from engine.errors import EvensplitError, NotPlainFolder
 from engine.storage.base import Storage, redacted
 from engine.storage.folders import METADATA_FOLDER, LiveFiles
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from pyiceberg.types import NestedField
 
 _MAX_WORDS_LENGTH = 300
-_REQUESTS = 16  # at once
 _GZIP = b"\x1f\x8b"
 _HINT = "version-hint.text"
 _NAME_FILES = (
@@ -230,17 +229,12 @@ class _Table:
                 for name, file in files.items()
             }
             looked_at = [it for it in names if it == names[0] or by_partition[it] - shown[it]]
-        with ThreadPoolExecutor(_REQUESTS) as pool:
-            every = (
-                pool.map(self._held, looked_at)
-                if len(looked_at) > 1
-                else map(self._held, looked_at)
-            )
-            for name, held in zip(looked_at, every, strict=True):
-                told = by_partition[name]
-                difference = self._difference(held, name, told, is_first=name == names[0])
-                if difference:
-                    _refuse(self._root, difference, _REWRITE)
+        every = answers(self._held, looked_at, is_remote="://" in self._root)
+        for name, held in zip(looked_at, every, strict=True):
+            told = by_partition[name]
+            difference = self._difference(held, name, told, is_first=name == names[0])
+            if difference:
+                _refuse(self._root, difference, _REWRITE)
 
     def _by_partition(self, file: DataFile) -> frozenset[int]:
         """Return the ids of the columns of which a file's partition has the value, and no null."""

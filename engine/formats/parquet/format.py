@@ -13,7 +13,7 @@ from dataclasses import replace
 from engine.errors import BadSetting
 from engine.formats import Compared, Measures
 from engine.formats.parquet.folder_columns import with_taken
-from engine.formats.parquet.opened import OpenFile, close_files, read_footer_bytes
+from engine.formats.parquet.opened import OpenFile, close_files, open_ahead, read_footer_bytes
 from engine.formats.parquet.part import write
 from engine.model import SourceFile
 from engine.part_names import LINE_SUFFIXES
@@ -63,7 +63,9 @@ def settled(
         from engine.formats.parquet.united import united_sources
 
         return united_sources(files, columns), settings
-    return tuple(replace(file, columns=columns) for file in files), settings
+    found = tuple(replace(file, columns=columns) for file in files)
+    open_ahead(found)
+    return found, settings
 
 
 def notes(files: Sequence[SourceFile], /) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from engine.at_once import answers
 from engine.errors import BadSetting, SchemaMismatch
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import Footer, key_value_struct, value, with_fields
@@ -76,7 +77,8 @@ def united_sources(
         SchemaMismatch: no schema holds all, or a file would have to be decoded for it.
         BadSetting: a column that is taken is in none.
     """
-    owns = [_own(file) for file in files]
+    is_remote = any("://" in file.path for file in files)
+    owns = list(answers(_own, files, is_remote=is_remote))
     whole = united([own.schema for own in owns], [own.name for own in owns])
     _check_ids(whole, owns)
     schema = _footer(whole, owns)

@@ -20,6 +20,7 @@ from engine.formats.parquet.opened.file import (
     OpenFile,
     OpenRowGroup,
     close_files,
+    open_ahead,
     open_file,
 )
 from engine.formats.parquet.opened.footer import (
@@ -48,6 +49,7 @@ __all__ = [
     "headers_at",
     "is_array",
     "lies_inside",
+    "open_ahead",
     "open_file",
     "read_each_header",
     "read_footer",

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 from engine import memory
+from engine.at_once import answers
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes.created_by import chains_pages
 from engine.formats.parquet.bytes.footer import ColumnChunk, Leaf, RowGroup, Type
@@ -425,9 +426,24 @@ def open_file(file: SourceFile) -> OpenFile:
     """Return the opened file, shared by all parts that this process writes."""
     with _open_lock:
         found = _open.get(file)
-        if found is None:
-            found = _open[file] = OpenFile(file)
+    if found is not None:
         return found
+    made = OpenFile(file)
+    with _open_lock:
+        found = _open.setdefault(file, made)
+    if found is not made:  # by another thread meanwhile
+        made.close()
+    return found
+
+
+def open_ahead(files: Sequence[SourceFile]) -> None:
+    """Open remote files that :func:`open_file` will be asked for, some at once.
+
+    Errors are those of :func:`open_file`, of the first file, in order, that has one.
+    """
+    remote = [file for file in dict.fromkeys(files) if "://" in file.path]
+    for _ in answers(open_file, remote, is_remote=True):
+        pass
 
 
 def close_files() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import replace
 
 import numpy as np
 
 from engine import memory
+from engine.at_once import answers
 from engine.errors import NotPlainFolder
 from engine.formats.parquet.bytes.chunk_table import ChunkTable, Numbers, read_chunk_table
 from engine.formats.parquet.bytes.footer import MAGIC, Codec, Encoding
@@ -26,8 +25,6 @@ from engine.formats.parquet.profiler.pages import Pages, page_sizes, read_pages
 from engine.formats.parquet.profiler.skew import skew_of
 from engine.storage import Storage, expand_all
 from engine.storage.base import naming
-
-_REQUESTS = 16  # files at once where they are remote: one is mostly waiting
 
 
 def profile_files(
@@ -56,21 +53,8 @@ def profile_files(
 
 
 def _profiles(places: Sequence[tuple[Storage, str]]) -> Iterator[FileProfile]:
-    if not any("://" in path for _, path in places):
-        for store, path in places:
-            yield profile_file(store, path)
-        return
-    with ThreadPoolExecutor(min(_REQUESTS, len(places))) as pool:
-        # Each has a context of its own: it says which credential holds.
-        running = [
-            pool.submit(copy_context().run, profile_file, store, path) for store, path in places
-        ]
-        try:
-            for future in running:
-                yield future.result()
-        finally:
-            for future in running:
-                future.cancel()
+    is_remote = any("://" in path for _, path in places)
+    return answers(lambda place: profile_file(*place), places, is_remote=is_remote)
 
 
 def profile_file(store: Storage, path: str) -> FileProfile:

@@ -13,6 +13,7 @@ from contextvars import copy_context
 from functools import partial
 
 from engine import memory
+from engine.at_once import answers
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.verifier.footers import blaming, check_footers
@@ -106,8 +107,9 @@ def check_metadata(
         Different: names the part and what differs.
         SourceError: a source cannot be read, or changed.
     """
-    ours = [footer_of(file) for file in sources]
-    theirs = [_part_footer(file) for file in parts]
+    is_remote = any("://" in file.path for file in (*sources, *parts))
+    ours = list(answers(footer_of, sources, is_remote=is_remote))
+    theirs = list(answers(_part_footer, parts, is_remote=is_remote))
     try:
         check_footers(ours, theirs, [name_of(file) for file in parts], expected_rows, codec)
     except BadStructure:  # of a source: which one is looked for only now
