@@ -26,11 +26,13 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from typing import Any, TypeVar
 
 from engine import endings, system
+from engine.at_once import answers
 from engine.errors import (
     Conflict,
     DestinationInUse,
@@ -188,7 +190,9 @@ class Ledger:
         self._hold(plan)
         self._remove_strangers(plan)
         self.remove_leftovers()
-        return [receipt for receipt in self.receipts(plan) if is_intact(receipt)]
+        receipts = self.receipts(plan)
+        intact = answers(is_intact, receipts, is_remote=self._is_remote)
+        return [receipt for receipt, is_whole in zip(receipts, intact, strict=True) if is_whole]
 
     def _in_the_way(
         self, plan: SplitPlan, *, overwrite: bool, is_intact: Callable[[Receipt], bool]
@@ -415,9 +419,10 @@ class Ledger:
     def receipts(self, plan: SplitPlan) -> list[Receipt]:
         """Return the receipts whose parts are there with the size that they had."""
         sizes = self.sizes(plan.parts)
+        there = [part for part in plan.parts if part.name in sizes]
+        told = answers(partial(self._receipt, plan), there, is_remote=self._is_remote)
         found = []
-        for part in plan.parts:
-            receipt = self._receipt(plan, part.index) if part.name in sizes else None
+        for part, receipt in zip(there, told, strict=True):
             if receipt is not None and (
                 (receipt.index, receipt.name) == (part.index, part.name)
                 and (receipt.first_row, receipt.num_rows) == (part.first_row, part.num_rows)
@@ -426,14 +431,18 @@ class Ledger:
                 found.append(receipt)
         return found
 
-    def _receipt(self, plan: SplitPlan, index: int) -> Receipt | None:
-        """Return a receipt of a plan; None also if it cannot be read: the part is written again.
+    @property
+    def _is_remote(self) -> bool:
+        return "://" in self._folder
+
+    def _receipt(self, plan: SplitPlan, part: PartPlan) -> Receipt | None:
+        """Return a part's receipt; None also if it cannot be read: the part is written again.
 
         After a power cut a receipt of the plan before may be there still. And of a part that was
         not synced nothing but its ends may be: it counts until the machine starts again.
         """
         try:
-            data = _decoded(self._store.get(receipt_path(self._store, self._folder, index)))
+            data = _decoded(self._store.get(receipt_path(self._store, self._folder, part.index)))
             known = data.get(_VERSION_KEY, 1) <= FORMAT_VERSION
             of_plan = data.get("plan_id", plan.plan_id), data.get("revision", plan.revision)
             is_ours = known and of_plan == (plan.plan_id, plan.revision)

@@ -896,7 +896,11 @@ def test_a_full_disk_is_no_disk_space(tiny_disk: Place, local: Place) -> None:
         sink.write(bytes(2 << 20))
     sink.abort()
     sink = tiny_disk.store.create(tiny_disk.path("part.parquet"), durable=True)
-    sink.copy(source, 0, len(CONTENT))
+    with pytest.raises(NoDiskSpace):
+        sink.copy(source, 0, len(CONTENT))
+    sink.abort()
+    sink = tiny_disk.store.create(tiny_disk.path("part.parquet"), durable=True)
+    sink.write(CONTENT)
     with pytest.raises(NoDiskSpace):
         sink.commit()  # small pieces are gathered until then
     sink.abort()

@@ -117,9 +117,8 @@ def check_metadata(
             with naming(file.path):
                 largest_columns_first([footer])
         raise
-    for file, footer in zip(parts, theirs, strict=True):
-        with opened(file) as part, blaming(name_of(file)):
-            check_part_structure(part, footer)
+    for _ in answers(_check_structure, list(zip(parts, theirs, strict=True)), is_remote=is_remote):
+        pass
     return [*ours, *theirs]
 
 
@@ -128,6 +127,12 @@ def largest_columns_first(sources: Sequence[Footer]) -> list[int]:
     each = [sizes_of(footer).compressed_bytes for footer in sources]
     sizes = [-int(size) for size in sum(each[1:], each[0])]
     return sorted(range(len(sizes)), key=sizes.__getitem__)
+
+
+def _check_structure(part: tuple[SourceFile, Footer]) -> None:
+    file, footer = part
+    with opened(file) as source, blaming(name_of(file)):
+        check_part_structure(source, footer)
 
 
 def _part_footer(file: SourceFile) -> Footer:
