@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,9 +85,10 @@ def test_windows_is_refused_in_a_sentence(
     write_source(tmp_path / "s.parquet")
     ended = evensplit(WINDOWS, *words)
     assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1, ended.stderr
-    assert ended.stderr.startswith("evensplit: call.system: ")
-    assert "WSL" in ended.stderr
+    # A busy machine makes it tell that it is still at it.
+    (line,) = [it for it in ended.stderr.splitlines() if not re.fullmatch(r"drawing, \d+ s", it)]
+    assert line.startswith("evensplit: call.system: ")
+    assert "WSL" in line
     assert {path.name for path in tmp_path.iterdir()} <= {"s.parquet", "jobs"}
 
 

@@ -203,7 +203,8 @@ def _num_looks(source: Source) -> int:
 def _nearest(source: Source, wished: int, *, file: SourceFile, first: int, room: int | None) -> int:
     """Return the position nearest to another at which a record begins, or the file's end."""
     near = _NEAR_BYTES
-    low, high = max(first, wished - near), min(file.size_bytes, wished + near)
+    # A record begins behind its line feed: one more byte tells as far back as ahead.
+    low, high = max(first, wished - near - 1), min(file.size_bytes, wished + near)
     data = source.read(low, high - low)
     middle = wished - low
     before, after = data.rfind(_FEED, 0, middle), data.find(_FEED, middle)
@@ -216,7 +217,7 @@ def _nearest(source: Source, wished: int, *, file: SourceFile, first: int, room:
         if room is not None and high - low > room:
             raise _too_large(file, wished, room)
         near *= _FARTHER
-        lower, higher = max(first, wished - near), min(file.size_bytes, wished + near)
+        lower, higher = max(first, wished - near - 1), min(file.size_bytes, wished + near)
         feeds = _last_feed(source, lower, low), _first_feed(source, high, higher)
         found = [feed + 1 for feed in feeds if feed is not None]
         low, high = lower, higher

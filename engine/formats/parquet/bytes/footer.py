@@ -177,6 +177,14 @@ class Leaf:
         return next(reversed([*repeated]), None)
 
     @property
+    def list_definition(self) -> int:
+        """The definition level from which on an entry is an element of :attr:`innermost_list`."""
+        kinds = [value(node, SchemaElement.REPETITION_TYPE) for node in self.nodes]
+        while kinds and kinds[-1] != Repetition.REPEATED:
+            kinds.pop()
+        return sum(kind != Repetition.REQUIRED for kind in kinds)
+
+    @property
     def converted_type(self) -> int | None:
         """``ConvertedType``, where given."""
         return value(self.element, SchemaElement.CONVERTED_TYPE)  # type: ignore[no-any-return]

@@ -37,7 +37,7 @@ from engine.formats.parquet.bytes.pages import (
 )
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.carried import PAGE_BYTES, PAGE_ENTRIES, is_large
-from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
+from engine.formats.parquet.writers.chunk import NO_LIST_ENDS, ChunkOut, NewChunk, Piece
 from engine.formats.parquet.writers.new_dictionary import NewDictionary
 from engine.formats.parquet.writers.new_page import NewPage, PageForm, build_page, recoded_page
 from engine.formats.parquet.writers.open_piece import OpenPiece
@@ -101,6 +101,7 @@ class _Build:
         self.bounds: list[st.Bounds] = []
         self.num_values = self.num_rows = self.uncompressed_bytes = 0
         self.is_plain = False  # a page without dictionary was written
+        self.list_ends = NO_LIST_ENDS
 
     def make(self) -> NewChunk:
         has_dictionary = len(self.dictionary.values) > 0
@@ -133,6 +134,7 @@ class _Build:
             statistics=self._statistics(),
             pages=self.locations if is_indexed else None,
             column_index=self._column_index() if is_indexed else None,
+            list_ends=self.list_ends,
         )
 
     def _statistics(self) -> Struct | None:
@@ -158,6 +160,8 @@ class _Build:
 
     def _add(self, page: OpenPage, indices: Any | None) -> None:
         """Take in a page; ``indices`` are its values in the new dictionary, if it has them."""
+        begin, end = page.list_entries()
+        self.list_ends = (self.list_ends[0] or begin, end or self.list_ends[1])
         if self._carries(page, indices):
             self._flush()
             self._carry(page)

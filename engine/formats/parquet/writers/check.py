@@ -56,6 +56,7 @@ from engine.formats.parquet.bytes.statistics import bound_width
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.opened import OpenChunk
 from engine.formats.parquet.writers.chunk import Piece
+from engine.formats.parquet.writers.lists import columns_of_lists
 from engine.storage import PartSink
 from engine.wording import counted
 
@@ -236,11 +237,8 @@ class _Part:
 
         A page that was cut at other entries than its neighbour shows that their levels differ.
         """
-        lists: dict[int, list[int]] = {}
-        for column, leaf in enumerate(self.leaves):
-            if leaf.innermost_list is not None:
-                lists.setdefault(id(leaf.innermost_list), []).append(column)
-        for columns in lists.values():
+        for leaves in columns_of_lists(self.leaves):
+            columns = [leaf.index for leaf in leaves]
             entries = self.table.num_values[:, columns]
             for group, place in np.argwhere(entries != entries[:, :1]).tolist():
                 if not self.written.is_copied[group]:

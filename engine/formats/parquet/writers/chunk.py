@@ -16,6 +16,11 @@ from engine.formats.parquet.bytes.thrift import Raw, Struct
 from engine.formats.parquet.opened import OpenFile, OpenRowGroup
 from engine.model import Buffer, Range
 
+# Of some entries, where rows and lists begin and whether there is an element, two bytes each: the
+# same in all columns of one list.
+ListEnds = tuple[bytes, bytes]
+NO_LIST_ENDS: ListEnds = (b"", b"")
+
 
 class Piece(NamedTuple):
     """Rows ``[start_row, stop_row)`` of a row group of an opened source.
@@ -71,6 +76,7 @@ class NewChunk:
         column_index: the column index's thrift bytes, or None.
         page_value_bytes: ``unencoded_byte_array_data_bytes`` of each page, where known.
         size_statistics: exact ones, or None.
+        list_ends: entries at the left and at the right cut, where those were decoded.
     """
 
     codec: int
@@ -85,6 +91,7 @@ class NewChunk:
     column_index: bytes | None = None
     page_value_bytes: list[int] | None = None
     size_statistics: Struct | Raw | None = None
+    list_ends: ListEnds = NO_LIST_ENDS
 
 
 class ChunkMaker(Protocol):

@@ -46,7 +46,7 @@ from engine.formats.parquet.bytes.pages import (
 )
 from engine.formats.parquet.bytes.thrift import Raw, Struct
 from engine.formats.parquet.opened import WholePages, read_pages
-from engine.formats.parquet.writers.chunk import ChunkOut, NewChunk, Piece
+from engine.formats.parquet.writers.chunk import ChunkOut, ListEnds, NewChunk, Piece
 from engine.formats.parquet.writers.new_page import (
     NewPage,
     PageForm,
@@ -117,6 +117,7 @@ class _Rewritten:
     repetition_histogram: tuple[int, ...]
     definition_histogram: tuple[int, ...]
     unread: OpenPage | None
+    list_ends: ListEnds
 
     @property
     def has_values(self) -> bool:
@@ -216,6 +217,7 @@ class _Cut:
             repetition_histogram=_histogram(levels.repetition, kept, leaf.max_repetition),
             definition_histogram=_histogram(levels.definition, kept, leaf.max_definition),
             unread=page if array is None else None,
+            list_ends=page.list_entries(),
         )
 
     def _known(self, page: _Rewritten) -> _Rewritten:
@@ -267,6 +269,10 @@ class _Cut:
             column_index=self._column_index(left, whole, right) if source.is_indexed else None,
             page_value_bytes=self._page_value_bytes(left, whole, right),
             size_statistics=self._size_statistics(left, whole, right),
+            list_ends=(
+                left[0].list_ends[0] if left else b"",
+                right[-1].list_ends[1] if right else b"",
+            ),
         )
 
     def _put_dictionary(self) -> int:

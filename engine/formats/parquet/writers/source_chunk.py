@@ -35,11 +35,13 @@ from engine.formats.parquet.bytes.pages import (
 )
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.opened import OpenChunk, OpenFile
+from engine.formats.parquet.writers.chunk import NO_LIST_ENDS, ListEnds
 from engine.wording import counted
 
 # Cut pages of a row group that are kept, of all columns: made row groups of a few thousand rows cut
 # a page again and again.
 _CUT_PAGES_BYTES = 6 << 20
+_LIST_ENTRIES = 1 << 10  # that are compared at a cut
 
 
 class SourceChunk:
@@ -306,6 +308,22 @@ class OpenPage(NamedTuple):
         """Whether its first entry kept belongs to a row that began before."""
         repetition = self.levels.repetition
         return repetition is not None and bool(repetition[self.kept.first_entry])
+
+    def list_entries(self) -> ListEnds:
+        """Return the first and the last entries kept, as all columns of the list have them."""
+        leaf, levels = self.source.leaf, self.levels
+        repetition, definition = levels.repetition, levels.definition
+        if repetition is None or definition is None:
+            return NO_LIST_ENDS
+        first, last = self.kept.first_entry, self.kept.last_entry
+
+        def told(start: int, stop: int) -> bytes:
+            depths = np.minimum(definition[start:stop], leaf.list_definition).astype(np.uint16)
+            return (depths * (leaf.max_repetition + 1) + repetition[start:stop]).tobytes()
+
+        return told(first, min(last, first + _LIST_ENTRIES)), told(
+            max(first, last - _LIST_ENTRIES), last
+        )
 
     def indices(self) -> lv.Indices:
         """Return the dictionary indices that are kept."""

@@ -45,6 +45,7 @@ from engine.formats.parquet.merging.keys import KeyValues
 from engine.formats.parquet.opened import OpenFile, OpenRowGroup, lies_inside
 from engine.formats.parquet.writers.check import Written, check_part
 from engine.formats.parquet.writers.chunk import ChunkMaker, Piece
+from engine.formats.parquet.writers.lists import check_list_ends
 from engine.formats.parquet.writers.made_chunk import made_chunk, offset_index, without_indexes
 from engine.model import Buffer, Range
 from engine.storage import PartSink
@@ -376,6 +377,7 @@ class PartWriter:
         extras = []
         uncompressed_bytes = 0
         file, group = pieces[0].file, pieces[0].group.entry
+        list_ends = []
         for column, chunk in enumerate(group.columns):
             position = self.size_bytes
             out = _Out(self)
@@ -387,6 +389,8 @@ class PartWriter:
             struct = made_chunk(chunk, new, position, out.num_bytes, keeps_bloom_filter=has_filter)
             index = offset_index(new, position)
             extras.append(_Extras(struct, file, bloom_filter, new.column_index, index))
+            list_ends.append(new.list_ends)
+        check_list_ends(pieces, list_ends)
         struct = with_fields(
             group.struct,
             spec.struct_of(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import engine.formats.parquet.writers.splice as splice
@@ -17,7 +20,9 @@ from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.chunk_table import read_chunk_table
 from engine.formats.parquet.bytes.footer import Footer, seal, value
 from engine.formats.parquet.bytes.page_index import OffsetIndex, PageLocation
+from engine.formats.parquet.opened import OpenFile
 from engine.formats.parquet.writers import check
+from engine.storage import open_storage
 from tests.engine.running import make_table, parts_of, read_parts, run, write_source
 
 META = spec.ColumnMetaData
@@ -341,7 +346,8 @@ def test_a_dictionary_that_is_missing_is_found(tmp_path):
 
 def lists_of(lengths):
     pair = {"x": 7, "y": 9}
-    return pa.table({"list": [[pair] * length for length in lengths]})
+    kind = pa.list_(pa.struct({"x": pa.int64(), "y": pa.int64()}))
+    return pa.table({"list": pa.array([[pair] * length for length in lengths], kind)})
 
 
 def test_columns_of_a_list_that_have_other_entries_are_refused(tmp_path):
@@ -358,3 +364,39 @@ def test_columns_of_a_list_that_have_other_entries_are_refused(tmp_path):
         r"7\d\d entries.*list.list.element.x, of the same list, 7\d\d",
     )
     refused(ended, tmp_path / "parts", "source.damaged-page", 3, "source.parquet", *words)
+
+
+@pytest.mark.parametrize("how", [(), ("--codec", "zstd"), ("--dictionary",)])
+@given(
+    lengths=st.lists(st.integers(0, 2), min_size=40, max_size=60),
+    page=st.integers(0, 3),
+    num_rows=st.integers(9, 30),
+)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_columns_of_a_list_whose_rows_differ_are_refused_or_read_as_before(
+    tmp_path, how, lengths, page, num_rows
+):
+    """Two pages of one are swapped: the whole has as many lists and elements, each part may not.
+
+    That shows where a cut passes through one of them.
+    """
+    cuts = range(num_rows, len(lengths), num_rows)
+    assume(8 * page + 8 not in cuts and any(8 * page < cut < 8 * page + 16 for cut in cuts))
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    source = folder / "source.parquet"
+    options = {"max_rows_per_page": 8, "write_batch_size": 8, "compression": "none"}
+    pq.write_table(lists_of(lengths), source, use_dictionary=False, **options)
+    data = source.read_bytes()
+    store, path = open_storage(str(source))
+    with closing(OpenFile(store.stat(path))) as opened:
+        pages = opened.row_group(0).chunk(1).by_headers()
+    bodies = [data[at : at + size] for at, size in zip(pages.offsets, pages.sizes, strict=True)]
+    bodies[page], bodies[page + 1] = bodies[page + 1], bodies[page]
+    overwrite(source, pages.offsets[0], b"".join(bodies))
+    expected = pq.read_table(source)
+    ended = run("split", source, folder / "parts", "--rows-per-part", str(num_rows), *how)
+    if ended.code:
+        refused(ended, folder / "parts", "source.damaged-page", 3, "of the same list")
+    else:
+        parts = sorted((folder / "parts").glob("*.parquet"))
+        assert pa.concat_tables(map(pq.read_table, parts)).equals(expected)
