@@ -352,16 +352,17 @@ def lists_of(lengths):
 
 def test_columns_of_a_list_that_have_other_entries_are_refused(tmp_path):
     options = {"use_dictionary": False, "compression": "none", "data_page_version": "1.0"}
-    for name, lengths in (("source", [1, 2] * 500), ("other", [2, 1] * 500)):
+    odd, even = [1, 2] * 500, [1] * 4000  # alike where they are cut
+    for name, lengths in (("source", odd + even), ("other", even + odd)):
         pq.write_table(lists_of(lengths), tmp_path / f"{name}.parquet", **options)
     source, other = tmp_path / "source.parquet", tmp_path / "other.parquet"
     where = first_chunk(source, 1).range
     assert first_chunk(other, 1).range == where
     overwrite(source, where.offset, other.read_bytes()[where.offset : where.end])
-    ended = run("split", source, tmp_path / "parts", "--rows-per-part", "501")
+    ended = run("split", source, tmp_path / "parts", "--rows-per-part", "2501")
     words = (
         "column list.list.element.y, row group 0",
-        r"7\d\d entries.*list.list.element.x, of the same list, 7\d\d",
+        r"2501 entries.*list.list.element.x, of the same list, 3001",
     )
     refused(ended, tmp_path / "parts", "source.damaged-page", 3, "source.parquet", *words)
 
@@ -396,7 +397,8 @@ def test_columns_of_a_list_whose_rows_differ_are_refused_or_read_as_before(
     expected = pq.read_table(source)
     ended = run("split", source, folder / "parts", "--rows-per-part", str(num_rows), *how)
     if ended.code:
-        refused(ended, folder / "parts", "source.damaged-page", 3, "of the same list")
+        assert (ended.code, "source.damaged-page" in ended.err) == (3, True), ended.err
+        assert "of the same list" in ended.err
     else:
         parts = sorted((folder / "parts").glob("*.parquet"))
         assert pa.concat_tables(map(pq.read_table, parts)).equals(expected)
