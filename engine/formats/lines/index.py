@@ -11,6 +11,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,7 +19,6 @@ import numpy as np
 
 from engine import system
 from engine.errors import BadStructure
-from engine.formats.lines import bits
 from engine.formats.lines.compressed import KEPT_BYTES, CompressedSource, open_bytes
 from engine.formats.lines.ladder import LADDER_BYTES, Ladder
 from engine.formats.lines.reading import blamed, record_starts, stretch
@@ -29,6 +29,7 @@ from engine.formats.lines.scan import (
     Marks,
     Positions,
     TextBehindQuote,
+    Verdict,
     marks_of,
     walk,
 )
@@ -39,6 +40,7 @@ from engine.storage.base import steps
 _BLOCK_BYTES = 256 << 10
 _MAX_BLOCKS = 8192
 _MAX_KNOTS = 4096
+_NEVER = np.iinfo(np.int64).max
 _REQUESTS = 4
 # Positions of half a mebibyte stay in the processor's cache; requests and decoders are slower.
 _LOOK_BYTES, _FETCHED_BYTES = 512 << 10, 1 << 20
@@ -55,15 +57,20 @@ class Block(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """Records that begin in a stretch, by block: the first block, the first record, how many.
-
-    A block in which none does has a negative first. ``starts``: where each does, when asked.
-    """
+    """Records that begin in a stretch, by block: the first block, the first record, how many."""
 
     block: int
-    firsts: Sequence[int]
-    counts: Sequence[int]
-    starts: Callable[[], Positions]
+    firsts: Positions
+    counts: Positions
+    starts: Positions
+
+
+class _Seen(NamedTuple):
+    """A stretch in both cases, or in one without quotes: whether it holds, what begins, the end."""
+
+    verdict: Verdict
+    begun: list[_Begun]
+    states: list[bytes]
 
 
 def looks_bytes(files: Sequence[SourceFile]) -> int:
@@ -96,11 +103,10 @@ def read_blocks(source: Source, dialect: Dialect, ladder: Ladder | None = None) 
     try:
         for begun in _begun(source, start, block_bytes, marks):
             if ladder is not None:
-                ladder.add(begun.starts())
-            summed = zip(begun.firsts, begun.counts, strict=True)
-            for block, (first, count) in enumerate(summed, start=begun.block):
+                ladder.add(begun.starts)
+            for block, count in enumerate(begun.counts.tolist(), start=begun.block):
                 if count:
-                    firsts.setdefault(block, first)
+                    firsts.setdefault(block, int(begun.firsts[block - begun.block]))
                     counts[block] += count
     except TextBehindQuote:
         raise blamed(source, start, marks) from None
@@ -138,28 +144,36 @@ def block_end(source: Source, dialect: Dialect, offset: int) -> int:
 
 def _begun(source: Source, start: int, block_bytes: int, marks: Marks) -> Iterator[_Begun]:
     """Yield what begins in each stretch, in order."""
+    summed = partial(_summed, start=start, block_bytes=block_bytes)
 
-    def look(step: _Step) -> Look:
-        return Look(*stretch(source, *step, marks), marks)
+    def look(step: tuple[int, int]) -> _Seen:
+        offset, length = step
+        data, after = stretch(source, offset, length, marks)
+        seen = Look(data, after, marks)
+        cases = (False, True) if marks.quote else (False,)
+        return _Seen(
+            seen.verdict,
+            [summed(seen.ends(is_open=is_open) + offset) for is_open in cases],
+            [seen.state(is_open=is_open) for is_open in cases],
+        )
 
     state = FRESH
     with ThreadPoolExecutor(_num_looks(is_remote=source.is_remote)) as pool:
         for (offset, length), seen in _in_order(pool, look, _steps(source, start)):
             if seen.verdict.holds(state, marks):
                 is_open = marks.is_open(state)
-                state = seen.state(is_open=is_open)
-                feeds = seen.records(is_open=is_open)
-            elif not marks.delimiter:
+                state = seen.states[is_open]
+                yield seen.begun[is_open]
+                continue
+            if not marks.delimiter:
                 raise BadStructure(
                     f"quotes inside fields near byte {offset:,}, and no delimiter was found by "
                     "which to tell them; give --delimiter, or --quote none"
                 )
-            else:
-                data, after = stretch(source, offset, length, marks)
-                found = walk(data, state, after, marks)
-                state = found.state
-                feeds = bits.set_of(found.ends - 1, length)
-            yield _summed(feeds, offset, length, start, block_bytes)
+            data, after = stretch(source, offset, length, marks)
+            found = walk(data, state, after, marks)
+            state = found.state
+            yield summed(found.ends + offset)
     if marks.is_open(state):
         raise blamed(source, start, marks)
 
@@ -172,10 +186,10 @@ def _steps(source: Source, start: int) -> Iterator[_Step]:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, look: Callable[[_Step], Look], every: Iterable[_Step]
-) -> Iterator[tuple[_Step, Look]]:
+    pool: ThreadPoolExecutor, look: Callable[[_Step], _Seen], every: Iterable[_Step]
+) -> Iterator[tuple[_Step, _Seen]]:
     """Yield what is seen of each step; few are begun ahead."""
-    begun: deque[tuple[_Step, Future[Look]]] = deque()
+    begun: deque[tuple[_Step, Future[_Seen]]] = deque()
     for step in every:
         begun.append((step, pool.submit(look, step)))
         if len(begun) > _REQUESTS:
@@ -185,18 +199,15 @@ def _in_order(
         yield first, seen.result()
 
 
-def _summed(feeds: bits.Words, offset: int, length: int, start: int, block_bytes: int) -> _Begun:
-    """Sum up by block the records that begin behind a stretch's line feeds."""
-    behind = offset + 1 - start  # the first feed, if it is one, from where the blocks begin
-    first, last = behind // block_bytes, (behind + length - 1) // block_bytes
-    inner = [block * block_bytes - behind for block in range(first + 1, last + 1)]
-    bounds = [0, *inner, length]
-    counts = bits.counts(feeds, bounds)
-    firsts = [
-        offset + 1 + bits.first_from(feeds, bound) if count else -1
-        for bound, count in zip(bounds[:-1], counts, strict=True)
-    ]
-    return _Begun(first, firsts, counts, lambda: bits.positions(feeds) + (offset + 1))
+def _summed(starts: Positions, *, start: int, block_bytes: int) -> _Begun:
+    """Sum up records by block; blocks without any have the largest number as their first."""
+    if not len(starts):
+        return _Begun(0, starts, starts, starts)
+    first, last = ((int(starts[at]) - start) // block_bytes for at in (0, -1))
+    at = np.searchsorted(starts, start + block_bytes * np.arange(first, last + 2))
+    counts = np.diff(at)
+    firsts = np.where(counts > 0, starts[np.minimum(at[:-1], len(starts) - 1)], _NEVER)
+    return _Begun(first, firsts, counts, starts)
 
 
 def knots(source: Source, block: Block, marks: Marks) -> tuple[Sequence[int], Sequence[float]]:

@@ -22,14 +22,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from engine.formats.lines import bits
 from engine.model import Dialect
 
 FRESH = b"\n"  # the state where a record begins
 # Of a stretch while it is looked at, where every byte is a mark: positions take 8 bytes. 20
 COPIES = 24
 LOOKBACK_BYTES = 256  # of escape characters in a row, which pair up
-_LINE_FEED, _CARRIAGE_RETURN = 10, 13
+_LINE_FEED = 10
 _STRAY = b"x"  # the state behind a quote that is plain text
 
 Positions = npt.NDArray[np.int64]
@@ -139,48 +138,40 @@ class Look:
 
     def __init__(self, data: bytes, after: bytes, marks: Marks) -> None:
         every = np.frombuffer(data, dtype=np.uint8)
-        self._marks, self._num_bytes, self._last = marks, len(data), data[-1:]
-        self._last_quote = data.rfind(marks.quote) if marks.quote else -1
-        self._feeds = bits.where(every, _LINE_FEED)
-        # The positions up to which there is an odd number of quotes.
-        self._odd = bits.none_of(len(data))
+        self._marks = marks
+        self._last = data[-1:]
         self.verdict = Verdict(True, True, begins_with_quote=False)
-        if self._last_quote >= 0:
-            quotes = bits.where(every, marks.quote[0])
-            self._odd = bits.odd_so_far(quotes)
-            self.verdict = self._judged(data, quotes, after)
-
-    def _judged(self, data: bytes, quotes: bits.Words, after: bytes) -> Verdict:
-        """Look whether quotes that open, and those that close, lie beside the ends of fields."""
-        marks = self._marks
-        beside = quotes | self._feeds
-        for mark in (marks.delimiter, b"\r"):
-            if mark and mark in data:
-                beside |= bits.where(np.frombuffer(data, dtype=np.uint8), mark[0])
-        # What lies before the first byte is the state.
-        no_open = quotes & ~bits.behind(beside, first=True)
-        is_last = not after or bool(marks.beside_fields[after[0]])
-        no_close = quotes & ~bits.ahead(beside, len(data), last=is_last)
+        if not marks.quote or marks.quote not in data:
+            self._feeds = np.flatnonzero(every == _LINE_FEED)
+            self._is_odd = np.zeros(len(self._feeds), dtype=np.bool_)
+            self._quotes: Positions = self._feeds[:0]
+            return
+        self._feeds = np.flatnonzero(every == _LINE_FEED)
+        self._quotes = np.flatnonzero(every == marks.quote[0])
+        # Of the number of quotes before a line feed only the last bit is wanted.
+        num_before = np.searchsorted(self._quotes, self._feeds)
+        num_before &= 1
+        self._is_odd = num_before.astype(np.bool_)
+        can_open = marks.beside_fields[every[self._quotes - 1]]
+        can_close = marks.beside_fields[every.take(self._quotes + 1, mode="clip")]
+        if self._quotes[0] == 0:
+            can_open[0] = True  # what lies before it is the state
+        if self._quotes[-1] == len(every) - 1:
+            can_close[-1] = not after or marks.beside_fields[after[0]]
         closed, opened = (
-            not ((no_open & opens).any() or (no_close & ~opens).any())
-            for opens in (self._odd, ~self._odd)
+            bool(can_open[odd::2].all() and can_close[1 - odd :: 2].all()) for odd in (0, 1)
         )
-        return Verdict(closed, opened, begins_with_quote=data[:1] == marks.quote)
-
-    def records(self, *, is_open: bool) -> bits.Words:
-        """Return the line feeds that end records, where it begins in quotes or not."""
-        return self._feeds & (self._odd if is_open else ~self._odd)
+        self.verdict = Verdict(closed, opened, begins_with_quote=bool(self._quotes[0] == 0))
 
     def ends(self, *, is_open: bool) -> Positions:
         """Return the positions behind the ends of records, where it begins in quotes or not."""
-        found: Positions = bits.positions(self.records(is_open=is_open)) + 1
+        found: Positions = self._feeds[self._is_odd == is_open] + 1
         return found
 
     def state(self, *, is_open: bool) -> bytes:
         """Return the state behind it, where it begins in quotes or not."""
         quote = self._marks.quote
-        is_odd = bits.counts(self._odd, (self._num_bytes - 1, self._num_bytes)) == [1]
-        if is_odd != is_open:
+        if (len(self._quotes) + is_open) % 2:
             return quote
         return 2 * quote if quote and self._last == quote else self._last
 
@@ -188,7 +179,9 @@ class Look:
         """Return what :func:`walk` does of a stretch that is regular."""
         is_open = self._marks.is_open(state)
         behind = self.state(is_open=is_open)
-        opened = self._last_quote if self._marks.is_open(behind) else None
+        opened: int | None = None
+        if self._marks.is_open(behind):
+            opened = int(self._quotes[-1]) if len(self._quotes) else -1
         return Walked(self.ends(is_open=is_open), behind, opened)
 
 
