@@ -13,14 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from engine.planning.entries import Entries, Repeats, between, between_each, row_at, with_repeats
 from engine.planning.layout import GroupLayout
 from engine.wording import counted
-
-if TYPE_CHECKING:
-    pass
 
 # A rewritten page compresses a little better or worse than its share of the whole page. Parts of
 # pages that compress by repetition were seen 11% over it.
