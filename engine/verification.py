@@ -7,12 +7,12 @@ is the format's business.
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
 
 from engine import events
+from engine.at_once import answers
 from engine.errors import Different, NoSource, OtherFiles
 from engine.formats import Compared, format_of, load_format
 from engine.ledger.manifest import Ledger
@@ -28,10 +28,12 @@ from engine.model import (
 from engine.storage import Storage, open_storage
 from engine.storage.base import readable, redacted
 from engine.storage.folders import is_read
+from engine.system import num_cores
 from engine.wording import counted
 
 _MAX_NAMED = 3
 _HASHED_BYTES = 8 << 20  # at once
+_REMOTE_COLUMNS_PER_CORE = 4
 
 
 def verify_memory_bytes(
@@ -45,15 +47,17 @@ def verify_memory_bytes(
         return chosen.verify_memory_bytes(
             manifest.sources,
             [_part_file(store, folder, receipt) for receipt in manifest.parts],
-            workers=workers or _default_workers(),
+            workers=workers or _default_workers(destination, manifest.sources),
             memory_bytes=budget(memory_bytes).bytes,
         )
     finally:
         chosen.close_sources()
 
 
-def _default_workers() -> int:
-    return os.cpu_count() or 1
+def _default_workers(destination: str, sources: Sequence[SourceFile]) -> int:
+    """Return how many columns to compare at once: those of stores are mostly waited for."""
+    is_remote = any("://" in path for path in (destination, *(file.path for file in sources)))
+    return num_cores() * (_REMOTE_COLUMNS_PER_CORE if is_remote else 1)
 
 
 def verify_split(
@@ -82,9 +86,8 @@ def verify_split(
     place = redacted(folder)
     number = counted(len(manifest.parts), "part")
     events.say("verify.begun", f"comparing {number} in {place} with the source")
-    for source in manifest.sources:
-        source_store, path = open_storage(source.path)
-        source_store.open(SourceFile(path, source.size_bytes, source.version)).close()
+    _check_sources(manifest.sources)
+    workers = workers or _default_workers(destination, manifest.sources)
     compared = Compared(0, 0)
     for sources, parts in by_partition(manifest.sources, manifest.parts):
         try:
@@ -94,7 +97,7 @@ def verify_split(
                     sources,
                     files,
                     memory_bytes=allowed.bytes,
-                    workers=workers or _default_workers(),
+                    workers=workers,
                     expected_rows=[receipt.num_rows for receipt in parts],
                     settings=manifest.settings,
                     progress=progress,
@@ -116,6 +119,17 @@ def verify_split(
         num_bytes=compared.num_bytes,
         elapsed_seconds=time.monotonic() - started,
     )
+
+
+def _check_sources(sources: Sequence[SourceFile]) -> None:
+    """Raise SourceChanged if a source is no longer the file that was split."""
+
+    def check(source: SourceFile) -> None:
+        store, path = open_storage(source.path)
+        store.open(SourceFile(path, source.size_bytes, source.version)).close()
+
+    for _ in answers(check, sources, is_remote=any("://" in source.path for source in sources)):
+        pass
 
 
 def _check_alone(store: Storage, folder: str, manifest: Manifest) -> None:

@@ -33,6 +33,7 @@ COPY_STEP_BYTES = 8 << 20
 GAP_BYTES = 1 << 20  # a request to a store costs about as much time as reading this much
 SPARSE_GAP_BYTES = 1 << 10  # where several requests wait at once, and bytes are to be spared
 PASSING_GAP_BYTES = 128 << 10  # the same where all bytes pass through this machine anyway
+NEAR_BYTES = 64 << 10  # what a small request brings, where all bytes pass through this machine
 
 _MAX_NAMED = 5
 

@@ -37,6 +37,7 @@ from engine.model import SourceFile
 from engine.storage.access import current
 from engine.storage.base import (
     GAP_BYTES,
+    NEAR_BYTES,
     PASSING_GAP_BYTES,
     Entry,
     PartSink,
@@ -49,6 +50,7 @@ from engine.storage.base import (
     redacted,
 )
 from engine.storage.folders import Listed, Listing
+from engine.storage.nearby import Nearby
 from engine.storage.remote_errors import store_errors
 from engine.storage.remote_sinks import (
     BLOCK_BYTES,
@@ -120,12 +122,18 @@ class RemoteSource:
             self.check_unchanged()
         with store.calling(file.path):
             self._fetch = store.reader(file)
+        self._nearby = Nearby(self._asked, file.size_bytes, NEAR_BYTES)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes in one request; BadStructure if the file has fewer."""
+        """Return exactly ``length`` bytes by one request at most.
+
+        Raises:
+            BadStructure: the file has fewer.
+        """
         check_inside(offset, length, self.file.size_bytes)
-        if length == 0:
-            return b""
+        return self._nearby.read(offset, length) if length else b""
+
+    def _asked(self, offset: int, length: int) -> bytes:
         try:
             with self._store.calling(self.file.path):
                 data = self._fetch(offset, offset + length)
@@ -159,7 +167,8 @@ class RemoteSource:
             raise _changed(self.file)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is held but what was read last."""
+        self._nearby.forget()
 
 
 class FsspecStorage:

@@ -20,6 +20,7 @@ from engine.storage.azure.request_pool import BLOCK_BYTES, request_pool
 from engine.storage.azure.requests import with_retries
 from engine.storage.base import (
     GAP_BYTES,
+    NEAR_BYTES,
     PASSING_GAP_BYTES,
     SPARSE_GAP_BYTES,
     RangeFile,
@@ -28,6 +29,7 @@ from engine.storage.base import (
     redacted,
     steps,
 )
+from engine.storage.nearby import Nearby
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
@@ -57,6 +59,7 @@ class AzureSource:
         """``passes``: the bytes of the parts pass through this machine."""
         self.file = file
         self._sparse_gap_bytes = PASSING_GAP_BYTES if passes else SPARSE_GAP_BYTES
+        self._nearby = Nearby(self._range, file.size_bytes, NEAR_BYTES if passes else 0)
         self.etag = file.version.partition(":")[2]
         self.endpoint = login.endpoint
         self._login = login
@@ -67,10 +70,11 @@ class AzureSource:
         self._signed = ""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes, in one request up to the SDK client's limit."""
+        """Return exactly ``length`` bytes, by one request up to the SDK client's limit."""
         check_inside(offset, length, self.file.size_bytes)
-        if length == 0:
-            return b""
+        return self._nearby.read(offset, length) if length else b""
+
+    def _range(self, offset: int, length: int) -> bytes:
         data = self._asked(partial(self._download, offset, length))
         if len(data) != length:
             raise BadStructure(f"{length} bytes wanted at {offset}, {len(data)} came")
@@ -109,7 +113,8 @@ class AzureSource:
         self._compare(described(self.file.path, found))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is held but what was read last."""
+        self._nearby.forget()
 
     def authorization(self) -> dict[str, Any]:
         """Return what lets the service itself read this blob for a while.

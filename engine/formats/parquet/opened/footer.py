@@ -51,7 +51,7 @@ def read_footer_bytes(source: Source) -> tuple[bytes, int]:
     length = min(size, FIRST_READ_BYTES if source.is_remote else _FIRST_READ_HERE_BYTES)
     tail = source.read(size - length, length)
     place = footer_range(tail, size)
-    if source.read(0, 4) != MAGIC:
+    if (tail[:4] if length == size else source.read(0, 4)) != MAGIC:
         raise NotParquet(f"not a Parquet file: it begins without {MAGIC.decode()}")
     if place.length + TAIL_BYTES <= length:
         data = tail[length - TAIL_BYTES - place.length : length - TAIL_BYTES]
