@@ -149,7 +149,8 @@ class Ledger:
             strangers = [entry.name for entry in self._store.files(self._folder)]
         except NoSource as error:
             raise DestinationInUse(
-                f"{redacted(self._folder)} is a file or lies below one; name a folder"
+                f"{redacted(self._folder)} is a file or a broken link, or lies below one; "
+                "name a folder"
             ) from error
         strangers += [name for name in self._store.folders(self._folder) if name != FOLDER]
         strangers = [name for name in strangers if name not in _IGNORED]

@@ -433,7 +433,9 @@ class LocalStorage:
         try:
             with os.scandir(folder) as entries:
                 found = [_entry(entry) for entry in entries if entry.is_file()]
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if _lies_behind_a_broken_link(folder):
+                raise translated(error, folder) from error
             return []
         except OSError as error:
             raise translated(error, folder) from error
@@ -604,6 +606,14 @@ def _make_folder(folder: str, *, durable: bool) -> None:
         os.mkdir(folder)
     if durable:
         _sync_folder(above)
+
+
+def _lies_behind_a_broken_link(path: str) -> bool:
+    """Whether a path that leads nowhere could not be made a folder either."""
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return not os.path.exists(path)
 
 
 def _sync_folder(folder: str) -> None:

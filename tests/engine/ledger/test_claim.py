@@ -111,6 +111,19 @@ def test_a_store_without_locks_keeps_every_claim(source: Path):
     assert engine.split(source, dest, parts=4).manifest.num_rows == NUM_ROWS
 
 
+@pytest.mark.parametrize("below", ["", "parts"])
+@pytest.mark.parametrize("stands", ["file", "link"])
+def test_what_can_be_no_folder_is_refused(tmp_path: Path, source: Path, stands: str, below: str):
+    place = tmp_path / "place"
+    if stands == "file":
+        place.write_text("mine")
+    else:
+        place.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DestinationInUse, match="a file or a broken link, or lies below one"):
+        engine.split(source, place / below, parts=2)
+    assert not (tmp_path / "nowhere").exists()
+
+
 # -- what lies beside the parts -------------------------------------------------------------------
 
 
