@@ -632,8 +632,8 @@ def split_problem(
     if twice is None:
         return ""
     return (
-        f"{place} holds a split of {shown(twice)}, which is taken as well, so that its rows would come "
-        "twice: leave one of the two out by --exclude, or name the other itself"
+        f"{place} holds a split of {shown(twice)}, which is taken as well, so that its rows would "
+        "come twice: leave one of the two out by --exclude, or name the other itself"
     )
 
 
