@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 # More than cores: tests of clusters and stores wait for other processes.
-WORKERS ?= 3
+WORKERS ?= 4
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c conf/constraints.txt
@@ -43,10 +43,8 @@ matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/read
 	@EVENSPLIT_MATRIX=$(VERDICTS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/matrix/test_matrix.py
 	@$(BIN)/python -m tests.matrix.table $(VERDICTS) docs/readers.md
 
-ways: $(VENV)/.tests ## third-party files and those of every writer, split in every way: minutes
-	@EVENSPLIT_WAYS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal \
-		$(addprefix tests/engine/formats/parquet/,test_sampling.py \
-		$(addprefix writers/,test_page_cut.py test_small.py test_transcode.py))
+ways: $(VENV)/.azurite $(VENV)/.chromium ## all cases of tests of which `make test` has some: files, writers, ways to split
+	@EVENSPLIT_WAYS=1 EVENSPLIT_PROJECTION=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m ways
 	@$(BIN)/python -m tests.matrix.ways
 
 # Nodes of the emulator run this Python.

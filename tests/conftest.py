@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 
 import pytest
 from hypothesis import settings
+
+from tests.covering import left_out
 
 # No test asks this machine, its metadata address or the user's command lines who they are: without
 # a word the chain of identities would. Commands that tests start inherit it.
@@ -15,6 +18,18 @@ os.environ["AZURE_TOKEN_CREDENTIALS"] = "EnvironmentCredential"
 # is busy with other work is no defect. What must be fast is counted (tests/counting.py).
 settings.register_profile("evensplit", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("evensplit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is left to ``make ways``: most cases of tests that have very many."""
+    every: dict[tuple[str, str, int], list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        for marker in item.iter_markers("ways"):
+            name = getattr(item, "originalname", item.name)
+            every[str(item.path), name, *marker.args].append(item)
+    for (*_, few), cases in every.items():
+        for item in left_out(cases, few):
+            item.add_marker(pytest.mark.skip(reason="left to `make ways`"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

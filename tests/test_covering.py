@@ -1,4 +1,6 @@
-"""Each source and each way is in a pair, and some sources are in all."""
+"""Each source and each way is in a pair, some sources in all; of many cases a few stay."""
+
+import itertools
 
 import pytest
 
@@ -17,3 +19,14 @@ def test_all_are_covered(num_ways: int, monkeypatch: pytest.MonkeyPatch):
     assert {pair for pair in of_one if pair[0] != "c"} == {pair for pair in found if pair[0] != "c"}
     monkeypatch.setattr(covering, "IS_WHOLE", True)
     assert len(covering.pairs(sources, ways, num_ways=num_ways, in_all="")) == 48
+
+
+@pytest.mark.parametrize("num_cases", [0, 1, 6, 7, 62])
+def test_few_cases_stay_spread_over_all(monkeypatch: pytest.MonkeyPatch, num_cases: int):
+    monkeypatch.setattr(covering, "IS_WHOLE", False)
+    cases = range(num_cases)
+    stay = sorted(set(cases).difference(covering.left_out(cases, 6)))
+    assert len(stay) == min(num_cases, 6)
+    assert all(b - a <= num_cases // 6 + 1 for a, b in itertools.pairwise(stay))
+    monkeypatch.setattr(covering, "IS_WHOLE", True)
+    assert not covering.left_out(cases, 6)

@@ -34,6 +34,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.ways(4)
 @pytest.mark.slow
 @pytest.mark.skipif(not os.access(CONTROLLER, os.W_OK), reason="no writable cgroup v1 controller")
 @pytest.mark.parametrize(("file", "path"), CELLS)

@@ -37,7 +37,7 @@ from tests.engine.running import (
 )
 
 SETTINGS = ("--parts", "20")
-KILLS = 12
+KILLS = 8
 
 
 @pytest.fixture(scope="module")

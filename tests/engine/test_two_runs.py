@@ -129,7 +129,7 @@ def test_a_run_stops_at_any_call_while_another_finishes(
 ):
     if second != SECOND and not places.is_near:
         pytest.skip("takes minutes, and is the same for these stores; for S3 see decision 21")
-    step = 1 if IS_WHOLE else 2 if places.is_near else 3
+    step = 1 if IS_WHOLE else 3 if places.is_near else 5
     number, was_stopped = int(dies) % step, True
     while was_stopped:
         dest = places.new()
@@ -149,6 +149,7 @@ def test_a_run_stops_at_any_call_while_another_finishes(
     assert number > 15
 
 
+@pytest.mark.ways(8)
 @pytest.mark.slow
 @pytest.mark.parametrize("further", [0, 2, 4])  # the manifest goes first
 def test_a_run_whose_own_plan_is_begun_anew_is_not_told_that_it_is_complete(
@@ -175,7 +176,7 @@ def test_a_run_whose_own_plan_is_begun_anew_is_not_told_that_it_is_complete(
 @pytest.mark.slow
 def test_two_runs_stop_at_any_calls_of_theirs(places: Places, source: Path, old: dict[str, bytes]):
     chance = random.Random(5)
-    for _ in range(60 if IS_WHOLE else 30 if places.is_near else 5):
+    for _ in range(60 if IS_WHOLE else 15 if places.is_near else 3):
         dest = places.new()
         put_files(dest, old)
         wishes = chance.sample((1, 2, 4), 2)

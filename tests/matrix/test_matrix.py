@@ -35,19 +35,8 @@ FOR_SPARK = (
     "pyarrow-v2-index-zstd pyarrow-int96 pyarrow-nested-index tpch-lineitem-hadoop-lz4 "
     "duckdb-v2-zstd polars-nested spark-legacy spark-nested-v2"
 ).split()
-# Other codecs or encodings of what another source of the same writer has. The tests of codecs, of
-# transcoding and of pages have all of them with each, so these are for `make matrix` alone.
-FOR_MATRIX = (
-    "pyarrow-codec-none pyarrow-codec-snappy pyarrow-codec-gzip pyarrow-codec-zstd "
-    "pyarrow-codec-lz4 pyarrow-delta-v1 pyarrow-delta-length pyarrow-overflow-v2 "
-    "pyarrow-decimal-int pyarrow-sorted pyarrow-field-ids pyarrow-pandas pyarrow-nested-legacy "
-    "tpch-lineitem-snappy tpch-lineitem-zstd tpch-lineitem-lz4 duckdb-v1 duckdb-uncompressed "
-    "duckdb-gzip duckdb-brotli polars-default fastparquet-int96 spark-micros-zstd spark-v2-gzip "
-    "spark-plain spark-nested spark-hadoop-lz4"
-).split()
-# Sources that are not of FOR_SPARK are read by the one or the other of these, in turn: each reader
-# has files of every writer and, of writers of many, of about half of their settings. `make matrix`
-# asks all.
+# Of the others every third, by the one or the other of these, in turn. `make matrix` asks all.
+OTHERS = [name for name in SOURCES if name not in FOR_SPARK][::3]
 BY_TURN = (("pyarrow", "datafusion"), ("duckdb", "polars", "fastparquet"))
 # fastparquet does so with the files of every writer, so it can say nothing of a part's lists.
 NO_LISTS = "not asked, as it reads lists as nulls in a file with one row group"
@@ -61,7 +50,7 @@ def _parts_of(source: Path, destination: Path) -> list[str]:
 
 
 def _source(name: str) -> Any:
-    is_left = name in FOR_MATRIX and not KEEPS_VERDICTS
+    is_left = name not in (*FOR_SPARK, *OTHERS) and not KEEPS_VERDICTS
     return pytest.param(name, marks=pytest.mark.skipif(is_left, reason="read by `make matrix`"))
 
 
@@ -76,8 +65,9 @@ def _readers(name: str, source: Path) -> Sequence[Witness]:
     """Who is asked: of page indexes always DataFusion, which alone reads them beside Spark."""
     if name in FOR_SPARK or KEEPS_VERDICTS:
         return all_witnesses()
-    turn = [other for other in SOURCES if other not in (*FOR_SPARK, *FOR_MATRIX)].index(name)
-    chosen = {*BY_TURN[turn % 2], *(["datafusion"] if has_page_index([str(source)]) else [])}
+    chosen = set(BY_TURN[OTHERS.index(name) % 2])
+    if has_page_index([str(source)]):
+        chosen.add("datafusion")
     return [witness for witness in all_witnesses(spark=False) if witness.name in chosen]
 
 

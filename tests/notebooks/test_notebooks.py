@@ -62,6 +62,7 @@ def test_runs_top_to_bottom(path: Path, home: Path) -> None:
         assert any("makespan" in text for text in printed.values())
 
 
+@pytest.mark.ways(3)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "source"),

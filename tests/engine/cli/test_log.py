@@ -69,6 +69,7 @@ def test_every_verb_that_runs_long_has_the_options(verb: str):
     assert all(option in text for option in ("--log-format", "--quiet", "--verbose"))
 
 
+@pytest.mark.ways(6)
 @pytest.mark.parametrize(("verb", "how"), list(product(VERBS[:-1], ["-q", "-v", None])))
 def test_each_line_is_an_object_and_results_are_the_same(
     source: Path, dest: Path, tmp_path: Path, verb: str, how: str | None

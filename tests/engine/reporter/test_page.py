@@ -132,6 +132,7 @@ def test_the_policy_lets_nothing_else_run(browser: Browser, tmp_path: Path) -> N
         assert seen.page.url == page.as_uri()
 
 
+@pytest.mark.ways(6)
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])

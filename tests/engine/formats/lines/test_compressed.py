@@ -193,6 +193,7 @@ def test_plain_parts_of_plain_text_are_copied(tmp_path: Path) -> None:
     assert HEADER + b"".join(text.removeprefix(HEADER) for text in texts) == TABLE
 
 
+@pytest.mark.ways(5)
 @by_codec
 @pytest.mark.parametrize("is_plain", [True, False])
 def test_compressed_parts_keep_the_target_and_are_equal(

@@ -69,7 +69,7 @@ files = st.lists(st.integers(0, 3_000), min_size=1, max_size=3)
 
 # Two records begin equally far from where a cut is wished.
 @example([159, 2034, 2048], "tsv", b"\n", 2780143, 1, 1, 4, 0.0)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(
     files,
     st.sampled_from(["ndjson", "tsv"]),

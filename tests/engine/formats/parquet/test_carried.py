@@ -64,6 +64,7 @@ def write(path: Path, chance: random.Random) -> None:
             writer.write_table(table)
 
 
+@pytest.mark.ways(8)
 @pytest.mark.parametrize("seed", range(_LAYOUTS))
 def test_the_plan_and_the_parts_agree_on_what_is_re_encoded(tmp_path: Path, seed: int):
     source = tmp_path / "source.parquet"

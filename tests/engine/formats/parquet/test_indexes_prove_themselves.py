@@ -287,6 +287,7 @@ def goods(tmp_path_factory):
     return found
 
 
+@pytest.mark.ways(11)
 @pytest.mark.parametrize("change", CHANGES)
 def test_rows_are_those_of_the_pages(goods, tmp_path, monkeypatch, change):
     def serially(tasks, resources, *, on_receipt, **_):

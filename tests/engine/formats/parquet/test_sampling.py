@@ -76,6 +76,7 @@ def source(shape: str, table: pa.Table, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.ways(6)
 @pytest.mark.parametrize(
     ("shape", "codec"),
     pairs([*SHAPES, "two files"], ["none", "lz4", "zstd", "gzip"], num_ways=2, in_all=()),

@@ -84,6 +84,7 @@ def parts_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
+@pytest.mark.ways(20)
 @pytest.mark.parametrize("pages", PAGES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ def test_other_codecs_are_unsupported(codec):
         compress(codec, b"")
 
 
+@pytest.mark.ways(20)
 @pytest.mark.parametrize("path", each_shared_file(but="corrupt"))
 def test_pages_of_third_party_files_decompress(path):
     file = ParquetFile.of(path.read_bytes())

@@ -97,6 +97,7 @@ def test_pages_that_follow_each_other_are_read_one_by_one(name, source_file):
         assert (len(offsets) - 1 in found.errors) or len(offsets) > 1
 
 
+@pytest.mark.ways(20)
 @pytest.mark.parametrize("path", each_shared_file())
 def test_third_party_headers(path):
     data = path.read_bytes()

@@ -268,6 +268,7 @@ def test_dictionary_indices_of_a_writer_are_read_and_written_again(version):
     assert seen > 3
 
 
+@pytest.mark.ways(20)
 @pytest.mark.parametrize("path", each_shared_file(but="corrupt"))
 def test_levels_of_third_party_files_are_read(path):
     file = ParquetFile.of(path.read_bytes())

@@ -48,6 +48,7 @@ def opened(path: Path) -> OpenFile:
     return OpenFile(store.stat(inside))
 
 
+@pytest.mark.ways(16)
 @pytest.mark.parametrize("name", SOURCES)
 def test_figures_are_those_of_duckdb(name: str, source_file: Files) -> None:
     path = source_file(name)

@@ -173,6 +173,7 @@ def _arrow_reads(source: Path, num_rows: int) -> bool:
         return False
 
 
+@pytest.mark.ways(6)
 @pytest.mark.parametrize("recoding", [{}, {"codec": "gzip"}, {"row_group_size": "70rows"}])
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 @pytest.mark.parametrize("index", [True, False])
@@ -382,6 +383,7 @@ def test_pages_that_continue_each_other_are_known_by_their_writer(created_by, ch
     assert not chains_pages(created_by, SimpleNamespace(encodings=[Encoding.PLAIN]))
 
 
+@pytest.mark.ways(24)
 @pytest.mark.parametrize("path", each_shared_file("data/*"))
 def test_third_party_files_are_split_without_loss_or_refused(path, tmp_path):
     if path.name == LARGE and not IS_WHOLE:

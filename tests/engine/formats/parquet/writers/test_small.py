@@ -54,6 +54,7 @@ def split(source, folder, **wish):
     return [str(folder / part.name) for part in result.manifest.parts]
 
 
+@pytest.mark.ways(9)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "wish"), pairs(FLAT, WISHES, num_ways=2, in_all=["pyarrow-overflow"])
