@@ -180,8 +180,8 @@ def _values(reader: Reader, texts: Sequence[Any], num_rows: int) -> tuple[list[A
 
 
 def _is_one_line(reader: Reader, record: bytes) -> bool:
-    """Whether a record is UTF-8, and one row for pyarrow, whatever it holds."""
-    if reader.is_blank(record) or _has_lone_return(reader, record):
+    """Whether a record is UTF-8, one row for pyarrow, whatever it holds, and clear."""
+    if reader.is_blank(record) or _has_lone_return(reader, record) or reader.unclear(record):
         return False
     escape = re.escape(reader.dialect.escape.encode())
     plainly = re.sub(rb"(?s)%b(.)" % escape, rb"\1", record) if escape else record
@@ -209,6 +209,11 @@ def _why_no_row(reader: Reader, record: bytes) -> str:
         return "the line is empty"
     if b"\r" in line:
         return "a carriage return in it is no line end, and not in quotes"
+    if found := reader.unclear(record):
+        return (
+            f"readers differ in what {found} is: say --nulls '{found}' if it is null, or write the "
+            "file without such escapes"
+        )
     fields = next(fields_of(record, reader.dialect), [])
     return f"it has {counted(len(fields), 'field')}, and {len(reader.words):,} are wanted"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,10 @@ from engine.errors import (
 HEADER = b"id,name,note\n"
 ROWS = b"".join(b'%d,name,"x,\ny"\n' % number for number in range(1_000))
 NUMBERS = b"id,n\n" + b"".join(b"%d,%d\n" % (number, number * 7) for number in range(100))
+SKIPPED = b"\x50\x2a\x4d\x18\1\0\0\0x"  # a frame of zstd without text
+with io.BytesIO() as _file, tarfile.open(fileobj=_file, mode="w") as _archive:
+    _archive.addfile(tarfile.TarInfo("a.csv"))
+    TAR = _file.getvalue() + NUMBERS
 JSON = b"".join(b'{"a": %d}\n' % number for number in range(50))
 
 
@@ -59,6 +65,15 @@ def split(tmp_path: Path, file: str, data: bytes, **options: Any) -> list[bytes]
         ("a.csv.zst", b"\x28\xb5\x2f\xfd" + ROWS, BadStructure, "zstd"),
         ("a.csv", b"PK\x03\x04" + ROWS, Unsupported, "zip archive"),
         ("a.csv", b"id,a\r1,2\r", Unsupported, "carriage returns"),
+        (
+            "a.csv",
+            b"\xef\xbb\xbfsep=;\r\nid;n\r\n1;2\r\n",
+            Unsupported,
+            "tells Excel the delimiter",
+        ),
+        ("a.tar.gz", gzip.compress(TAR), Unsupported, "a tar archive"),
+        ("a.tar", TAR, Unsupported, "a tar archive"),
+        ("a.csv.zst", SKIPPED * 1_001, Unsupported, "passed over: decompress it"),
         ("a.csv", bytes(range(1, 256)) * 9, NotLines, "neither"),
         ("a.json", json.dumps([{"a": 1}, {"a": 2}], indent=1).encode(), NotLines, "one a line"),
         ("a.ndjson", NUMBERS, NotLines, "one a line"),
