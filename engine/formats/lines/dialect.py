@@ -58,7 +58,26 @@ _KINDS = {
     "truth": re.compile(r"true|false", re.IGNORECASE),
 }
 _EXCEL = re.compile(rb"sep=(.)?\r?\n", re.IGNORECASE)  # the line by which it is told the delimiter
-NOTHING = frozenset(["", "NULL", "null", "NA", "NaN", "nan", "\\N", "None"])
+# What stands for no value, compared without case and blanks around.
+_NOTHING = frozenset(
+    [
+        "",
+        "null",
+        "(null)",
+        "na",
+        "n/a",
+        "#n/a",
+        "nan",
+        "none",
+        "nil",
+        "\\n",
+        "-",
+        "--",
+        ".",
+        "?",
+        "inf",
+    ]
+)
 _YEARS = range(1900, 2101)
 _DIGITS = 20  # of numbers that name columns: fewer
 _NAMES_SHOWN, _LETTERS_SHOWN = 4, 30
@@ -321,8 +340,9 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: str, *, is_whole: bool) -
         return not any(map(is_typed, first))
     names, values = 0, 0
     for column, name in enumerate(first):
-        below = {row[column] for row in others if len(row) == len(first)} - NOTHING
-        if below and all(map(is_typed, below)) and name not in NOTHING:
+        below = {row[column] for row in others if len(row) == len(first)}
+        below = {text for text in below if not _is_nothing(text)}
+        if below and all(map(is_typed, below)) and not _is_nothing(name):
             values += is_typed(name)
             names += not is_typed(name)
     if bool(names) == bool(values) or (values and _may_name([*filter(is_typed, first)])):
@@ -334,6 +354,10 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: str, *, is_whole: bool) -
             + ": give --header yes or --header no"
         )
     return bool(names)
+
+
+def _is_nothing(text: str) -> bool:
+    return text.strip().lower() in _NOTHING
 
 
 def _may_name(texts: Sequence[str]) -> bool:

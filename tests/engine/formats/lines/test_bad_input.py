@@ -78,6 +78,8 @@ def split(tmp_path: Path, file: str, data: bytes, **options: Any) -> list[bytes]
         ("a.json", json.dumps([{"a": 1}, {"a": 2}], indent=1).encode(), NotLines, "one a line"),
         ("a.ndjson", NUMBERS, NotLines, "one a line"),
         ("a.csv", b"name,city\nann,bern\nbob,basel\n", BadSetting, "--header yes or --header no"),
+        ("a.csv", b"ann,N/A\nbob,5\n", BadSetting, "--header yes or --header no"),
+        ("a.csv", b"ann, -\nbob,5\n", BadSetting, "--header yes or --header no"),
         ("a.csv", b"1,5;2,5\n" * 9, BadSetting, "several delimiters .*: give --delimiter"),
         ("a.csv", b"x" * 1_100_000 + b"\n", BadSetting, "--header no"),
         ("a.csv", b"id,n\n1," + b"7" * 1_100_000 + b"\n", BadSetting, "--header yes"),
