@@ -24,7 +24,7 @@ from engine.formats.converted.values import Spelling, Unfit, fitting, passing
 from engine.formats.lines.dialect import fields_of
 from engine.formats.lines.encodings import encoding_of, is_utf8
 from engine.formats.lines.scan import FRESH, marks_of, plain, record_ends
-from engine.wording import counted, shown
+from engine.wording import counted, is_name, shown
 
 _SHOWN_LETTERS = 60
 _FITS, _IS_NO_ROW = -2, -1  # beside the number of the first column whose field is no value
@@ -313,6 +313,8 @@ def _json_fault(reader: Reader, record: bytes) -> tuple[str, str] | None:
         return "", "it is no JSON object"
     seen = set()
     for name, _ in item:
+        if not is_name(name):
+            return "", f"its key {shown(name)} names no column"
         if name not in reader.words:
             return name, "the schema lacks this key"
         if name in seen:
