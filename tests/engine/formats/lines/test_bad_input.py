@@ -215,3 +215,16 @@ def test_a_header_without_a_line_end_is_no_first_file(tmp_path: Path):
     (tmp_path / "b.csv").write_bytes(NUMBERS)
     with pytest.raises(SchemaMismatch, match="a header alone"):
         engine.plan([tmp_path / "a.csv", tmp_path / "b.csv"])
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("b.csv", NUMBERS), ("b.csv.gz", gzip.compress(NUMBERS))]
+)
+@pytest.mark.parametrize("first", ["a", "z"])
+def test_a_file_that_is_empty_is_named(tmp_path: Path, name: str, other: bytes, first: str):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(other)
+    empty = tmp_path / "in" / (first + name.removeprefix("b"))
+    empty.write_bytes(b"")
+    with pytest.raises(SchemaMismatch, match=rf"{empty} is empty, .* leave it out"):
+        engine.plan(tmp_path / "in", parts=1)
