@@ -88,6 +88,14 @@ def choice_hint(word: str, known: Collection[str]) -> str:
     return f"choose one of {', '.join(known)}" if len(known) <= _MOST_CHOICES else "see --help"
 
 
+def is_name(text: str) -> bool:
+    """Whether a text may name a column: not with NUL, where readers end it, or half characters."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def shown(text: str) -> str:
     r"""Return names, values and messages as they may be printed: one line, and nothing but letters.
 

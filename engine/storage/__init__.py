@@ -317,9 +317,10 @@ class _Wanted(NamedTuple):
 
 def _table_around(store: Storage, choice: folders.Choice) -> str | None:
     """Look for the marks of a table where a listing shows none: above it, and beside matches."""
-    if choice.listing.kind == "file" or choice.tables or choice.table:
-        return None  # a file that is named itself is wanted, whatever lies around it
     root = choice.listing.root
+    is_wanted = choice.listing.kind == "file" and not folders.is_metadata_file(root)
+    if is_wanted or choice.tables or choice.table:
+        return None  # a file that is named itself is wanted, whatever lies around it
     places = {item.path.rpartition("/")[0] for item in choice.taken}
     above = dict.fromkeys([root, *places] if choice.listing.kind == "glob" else [])
     for place in (root, *places):

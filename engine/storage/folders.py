@@ -388,7 +388,12 @@ def table_kind(folders: Iterable[str], metadata_files: Iterable[str] = ()) -> st
 
 def is_inside_table(name: str) -> bool:
     """Whether a folder of this name is one that tables have inside: a table may lie above."""
-    return name == "data" or is_partition(name)
+    return name in ("data", METADATA_FOLDER, *_TABLE_FOLDERS) or is_partition(name)
+
+
+def is_metadata_file(path: str) -> bool:
+    """Whether a file lies where an Iceberg table has its metadata, and is called as that is."""
+    return _ICEBERG_METADATA.fullmatch("/".join(path.split("/")[-2:])) is not None
 
 
 def is_partition(name: str) -> bool:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pyiceberg.types import NestedField
 
 _MAX_WORDS_LENGTH = 300
+_MOST_METADATA_BYTES = 256 << 20  # of which Python makes several times as much
 _GZIP = b"\x1f\x8b"
 _HINT = "version-hint.text"
 _NAME_FILES = (
@@ -107,7 +108,7 @@ def _newest(store: Storage, root: str, names: Collection[str]) -> str:
     newest = max(versions, default=-1)
     hint = store.get(store.join(root, METADATA_FOLDER, _HINT)) if _HINT in names else None
     if hint is not None:
-        newest = int(hint) if hint.strip().isdigit() else -2
+        newest = int(hint) if re.fullmatch(rb"\s*\d{1,18}\s*", hint) else -2
         while newest + 1 in versions:  # a hint is written after its version, or never
             newest += 1
     found = versions.get(newest, [])
@@ -128,7 +129,7 @@ class _Table:
 
         self._store, self._root, self._name = store, root, name
         data = self._content(f"{METADATA_FOLDER}/{name}")
-        text = gzip.decompress(data) if data.startswith(_GZIP) else data
+        text = _inflated(data) if data.startswith(_GZIP) else data
         self._metadata: TableMetadata = TableMetadataUtil.parse_obj(json.loads(text))
 
     def live_files(self) -> LiveFiles:
@@ -281,6 +282,14 @@ class _Table:
         if is_first:
             return _difference(self._metadata.schema(), found)
         return _later_difference(self._metadata.schema(), found, name, by_partition)
+
+
+def _inflated(data: bytes) -> bytes:
+    with gzip.open(io.BytesIO(data)) as file:
+        found = file.read(_MOST_METADATA_BYTES + 1)
+    if len(found) > _MOST_METADATA_BYTES:
+        raise ValueError(f"it takes more than {_MOST_METADATA_BYTES:,} bytes")
+    return found
 
 
 def name_below(location: str, bases: Iterable[str]) -> str | None:

@@ -21,6 +21,9 @@ _POINT, _NINE = b".9"
 _STRETCH = 8
 _ALL = 0x0101010101010101  # in each of eight bytes
 _LONG = re.compile(rb"-?[0-9.]{%d,}(?:[eE][-+]?[0-9]+)?" % (_SURE_LETTERS + 1))
+# What may be so small that a double has few digits of it, or none.
+_TINY = re.compile(rb"[eE]-[0-9]{3,}(?=[],} \t\r\n])")
+_LEAST = float(np.finfo(np.float64).smallest_normal)
 
 
 class _Lost(float):
@@ -51,7 +54,7 @@ def lost_digits(text: bytes, table: Any, doubles: Mapping[str, Any]) -> bool:
     found = _long_numbers(text)
     if not any(_has_large(table.column(name)) for name in doubles):
         found = [number for number in found if b"." in number]
-    if not found or _come_back(found):
+    if not _TINY.search(text) and (not found or _come_back(found)):
         return False
     try:
         lines = filter(bytes.strip, text.split(b"\n"))
@@ -121,7 +124,7 @@ def _whole(text: str) -> int | float:
 
 def _fraction(text: str) -> float:
     number = float(text)
-    if len(text) <= _SURE_LETTERS or repr(number) == text:
+    if (len(text) <= _SURE_LETTERS and abs(number) >= _LEAST) or repr(number) == text:
         return number
     # The shortest text, and the one of 17 digits: both are how writers spell a double.
     spelled = (Decimal(repr(number)), Decimal(f"{number:.17g}"))

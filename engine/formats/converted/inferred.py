@@ -37,13 +37,15 @@ from engine.formats.parquet.bytes.schema_tree import Node
 from engine.model import Conversion, SourceFile
 from engine.storage import Source
 from engine.storage.base import naming, redacted
-from engine.wording import counted, shown
+from engine.wording import counted, is_name, shown
 
 _NUM_PLACES, _SAMPLED_BYTES = 64, 64 << 20
 _ROWS_AT_ONCE = 2048  # below that, calls take longer than values; a value that fails takes long
 _COPIES = 6  # of a sample: text, fields, values
 _JSON_BYTES = 64 << 10  # of a block, as Python reads it
 _MOST_WHOLE = 1 << 63
+_MOST_LEVELS = 60  # below a column: Arrow reads 98, and hands 63 on
+_TOO_DEEP = "is nested more deeply than readers of Parquet go: flatten it (jq)"
 _NOTHING = "null"
 _KINDS = {str: TEXT, bool: "boolean", float: "double", type(None): _NOTHING}
 
@@ -111,7 +113,7 @@ def type_of_json(values: Iterable[object]) -> str:
         for value in values:
             found = _merged(found, _word(value, ""), "")
         word = _settled(found, "")
-    except (_Conflict, SchemaMismatch):
+    except (_Conflict, SchemaMismatch, RecursionError):
         return "mixed"
     return word if isinstance(word, str) else json.dumps(word, ensure_ascii=False)
 
@@ -190,6 +192,8 @@ def _names(
         return list(given) or [f"column{number}" for number in range(len(fields))]
     if not is_utf8(header):
         raise SchemaMismatch(f"its header is no {dialect.encoding or 'UTF-8'}: {ENCODING_CURE}")
+    if b"\0" in header:
+        raise SchemaMismatch("its header has NUL in it, at which readers end a name: mend the file")
     names = next(fields_of(header, dialect), [""])
     seen = set()
     for number, name in enumerate(names):
@@ -264,19 +268,47 @@ def _of_json(samples: Sequence[tuple[SourceFile, Block]], given: Schema) -> dict
                 continue  # the last one may be cut; others are told when they are to be written
             if not isinstance(item, dict):
                 continue
-            item = {key: value for key, value in item.items() if key not in given}
             try:
+                if (b"\\u" in line or b"\xed" in line) and not _has_names(item):
+                    continue
+                item = {key: value for key, value in item.items() if key not in given}
                 found = _merged(found, _word(item, ""), "")
             except _Conflict as error:
                 raise BadRow(f"{redacted(file.path)}: {error}") from None
+            except RecursionError:
+                raise SchemaMismatch(f"a record of it {_TOO_DEEP}") from None
     schema = {**given, **{key: _settled(word, key) for key, word in found.items()}}
     if any(not name.strip() for name in schema):
         raise SchemaMismatch(
             "a key of its records is empty, and a column needs a name: mend it (jq)"
         )
     if not schema:
-        raise SchemaMismatch("its records have no keys, and so no columns: say --schema")
+        raise SchemaMismatch(
+            "its records are no JSON objects, or have no keys, and so there are no columns: make "
+            "objects of them (of arrays by jq -c '.[]'), or say --schema"
+        )
+    for name, word in schema.items():
+        if _levels(word) > _MOST_LEVELS:
+            raise SchemaMismatch(f"key {shown(name)} {_TOO_DEEP}")
     return schema
+
+
+def _levels(word: Any) -> int:
+    """Return how many levels of Parquet's schema lie below a column."""
+    if isinstance(word, list):
+        return 2 + _levels(word[0])
+    inner = word.values() if isinstance(word, dict) else ()
+    return max((1 + _levels(each) for each in inner), default=0)
+
+
+def _has_names(value: object) -> bool:
+    """Whether all keys may be names of columns."""
+    inner: Iterable[object] = value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        inner = value.values()
+        if not all(map(is_name, value)):
+            return False
+    return all(map(_has_names, inner))
 
 
 def _some_json(source: Source, file: SourceFile, block: Block) -> bytes:

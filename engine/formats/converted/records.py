@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,7 @@ import pyarrow.json as pa_json
 from engine.errors import BadStructure, Unsupported
 from engine.formats.converted.accounted import FALSE, TRUE, accounts_for, is_sure
 from engine.formats.converted.digits import doubles_of, lost_digits
+from engine.formats.converted.escapes import unclear, with_nulls
 from engine.formats.converted.types import TEXT, arrow_schema, arrow_type
 from engine.formats.converted.values import Spelling, Unfit, typed
 from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
@@ -47,6 +48,7 @@ class Reader:
         self.words, self.schema = _schema_of(conversion.schema)
         self.found = set(conversion.found)
         self.dialect = dialect
+        self._marks = marks_of(dialect)
         self.spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
         self.is_json = dialect.kind == "ndjson"
         self.doubles = doubles_of({name: self.words[name] for name in conversion.found})
@@ -171,8 +173,24 @@ class Reader:
         """Return the fields of a block of delimited text as they are, null where they say so.
 
         ``take_ragged`` is told of rows with other numbers of fields, and says ``skip``.
+
+        Raises:
+            Unfit: nobody can tell what some field is.
         """
-        return self._read_csv(text, self._as_texts, take_ragged)
+        if not self.dialect.escape:
+            return self._read_csv(text, self._as_texts, take_ragged)
+        if self.unclear(text):
+            raise Unfit
+        text, nulls = with_nulls(text, self._marks, self.spelling.nulls)
+        converting = self._converting(dict.fromkeys(self.words, pa.string()), nulls)
+        return self._read_csv(text, converting, take_ragged)
+
+    def unclear(self, text: bytes) -> str:
+        """Return what nobody can tell the meaning of in delimited text; empty for nothing."""
+        if not self.dialect.escape:
+            return ""
+        text, _ = with_nulls(text, self._marks, self.spelling.nulls)
+        return unclear(text, self._marks.escape).decode()
 
     def _read_csv(
         self, text: bytes, converting: Any, take_ragged: Callable[[Any], str] | None = None
@@ -195,11 +213,17 @@ class Reader:
             converting,
         )
 
-    def _converting(self, types: Mapping[str, Any], *, is_ascii: bool = False) -> Any:
+    def _converting(
+        self,
+        types: Mapping[str, Any],
+        nulls: Sequence[str] | None = None,
+        *,
+        is_ascii: bool = False,
+    ) -> Any:
         return pa_csv.ConvertOptions(
             check_utf8=not is_ascii,
             column_types=types,
-            null_values=list(self.spelling.nulls),
+            null_values=list(self.spelling.nulls if nulls is None else nulls),
             true_values=list(TRUE),
             false_values=list(FALSE),
             strings_can_be_null=True,

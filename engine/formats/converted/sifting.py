@@ -24,7 +24,7 @@ from engine.formats.converted.values import Spelling, Unfit, fitting, passing
 from engine.formats.lines.dialect import fields_of
 from engine.formats.lines.encodings import encoding_of, is_utf8
 from engine.formats.lines.scan import FRESH, marks_of, plain, record_ends
-from engine.wording import counted, shown
+from engine.wording import counted, is_name, shown
 
 _SHOWN_LETTERS = 60
 _FITS, _IS_NO_ROW = -2, -1  # beside the number of the first column whose field is no value
@@ -180,8 +180,8 @@ def _values(reader: Reader, texts: Sequence[Any], num_rows: int) -> tuple[list[A
 
 
 def _is_one_line(reader: Reader, record: bytes) -> bool:
-    """Whether a record is UTF-8, and one row for pyarrow, whatever it holds."""
-    if reader.is_blank(record) or _has_lone_return(reader, record):
+    """Whether a record is UTF-8, one row for pyarrow, whatever it holds, and clear."""
+    if reader.is_blank(record) or _has_lone_return(reader, record) or reader.unclear(record):
         return False
     escape = re.escape(reader.dialect.escape.encode())
     plainly = re.sub(rb"(?s)%b(.)" % escape, rb"\1", record) if escape else record
@@ -209,6 +209,11 @@ def _why_no_row(reader: Reader, record: bytes) -> str:
         return "the line is empty"
     if b"\r" in line:
         return "a carriage return in it is no line end, and not in quotes"
+    if found := reader.unclear(record):
+        return (
+            f"readers differ in what {found} is: say --nulls '{found}' if it is null, or write the "
+            "file without such escapes"
+        )
     fields = next(fields_of(record, reader.dialect), [])
     return f"it has {counted(len(fields), 'field')}, and {len(reader.words):,} are wanted"
 
@@ -308,6 +313,8 @@ def _json_fault(reader: Reader, record: bytes) -> tuple[str, str] | None:
         return "", "it is no JSON object"
     seen = set()
     for name, _ in item:
+        if not is_name(name):
+            return "", f"its key {shown(name)} names no column"
         if name not in reader.words:
             return name, "the schema lacks this key"
         if name in seen:

@@ -19,7 +19,7 @@ from engine.errors import BadSetting, EvensplitError
 from engine.part_names import PARQUET_SUFFIXES
 from engine.storage import open_storage
 from engine.storage.base import redacted
-from engine.wording import choice_hint, shown
+from engine.wording import choice_hint, is_name, shown
 
 Word = Any  # a word, a list of one, or a mapping of names
 Schema = Mapping[str, Word]
@@ -180,6 +180,8 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name is there twice")
+    if not all(map(is_name, found)):
+        raise ValueError("a name has NUL or half a character in it")
     return found
 
 

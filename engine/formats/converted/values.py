@@ -44,6 +44,7 @@ _SHAPES: Sequence[tuple[Callable[[Any], bool], str]] = (
 )
 _INFINITY = "(?i)^[+-]?inf(inity)?$"
 _SURE_LETTERS = 15  # a number of so many digits is a double and comes back from it
+_LEAST = float(np.finfo(np.float64).smallest_normal)
 _ZERO, _NINE, _MINUS, _POINT = b"09-."
 
 
@@ -270,10 +271,15 @@ def _are_fractions(texts: Any, made: Any, spelling: Spelling) -> bool:
         return False
     if pc.any(pc.is_inf(made)).as_py():
         return False
-    if is_short:
+    is_unsure = pc.greater(pc.binary_length(texts), _SURE_LETTERS)
+    if not is_plain:  # of so small a number a double has few digits, or none
+        is_tiny = pc.less(pc.abs(made), _LEAST)
+        is_unsure = pc.or_(
+            is_unsure, pc.and_(is_tiny, pc.match_substring(texts, "e-", ignore_case=True))
+        )
+    if not pc.any(is_unsure).as_py():
         return True
-    back = pc.cast(made, pa.string())
-    others = pc.and_(pc.not_equal(back, texts), pc.greater(pc.binary_length(texts), _SURE_LETTERS))
+    others = pc.and_(pc.not_equal(pc.cast(made, pa.string()), texts), is_unsure)
     pairs = zip(texts.filter(others).to_pylist(), made.filter(others).to_pylist(), strict=True)
     return all(Decimal(text) == Decimal(repr(number)) for text, number in pairs if text is not None)
 

@@ -263,7 +263,10 @@ def codec_of(source: Source) -> Codec | None:
         if found or not skipped or at + skipped >= source.file.size_bytes:
             return found or codec_at(b"\x28\xb5\x2f\xfd" if at or skipped else b"")
         at += skipped
-    return None
+    raise Unsupported(
+        f"it begins with more than {_MOST_SKIPPED:,} frames that are passed over: decompress it "
+        "first (zstd -d, lz4 -d)"
+    )
 
 
 def _window_bytes(file: SourceFile) -> int:

@@ -45,6 +45,7 @@ _OTHERS = {
     b"Obj\x01": ("an Avro file", "write it as Parquet or NDJSON"),
     b"ARROW1": ("an Arrow file", "write it as Parquet"),
 }
+_TAR_AT, _TAR = 257, b"ustar"
 _NUL_SHARE, _CONTROL_SHARE = 0.2, 0.02  # of the begin: text has less
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\f\r\x1c\x1d\x1e\x1f\x01\x02"})
 DELIMITERS = (",", "\t", ";", "|", "\x01")
@@ -56,7 +57,27 @@ _KINDS = {
     "date": re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d.*)?"),
     "truth": re.compile(r"true|false", re.IGNORECASE),
 }
-NOTHING = frozenset(["", "NULL", "null", "NA", "NaN", "nan", "\\N", "None"])
+_EXCEL = re.compile(rb"sep=(.)?\r?\n", re.IGNORECASE)  # the line by which it is told the delimiter
+# What stands for no value, compared without case and blanks around.
+_NOTHING = frozenset(
+    [
+        "",
+        "null",
+        "(null)",
+        "na",
+        "n/a",
+        "#n/a",
+        "nan",
+        "none",
+        "nil",
+        "\\n",
+        "-",
+        "--",
+        ".",
+        "?",
+        "inf",
+    ]
+)
 _YEARS = range(1900, 2101)
 _DIGITS = 20  # of numbers that name columns: fewer
 _NAMES_SHOWN, _LETTERS_SHOWN = 4, 30
@@ -72,10 +93,14 @@ class Begin(NamedTuple):
 
 def is_text(head: bytes) -> bool:
     """Whether bytes look like the begin of a file of lines, or of one that says what it is."""
-    if head.startswith((_MARK, *_UTF_16, *_OTHERS)) or is_compressed(head):
+    if head.startswith((_MARK, *_UTF_16, *_OTHERS)) or is_compressed(head) or _is_tar(head):
         return True
     odd = len(head) - len(head.translate(None, _CONTROLS))
     return odd <= _CONTROL_SHARE * len(head)
+
+
+def _is_tar(head: bytes) -> bool:
+    return head.startswith(_TAR, _TAR_AT) and b"\0" in head[:_TAR_AT]
 
 
 def read_begin(source: Source, settings: Settings) -> Begin:
@@ -110,6 +135,11 @@ def _begin_of(head: bytes, path: str, settings: Settings, *, is_whole: bool) -> 
         _check_json_settings(settings)
         made = Dialect("ndjson", mark_bytes=mark_bytes, header_bytes=mark_bytes, line_end=line_end)
         return Begin(made, (), ())
+    if _EXCEL.match(head):
+        raise Unsupported(
+            "its first line tells Excel the delimiter (sep=), and is no record: cut it off "
+            "(tail -n +2)"
+        )
     if b"\r" in head and feed < 0:
         raise Unsupported("its lines end in lone carriage returns: write it with line feeds")
     quote = '"' if settings.quote is None else settings.quote
@@ -139,6 +169,16 @@ def _head(source: Source, encoding: Encoding) -> tuple[bytes, bool]:
 
 
 def _check_is_text(head: bytes, encoding: Encoding) -> None:
+    if codec := codec_at(head):  # inside another one
+        raise Unsupported(
+            f"it is compressed by {codec.program}, whatever its name says: decompress it once "
+            f"({codec.program} -d)"
+        )
+    if _is_tar(head):
+        raise Unsupported("it is a tar archive, whatever its name says: unpack it (tar -xf)")
+    for begin, (what, cure) in _OTHERS.items():
+        if head.startswith(begin):
+            raise Unsupported(f"it is {what}, whatever its name says: {cure}")
     if not encoding.name:
         if head.startswith(_UTF_16) or head.count(b"\0") > _NUL_SHARE * len(head):
             raise Unsupported(
@@ -147,14 +187,6 @@ def _check_is_text(head: bytes, encoding: Encoding) -> None:
             )
     elif head.count(b"\0") > _NUL_SHARE * len(head) or encoding.is_swapped(head):
         raise Unsupported(f"it is no text as {encoding.name}: say another --encoding")
-    if codec := codec_at(head):  # inside another one
-        raise Unsupported(
-            f"it is compressed by {codec.program}, whatever its name says: decompress it once "
-            f"({codec.program} -d)"
-        )
-    for begin, (what, cure) in _OTHERS.items():
-        if head.startswith(begin):
-            raise Unsupported(f"it is {what}, whatever its name says: {cure}")
     if not is_text(head):
         raise NotLines("it is neither Parquet nor text: it begins with control characters")
 
@@ -308,8 +340,9 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: str, *, is_whole: bool) -
         return not any(map(is_typed, first))
     names, values = 0, 0
     for column, name in enumerate(first):
-        below = {row[column] for row in others if len(row) == len(first)} - NOTHING
-        if below and all(map(is_typed, below)) and name not in NOTHING:
+        below = {row[column] for row in others if len(row) == len(first)}
+        below = {text for text in below if not _is_nothing(text)}
+        if below and all(map(is_typed, below)) and not _is_nothing(name):
             values += is_typed(name)
             names += not is_typed(name)
     if bool(names) == bool(values) or (values and _may_name([*filter(is_typed, first)])):
@@ -321,6 +354,10 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: str, *, is_whole: bool) -
             + ": give --header yes or --header no"
         )
     return bool(names)
+
+
+def _is_nothing(text: str) -> bool:
+    return text.strip().lower() in _NOTHING
 
 
 def _may_name(texts: Sequence[str]) -> bool:

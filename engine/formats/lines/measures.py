@@ -25,7 +25,7 @@ from engine.formats.lines.dialect import read_begin
 from engine.formats.lines.encodings import encoding_named, text_of
 from engine.formats.lines.index import Block, knots, looks_bytes, read_blocks
 from engine.formats.lines.ladder import Ladder
-from engine.formats.lines.pieces import dialect_of, head_of, is_ended
+from engine.formats.lines.pieces import dialect_of, head_of, is_ended, text_bytes
 from engine.formats.lines.reading import STEP_BYTES, opened
 from engine.formats.lines.sampling import Sampler
 from engine.formats.lines.scan import COPIES, marks_of
@@ -181,6 +181,11 @@ def _check_alike(one: tuple[SourceFile, bytes], other: tuple[SourceFile, bytes])
         }.items()
         if values[0] != values[1]
     ]
+    empty = [file.path for file, _ in (one, other) if not text_bytes(file)]
+    if differing and empty:
+        raise SchemaMismatch(
+            f"{redacted(empty[0])} is empty, and other files are not: leave it out (--exclude)"
+        )
     if differing:
         raise SchemaMismatch(
             f"{redacted(one[0].path)} and {redacted(other[0].path)} have different {differing[0]}; "

@@ -258,7 +258,7 @@ def test_a_table_without_a_catalog(tmp_path: Path, compressed: str) -> None:
     (folder / "version-hint.text").write_text("0")
     with pytest.raises(NoSource, match="without a snapshot"):
         engine.plan(root_of(table), parts=1)
-    for hint in ("3", "", "2 x"):
+    for hint in ("3", "", "2 x", "1" * 5000):
         (folder / "version-hint.text").write_text(hint)
         with pytest.raises(NotPlainFolder, match=r"version-hint.text names no metadata file"):
             engine.plan(root_of(table), parts=1)
@@ -284,6 +284,35 @@ def test_metadata_that_may_not_be_committed(tmp_path: Path) -> None:
     for path in (newest, *newest.parent.glob("0*.json"), newest.with_name("v7.metadata.json")):
         path.unlink(missing_ok=True)
     with pytest.raises(NotPlainFolder, match="none has a version"):
+        engine.plan(root_of(table), parts=1)
+
+
+@pytest.mark.parametrize("place", ["metadata", "metadata/*.json", "*/*.metadata.json"])
+def test_metadata_is_no_data(tmp_path: Path, place: str) -> None:
+    """Its JSON would be taken for NDJSON."""
+    table = create(tmp_path)
+    table.append(rows(0, 9))
+    with pytest.raises(NotPlainFolder, match=r"is an Iceberg table.*: name its own folder"):
+        engine.plan(f"{root_of(table)}/{place}", parts=1)
+    odd = tmp_path / "what?"
+    shutil.copytree(root_of(table), odd)
+    with pytest.raises(NotPlainFolder, match=r"is an Iceberg table.*: name its own folder"):
+        engine.plan(odd / "metadata" / metadata_of(table).name, parts=1)
+    log = tmp_path / "lake" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").write_text('{"protocol": {}}\n')
+    with pytest.raises(NotPlainFolder, match="is a Delta table"):
+        engine.plan(log, parts=1)
+
+
+def test_metadata_that_inflates_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = create(tmp_path)
+    table.append(rows(0, 9))
+    newest = metadata_of(table)
+    newest.write_bytes(gzip.compress(newest.read_bytes()))
+    assert engine.plan(root_of(table), parts=1).num_rows == 9
+    monkeypatch.setattr(iceberg, "_MOST_METADATA_BYTES", 1000)
+    with pytest.raises(NotPlainFolder, match="it takes more than 1,000 bytes"):
         engine.plan(root_of(table), parts=1)
 
 

@@ -662,3 +662,36 @@ def test_one_column_of_text_may_have_delimiters_in_some_records(tmp_path: Path):
     data = b"note\n" + b"one\n" * 40 + b"one, two\n" * 20
     rows = convert(tmp_path, "in.csv", data, header="yes")
     assert rows[-1] == {"note": "one, two"}
+
+
+@pytest.mark.parametrize("key", [r"\ud83d", r"\u0000", r"x\u0000y"])
+@pytest.mark.parametrize("record", ['{"%s": 1}', '{"a": {"%s": 1}}', '{"a": [{"%s": 1}]}'])
+@pytest.mark.parametrize("before", [0, 3000])
+def test_what_names_no_column_is_a_bad_row(tmp_path: Path, key: str, record: str, before: int):
+    good = record.replace("%s", "a")
+    data = "\n".join([*[good] * before, record % key, *[good] * 3000]).encode() + b"\n"
+    with pytest.raises(BadRow, match=f"line {before + 1:,}"):
+        convert(tmp_path, "a.ndjson", data)
+    found = convert(tmp_path, "a.ndjson", data, bad_rows="file")
+    assert found == [json.loads(good)] * (before + 3000)
+    kept = (tmp_path / "out/_evensplit/bad-rows.csv").read_text()
+    assert (record % key).replace('"', '""') in kept
+
+
+@pytest.mark.parametrize(
+    "value", ['{"a":' * 61 + "1" + "}" * 61, "[" * 50 + "]" * 50, '{"a":' * 800 + "1" + "}" * 800]
+)
+def test_what_is_nested_more_deeply_than_readers_go_is_refused(tmp_path: Path, value: str):
+    with pytest.raises(SchemaMismatch, match="nested more deeply"):
+        convert(tmp_path, "a.ndjson", b'{"x": %s}\n' % value.encode())
+
+
+@pytest.mark.parametrize("text", ['{"a":' * 60 + "1" + "}" * 60, "[" * 30 + "1" + "]" * 30])
+def test_what_is_nested_as_deeply_as_readers_go(tmp_path: Path, text: str):
+    row = {"x": json.loads(text)}
+    assert convert(tmp_path, "a.ndjson", json.dumps(row).encode() + b"\n") == [row]
+
+
+def test_names_with_nul_are_refused(tmp_path: Path):
+    with pytest.raises(SchemaMismatch, match="NUL"):
+        convert(tmp_path, "a.csv", b"i\0d,n\n" + b"1,2\n" * 99)

@@ -54,6 +54,21 @@ def test_a_number_of_more_digits_is_lost_unless_it_is_a_double(number: str):
     assert not is_lost(text, {})
 
 
+@pytest.mark.parametrize(
+    ("number", "is_none"),
+    [
+        ("1e-400", True),
+        ("1.23456E-320", True),
+        ("5e-324", False),
+        ("0.0", False),
+        ("0e-400", False),
+    ],
+)
+def test_a_number_that_is_too_small_is_lost(number: str, *, is_none: bool):
+    text = b'{"x": 1.5}\n{"x": %s}\n' % number.encode()
+    assert is_lost(text, {"x": "double"}) == is_none
+
+
 @pytest.mark.parametrize("inner", ['"1234567890.1234567890123"', "9007199254740993"])
 def test_what_lies_in_other_columns_is_not_looked_at(inner: str):
     text = f'{{"x": 0.1234567890123456, "id": {inner}}}\n'.encode()

@@ -30,6 +30,7 @@ numbers = st.one_of(
     st.sampled_from(
         ["007", "+5", "1E5", "-0", "0x10", "1e400", "1.5e400", ".5", "5.", "inf", "NaN"]
     ),
+    st.sampled_from(["1.0e-400", "1.23456e-320", "5e-324", "0.0"]),
 )
 times = st.one_of(
     st.dates().map(str),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,10 @@ from engine.errors import (
 HEADER = b"id,name,note\n"
 ROWS = b"".join(b'%d,name,"x,\ny"\n' % number for number in range(1_000))
 NUMBERS = b"id,n\n" + b"".join(b"%d,%d\n" % (number, number * 7) for number in range(100))
+SKIPPED = b"\x50\x2a\x4d\x18\1\0\0\0x"  # a frame of zstd without text
+with io.BytesIO() as _file, tarfile.open(fileobj=_file, mode="w") as _archive:
+    _archive.addfile(tarfile.TarInfo("a.csv"))
+    TAR = _file.getvalue() + NUMBERS
 JSON = b"".join(b'{"a": %d}\n' % number for number in range(50))
 
 
@@ -59,10 +65,21 @@ def split(tmp_path: Path, file: str, data: bytes, **options: Any) -> list[bytes]
         ("a.csv.zst", b"\x28\xb5\x2f\xfd" + ROWS, BadStructure, "zstd"),
         ("a.csv", b"PK\x03\x04" + ROWS, Unsupported, "zip archive"),
         ("a.csv", b"id,a\r1,2\r", Unsupported, "carriage returns"),
+        (
+            "a.csv",
+            b"\xef\xbb\xbfsep=;\r\nid;n\r\n1;2\r\n",
+            Unsupported,
+            "tells Excel the delimiter",
+        ),
+        ("a.tar.gz", gzip.compress(TAR), Unsupported, "a tar archive"),
+        ("a.tar", TAR, Unsupported, "a tar archive"),
+        ("a.csv.zst", SKIPPED * 1_001, Unsupported, "passed over: decompress it"),
         ("a.csv", bytes(range(1, 256)) * 9, NotLines, "neither"),
         ("a.json", json.dumps([{"a": 1}, {"a": 2}], indent=1).encode(), NotLines, "one a line"),
         ("a.ndjson", NUMBERS, NotLines, "one a line"),
         ("a.csv", b"name,city\nann,bern\nbob,basel\n", BadSetting, "--header yes or --header no"),
+        ("a.csv", b"ann,N/A\nbob,5\n", BadSetting, "--header yes or --header no"),
+        ("a.csv", b"ann, -\nbob,5\n", BadSetting, "--header yes or --header no"),
         ("a.csv", b"1,5;2,5\n" * 9, BadSetting, "several delimiters .*: give --delimiter"),
         ("a.csv", b"x" * 1_100_000 + b"\n", BadSetting, "--header no"),
         ("a.csv", b"id,n\n1," + b"7" * 1_100_000 + b"\n", BadSetting, "--header yes"),
@@ -198,3 +215,16 @@ def test_a_header_without_a_line_end_is_no_first_file(tmp_path: Path):
     (tmp_path / "b.csv").write_bytes(NUMBERS)
     with pytest.raises(SchemaMismatch, match="a header alone"):
         engine.plan([tmp_path / "a.csv", tmp_path / "b.csv"])
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("b.csv", NUMBERS), ("b.csv.gz", gzip.compress(NUMBERS))]
+)
+@pytest.mark.parametrize("first", ["a", "z"])
+def test_a_file_that_is_empty_is_named(tmp_path: Path, name: str, other: bytes, first: str):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(other)
+    empty = tmp_path / "in" / (first + name.removeprefix("b"))
+    empty.write_bytes(b"")
+    with pytest.raises(SchemaMismatch, match=rf"{empty} is empty, .* leave it out"):
+        engine.plan(tmp_path / "in", parts=1)
