@@ -351,11 +351,12 @@ class OpenChunk:
         return at_page(self.file.file.path, self.group.number, self.leaf, number)
 
     def place(self, number: int | None) -> Range:
-        """Return where a page lies; raises BadStructure where there is no dictionary."""
+        """Return where a page lies; raises BadPage where there is no dictionary."""
         if number is not None:
             return self.pages.page(number)
         if self.pages.dictionary is None:
-            raise BadStructure("a page uses a dictionary, and there is none")
+            with self.at_page():
+                raise BadStructure("a page uses a dictionary, and there is none")
         return self.pages.dictionary
 
     def read(self, number: int | None) -> memoryview:
