@@ -149,7 +149,9 @@ def _dictionaries(group: OpenRowGroup) -> Iterator[Dictionary]:
         pages = chunk.pages
         if pages.dictionary is None or pages.dictionary.length < least or not pages.num_pages:
             continue
-        if chunk.is_chained or not chunk.dictionary_pages or chunk.leaf.physical is Type.BOOLEAN:
+        if chunk.is_chained or chunk.leaf.physical is Type.BOOLEAN:
+            continue
+        if not chunk.begins_with_indices:
             continue
         yield Dictionary(
             chunk.column,

@@ -291,8 +291,12 @@ def _may_repeat(values: NDArray[Any], least: int) -> bool:
     return len(starts) > 0
 
 
-def decode_bit_packed(data: bytes, width: int, num_values: int, pos: int = 0) -> Indices:
+def decode_bit_packed(
+    data: bytes, width: int, num_values: int, pos: int = 0, *, low_first: bool = False
+) -> Indices:
     """Decode the deprecated BIT_PACKED levels: values one after the other, high bits first.
+
+    ``low_first``: low bits first, as Arrow and parquet-rs read them against the specification.
 
     Raises:
         BadPage: the bytes end early, or the width is over 32 bits.
@@ -304,8 +308,13 @@ def decode_bit_packed(data: bytes, width: int, num_values: int, pos: int = 0) ->
         raise BadPage(f"bit-packed levels end before {counted(num_values, 'value')}")
     if not width:
         return np.zeros(num_values, np.uint32)
-    bits = np.unpackbits(np.frombuffer(data, np.uint8, size, pos), count=num_values * width)
-    weights = (1 << np.arange(width - 1, -1, -1, dtype=np.int64)).astype(np.uint32)
+    bits = np.unpackbits(
+        np.frombuffer(data, np.uint8, size, pos),
+        count=num_values * width,
+        bitorder="little" if low_first else "big",
+    )
+    places = np.arange(width, dtype=np.int64)
+    weights = (1 << (places if low_first else places[::-1])).astype(np.uint32)
     return bits.reshape(num_values, width).astype(np.uint32) @ weights
 
 
@@ -388,6 +397,11 @@ def _v1_levels(
                 "levels that are said to be bit-packed are RLE: readers differ about them"
             )
         levels = decode_bit_packed(body, width, entries, pos)
+        if not np.array_equal(levels, decode_bit_packed(body, width, entries, pos, low_first=True)):
+            raise BadPage(
+                "levels are bit-packed, and mean one thing to readers that take high bits first, "
+                "another to those that take low bits first"
+            )
         return _checked(levels, highest), pos + (entries * width + 7) // 8
     if encoding != Encoding.RLE:
         raise BadPage(f"levels in encoding {encoding}")

@@ -6,6 +6,11 @@ A cut chunk needs new statistics. Those of its boundary pages are computed from 
 together. Engines answer ``min()`` and
 ``max()`` from statistics, so :func:`chunk_statistics` writes a bound only if it is exact.
 
+Bounds leave NaN out, and readers that skip what bounds exclude (DuckDB), or count all that bounds
+include (Arrow), then miss NaN or count it. In the source's wider bounds, or without bounds, a
+filter's value may lie inside, and the reader looks. So a cut or merged chunk has no bounds where a
+NaN is known to be in it, or where a source had none, or NaN as a bound.
+
 **When a bound in a column index is exact.** Writers may shorten long binary bounds: a lower bound
 to a prefix, an upper bound to a prefix whose last character is raised. Nothing in a column index
 says so. Let ``T`` be the writer's limit. A text is cut where a character ends, so a lower bound
@@ -61,6 +66,7 @@ MAX_BOUND_BYTES = 4096
 
 _UTF8_LOSS_BYTES = 3  # what a cut at a character may take beyond the limit
 _S = spec.Statistics
+_BOUNDS: frozenset[int] = frozenset((_S.MIN, _S.MAX, _S.MIN_VALUE, _S.MAX_VALUE))
 _TIGHT_WRITERS = ("parquet-cpp", "parquet-mr", "parquet-rs")
 
 _UNSIGNED_CONVERTED = (11, 12, 13, 14)
@@ -164,6 +170,7 @@ class Bounds:
         is_min_exact, is_max_exact: whether the bound is a value of the entries.
         is_empty: whether no entry has a comparable value: all are null or NaN.
         null_count, nan_count: entries without value, NaN values; None if unknown.
+        has_nan: whether a NaN is known to be among the entries.
     """
 
     min: bytes | None = None
@@ -173,6 +180,7 @@ class Bounds:
     is_empty: bool = False
     null_count: int | None = None
     nan_count: int | None = None
+    has_nan: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -192,14 +200,15 @@ def merge(parts: Iterable[Bounds], order: Order) -> Bounds:
     every = list(parts)
     nulls = _sum(part.null_count for part in every)
     nans = _sum(part.nan_count for part in every)
+    has_nan = any(part.has_nan for part in every)
     filled = [part for part in every if not part.is_empty]
     if not filled:
-        return replace(EMPTY, null_count=nulls, nan_count=nans)
+        return replace(EMPTY, null_count=nulls, nan_count=nans, has_nan=has_nan)
     if order is Order.UNDEFINED:
         return Bounds(null_count=nulls, nan_count=nans)
     low, low_exact = _extreme([(part.min, part.is_min_exact) for part in filled], order, -1)
     high, high_exact = _extreme([(part.max, part.is_max_exact) for part in filled], order, 1)
-    return Bounds(low, high, low_exact, high_exact, False, nulls, nans)
+    return Bounds(low, high, low_exact, high_exact, False, nulls, nans, has_nan)
 
 
 def _extreme(
@@ -364,7 +373,8 @@ def bounds_of_page(
     if statistics is None:
         return UNKNOWN
     nulls = value(statistics, _S.NULL_COUNT, None if leaf.max_definition else 0)
-    counts = Bounds(null_count=nulls, nan_count=value(statistics, _S.NAN_COUNT))
+    nans = value(statistics, _S.NAN_COUNT)
+    counts = Bounds(null_count=nulls, nan_count=nans, has_nan=bool(nans))
     if nulls == num_values:
         return replace(counts, is_empty=True)
     if order is Order.UNDEFINED:
@@ -406,9 +416,11 @@ def _bounds_of_whole(
 ) -> Bounds:
     """Return the merged bounds of pages; what proves a bound exact is the bound, not its page."""
     nulls, nans = index.null_counts, index.nan_counts
+    num_nans = None if nans is None else sum(nans[start:stop])
     counts = Bounds(
         null_count=None if nulls is None else sum(nulls[start:stop]),
-        nan_count=None if nans is None else sum(nans[start:stop]),
+        nan_count=num_nans,
+        has_nan=bool(num_nans),
     )
     flags = index.null_pages[start:stop]
     lows = _filled(index.min_values[start:stop], flags)
@@ -557,9 +569,9 @@ def _float_bounds(values: pa.Array, nulls: int) -> Bounds:
     comparable = numbers[~np.isnan(numbers)]
     nans = len(numbers) - len(comparable)
     if not len(comparable):
-        return Bounds(is_empty=True, null_count=nulls, nan_count=nans)
+        return Bounds(is_empty=True, null_count=nulls, nan_count=nans, has_nan=nans > 0)
     low, high = comparable.min().tobytes(), comparable.max().tobytes()
-    return Bounds(low, high, True, True, False, nulls, nans)
+    return Bounds(low, high, True, True, False, nulls, nans, nans > 0)
 
 
 def boundary_order(entries: Sequence[PageEntry], order: Order) -> int:
@@ -598,6 +610,8 @@ def chunk_statistics(source: Struct | None, bounds: Bounds, order: Order) -> Str
         return None
     found: Struct = {}
     low, high = _written(bounds, order)
+    if order is Order.FLOAT and _is_bounded_by_nan(source):
+        low = high = None
     if order in (Order.SIGNED, Order.FLOAT):
         _put(found, source, _S.MAX, high)
         _put(found, source, _S.MIN, low)
@@ -614,13 +628,47 @@ def chunk_statistics(source: Struct | None, bounds: Bounds, order: Order) -> Str
     return found or None
 
 
+def shared_statistics(every: Sequence[tuple[Struct | None, int]], order: Order) -> Struct | None:
+    """Return the statistics that lend their fields to a chunk merged of several.
+
+    They are the first's, without bounds where NaN might hide behind them: where another chunk of
+    floating point values has none.
+
+    Args:
+        every: of each chunk its ``Statistics``, and how many values it has.
+        order: how the column compares.
+    """
+    first = every[0][0]
+    if first is None or order is not Order.FLOAT or all(_is_bounded(*each) for each in every):
+        return first
+    return {field: entry for field, entry in first.items() if field not in _BOUNDS}
+
+
+def _is_bounded(source: Struct | None, num_values: int) -> bool:
+    """Whether a chunk has bounds of all its floating point values, or no values."""
+    if source is None:
+        return False
+    is_null = value(source, _S.NULL_COUNT) == num_values
+    return is_null or (not _BOUNDS.isdisjoint(source) and not _is_bounded_by_nan(source))
+
+
+def _is_bounded_by_nan(source: Struct) -> bool:
+    """Whether a bound of a chunk of floating point values is NaN: then it has none."""
+    bounds = (value(source, field) for field in _BOUNDS)
+    return any(
+        len(bound) in _FLOAT_FORMATS and Order.FLOAT.is_nan(bound)
+        for bound in bounds
+        if bound is not None
+    )
+
+
 def _put(found: Struct, source: Struct, field: int, plain: bytes | None) -> None:
     if field in source and plain is not None:
         found[field] = (BINARY, plain)
 
 
 def _written(bounds: Bounds, order: Order) -> tuple[bytes | None, bytes | None]:
-    if order is Order.UNDEFINED:
+    if order is Order.UNDEFINED or bounds.has_nan:
         return None, None
     low = bounds.min if bounds.is_min_exact else None
     high = bounds.max if bounds.is_max_exact else None

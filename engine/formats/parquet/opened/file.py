@@ -330,16 +330,33 @@ class OpenChunk:
         encodings = self.headers(range(pages.num_pages)).encodings
         return max((i + 1 for i, encoding in enumerate(encodings) if encoding in (2, 8)), default=0)
 
+    @property
+    def begins_with_indices(self) -> bool:
+        """Whether the pages that use the dictionary are the first ones, as writers have them.
+
+        The format allows them in any order, and footers may count wrongly: headers tell. Of stores,
+        where each is a request, only those are read that are said to be of such pages, if not all.
+        """
+        number, num_pages = self.dictionary_pages, self.pages.num_pages
+        if not number:
+            return False
+        read = num_pages
+        if self.file.source.is_remote:
+            read = 0 if counted_pages(self.entry).total() and number == num_pages else number
+        found = [encoding in (2, 8) for encoding in self.headers(range(read)).encodings]
+        return found == [page < number for page in range(read)]
+
     def at_page(self, number: int | None = None) -> AbstractContextManager[None]:
         """Name file, column, row group and page in errors about what is in them."""
         return at_page(self.file.file.path, self.group.number, self.leaf, number)
 
     def place(self, number: int | None) -> Range:
-        """Return where a page lies; raises BadStructure where there is no dictionary."""
+        """Return where a page lies; raises BadPage where there is no dictionary."""
         if number is not None:
             return self.pages.page(number)
         if self.pages.dictionary is None:
-            raise BadStructure("a page uses a dictionary, and there is none")
+            with self.at_page():
+                raise BadStructure("a page uses a dictionary, and there is none")
         return self.pages.dictionary
 
     def read(self, number: int | None) -> memoryview:

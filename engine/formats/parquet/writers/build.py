@@ -141,7 +141,9 @@ class _Build:
         if len(self.pieces) == 1 and self.pieces[0].piece.is_whole:
             return self.model.statistics
         merged = st.merge(self.bounds, self.order)
-        return st.chunk_statistics(self.model.statistics, merged, self.order)
+        sources = [piece.source for piece in self.pieces]
+        every = [(source.statistics, source.entry.num_values) for source in sources]
+        return st.chunk_statistics(st.shared_statistics(every, self.order), merged, self.order)
 
     def _put_dictionary(self) -> None:
         plain = encode_values(self.leaf, Encoding.PLAIN, self.dictionary.values)

@@ -340,6 +340,9 @@ class _Part:
         bad = (headers.total_bytes != sizes) | (headers.is_data == is_first)
         bad |= is_first & (headers.types != PageType.DICTIONARY)
         counts, is_known = self._row_counts(chunks, headers)
+        # Behind a page of version 1 whose rows nobody counted the next one's place is not known.
+        is_counted = np.bincount(chunks, headers.is_data & ~is_known, self.num_chunks) == 0
+        is_known &= is_counted[chunks]
         before = np.cumsum(counts) - counts
         begins = np.searchsorted(chunks, chunks)
         bad |= is_known & ~is_first & (before - before[begins] != rows)

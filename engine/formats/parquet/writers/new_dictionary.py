@@ -70,10 +70,22 @@ class NewDictionary:
         mapping = self._maps.get(number)
         has_map = [mapping is not None and self._maps_page(number, page) for page in pages]
         mapped = iter(_mapped(list(compress(pages, has_map)), mapping))
+        if number in self._used:
+            mapped = map(self._check_used, compress(pages, has_map), mapped)
         return [
             next(mapped) if is_mapped else self._looked_up(number, page)
             for page, is_mapped in zip(pages, has_map, strict=True)
         ]
+
+    def _check_used(self, page: OpenPage, indices: Any) -> Any:
+        """Return mapped indices if the trimmed dictionary has their entries.
+
+        Entries of pages that the footer does not count among those of the dictionary were not seen.
+        """
+        if len(indices) and int(indices.max()) >= len(self.values):
+            with page.source.chunk.at_page(page.number):
+                raise BadPage("it uses the dictionary, and more pages do than the footer counts")
+        return indices
 
     def _maps_page(self, number: int, page: OpenPage) -> bool:
         return page.header.is_dictionary_encoded and self._has(number, page)
@@ -120,10 +132,10 @@ class NewDictionary:
         return take(entries, used[0])
 
     def _map_trimmed(self) -> None:
-        """Map the old indices of trimmed dictionaries; nothing asks for those that are not used."""
+        """Map the old indices of trimmed dictionaries, those that are not used behind the end."""
         for number, (used, num_old) in self._used.items():
             if number in self._maps:
-                mapping = np.zeros(num_old, np.uint32)
+                mapping = np.full(num_old, len(self.values), np.uint32)
                 mapping[used] = self._maps[number]
                 self._maps[number] = mapping
 

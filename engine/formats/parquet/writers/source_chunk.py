@@ -95,7 +95,8 @@ class SourceChunk:
 
     def dictionary(self) -> tuple[PageHeader, Any]:
         """Return the dictionary page's header and its values as an Arrow array."""
-        with self._reading_dictionary:  # parts on both sides of a cut may ask at once
+        # Parts on both sides of a cut may ask at once.
+        with self._reading_dictionary, self.chunk.at_page():
             if self._dictionary is None:
                 header, body = self.chunk.page(None)
                 check_crc(_checked_dictionary(header), body)
@@ -108,7 +109,8 @@ class SourceChunk:
         """Return the dictionary page's header, without reading the values."""
         if self._dictionary is not None:
             return self._dictionary[0]
-        return _checked_dictionary(self.chunk.header(None))
+        with self.chunk.at_page():
+            return _checked_dictionary(self.chunk.header(None))
 
     def open_page(self, number: int, start_row: int, stop_row: int) -> OpenPage:
         """Return what rows ``[start_row, stop_row)`` of the row group have of a page.

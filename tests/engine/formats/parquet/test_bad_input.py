@@ -137,6 +137,28 @@ def test_a_damaged_source_is_refused(
     assert not dest.exists()
 
 
+@pytest.mark.parametrize(
+    "way",
+    ["--no-dictionary", "--dictionary", "--codec=zstd", "--row-group-size=1GB", "--parts=3"],
+)
+def test_a_dictionary_that_is_not_there_is_told_with_its_place(
+    tmp_path: Path, dest: Path, way: str
+):
+    source = tmp_path / "source.parquet"
+    pq.write_table(pa.table({"x": ["a", "b", "c"] * 1000}), source, row_group_size=1500)
+
+    def without_dictionary(chunk: thrift.Struct) -> None:
+        meta, names = chunk[spec.ColumnChunk.META_DATA][1], spec.ColumnMetaData
+        del meta[names.DICTIONARY_PAGE_OFFSET]
+        lost = meta[names.DATA_PAGE_OFFSET][1] - len(b"PAR1")
+        size = meta[names.TOTAL_COMPRESSED_SIZE][1] - lost
+        meta[names.TOTAL_COMPRESSED_SIZE] = spec.entry(names.TOTAL_COMPRESSED_SIZE, size)
+
+    rewrite_chunk(source, 0, without_dictionary)
+    ended = run("split", source, dest, way)
+    refused_late(ended, "source.damaged-page", 3, f"{source}: column x, row group 0", "dictionary")
+
+
 @pytest.mark.parametrize("num_values", [-11, 0, 1, 10**12])
 def test_a_flat_chunk_of_other_values_than_rows_is_refused(
     source: Path, dest: Path, num_values: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 import engine
 from engine.errors import SourceError
-from engine.formats.parquet.bytes import thrift
+from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.opened import close_files, open_file
 from engine.formats.parquet.trimmed import PieceSize, trimmed_columns
 from engine.formats.parquet.used import used_entries
@@ -23,6 +24,8 @@ from engine.ledger.manifest import Ledger
 from engine.model import Recoding
 from engine.splitter import find_sources
 from engine.storage.local import LocalStorage
+from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
+from tests.engine.formats.parquet.test_verifier import rewrite_chunk
 from tests.witness import wrong_statistics
 
 ROWS = 4000
@@ -341,3 +344,65 @@ def test_an_index_behind_the_dictionary_is_damage(tmp_path: Path):
     with pytest.raises(SourceError, match="column value"):
         engine.split(source, tmp_path / "parts", parts=8, fsync=False)
     assert not parts_of(tmp_path / "parts")
+
+
+def _reorder(path: Path, order: str) -> tuple[int, int]:
+    """Put the data pages of a file of one chunk in another order; return how many of each kind."""
+    file = ParquetFile.of(path.read_bytes())
+    ((leaf, chunk, num_rows),) = file.chunks()
+    pages = file.walked(leaf, chunk, num_rows)
+    bodies = [file.read(*pages.page(number)) for number in range(pages.num_pages)]
+    is_index = [
+        file.page(pages, number)[0].is_dictionary_encoded for number in range(pages.num_pages)
+    ]
+    indices, plain = is_index.index(False), is_index.count(False)
+    assert is_index == [True] * indices + [False] * plain
+    assert indices > 3 < plain
+    if order == "reversed":
+        bodies.reverse()
+    elif order == "alternating":
+        pairs = zip_longest(bodies[indices:], bodies[:indices], fillvalue=b"")
+        bodies = list(chain.from_iterable(pairs))
+    start = pages.page(0).offset
+    data = b"".join(bodies)
+    path.write_bytes(file.data[:start] + data + file.data[start + len(data) :])
+    return indices, plain
+
+
+@pytest.mark.parametrize("counts", ["true", "too few", "none", "too many", "all", "absent"])
+@pytest.mark.parametrize("order", ["as written", "reversed", "alternating"])
+def test_pages_that_use_a_dictionary_stand_anywhere_whatever_the_footer_counts(
+    tmp_path: Path, order: str, counts: str
+):
+    source = tmp_path / "in.parquet"
+    chance = random.Random(4)
+    numbers = [chance.randrange(1 << 60) for _ in range(ROWS // 2)]
+    texts = [f"{i} " + chance.randbytes(40).hex() for i in range(ROWS // 2)]
+    pq.write_table(
+        pa.table({"v": [str(number) for number in numbers] + texts}),
+        source,
+        **ALL | PAGES["fallback"],
+    )
+    indices, plain = _reorder(source, order)
+
+    def count(chunk: thrift.Struct) -> None:
+        meta, field = chunk[spec.ColumnChunk.META_DATA][1], spec.ColumnMetaData.ENCODING_STATS
+        del meta[field]
+        if counts == "absent":
+            return
+        changes = {"too few": indices // 2, "none": 0, "too many": indices + 2}
+        number = changes.get(counts, indices + plain if counts == "all" else indices)
+        names = spec.PageEncodingStats
+        found = [(2, 0, 1), (0, 8, number), (0, 0, indices + plain - number)]
+        fields = (names.PAGE_TYPE, names.ENCODING, names.COUNT)
+        listed = [spec.struct_of(dict(zip(fields, each, strict=True))) for each in found]
+        meta[field] = spec.entry(field, listed)
+
+    rewrite_chunk(source, 0, count)
+    table = pq.read_table(source)
+    for number, way in enumerate(
+        ({"parts": 3}, {"parts": 9}, {"parts": 3, "codec": "zstd"}, {"rows_per_part": 130})
+    ):
+        engine.split(str(source), str(tmp_path / f"{number}"), fsync=False, **way)
+        parts = parts_of(tmp_path / f"{number}")
+        assert pa.concat_tables(map(pq.read_table, parts)).equals(table), way

@@ -221,10 +221,29 @@ def test_levels_said_to_be_bit_packed_are_not_taken_for_it_where_they_are_rle():
         if leaf.max_definition == 1 and not leaf.max_repetition:
             levels = read_levels(header, body, **highest)
             packed = np.packbits(levels.definition.astype(bool)).tobytes()
-            found = read_levels(replace(header, **told), packed + body, **highest)
-            assert np.array_equal(found.definition, levels.definition)
+            found = decode_bit_packed(packed, 1, levels.num_entries)
+            assert np.array_equal(found, levels.definition)
+            low_first = np.packbits(levels.definition.astype(bool), bitorder="little").tobytes()
+            if packed == low_first:
+                read = read_levels(replace(header, **told), packed + body, **highest)
+                assert np.array_equal(read.definition, levels.definition)
+            else:
+                with pytest.raises(BadPage, match="high bits first"):
+                    read_levels(replace(header, **told), packed + body, **highest)
             num_pages += 1
     assert num_pages
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 8, 11])
+@given(st.data())
+def test_bit_packed_levels_are_read_where_all_readers_agree(width, data):
+    """Arrow and parquet-rs take low bits first, the specification and Java high ones."""
+    values = data.draw(st.lists(st.integers(0, (1 << width) - 1), min_size=1, max_size=40))
+    bits = [[value >> place & 1 for place in range(width)] for value in values]
+    low_first = np.packbits(np.array(bits, bool), bitorder="little").tobytes()
+    high_first = np.packbits(np.array(bits, bool)[:, ::-1]).tobytes()
+    assert decode_bit_packed(high_first, width, len(values)).tolist() == values
+    assert decode_bit_packed(low_first, width, len(values), low_first=True).tolist() == values
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])

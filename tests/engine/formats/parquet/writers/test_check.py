@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+import engine
 import engine.formats.parquet.writers.splice as splice
 from engine.formats.parquet.bytes import footer as ft
 from engine.formats.parquet.bytes import spec, thrift
@@ -402,3 +403,30 @@ def test_columns_of_a_list_whose_rows_differ_are_refused_or_read_as_before(
     else:
         parts = sorted((folder / "parts").glob("*.parquet"))
         assert pa.concat_tables(map(pq.read_table, parts)).equals(expected)
+
+
+@pytest.mark.parametrize("versions", ["12", "21", "121", "212", "1221"])
+@pytest.mark.parametrize("dictionary", [False, True])
+@pytest.mark.parametrize("index", [False, True])
+def test_pages_of_both_versions_go_into_one_chunk(tmp_path, versions, dictionary, index):
+    """Headers of version 1 do not tell rows of lists, so not which row the next page begins at."""
+    lists = [[[i] * (i % 3)] * (i % 4) if i % 6 else None for i in range(300)]
+    table = pa.table({"l": lists, "m": [i % 50 for i in range(300)]})
+    paths = []
+    for number, version in enumerate(versions):
+        paths.append(str(tmp_path / f"{number}.parquet"))
+        pq.write_table(
+            table,
+            paths[-1],
+            data_page_version=f"{version}.0",
+            use_dictionary=dictionary and number != 1,
+            write_page_index=index,
+            max_rows_per_page=70,
+            write_batch_size=35,
+        )
+    for number, way in enumerate(({"parts": 1}, {"parts": 2}, {"parts": 1, "codec": "zstd"})):
+        dest = tmp_path / f"{number}"
+        engine.split(paths, str(dest), row_group_size="1GB", fsync=False, **way)
+        read = pa.concat_tables(map(pq.read_table, sorted(dest.glob("*.parquet"))))
+        assert read.equals(pa.concat_tables([table] * len(versions)))
+        engine.verify(str(dest))

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import engine
+from engine.formats.parquet.bytes import spec
+from tests.engine.formats.parquet.test_verifier import rewrite_chunk
 from tests.witness.read_datafusion import DatafusionWitness
 
 WIDTHS = {1: "ae", 2: "éß", 3: "€あ", 4: "𐍈😀"}  # characters by their bytes
@@ -93,3 +95,63 @@ def test_a_part_of_one_value_and_nan_has_no_bounds(
     reader = DatafusionWitness()
     read = [reader.fetch([str(part)], ["x"])["x"].to_pylist() for part in parts]
     assert repr(read) == repr([[1.0, nan], [2.0, 2.0], [3.0, nan], [4.0, 5.0]])
+
+
+NAN = float("nan")
+CUT = {"rows_per_part": 150}
+MERGED = {"parts": 1, "row_group_size": "1GB"}
+ASKED = ("x > 5", "x >= 0", "x = 'nan'", "x < 'nan'", "x > 250", "x < 0", "x is null")
+
+
+def _spread(i):
+    return NAN if i % 5 == 0 else float(i)
+
+
+def _of_one_group(i):
+    return NAN if 200 <= i < 400 else float(i % 200)
+
+
+def _zeros(i):
+    return [-0.0, 0.0, NAN][i // 100 % 3]
+
+
+def answers(paths, filters):
+    """Return what DuckDB counts; it skips what bounds exclude, NaN as well, which is greatest."""
+    with duckdb.connect() as con:
+        return [
+            con.execute(f"select count(*) from read_parquet(?) where {each}", [paths]).fetchone()
+            for each in filters
+        ]
+
+
+@pytest.mark.parametrize("nan_bounds", [False, True])
+@pytest.mark.parametrize("values", [_spread, _of_one_group, _zeros])
+@pytest.mark.parametrize("least_chunks", [1, 1 << 30])
+@pytest.mark.parametrize(("form", "dictionary"), [("float64", False), ("float32", True)])
+@pytest.mark.parametrize("way", [CUT, MERGED, CUT | {"codec": "zstd"}])
+def test_what_is_asked_of_nan_is_answered_by_parts_as_by_the_source(
+    tmp_path, monkeypatch, way, form, dictionary, least_chunks, values, nan_bounds
+):
+    """Other bounds than the source's, or bounds where it had none, would hide NaN."""
+    monkeypatch.setattr("engine.formats.parquet.small_chunks.MIN_CHUNKS", least_chunks)
+    source = tmp_path / "in.parquet"
+    table = pa.table({"x": pa.array([values(i) for i in range(600)], form)})
+    options = {"write_page_index": True, "max_rows_per_page": 40, "write_batch_size": 20}
+    pq.write_table(table, source, row_group_size=200, use_dictionary=dictionary, **options)
+    if nan_bounds:
+        nan = pa.array([NAN], form).buffers()[1].to_pybytes()[: int(form[-2:]) // 8]
+
+        def bounded(chunk):
+            names = spec.Statistics
+            facts = {names.NULL_COUNT: 0, names.MAX_VALUE: nan, names.MIN_VALUE: nan}
+            field = spec.ColumnMetaData.STATISTICS
+            chunk[spec.ColumnChunk.META_DATA][1][field] = spec.entry(field, spec.struct_of(facts))
+
+        rewrite_chunk(source, 0, bounded)
+    engine.split(str(source), str(tmp_path / "parts"), fsync=False, **way)
+    parts = [str(part) for part in sorted((tmp_path / "parts").glob("*.parquet"))]
+    loaded = tmp_path / "loaded.parquet"
+    pq.write_table(table, loaded, write_statistics=False)
+    truth, own, found = (answers(each, ASKED) for each in ([str(loaded)], [str(source)], parts))
+    for each, true, of_source, of_parts in zip(ASKED, truth, own, found, strict=True):
+        assert of_source != true or of_parts == true, each

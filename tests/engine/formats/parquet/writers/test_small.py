@@ -97,7 +97,7 @@ def test_what_is_asked_of_pages_and_statistics_holds(tmp_path, made):
         rows = pq.ParquetFile(part).read_row_group(0)
         assert columns[0].statistics.null_count == rows["whole"].null_count
         assert columns[1].statistics.min >= 3_000_000_000
-        assert columns[2].statistics.has_min_max
+        assert not columns[2].statistics.has_min_max  # which leave NaN out
     whole = pa.concat_tables([pq.read_table(part) for part in parts])
     assert repr(whole.to_pydict()) == repr(table.to_pydict())
 
