@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
 
-from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.opened import OpenChunk, OpenRowGroup
 from engine.formats.parquet.sizes import PagesBytes, Sizes, Used
+from engine.formats.parquet.small_chunks import Drawn
 from engine.planning.curves import Curve, CutColumn, add_densities, summed_up
 from engine.planning.entries import Entries
 from engine.planning.layout import GroupLayout
+
+_KNOTS = 32  # numbers of rows for which it is told what they take of dictionaries
+_POSSIBLE = np.geomspace(1e-4, 1e4, 256)  # values that there might be, for each that there is
 
 
 def read_curve(
     opened: OpenRowGroup,
     group: GroupLayout,
     sizes: Sizes,
-    spread: Collection[int] = (),
+    drawn: Mapping[int, Drawn] = MappingProxyType({}),
     trimmed: Mapping[int, Used] = MappingProxyType({}),
 ) -> Curve:
     """Read the page positions of a row group and sum up what they will be in the parts.
@@ -28,7 +31,7 @@ def read_curve(
     Args:
         opened, group: which row group.
         sizes: of pages in the parts.
-        spread: columns whose dictionaries are divided among the rows, not repeated.
+        drawn: columns whose pieces are made by Arrow, with what is known of their dictionaries.
         trimmed: columns whose pieces get dictionaries of what they use, with that.
 
     Raises:
@@ -37,11 +40,13 @@ def read_curve(
     columns = []
     dictionaries: dict[int, int] = {}
     entries: dict[tuple[tuple[float, ...], ...], Entries] = {}  # one where the same was counted
+    shared: list[tuple[Drawn, PagesBytes]] = []
     for chunk in opened.chunks():
         name, pages, is_chained = chunk.leaf.name, chunk.pages, chunk.is_chained
         new = sizes.pages(chunk)
-        if chunk.column in spread:
-            columns.append(CutColumn(name, pages, _with_dictionary(new, pages), is_chained))
+        if chunk.column in drawn:
+            shared.append((drawn[chunk.column], new))
+            columns.append(CutColumn(name, pages, new.data, is_chained))
             continue
         used = trimmed.get(chunk.column)
         trimmed_rows = 0 if used is None else rows_by_dictionary(chunk)
@@ -61,7 +66,7 @@ def read_curve(
         group.extra_bytes,
         tuple(dictionaries.items()),
         tuple(columns),
-        tuple(entries.values()),
+        (*entries.values(), *_drawn(shared, group.num_rows)),
     )
 
 
@@ -95,13 +100,29 @@ def _trimmed(chunk: OpenChunk, new: PagesBytes, used: Used) -> tuple[PagesBytes,
     return pages, Entries(used.rows, used.places, used.lengths, sizes, used.ends, table - table.T)
 
 
-def _with_dictionary(new: PagesBytes, pages: PageMap) -> list[float]:
-    """Return the bytes of pages that have the values which they use of the dictionary."""
-    rows = pairwise([*pages.first_rows, pages.num_rows])
-    return [
-        size + new.dictionary * (stop - start) / pages.num_rows
-        for size, (start, stop) in zip(new.data, rows, strict=True)
-    ]
+def _drawn(shared: Sequence[tuple[Drawn, PagesBytes]], num_rows: int) -> list[Entries]:
+    """Return what pieces take of dictionaries, less what shorter indices save, and of headers.
+
+    Nobody looks into small chunks: their values are taken to lie at random. Then ``n`` of them
+    have ``m * (1 - exp(-n / m))`` of ``m`` that there might be.
+    """
+    if not shared:
+        return []
+    lengths = np.unique(np.geomspace(1, num_rows, _KNOTS).astype(np.int64))
+    rows = lengths / num_rows
+    entries = np.array([[each.num_entries] for each, _ in shared])
+    found = entries / np.array([[max(each.num_values, each.num_entries)] for each, _ in shared])
+    possible = np.interp(found, -_POSSIBLE * np.expm1(-1 / _POSSIBLE), _POSSIBLE)
+    shares = np.expm1(-rows / possible) / np.expm1(-1 / possible)
+    bits = [np.ceil(np.log2(np.maximum(number, 2))) for number in (shares * entries, entries)]
+    saved = (1 - bits[0] / bits[1]) * rows
+    dictionaries = np.array([new.dictionary for _, new in shared])
+    pages = np.array([sum(new.data) for _, new in shared])
+    headers = np.array([each.header_bytes for each, _ in shared])
+    sizes = dictionaries @ shares - pages @ saved
+    sizes += headers[:, 0] @ (1 - shares) + headers[:, 1].sum() * (1 - rows)
+    ends = [0, num_rows]
+    return [Entries(ends, ends, [0, *lengths.tolist()], [0.0, *sizes.tolist()])]
 
 
 def _summed(columns: Sequence[CutColumn], group: GroupLayout) -> tuple[list[int], list[float]]:

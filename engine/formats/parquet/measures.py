@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from engine import memory
@@ -14,7 +13,7 @@ from engine.formats.parquet.layout import read_layout
 from engine.formats.parquet.opened import OpenChunk, OpenRowGroup, open_file
 from engine.formats.parquet.part_memory import part_memory_bytes
 from engine.formats.parquet.sizes import Sizes, Used
-from engine.formats.parquet.small_chunks import spread_dictionaries
+from engine.formats.parquet.small_chunks import drawn_dictionaries
 from engine.formats.parquet.trimmed import (
     PieceSize,
     expected_piece,
@@ -62,7 +61,7 @@ def _measures(
     def curve_of(position: int) -> Curve:
         opened = opened_at(position)
         with naming(opened.file.file.path):
-            spread = spread_dictionaries(opened, recoding)
+            drawn = drawn_dictionaries(opened, recoding)
             columns = trimmed_columns(opened, recoding, piece_size)
             if columns < trimmed_columns(opened, recoding, piece_size.trimmed_always):
                 repeated.add(position)
@@ -70,7 +69,7 @@ def _measures(
                 column: used.of(opened.chunk(column), piece_size.num_rows)
                 for column in sorted(columns)
             }
-            return read_curve(opened, layout.groups[position], sizes, spread, trimmed)
+            return read_curve(opened, layout.groups[position], sizes, drawn, trimmed)
 
     def inside_of(
         position: int, column: int, page: int, *, num_bytes: float, step_bytes: float
@@ -79,13 +78,11 @@ def _measures(
 
         chunk = opened_at(position).chunk(column)
         with naming(chunk.file.file.path):
-            is_spread = column in spread_dictionaries(chunk.group, recoding)
-            wanted = replace(recoding, dictionary=False) if is_spread else recoding
-            looks.ask(seen_bytes(chunk, page, wanted), chunk.leaf.name)
+            looks.ask(seen_bytes(chunk, page, recoding), chunk.leaf.name)
             return look_inside(
                 chunk,
                 page,
-                recoding=wanted,
+                recoding=recoding,
                 num_bytes=num_bytes,
                 step_bytes=step_bytes,
             )

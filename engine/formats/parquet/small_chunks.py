@@ -5,7 +5,7 @@ How they are made is the business of :mod:`.writers.small`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from engine.formats.parquet.bytes import spec, thrift
@@ -27,7 +27,6 @@ MAX_CHUNK_BYTES = 16 << 10  # on the average: Arrow takes as long for it as Pyth
 MAX_PLAIN_BYTES = 32 << 20  # of the columns that are made at once, which are held decoded
 _WIDEST_BYTES = 12  # of a number
 _USUAL_VALUE_BYTES = 32  # of a text of which nothing is known
-_SPREAD_SHARE = 0.3  # of rows, that have a value of their own
 _MAX_SPAN = 2  # times the bytes of the chunks, with all that lies between them
 
 # What Arrow writes under the number that a chunk has; LZ4 framed by Hadoop is not among them.
@@ -143,33 +142,65 @@ def _small_facts(group: OpenRowGroup) -> SmallFacts:
     )
 
 
-class _Spread(frozenset[int]):
-    """Columns whose dictionaries a cut divides."""
+class Drawn(NamedTuple):
+    """The dictionary of a chunk of which Arrow writes what rows use.
+
+    Attributes:
+        num_entries: values in it.
+        num_values: of the chunk, without nulls.
+        header_bytes: of its page, and of a page of indices.
+    """
+
+    num_entries: int
+    num_values: int
+    header_bytes: tuple[int, int]
 
 
-def spread_dictionaries(group: OpenRowGroup, recoding: Recoding) -> frozenset[int]:
-    """Return the columns of a row group whose dictionaries a cut divides, as rows share few values.
+class _Drawn(dict[int, Drawn]):
+    """Dictionaries of a row group, by column."""
+
+
+def drawn_dictionaries(group: OpenRowGroup, recoding: Recoding) -> Mapping[int, Drawn]:
+    """Return the dictionaries of a row group of whose entries each piece has those that it uses.
 
     Only of row groups that Arrow makes: it writes the values in use, where pages that are cut keep
     the whole dictionary.
     """
-    return group.kept(_Spread, lambda: _spread(group, recoding), recoding.codec)
+    if recoding.dictionary is not None:
+        return {}
+    return group.kept(_Drawn, lambda: _drawn(group, recoding), recoding.codec)
 
 
-def _spread(group: OpenRowGroup, recoding: Recoding) -> _Spread:
+def _drawn(group: OpenRowGroup, recoding: Recoding) -> _Drawn:
     if not are_small([group], recoding):
-        return _Spread()
+        return _Drawn()
     import numpy as np
 
     places = {
-        number: pages.dictionary.offset
-        for number, pages in enumerate(group.page_maps)
-        if pages.dictionary is not None
+        column: (pages.dictionary.offset, pages.page(0).offset)
+        for column, pages in enumerate(group.page_maps)
+        if pages.dictionary is not None and pages.num_pages
     }
-    file, offsets = group.file, np.array([*places.values()], np.int64)
-    entries = headers_at(file.source, file.footer_offset, offsets).num_values
-    least = _SPREAD_SHARE * group.entry.num_rows
-    return _Spread(np.array([*places])[entries > least].tolist())
+    file, offsets = group.file, np.array([*places.values()], np.int64).reshape(-1, 2)
+    headers = headers_at(file.source, file.footer_offset, offsets.ravel())
+    entries = headers.num_values[::2].tolist()
+    lengths = headers.header_bytes.reshape(-1, 2).tolist()
+    columns = group.entry.columns
+    return _Drawn(
+        {
+            column: Drawn(number, _num_values(columns[column]), (one, two))
+            for column, number, (one, two) in zip(places, entries, lengths, strict=True)
+            if number > 0
+        }
+    )
+
+
+def _num_values(chunk: ColumnChunk) -> int:
+    """Return the values of a chunk, without nulls as far as statistics tell."""
+    told = value(chunk.meta, spec.ColumnMetaData.STATISTICS)
+    facts = {} if told is None else spec.read(spec.Statistics, thrift.encode(told))
+    num_nulls: int = value(facts, spec.Statistics.NULL_COUNT, 0)
+    return chunk.num_values - num_nulls
 
 
 def has_repeated_texts(leaf: Leaf, chunk: ColumnChunk) -> bool:

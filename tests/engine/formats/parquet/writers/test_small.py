@@ -1,7 +1,10 @@
 """Rows of small chunks, made by Arrow as a whole: the same table to every reader."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -200,3 +203,29 @@ def test_dictionaries_of_values_that_no_row_repeats_are_divided_by_a_cut(tmp_pat
         part.predicted_bytes for part in engine.plan(str(source), target_size=target).parts
     ]
     assert predicted == pytest.approx(sizes, rel=0.2)
+
+
+VALUES: dict[str, Callable[[np.random.Generator, int], list[Any]]] = {
+    "of 1,000 numbers": lambda chance, n: chance.integers(0, 1000, n).tolist(),
+    "of 50 numbers": lambda chance, n: chance.integers(0, 50, n).tolist(),
+    "of 3 numbers": lambda chance, n: chance.integers(0, 3, n).tolist(),
+    "all others": lambda chance, n: chance.integers(0, 1 << 60, n).tolist(),
+    "texts": lambda chance, n: [f"name {i}" for i in chance.integers(0, 800, n).tolist()],
+    "mostly null": lambda chance, n: [
+        i if i < 150 else None for i in chance.integers(0, 1200, n).tolist()
+    ],
+}
+
+
+@pytest.mark.parametrize("values", VALUES)
+@pytest.mark.parametrize("num_parts", [2, 5, 20])
+def test_pieces_are_expected_with_the_entries_that_they_use(
+    tmp_path: Path, values: str, num_parts: int
+):
+    chance, num_rows, source = np.random.default_rng(1), 1_200, tmp_path / "source.parquet"
+    columns = {f"c{n}": VALUES[values](chance, num_rows) for n in range(260)}
+    pq.write_table(pa.table(columns), source)
+    plan = engine.plan(str(source), parts=num_parts)
+    parts = split(source, tmp_path / "parts", parts=num_parts)
+    sizes = [Path(part).stat().st_size for part in parts]
+    assert [part.predicted_bytes for part in plan.parts] == pytest.approx(sizes, rel=0.12)
