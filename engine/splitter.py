@@ -50,6 +50,7 @@ from engine.storage import (
     Storage,
     buffer_bytes,
     check_destination,
+    check_unchanged,
     describe_all,
     expand_all,
     open_storage,
@@ -539,6 +540,7 @@ def _carry_out(
             plan,
             overwrite=settings.overwrite,
             is_intact=partial(is_intact, folder, format_of(plan.sources)),
+            check_sources=partial(check_unchanged, plan.sources),
         )
         num_resumed = len(receipts)
         if settings.bad_rows == "file":

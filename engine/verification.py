@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from engine import events
-from engine.at_once import answers
 from engine.errors import Different, NoSource, OtherFiles
 from engine.formats import Compared, format_of, load_format
 from engine.ledger.manifest import Ledger
@@ -25,7 +24,7 @@ from engine.model import (
     by_partition,
     folder_of,
 )
-from engine.storage import Storage, open_storage
+from engine.storage import Storage, check_unchanged, open_storage
 from engine.storage.base import readable, redacted
 from engine.storage.folders import is_read
 from engine.system import num_cores
@@ -86,7 +85,7 @@ def verify_split(
     place = redacted(folder)
     number = counted(len(manifest.parts), "part")
     events.say("verify.begun", f"comparing {number} in {place} with the source")
-    _check_sources(manifest.sources)
+    check_unchanged(manifest.sources)
     workers = workers or _default_workers(destination, manifest.sources)
     compared = Compared(0, 0)
     for sources, parts in by_partition(manifest.sources, manifest.parts):
@@ -119,17 +118,6 @@ def verify_split(
         num_bytes=compared.num_bytes,
         elapsed_seconds=time.monotonic() - started,
     )
-
-
-def _check_sources(sources: Sequence[SourceFile]) -> None:
-    """Raise SourceChanged if a source is no longer the file that was split."""
-
-    def check(source: SourceFile) -> None:
-        store, path = open_storage(source.path)
-        store.open(SourceFile(path, source.size_bytes, source.version)).close()
-
-    for _ in answers(check, sources, is_remote=any("://" in source.path for source in sources)):
-        pass
 
 
 def _check_alone(store: Storage, folder: str, manifest: Manifest) -> None:

@@ -161,7 +161,12 @@ class Ledger:
             )
 
     def claim(
-        self, plan: SplitPlan, *, overwrite: bool, is_intact: Callable[[Receipt], bool]
+        self,
+        plan: SplitPlan,
+        *,
+        overwrite: bool,
+        is_intact: Callable[[Receipt], bool],
+        check_sources: Callable[[], None],
     ) -> list[Receipt]:
         """Claim the destination for a plan; return the receipts of parts that already stand.
 
@@ -174,12 +179,15 @@ class Ledger:
             plan: to be carried out.
             overwrite: see there.
             is_intact: whether the part of a receipt is still what it was.
+            check_sources: raises SourceChanged if the plan can no longer be carried out; asked
+                before another plan and its parts go.
 
         Raises:
             DestinationInUse: the folder holds files that are not ours.
             Locked: it holds a later revision, or a plan that another run has put there meanwhile.
             OtherPlan: it holds another plan, and ``overwrite`` is not given.
-            SourceChanged: it holds this very plan for an earlier version of the source.
+            SourceChanged: it holds this very plan for an earlier version of the source, or the
+                source changed meanwhile.
         """
         self.check_free()
         self._places = {place for part in plan.parts if (place := folder_of(part.name))}
@@ -187,6 +195,7 @@ class Ledger:
             version = self._store.stat(self._path("plan.json")).version  # before it is read
             old = self._in_the_way(plan, overwrite=overwrite, is_intact=is_intact)
             if old is not None:
+                check_sources()
                 self._replace(old, version, plan)
         self._hold(plan)
         self._remove_strangers(plan)

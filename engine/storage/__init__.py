@@ -45,6 +45,7 @@ __all__ = [
     "buffer_bytes",
     "cancel_uploads",
     "check_destination",
+    "check_unchanged",
     "describe_all",
     "expand_all",
     "open_storage",
@@ -242,6 +243,17 @@ def expand_all(
         folders.partition_kinds(choices),
         tuple(root for root, _ in roots),
     )
+
+
+def check_unchanged(files: Sequence[SourceFile]) -> None:
+    """Raise SourceChanged if a described file, wherever it lies, is no longer what it was."""
+
+    def check(file: SourceFile) -> None:
+        store, path = open_storage(file.path)
+        store.open(SourceFile(path, file.size_bytes, file.version)).close()
+
+    for _ in answers(check, files, is_remote=any("://" in file.path for file in files)):
+        pass
 
 
 def describe_all(files: Sequence[tuple[Storage, str]]) -> list[SourceFile]:

@@ -119,6 +119,11 @@ class Destination(RuleBasedStateMachine):
             return
         if run.error is not None:
             self.refused(run.error)
+        if run.overwrites and isinstance(run.error, SourceChanged):
+            self.is_told = (
+                self.is_told and self.is_proved()
+            )  # changed a moment after it was looked at
+            return
         self.look_again()
 
     def look_again(self) -> None:

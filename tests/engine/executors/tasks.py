@@ -20,5 +20,10 @@ def tasks_of(source: Path, dest: Path, **settings: Any) -> list[PartTask]:
     plan = splitter.plan_split([str(source)], chosen)
     store, folder = open_storage(str(dest))
     ledger = Ledger(store, folder)
-    receipts = ledger.claim(plan, overwrite=False, is_intact=partial(is_intact, folder))
+    receipts = ledger.claim(
+        plan,
+        overwrite=False,
+        is_intact=partial(is_intact, folder),
+        check_sources=lambda: None,
+    )
     return splitter._tasks(plan, receipts, ledger.held, folder, chosen)

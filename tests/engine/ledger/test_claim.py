@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import engine
+from engine import splitter
 from engine.errors import DestinationInUse, Locked, NotASplit, OtherPlan, SourceChanged
 from engine.storage import open_storage
-from tests.engine.running import leftovers, parts_of, write_source
+from tests.engine.running import contents, leftovers, parts_of, write_source
 
 OTHERS: list[dict[str, Any]] = [
     {"parts": 2},
@@ -122,6 +123,25 @@ def test_what_can_be_no_folder_is_refused(tmp_path: Path, source: Path, stands: 
     with pytest.raises(DestinationInUse, match="a file or a broken link, or lies below one"):
         engine.split(source, place / below, parts=2)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_split_is_not_replaced_for_a_source_that_changed_meanwhile(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dest = tmp_path / "parts"
+    engine.split(source, dest, parts=2)
+    before = contents(dest)
+    plan = splitter._plan
+
+    def plan_and_change(*arguments: Any) -> Any:
+        found = plan(*arguments)
+        os.utime(source, ns=(1, 1))
+        return found
+
+    monkeypatch.setattr(splitter, "_plan", plan_and_change)
+    with pytest.raises(SourceChanged):
+        engine.split(source, dest, parts=3, overwrite=True)
+    assert contents(dest) == before
 
 
 # -- what lies beside the parts -------------------------------------------------------------------

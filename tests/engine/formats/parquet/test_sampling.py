@@ -194,7 +194,9 @@ def test_an_earlier_revision_does_not_take_a_later_ones_place(trap: Path, tmp_pa
     stale = engine.plan(str(trap), **TARGET)
     assert stale.revision == 0
     with pytest.raises(engine.RetryError, match="has planned the split"):
-        splitter.Ledger(store, folder).claim(stale, overwrite=False, is_intact=lambda receipt: True)
+        splitter.Ledger(store, folder).claim(
+            stale, overwrite=False, is_intact=lambda _: True, check_sources=lambda: None
+        )
     assert json.loads((dest / "_evensplit" / "plan.json").read_text())["revision"] > 0
 
 
