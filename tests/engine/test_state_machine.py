@@ -120,9 +120,8 @@ class Destination(RuleBasedStateMachine):
         if run.error is not None:
             self.refused(run.error)
         if run.overwrites and isinstance(run.error, SourceChanged):
-            self.is_told = (
-                self.is_told and self.is_proved()
-            )  # changed a moment after it was looked at
+            # It looks at the source before it replaces a split, and was stopped behind that.
+            self.is_told = self.is_told and self.is_proved()
             return
         self.look_again()
 
