@@ -126,13 +126,14 @@ class LiveFiles(NamedTuple):
 
     Attributes:
         kind: what the table is, in words.
-        names: of the live files, below the table's folder, in the order in which they are read.
+        files: bytes of the live files by their names below the table's folder, in the order in
+            which they are read.
         has_partition_folders: their folders hold values that they lack.
         kinds: types of these values, by column, where the log says them.
     """
 
     kind: str
-    names: tuple[str, ...]
+    files: Mapping[str, int]
     has_partition_folders: bool
     kinds: Mapping[str, Kind] = MappingProxyType({})
 
@@ -212,7 +213,7 @@ class Choice:
         """
         parquet = [*self.named.get("Parquet", ()), *self.taken]
         by_name = {item.name: item for item in parquet}
-        lost = next((it for it in table.names if it not in by_name and is_chosen(it)), None)
+        lost = next((it for it in table.files if it not in by_name and is_chosen(it)), None)
         if lost is not None:
             self.table_problem = (
                 f"{self.listing.root} is {_articled(table.kind)}, and its live file {lost} is "
@@ -220,7 +221,15 @@ class Choice:
                 "restore it, or write the table out as plain files"
             )
             return
-        live = [by_name[name] for name in table.names if name in by_name]
+        live = [by_name[name] for name in table.files if name in by_name]
+        other = next((it for it in live if it.size_bytes != table.files[it.name]), None)
+        if other is not None:
+            self.table_problem = (
+                f"{self.listing.root} is {_articled(table.kind)}, and its live file {other.name} "
+                f"has {other.size_bytes:,} bytes where the table says {table.files[other.name]:,}: "
+                "restore it, or write the table out as plain files"
+            )
+            return
         num_removed = len(by_name) + len(self.unknown) - len(live)
         num_others = sum(map(len, self.named.values())) - len(self.named.get("Parquet", ()))
         self.passed_over += Counter[Reason]({"removed": num_removed, "other": num_others})

@@ -138,13 +138,14 @@ class _Table:
         if snapshot is None:
             if snapshot_id is not None:
                 raise ValueError(f"its current snapshot {snapshot_id} is missing")
-            return LiveFiles(f"Iceberg table without a snapshot ({self._name})", (), False)
+            return LiveFiles(f"Iceberg table without a snapshot ({self._name})", {}, False)
         entries = list(self._entries(snapshot.manifest_list))
         self._check_deletes(entries)
         files = dict(self._data_files(entries))
         self._check_columns(files)
         kind = f"Iceberg table at snapshot {snapshot_id} ({self._name})"
-        return LiveFiles(kind, tuple(files), False)
+        sizes = {name: file.file_size_in_bytes for name, file in files.items()}
+        return LiveFiles(kind, sizes, False)
 
     def _entries(self, manifest_list: str) -> Iterator[ManifestEntry]:
         from pyiceberg.manifest import read_manifest_list

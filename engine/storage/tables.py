@@ -69,15 +69,15 @@ def delta_table(root: str) -> LiveFiles:
     try:
         table = DeltaTable(root)
         _check_features(root, table)
-        names = tuple(_live_names(root, table))
-        _check_columns(root, table, names)
+        files = dict(_live_files(root, table))
+        _check_columns(root, table, tuple(files))
     except NotPlainFolder:
         raise
     except Exception as error:  # of a damaged log deltalake and Arrow raise whatever they please
         first = str(error).strip().partition("\n")[0][:_MAX_WORDS_LENGTH]
         found = f"deltalake cannot read its log: {first}"
         raise _refused(root, found, f"repair the table, or {WRITE_OUT}") from error
-    return LiveFiles(f"Delta table at version {table.version()}", names, True, _kinds(table))
+    return LiveFiles(f"Delta table at version {table.version()}", files, True, _kinds(table))
 
 
 def _kinds(table: DeltaTable) -> dict[str, Kind]:
@@ -103,14 +103,15 @@ def _check_features(root: str, table: DeltaTable) -> None:
         raise _refused(root, "it has deletion vectors: rows removed from its live files", purge)
 
 
-def _live_names(root: str, table: DeltaTable) -> Iterator[str]:
-    """Yield the names of live files, which lie in the folders of their partitions."""
+def _live_files(root: str, table: DeltaTable) -> Iterator[tuple[str, int]]:
+    """Yield names and bytes of live files, which lie in the folders of their partitions."""
     import pyarrow
 
     partitioned = table.metadata().partition_columns
     actions = pyarrow.table(table.get_add_actions())
     values = actions["partition"].to_pylist() if partitioned else [{}] * len(actions)
-    for path, expected in zip(actions["path"].to_pylist(), values, strict=True):
+    told = (actions[name].to_pylist() for name in ("path", "size_bytes"))
+    for path, num_bytes, expected in zip(*told, values, strict=True):
         name = urllib.parse.unquote(path)
         if "://" in name or name.startswith("/"):
             raise _refused(root, f"the live file {name} lies elsewhere")
@@ -122,7 +123,7 @@ def _live_names(root: str, table: DeltaTable) -> Iterator[str]:
                 f"its live file {name} does not lie in folders of its partition as the log has it: "
                 + (", ".join(f"{column}={value}" for column, value in expected.items()) or "none"),
             )
-        yield name
+        yield name, num_bytes
 
 
 def _are_values(texts: Mapping[str, str], expected: Mapping[str, Any]) -> bool:

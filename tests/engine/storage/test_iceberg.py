@@ -573,6 +573,15 @@ def test_files_that_another_program_wrote(tmp_path: Path) -> None:
         engine.plan(root_of(table), parts=1)
 
 
+def test_a_data_file_that_was_replaced_is_refused(tmp_path: Path) -> None:
+    table = create(tmp_path, pa.schema({"id": pa.int64()}))
+    table.append(pa.table({"id": range(1000)}))
+    (file,) = (root_of(table) / "data").rglob("*.parquet")
+    pq.write_table(pq.read_table(file).slice(0, 10), file)
+    with pytest.raises(NotPlainFolder, match=r"bytes where the table says"):
+        engine.plan(root_of(table), parts=1)
+
+
 @pytest.mark.parametrize("place", ["x", None])
 @pytest.mark.parametrize("has_changed", [False, True])
 @pytest.mark.parametrize("has_counts", [False, True])
@@ -597,6 +606,7 @@ def test_a_column_that_only_a_partition_has_is_no_null(
             for at in (6, 7, 8, 9, 10, 11):  # sizes, counts, bounds
                 counts = dict(entry.data_file._data[at] or {})
                 if entry.data_file.partition[0] != "y":
+                    entry.data_file._data[5] = file.stat().st_size
                     counts.pop(table.schema().find_field("place").field_id, None)
                 entry.data_file._data[at] = counts if has_counts else None
         return entries

@@ -255,6 +255,11 @@ def without_file(root: Path) -> None:
     file.unlink()
 
 
+def with_replaced_file(root: Path) -> None:
+    (file,) = root.glob("*.parquet")
+    pq.write_table(pq.read_table(file).slice(0, 3), file)
+
+
 def with_damaged_log(root: Path) -> None:
     (root / "_delta_log" / "00000000000000000000.json").write_text('{"add": {')
 
@@ -274,6 +279,7 @@ REFUSED: list[tuple[Callable[[Path], object], str]] = [
     (with_file_elsewhere, "lies elsewhere"),
     (with_other_value, "does not lie in folders of its partition as the log has it: p=y"),
     (without_file, "parquet is missing, hidden"),
+    (with_replaced_file, "bytes where the table says"),
     (with_damaged_log, "deltalake cannot read its log"),
     (with_gap_in_log, "deltalake cannot read its log"),
     (lambda root: (root / "_delta_log" / "x").write_text(""), ""),
