@@ -12,6 +12,7 @@ from dataclasses import replace
 from engine.errors import BadSetting, SchemaMismatch
 from engine.formats.parquet.bytes.column_names import spelled
 from engine.model import Constant, SourceFile
+from engine.partition_values import WORDS
 
 
 def with_taken(
@@ -57,5 +58,6 @@ def check_apart(path: str, names: Iterable[str], constants: Sequence[Constant]) 
 
 def sentence(constants: Sequence[Constant]) -> str:
     """Return what is said about columns of folders."""
-    shown = ", ".join(f"{constant.name} ({constant.kind})" for constant in constants)
+    words = {kind: word for word, kind in WORDS.items()}  # as --partition-types takes them
+    shown = ", ".join(f"{constant.name} {words[constant.kind]}" for constant in constants)
     return f"columns behind all others, from the names of folders: {shown}"

@@ -376,4 +376,4 @@ def test_values_of_folders_have_the_types_of_the_log(
     (folder / "plain" / "key=x").mkdir(parents=True)
     pq.write_table(table.select(["id"]), folder / "plain" / "key=x" / "x.parquet")
     plan = engine.plan([folder / "t", folder / "plain"], flatten=True, parts=1, schema="relaxed")
-    assert "key (string)" in plan.source_notes[-1]
+    assert "key varchar" in plan.source_notes[-1]
