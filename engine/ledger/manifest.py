@@ -154,7 +154,7 @@ class Ledger:
             ) from error
         strangers += [name for name in self._store.folders(self._folder) if name != FOLDER]
         strangers = [name for name in strangers if name not in _IGNORED]
-        if strangers:
+        if strangers and not self.is_claimed():  # by another run, a moment before it was listed
             raise DestinationInUse(
                 f"{redacted(self._folder)} is not empty and was not made by evensplit (it holds "
                 f"{strangers[0]}); name an empty or new folder"

@@ -173,6 +173,17 @@ def test_a_run_whose_own_plan_is_begun_anew_is_not_told_that_it_is_complete(
         assert is_proved(first.dest)
 
 
+def test_a_folder_that_another_run_claims_meanwhile_is_not_foreign(places: Places, source: Path):
+    """The first run looks for a plan, then lists the folder: both before its own plan stands."""
+    for number in range(6 if places.is_near else 1):
+        first = Run(source, places.new(), number, parts=FIRST)
+        assert first.until_stopped()
+        engine.split(source, first.dest, parts=SECOND)
+        first.go_on()
+        assert isinstance(first.error, OtherPlan), first.error
+        assert is_proved(first.dest)
+
+
 @pytest.mark.slow
 def test_two_runs_stop_at_any_calls_of_theirs(places: Places, source: Path, old: dict[str, bytes]):
     chance = random.Random(5)
