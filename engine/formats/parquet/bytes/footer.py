@@ -408,7 +408,8 @@ class Footer:
     def path_forms(self) -> PathForms:
         """How the paths of columns are built, by the schema."""
         depths = {len(leaf.path) for leaf in self.leaves}
-        names = (value(element, SchemaElement.NAME) for element in self.schema[1:])  # no root
+        places = [node.position for node in self.nodes[1:]]  # no root, and nothing without a name
+        names = (value(self.schema[place], SchemaElement.NAME) for place in places)
         return PathForms(len(self.leaves), frozenset(depths), frozenset(map(len, names)))
 
     @cached_property

@@ -176,3 +176,13 @@ def test_chunks_of_the_usual_form_are_scanned(source_file: Files) -> None:
     other = Scanner(footer.path_forms._replace(lengths=frozenset([1])))
     with pytest.raises(Odd):
         other.scan(footer.row_group_data(0))
+
+
+def test_an_element_that_no_group_claims_needs_no_name(source_file: Files) -> None:
+    """Whoever compares the schema with the columns tells what is wrong with such a file."""
+    footer = opened(source_file("tpch-orders")).footer
+    kind, (item, elements) = footer.struct[spec.FileMetaData.SCHEMA]
+    nameless = spec.struct_of({spec.SchemaElement.TYPE: 1})
+    more = {spec.FileMetaData.SCHEMA: (kind, thrift.Sequence(item, [*elements, nameless]))}
+    longer = Footer(thrift.encode(footer.struct | more))
+    assert longer.path_forms == footer.path_forms
