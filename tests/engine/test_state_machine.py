@@ -43,7 +43,7 @@ from tests.engine.test_two_runs import Places, places, rows_in
 __all__ = ["azurite", "blobs", "no_identity", "places", "s3", "s3_server"]
 
 NUM_ROWS = 120
-SEQUENCES = {True: 12, False: 4}  # of stores that are near, and of those a request away
+SEQUENCES = {True: 12, False: 6}  # of stores that are near, and of those a request away
 STEPS = 14
 DEFECT = 70
 
