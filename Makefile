@@ -26,7 +26,7 @@ help: ## list these targets
 demo: $(VENV)/.runs ## make a skewed sample, profile it, split it, verify it
 	@$(BIN)/evensplit demo
 
-test: lint $(VENV)/.azurite $(VENV)/.chromium $(VENV)/.hosts ## everything: lint, types, layers, all tests
+test: lint $(VENV)/.azurite $(VENV)/.chromium $(VENV)/.hosts ## lint, types, layers, all tests, and of some a few cases (all: make ways)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.tests ## style, format, types, layers
@@ -84,11 +84,11 @@ texts: $(VENV)/.tests ## damaged records, activities, lists, lines: taken, or re
 SEQUENCES ?= 2000
 
 states: $(VENV)/.azurite ## sequences of splits, pauses, deaths, damage and repair, on four kinds of stores: hours
-	@EVENSPLIT_STATES=$(SEED):$(SEQUENCES) $(BIN)/python -m pytest -q -rP -n $(WORKERS) --timeout 0 \
+	@EVENSPLIT_WAYS=1 EVENSPLIT_STATES=$(SEED):$(SEQUENCES) $(BIN)/python -m pytest -q -rP -n $(WORKERS) --timeout 0 \
 		tests/engine/test_state_machine.py tests/engine/test_two_runs.py
 
 projection: $(VENV)/.tests ## memory of every verb on files of every shape, against its projection: minutes
-	@EVENSPLIT_PROJECTION=1 $(BIN)/python -m pytest -q tests/engine/formats/parquet/test_projection.py
+	@EVENSPLIT_WAYS=1 EVENSPLIT_PROJECTION=1 $(BIN)/python -m pytest -q tests/engine/formats/parquet/test_projection.py
 
 soak: $(VENV)/.tests ## split in one process again and again: memory, threads, descriptors stay flat
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS)
