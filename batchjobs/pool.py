@@ -113,10 +113,10 @@ def _short_of(size: VmSize, need: Need, slots: int) -> list[str]:
     return [name for name, is_enough in checks.items() if not is_enough]
 
 
-def could_hold(need: Need, slots_per_node: int = 1) -> str:
+def could_hold(need: Need) -> str:
     """Return words on which size could hold a task, for those who are told that theirs cannot."""
     try:
-        return f"{choose_vm_size(need, slots_per_node).name} could"
+        return f"{choose_vm_size(need, 1).name} could"
     except PoolTooSmall:
         return f"no known size could, the largest has {VM_SIZES[-1].memory_bytes >> 30} GiB"
 

@@ -24,7 +24,6 @@ from engine.cli.options import SIZE, Choice, click_option
 from engine.options import OPTIONS, SourceOptions
 
 _count = click.IntRange(min=0)
-_positive = click.FloatRange(min=0, min_open=True)
 _not_negative = click.FloatRange(min=0)
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

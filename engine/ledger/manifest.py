@@ -494,10 +494,10 @@ class Ledger:
         if self._replaced():  # from here on nothing is to be told apart any more
             text = record({**plan.as_dict(), _TOKEN: self.held.token})
             self._store.replace(self._path("plan.json"), text, self.held.file.version)
-        self._publish(record(manifest.as_dict()), plan)
+        self._publish(record(manifest.as_dict()))
         return manifest
 
-    def _publish(self, text: bytes, plan: SplitPlan) -> None:
+    def _publish(self, text: bytes) -> None:
         """Write the manifest, and take it back if the claim was lost meanwhile."""
         path = self._path("manifest.json")
         seen = [version for _, version in self._listed(self._path(), {"manifest.json"})]

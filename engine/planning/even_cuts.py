@@ -101,7 +101,7 @@ class SearchSteps:
     left: int = _MAX_STEPS
 
 
-def fewest_even_cuts(ruler: Ruler, cap: float, search: SearchSteps | None = None) -> list[int]:
+def fewest_even_cuts(ruler: Ruler, cap: float) -> list[int]:
     """Return the fewest parts of at most ``cap`` bytes that are even.
 
     Where no number of parts near the fewest gives even ones (few rows, or very wide ones), the
@@ -110,9 +110,8 @@ def fewest_even_cuts(ruler: Ruler, cap: float, search: SearchSteps | None = None
     Args:
         ruler: measures.
         cap: must be such that filling to it reaches the last row.
-        search: how long to look.
     """
-    search = search or SearchSteps(_MAX_STEPS_FOR_FEWEST)
+    search = SearchSteps(_MAX_STEPS_FOR_FEWEST)
     first = len(fill(ruler, cap)[0]) - 1
     best: list[int] = []
     best_score = float("inf")

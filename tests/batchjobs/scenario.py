@@ -32,7 +32,6 @@ NUM_FILES = 50
 SPAN = 1000  # the largest is so many times the smallest
 BYTES_A_ROW = 24
 BATCH_ROWS = 1 << 20
-NOT_IN_A_ROW = {"headers": {"Retry-After": "0"}}
 ADD = "/jobs/[^/]+/addtaskcollection"
 
 

@@ -83,8 +83,8 @@ def _taken(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
     """
     if not wanted:
         return ()
-    root = Node(0, -1, len(names) + 1, 0, "", is_leaf=False)
-    leaves = [Node(at, 0, at + 1, 1, name, is_leaf=True) for at, name in enumerate(names, 1)]
+    root = Node(0, -1, len(names) + 1, "", is_leaf=False)
+    leaves = [Node(at, 0, at + 1, name, is_leaf=True) for at, name in enumerate(names, 1)]
     chosen = {node.position for node in resolve_all([root, *leaves], wanted)}
     return tuple(name for at, name in enumerate(names, 1) if at in chosen)
 

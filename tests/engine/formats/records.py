@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from engine.errors import Different, NotParquet, SchemaMismatch
-from engine.formats import Compared, Format, Measures, WrittenPart
+from engine.formats import Compared, Measures, WrittenPart
 from engine.model import PartPlan, Recoding, SourceFile
 from engine.planning.curves import rough_curve
 from engine.planning.layout import GroupLayout, make_layout
@@ -173,9 +173,3 @@ def verify_memory_bytes(
 
 def close_sources() -> None:
     """Files are closed as soon as they are read."""
-
-
-def _is_a_format() -> Format:
-    from tests.engine.formats import records
-
-    return records

@@ -87,7 +87,6 @@ class Scanned(NamedTuple):
         pages: of each chunk: data pages as far as they are counted, and those by dictionary; or -1.
         statistics: bytes of each chunk's ``Statistics``; empty where absent.
         rest: fields behind the columns.
-        rest_begin: where these begin.
         is_plain: whether no chunk has a Bloom filter.
     """
 
@@ -98,7 +97,6 @@ class Scanned(NamedTuple):
     pages: list[tuple[int, int]]
     statistics: list[bytes]
     rest: Struct
-    rest_begin: int
     is_plain: bool
 
     def chunk_range(self, column: int) -> Range:
@@ -225,7 +223,7 @@ class Scanner:
         heads = [known.get(head) or self._read_head(*head) for head in coded]
         pages = [_counted_pages(listed) if listed else (-1, -1) for listed in counted]
         rest = _rest(data, pos)
-        return Scanned(data, numbers, matches, heads, pages, statistics, rest, pos, is_plain)
+        return Scanned(data, numbers, matches, heads, pages, statistics, rest, is_plain)
 
     def _with_long_bounds(self, data: bytes, pos: int) -> tuple[re.Match[bytes], _Cut, int]:
         """Scan a chunk with its statistics cut out; return that too, and where the chunk ends."""

@@ -24,7 +24,6 @@ class Node(NamedTuple):
         position: in the list of elements; the root is 0.
         parent: position of the group that it is in; the root's is -1.
         stop: position behind the last element below it.
-        depth: groups around it; the root's is 0.
         name: its own, not its path.
         is_leaf: whether it is a column; a group without children is none.
     """
@@ -32,7 +31,6 @@ class Node(NamedTuple):
     position: int
     parent: int
     stop: int
-    depth: int
     name: str
     is_leaf: bool
 
@@ -67,7 +65,7 @@ def schema_tree(schema: Sequence[Struct]) -> list[Node]:
             )
         parent = around[-1] if around else -1
         is_leaf = bool(position and not children and SchemaElement.TYPE in element)
-        found.append(Node(position, parent, 0, len(around), name, is_leaf))
+        found.append(Node(position, parent, 0, name, is_leaf))
         stops.append(position + 1)
         if around:
             left[-1] -= 1

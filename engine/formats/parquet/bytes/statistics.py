@@ -466,10 +466,6 @@ def _fit(bounds: Sequence[bytes], leaf: Leaf) -> bool:
     return width is None or lengths == {width}
 
 
-def _is_float16(leaf: Leaf) -> bool:
-    return leaf.physical is Type.FIXED_LEN_BYTE_ARRAY and leaf.logical_type == _L.FLOAT16
-
-
 def bounds_of(values: pa.Array, order: Order) -> Bounds:
     """Return the exact bounds of an array of physical values.
 

@@ -136,18 +136,6 @@ def skip(data: bytes, pos: int = 0) -> int:
         raise BadStructure(f"thrift structure at byte {pos} is cut short") from error
 
 
-def skip_value(data: bytes, pos: int, kind: int) -> int:
-    """Return the position behind a value of a wire type that begins at ``pos``.
-
-    Raises:
-        BadStructure: as for :func:`decode`.
-    """
-    try:
-        return pos if kind in (TRUE, FALSE) else _skip_value(data, pos, kind)
-    except (IndexError, OverflowError, RecursionError) as error:
-        raise BadStructure(f"thrift value at byte {pos} is cut short") from error
-
-
 def encode(value: Struct | Raw) -> bytes:
     """Return the bytes of one structure in canonical form."""
     out = bytearray()

@@ -56,15 +56,13 @@ _INDEX_LISTS = {
 }
 
 
-def check_part_structure(
-    source: Source, footer: Footer | None = None, *, sampled_chunks: int = _SAMPLED_CHUNKS
-) -> int:
+def check_part_structure(source: Source, footer: Footer | None = None) -> int:
     """Check one part's chunks, page index and (for a sample of chunks) page headers.
 
     ``footer``: the part's own, if it was read.
 
     Every chunk's place is checked; offset and column indexes and the page headers they point at are
-    read for ``sampled_chunks`` chunks at most, spread evenly. Returns how many were read.
+    read for :data:`_SAMPLED_CHUNKS` chunks at most, spread evenly. Returns how many were read.
 
     Raises:
         Different: names the part, the column and what is wrong.
@@ -74,7 +72,7 @@ def check_part_structure(
         footer, _ = read_footer(source)
     footer_offset = source.file.size_bytes - TAIL_BYTES - footer.size_bytes
     num_chunks = footer.num_row_groups * len(footer.leaves)
-    step = max(1, -(-num_chunks // max(1, sampled_chunks)))
+    step = max(1, -(-num_chunks // _SAMPLED_CHUNKS))
     table = table_of(footer)
     looked_at = ~_are_in_place(table, footer.leaves, footer_offset)
     looked_at.ravel()[::step] = True

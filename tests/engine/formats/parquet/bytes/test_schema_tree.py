@@ -31,8 +31,8 @@ def test_the_tree_is_what_was_written(trees: list[Tree]) -> None:
     assert as_trees(footer.nodes) == trees
     for node in footer.nodes:
         below = [other for other in footer.nodes if node.position < other.position < node.stop]
-        assert all(other.depth > node.depth for other in below)
-        assert node.stop == len(footer.nodes) or footer.nodes[node.stop].depth <= node.depth
+        assert all(other.parent >= node.position for other in below)
+        assert node.stop == len(footer.nodes) or footer.nodes[node.stop].parent < node.position
     assert [leaf.element for leaf in footer.leaves] == [
         footer.schema[node.position] for node in footer.nodes if node.is_leaf
     ]
