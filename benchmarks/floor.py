@@ -17,7 +17,7 @@ from engine.formats.parquet.bytes.pages import split_page
 from engine.formats.parquet.opened import open_file
 from engine.model import Range
 from engine.settings import CODECS
-from engine.splitter import find_sources
+from engine.sources import find_sources
 
 NUM_PROCESSES = 2
 

@@ -77,7 +77,7 @@ import json, sys
 import engine
 from engine import memory
 from engine.formats.parquet.profiler.keys import key_tasks
-from engine.splitter import choose_resources
+from engine.executors.choosing import choose_resources
 from engine.verification import verify_memory_bytes
 
 def profile_bytes(source):

@@ -34,7 +34,7 @@ _CHILD = """
 import json, sys
 import engine
 from engine import memory
-from engine.splitter import choose_resources
+from engine.executors.choosing import choose_resources
 from engine.verification import verify_memory_bytes
 verb, source, folder, options = json.loads(sys.argv[1])
 if verb == "profile":

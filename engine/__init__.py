@@ -132,7 +132,7 @@ def find_sources(src: Sources, **options: Unpack[SourceOptions]) -> tuple[Source
             :func:`make_settings`.
     """
     from engine.options import source_settings_from
-    from engine.splitter import find_sources as find
+    from engine.sources import find_sources as find
     from engine.storage.access import using
 
     made = source_settings_from(options)
@@ -168,7 +168,7 @@ def profile(src: Sources, **options: Unpack[SourceOptions]) -> Profile:
     from engine.formats.parquet.profiler import profile_files
     from engine.memory import keeping_to
     from engine.options import source_settings_from
-    from engine.splitter import are_lines as tell
+    from engine.sources import are_lines as tell
     from engine.storage.access import using
 
     made = source_settings_from(options)
@@ -212,7 +212,7 @@ def are_lines(src: Sources, **options: Unpack[SourceOptions]) -> bool:
         **options: as for :func:`find_sources`.
     """
     from engine.options import source_settings_from
-    from engine.splitter import are_lines as tell
+    from engine.sources import are_lines as tell
     from engine.storage.access import using
 
     made = source_settings_from(options)
@@ -245,7 +245,7 @@ def profile_key(
     """
     from engine.memory import keeping_to
     from engine.options import source_settings_from
-    from engine.splitter import find_sources as find
+    from engine.sources import find_sources as find
     from engine.splitter import profile_key_of
     from engine.storage.access import using
 

@@ -64,7 +64,7 @@ def find_each(
         **options: as for :func:`engine.find_sources`.
     """
     from engine.options import source_settings_from
-    from engine.splitter import find_each as find
+    from engine.sources import find_each as find
     from engine.storage.access import using
 
     made = source_settings_from(options)
@@ -80,7 +80,7 @@ def run_memory_bytes(plan: SplitPlan, dest: Place, **options: Unpack[SplitOption
         dest: folder or URL prefix of the parts.
         **options: as for :func:`engine.make_settings`.
     """
+    from engine.executors.choosing import least_run_bytes
     from engine.options import settings_from
-    from engine.splitter import least_run_bytes
 
     return least_run_bytes(plan, place_text(dest), settings_from(options))

@@ -1,4 +1,4 @@
-"""The story of a split on one page: footers, plan, what is left to do, execute, commit.
+"""The story of a split on one page: sources, plan, what is left to do, execute, commit.
 
 The verbs of the façade live here; each takes the command line's names and returns frozen data.
 """
@@ -9,25 +9,24 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-from engine import events, memory, system
+from engine import events, memory
 from engine.errors import (
     BadSetting,
     DestinationInSource,
     NoDiskSpace,
-    NotPlainFolder,
     OverTarget,
     TargetTooSmall,
 )
 from engine.executors import LocalProcesses, Resources, run_parts
-from engine.formats import LINES, Measures, format_of, load_format, settled
+from engine.executors.choosing import choose_resources, decodes, default_workers, processes_ahead
+from engine.formats import Measures, format_of, load_format, settled
 from engine.ledger.manifest import Claim, Ledger
 from engine.loader_forms import form_of
 from engine.loaders import check_loader, load_files
@@ -40,27 +39,24 @@ from engine.model import (
     SplitResult,
     by_partition,
 )
-from engine.part_names import NameFields, kind_of, stem_of
-from engine.partition_values import WORDS, Kind, constants_of, pair_of
+from engine.part_names import NameFields, stem_of
 from engine.planning.even_cuts import PROMISED_SPREAD
 from engine.planning.planner import joined_plan, make_plan, plan_id
 from engine.settings import Settings
+from engine.sources import find_wanted
 from engine.storage import (
-    Found,
     Storage,
     buffer_bytes,
     check_destination,
     check_unchanged,
-    describe_all,
-    expand_all,
     open_storage,
     supports_server_side_copy,
 )
 from engine.storage.access import current
 from engine.storage.base import redacted
-from engine.storage.folders import glob_matches, partitions_problem, partitions_refusal
+from engine.storage.folders import glob_matches
 from engine.version import __version__
-from engine.wording import amount, counted, shown
+from engine.wording import amount, counted
 from engine.work import PartTask, is_intact
 
 if TYPE_CHECKING:
@@ -68,8 +64,6 @@ if TYPE_CHECKING:
 
     from engine.formats.parquet.profiler.keys import KeySkew
 
-# Below this, starting worker processes costs more than they save.
-_REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
 _METER_SECONDS = 0.25  # adding up all worker processes takes some milliseconds
 
 
@@ -95,235 +89,10 @@ class Progress:
         """So many more values were compared, by one thread at a time; 0 as the proof begins."""
 
 
-def find_sources(
-    patterns: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> tuple[SourceFile, ...]:
-    """Describe the files that sources stand for, in order; what is passed over is logged.
-
-    Raises:
-        NoSource: nothing matches.
-        NotPlainFolder: a folder holds more, or less, than its files say.
-    """
-    found = _found(patterns, include, exclude, partitions="refused")
-    for note in found.notes:
-        events.say("sources.note", note)
-    return found.files
-
-
-def find_each(
-    patterns: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> list[tuple[SourceFile, str]]:
-    """Describe files that are split each for itself, and their paths below the sources.
-
-    Folders of hive partitions are plain here: the path of a file keeps what they say.
-
-    Raises:
-        NoSource, NotPlainFolder: as :func:`find_sources`.
-    """
-    found = _expanded(patterns, include, exclude)
-    for note in found.notes:
-        events.say("sources.note", note)
-    return list(zip(describe_all(found.files), found.names, strict=True))
-
-
-def _expanded(patterns: Sequence[str], include: Sequence[str], exclude: Sequence[str]) -> Found:
-    if not patterns:
-        raise BadSetting("no source given")
-    found = expand_all(patterns, include, exclude)
-    if found.problems:
-        raise NotPlainFolder(found.problems[0])
-    return found
-
-
-class _Sources(NamedTuple):
-    """The files of a split, what is to be said about them, and the sources without lists."""
-
-    files: tuple[SourceFile, ...]
-    notes: tuple[str, ...]
-    patterns: tuple[str, ...]
-
-
-def _found(
-    patterns: Sequence[str],
-    include: Sequence[str],
-    exclude: Sequence[str],
-    *,
-    partitions: Literal["apart", "columns", "refused"],
-    is_relaxed: bool = False,
-    partition_types: str | None = None,
-) -> _Sources:
-    """Describe the files that sources stand for.
-
-    ``partitions``: what becomes of hive folders whose files lack the columns of their names.
-    ``is_relaxed``: files may lack columns that others have.
-    ``partition_types``: of some columns of folders, as users write them.
-    """
-    found = _expanded(patterns, include, exclude)
-    files = tuple(describe_all(found.files))
-    notes = found.notes
-    if found.partition_columns:
-        # All files have one schema, which is seen to later: one footer says it.
-        held = load_format(format_of(files)).top_columns(files[0])
-        lost = [name for name in found.partition_columns if name not in held]
-        if is_relaxed:
-            _check_held_by_all(files, found.partition_columns, held)
-        if lost and partitions == "refused":
-            raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
-        own = [name for name in found.partition_columns if name in held]
-        if own and partitions != "refused":
-            _check_values(files, found.partitions, own, needs_proof=partitions == "columns")
-        if partitions == "columns":
-            files = _flattened(files, found, own, partition_types)
-        elif lost:
-            files = _in_partitions(files, found.partitions)
-        if own:
-            notes += (f"taken from the files, not from names of their folders: {', '.join(own)}",)
-    elif partitions == "columns":
-        raise BadSetting(
-            "--flatten makes columns of hive folders (year=2024/...), and no source lies in such: "
-            "leave it out, or name the folder above them"
-        )
-    return _Sources(files, notes, found.patterns)
-
-
-def _wanted(patterns: Sequence[str], settings: Settings) -> _Sources:
-    partitions: Literal["apart", "columns"] = "columns" if settings.flatten else "apart"
-    return _found(
-        patterns,
-        settings.include,
-        settings.exclude,
-        partitions=partitions,
-        is_relaxed=settings.schema == "relaxed",
-        partition_types=settings.partition_types,
-    )
-
-
-def _check_held_by_all(
-    files: Sequence[SourceFile], columns: Sequence[str], held: AbstractSet[str]
-) -> None:
-    """Refuse columns of folders that some files have and others lack, which would be null there.
-
-    ``held``: columns of the first file.
-    """
-    top_columns = load_format(format_of(files)).top_columns
-    for file in files[1:]:
-        for name in held ^ top_columns(file):
-            if name in columns:
-                has, lacks = (files[0], file) if name in held else (file, files[0])
-                raise _held_by_some(has, lacks, name)
-
-
-def _held_by_some(has: SourceFile, lacks: SourceFile, name: str) -> NotPlainFolder:
-    return NotPlainFolder(
-        f"{redacted(has.path)} has the column {name}, which {redacted(lacks.path)} has in the name "
-        f"of its folder alone ({name}=...), so that it would come as null: split the files that "
-        "have it and those that lack it apart"
-    )
-
-
-def _check_values(
-    files: Sequence[SourceFile],
-    partitions: Sequence[str],
-    columns: Sequence[str],
-    *,
-    needs_proof: bool,
-) -> None:
-    """Refuse files whose folder says another value of a column than they do: one would be lost.
-
-    ``needs_proof``: also where footers do not tell.
-    """
-    own = load_format(format_of(files))
-    for file, partition in zip(files, partitions, strict=True):
-        folders = {it.partition("=")[0]: it for it in partition.split("/")}
-        texts = {name: pair_of(folders[name])[1] for name in columns if name in folders}
-        for name, agrees in own.agreements(file, texts).items():
-            where = f"{redacted(file.path)} lies in the folder {shown(folders[name])}"
-            if agrees is False:
-                raise NotPlainFolder(
-                    f"{where}, and its column {shown(name)} has other values: some readers take "
-                    "the folder's, some the file's, and parts would have those alone; rename the "
-                    "folder, or name it itself, which takes the file's"
-                )
-            if agrees is None and needs_proof:
-                if name not in own.top_columns(file):
-                    raise _held_by_some(files[0], file, name)
-                raise NotPlainFolder(
-                    f"{where} and has a column {shown(name)} itself, of which its footer does not "
-                    "tell that it has this value in all rows: leave --flatten out"
-                )
-
-
-def _in_partitions(
-    files: tuple[SourceFile, ...], partitions: Sequence[str]
-) -> tuple[SourceFile, ...]:
-    """Return files with their partitions, those of one partition together."""
-    one_of_each = {
-        partition: redacted(file.path)
-        for file, partition in zip(files[::-1], partitions[::-1], strict=True)
-    }
-    if problem := partitions_problem(one_of_each):
-        raise NotPlainFolder(problem)
-    order = {partition: at for at, partition in enumerate(dict.fromkeys(partitions))}
-    placed = [
-        replace(file, partition=partition)
-        for file, partition in zip(files, partitions, strict=True)
-    ]
-    return tuple(sorted(placed, key=lambda file: order[file.partition]))
-
-
-def _flattened(
-    files: tuple[SourceFile, ...], found: Found, own: Sequence[str], types: str | None
-) -> tuple[SourceFile, ...]:
-    """Return files of partitions with the values of their folders as columns, in their order.
-
-    ``own``: columns that the files have themselves, with the same values.
-    """
-    placed = _in_partitions(files, found.partitions)
-    given = _given_kinds(types) if types is not None else {}
-    lacked = [
-        "/".join(it for it in file.partition.split("/") if it.partition("=")[0] not in own)
-        for file in placed
-    ]
-    every = constants_of(lacked, found.partition_kinds, given)
-    return tuple(
-        replace(file, partition="", constants=constants)
-        for file, constants in zip(placed, every, strict=True)
-    )
-
-
-def _given_kinds(types: str) -> dict[str, Kind]:
-    from engine.formats.converted.types import named_types  # imports Arrow
-
-    flag = "--partition-types"
-    words = named_types(types, flag, "")
-    for name, word in words.items():
-        if word not in WORDS:
-            raise BadSetting(
-                f"{flag}: {shown(name)} has the type {word}, and columns of folders have one of "
-                f"{', '.join(WORDS)}"
-            )
-    return {name: WORDS[word] for name, word in words.items()}
-
-
-def are_lines(
-    patterns: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> bool:
-    """Whether sources are files of lines, by the first of them; only names of lines are looked at.
-
-    Raises:
-        NoSource: nothing matches.
-    """
-    if all(kind_of(pattern) == "Parquet" for pattern in patterns):
-        return False  # without a listing
-    first = expand_all(patterns, include, exclude).files[:1]
-    files = [store.stat(path) for store, path in first if kind_of(path) not in ("", "Parquet")]
-    return bool(files) and format_of(files) == LINES
-
-
 def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     """Plan without writing anything; see :func:`engine.plan`."""
     with memory.keeping_to(settings.memory_bytes):
-        found = _wanted(patterns, settings)
+        found = find_wanted(patterns, settings)
         files, settings = settled(found.files, settings)
         return replace(_plan(files, settings), source_notes=_notes(found.notes, files))
 
@@ -396,15 +165,8 @@ def _plan_by(measures: Measures, settings: Settings, failed: tuple[Measured, ...
         failed=failed,
     )
     # What looks and samples took is kept by the allocator while parts are written.
-    kept_bytes = measures.kept_bytes(plan.memory_bytes, _decodes(plan, settings))
+    kept_bytes = measures.kept_bytes(plan.memory_bytes, decodes(plan, settings))
     return replace(plan, planning_memory_bytes=plan.planning_memory_bytes + kept_bytes)
-
-
-def _decodes(plan: SplitPlan, settings: Settings) -> bool:
-    """Return whether parts are decoded, by Arrow; lines that stay lines never are."""
-    if not load_format(format_of(plan.sources)).PRELOAD:
-        return False
-    return not (settings.recoding.is_nothing and all(part.is_spliced for part in plan.parts))
 
 
 def profile_key_of(
@@ -420,7 +182,7 @@ def profile_key_of(
 
     with memory.keeping_to(None) as allowed:
         tasks = key_tasks(files, column, num_partitions)
-    workers = num_workers or _default_workers(threads=False)
+    workers = num_workers or default_workers(threads=False)
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
     name = tasks[0].column if tasks else column
     if not scheduler:
@@ -448,7 +210,7 @@ def split_files(
     store, folder = open_storage(destination)
     with ExitStack() as stack:
         budget = stack.enter_context(memory.keeping_to(settings.memory_bytes))
-        files, notes, patterns = _wanted(patterns, settings)
+        files, notes, patterns = find_wanted(patterns, settings)
         files, settings = settled(files, settings)
         _check_apart(patterns, files, settings, folder)
         places = [folder, *(file.path for file in files)]
@@ -457,7 +219,7 @@ def split_files(
         ledger.check_free()
         stack.callback(load_format(format_of(files)).close_sources)
         is_new = not ledger.is_claimed()
-        ahead = _processes_ahead(files, settings, budget) if is_new else None
+        ahead = processes_ahead(files, settings, budget) if is_new else None
         stack.enter_context(ahead or nullcontext())
         failed = () if is_new else ledger.failed(plan_id(files, settings, __version__))
         plan = replace(_plan(files, settings, failed), source_notes=_notes(notes, files))
@@ -671,94 +433,6 @@ def _tasks(
         for part in parts
         if part.index not in done
     ]
-
-
-def choose_resources(
-    plan: SplitPlan,
-    settings: Settings,
-    budget: memory.Budget | None = None,
-    *,
-    store_bytes: int = 0,
-) -> Resources:
-    """Decide where parts run, and how many at once, so that they fit the memory budget.
-
-    The budget is what there was before the run began; None for what there is now. A cluster's
-    memory is its workers', not this machine's: the executor asks them. Each process takes
-    ``store_bytes`` for requests to stores.
-
-    Raises:
-        OverBudget: one part alone needs more memory than there is.
-    """
-    if settings.scheduler:
-        return Resources("cluster", 0, 0, settings.scheduler)
-    budget = budget or memory.budget(settings.memory_bytes)
-    threads = _takes_threads(plan)
-    base_bytes, worker_bytes = _processes_bytes(plan, settings, store_bytes)
-    fixed_bytes = base_bytes + worker_bytes
-    room = budget.bytes - fixed_bytes
-    worst = max(plan.parts, key=lambda part: part.memory_bytes)
-    needed_bytes = worst.memory_bytes + fixed_bytes
-    memory.check(needed_bytes, budget, worst.name, "choose a smaller --target-size")
-    wanted = settings.num_workers or _default_workers(threads=threads)
-    each = max(1, plan.memory_bytes + worker_bytes)
-    num_workers = max(1, min(wanted, len(plan.parts), (room + worker_bytes) // each))
-    return Resources(
-        "threads" if threads else "processes",
-        num_workers,
-        room,
-        run_bytes=base_bytes + num_workers * each,
-        limit_bytes=settings.memory_bytes,
-        preload=tuple(load_format(format_of(plan.sources)).PRELOAD),
-    )
-
-
-def _processes_ahead(
-    files: Sequence[SourceFile], settings: Settings, budget: memory.Budget
-) -> LocalProcesses | None:
-    """Return processes that a plan is likely to want, to start them while it is made."""
-    if settings.scheduler or settings.recoding.is_nothing or files[0].dialect is not None:
-        return None
-    size_bytes = sum(file.size_bytes for file in files)
-    # How much chosen columns are is not known yet.
-    if settings.columns is not None or size_bytes < 2 * _REENCODED_BYTES_WORTH_PROCESSES:
-        return None
-    wanted = settings.num_workers or _default_workers(threads=False)
-    number = min(wanted, settings.num_parts or wanted)
-    base_bytes = memory.process_base_bytes(arrow=True)
-    if budget.bytes < base_bytes + 2 * number * memory.FURTHER_PROCESS_BYTES:
-        return None
-    # What they offer is more than the plan will leave them; but each has one part at a time.
-    return LocalProcesses(number, budget.bytes, load_format(format_of(files)).PRELOAD)
-
-
-def least_run_bytes(plan: SplitPlan, destination: str, settings: Settings) -> int:
-    """Return what a run takes that writes one part at a time; see :func:`choose_resources`."""
-    store_bytes = buffer_bytes([destination, *(file.path for file in plan.sources)])
-    return sum(_processes_bytes(plan, settings, store_bytes)) + plan.memory_bytes
-
-
-def _takes_threads(plan: SplitPlan) -> bool:
-    if plan.sources[0].dialect is not None:
-        return True  # lines are copied, or gone through by zlib, which lets other threads run
-    num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
-    return num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
-
-
-def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> tuple[int, int]:
-    """Return what this process takes before any part, and what a worker process does."""
-    arrow = _decodes(plan, settings)
-    threads = _takes_threads(plan)
-    under: Literal["threads", "distributed"] = "threads" if threads else "distributed"
-    base_bytes = memory.process_base_bytes(arrow=arrow, under=under) + store_bytes
-    base_bytes += plan.planning_memory_bytes
-    worker_bytes = 0 if threads else memory.FURTHER_PROCESS_BYTES + store_bytes
-    return base_bytes, worker_bytes
-
-
-def _default_workers(*, threads: bool) -> int:
-    cores = system.num_cores()
-    # Copying waits for the disk now and then; a thread more keeps the cores busy.
-    return cores + 1 if threads else cores
 
 
 def _check_transfer(places: Sequence[str], settings: Settings) -> None:

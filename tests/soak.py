@@ -20,7 +20,7 @@ from typing import NamedTuple
 import psutil
 
 import engine
-from engine import splitter
+from engine.executors import choosing
 from tests.engine.running import write_source
 
 WARM_TURNS = 5
@@ -53,7 +53,7 @@ def turn(folder: Path, number: int) -> None:
     """Split and prove, by threads or by processes."""
     parts = folder / "parts"
     by_processes = number % 3 == 2  # they take ten times as long
-    splitter._REENCODED_BYTES_WORTH_PROCESSES = 0 if by_processes else 1 << 40
+    choosing._REENCODED_BYTES_WORTH_PROCESSES = 0 if by_processes else 1 << 40
     if number % 3 == 1:
         engine.split(folder / "source.csv", parts, parts=3, fsync=False)
     else:

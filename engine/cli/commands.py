@@ -147,7 +147,7 @@ def _show_plan(src: Sequence[str], settings: dict[str, Any], *, as_json: bool) -
     """Print a plan, or refuse it as split would."""
     from engine import memory
     from engine.cli import progress
-    from engine.splitter import choose_resources
+    from engine.executors.choosing import choose_resources
 
     frozen = engine.make_settings(**settings)
     budget = memory.budget(frozen.memory_bytes)

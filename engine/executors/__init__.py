@@ -1,6 +1,7 @@
 """Run parts on Dask, through its futures API only; the only package that knows Dask.
 
 :func:`run_parts` is the whole interface: tasks in, receipts out, in whatever order they end.
+:mod:`.choosing` says for a plan where they run, and how many at once.
 """
 
 from __future__ import annotations

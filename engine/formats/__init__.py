@@ -2,10 +2,11 @@
 
 A format is a module with the functions of :class:`Format`; :data:`BY_ENDING` names those that a
 file's name tells. Of a name that is no format's own, and of lines, the content decides: what begins
-as Parquet is Parquet, what is text is lines. The story (:mod:`engine.splitter`), the workers
-(:mod:`engine.work`) and the proof (:mod:`engine.verification`) know formats by these functions
-only. ``DESIGN.md`` says what they must keep to. Not covered: profiles, and the key counts of
-``splitter.profile_key_of``, which are Parquet's alone.
+as Parquet is Parquet, what is text is lines. The story (:mod:`engine.splitter`), its
+sources (:mod:`engine.sources`), the workers (:mod:`engine.executors`, :mod:`engine.work`) and the
+proof (:mod:`engine.verification`) know formats by these functions only. ``DESIGN.md`` says what
+they must keep to. Not covered: profiles, and the key counts of ``splitter.profile_key_of``, which
+are Parquet's alone.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine import memory
 from engine.errors import EvensplitError, NoSource, NotASplit
+from engine.executors.choosing import choose_resources
 from engine.formats.parquet.profiler import FileProfile, Profile, profile_files
 from engine.ledger.manifest import Ledger
 from engine.model import (
@@ -27,7 +28,8 @@ from engine.reporter import figures
 from engine.reporter.page import Section, render
 from engine.reporter.spoken import Table
 from engine.settings import Settings
-from engine.splitter import are_lines, choose_resources, plan_split
+from engine.sources import are_lines
+from engine.splitter import plan_split
 from engine.storage import open_storage
 from engine.storage.base import redacted
 from engine.verification import verify_split

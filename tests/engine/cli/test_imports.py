@@ -12,7 +12,7 @@ import pytest
 
 import engine
 from engine import memory
-from engine.splitter import choose_resources
+from engine.executors.choosing import choose_resources
 from tests.engine.running import REPOSITORY, run
 
 PROGRAM = """

@@ -20,7 +20,9 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 # What is there, and how often at most, when a split is stopped.
 MOMENTS = [("plan.json", 1), (".part*.tmp", 3), ("0*.json", 9)]
 SETTINGS = ("--parts", "16")
-WITH_PROCESSES = "from engine import splitter; splitter._REENCODED_BYTES_WORTH_PROCESSES = 0"
+WITH_PROCESSES = (
+    "from engine.executors import choosing; choosing._REENCODED_BYTES_WORTH_PROCESSES = 0"
+)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from distributed.utils import silence_logging_cmgr
 import engine
 from engine import splitter
 from engine.errors import TargetTooSmall
-from engine.executors import LocalProcesses, Resources, run_parts
+from engine.executors import LocalProcesses, Resources, choosing, run_parts
 from engine.executors.clients import client_for
 from engine.model import Receipt
 from tests.engine.executors.tasks import tasks_of
@@ -48,8 +48,8 @@ def test_a_script_without_main_guard_may_use_worker_processes(
     script = tmp_path / "script.py"
     script.write_text(
         "print('run')\n"
-        "import engine, engine.splitter\n"
-        "engine.splitter._REENCODED_BYTES_WORTH_PROCESSES = 0\n"
+        "import engine, engine.executors.choosing\n"
+        "engine.executors.choosing._REENCODED_BYTES_WORTH_PROCESSES = 0\n"
         f"engine.split({str(source)!r}, {str(tmp_path / 'parts')!r}, parts=4, workers=2{wish})\n"
         "print(__file__)\n"
     )
@@ -127,7 +127,7 @@ def test_processes_that_were_started_ahead_serve_or_are_ended(
 def test_a_change_of_codec_starts_its_processes_while_it_plans(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(splitter, "_REENCODED_BYTES_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(choosing, "_REENCODED_BYTES_WORTH_PROCESSES", 1)
     given: list[LocalProcesses | None] = []
 
     def quick_run_parts(*args: Any, ahead: LocalProcesses | None, **options: Any) -> None:

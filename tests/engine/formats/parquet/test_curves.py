@@ -11,7 +11,7 @@ from engine.formats.parquet.opened import close_files, open_file
 from engine.formats.parquet.sizes import Sizes
 from engine.planning.curves import Curve, Inside, rough_curve
 from engine.planning.layout import GroupLayout
-from engine.splitter import find_sources
+from engine.sources import find_sources
 
 
 @st.composite

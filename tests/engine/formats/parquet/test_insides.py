@@ -19,7 +19,7 @@ from engine.errors import OverBudget, TargetTooSmall
 from engine.formats.parquet import insides
 from engine.formats.parquet.opened import OpenChunk, open_file
 from engine.model import Recoding, SplitPlan, spread
-from engine.splitter import find_sources
+from engine.sources import find_sources
 from tests.engine.running import parts_of, read_parts
 
 NUM_ROWS = 4_000

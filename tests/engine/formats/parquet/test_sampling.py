@@ -15,6 +15,7 @@ import pytest
 import engine
 from engine import splitter
 from engine.errors import TargetTooSmall
+from engine.executors import choosing
 from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.footer import MAGIC, TAIL_BYTES, Footer, part_footer, seal
 from engine.formats.parquet.bytes.thrift import I64
@@ -152,7 +153,7 @@ def test_a_part_over_the_target_is_planned_again_with_all_others(trap: Path, tmp
 
 
 def test_processes_of_the_first_plan_end_before_those_of_the_next(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(splitter, "_REENCODED_BYTES_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(choosing, "_REENCODED_BYTES_WORTH_PROCESSES", 1)
     source, dest = write_trap(tmp_path / "trap.parquet", num_honest=20), tmp_path / "parts"
     run_parts, begun = splitter.run_parts, []
 

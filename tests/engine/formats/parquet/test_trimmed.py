@@ -22,7 +22,7 @@ from engine.formats.parquet.trimmed import PieceSize, trimmed_columns
 from engine.formats.parquet.used import used_entries
 from engine.ledger.manifest import Ledger
 from engine.model import Recoding
-from engine.splitter import find_sources
+from engine.sources import find_sources
 from engine.storage.local import LocalStorage
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 from tests.engine.formats.parquet.test_verifier import rewrite_chunk

@@ -10,7 +10,7 @@ from engine.formats.parquet.bytes.footer import RowGroup
 from engine.formats.parquet.opened import file
 from engine.formats.parquet.opened.footer import read_footer
 from engine.formats.parquet.same_schema import differences
-from engine.splitter import find_sources
+from engine.sources import find_sources
 from engine.storage import open_storage
 
 NUM_FILES, NUM_GROUPS, NUM_COLUMNS = 6, 30, 4

@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import BadPage
 from engine.formats.parquet.opened import close_files, open_file
-from engine.splitter import find_sources
+from engine.sources import find_sources
 
 NUM_ROWS = 3_000
 

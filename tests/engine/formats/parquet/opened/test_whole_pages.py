@@ -28,7 +28,7 @@ from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.thrift import I64, LIST, STRUCT
 from engine.formats.parquet.opened import close_files, open_file
 from engine.formats.parquet.opened.headers import Headers, read_headers
-from engine.splitter import find_sources
+from engine.sources import find_sources
 from engine.storage import Source
 
 NUM_ROWS = 240_000
