@@ -13,10 +13,10 @@ import click
 from batchjobs import deploy as deployment
 from batchjobs import pool as pools
 from batchjobs.cli.deploy_plan import FIXED, Plan, Wish, make_plan
-from batchjobs.cli.doors import LOGINS, Doors
+from batchjobs.cli.doors import Doors, login_option
 from batchjobs.cli.group import batch, json_option, tell
 from engine import NoPermission, hooks
-from engine.cli.options import SIZE, Choice
+from engine.cli.options import SIZE
 from engine.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -110,13 +110,7 @@ def _wishes(function: F) -> F:
     type=click.Path(path_type=Path),
     help="Folder of template and pipelines. [default: conf here, else the installed one]",
 )
-@click.option(
-    "--login",
-    type=Choice(*LOGINS),
-    default="auto",
-    show_default=True,
-    envvar="EVENSPLIT_BATCH_LOGIN",
-)
+@login_option
 @json_option
 def deploy_command(
     action: str | None,

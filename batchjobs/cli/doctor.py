@@ -12,14 +12,13 @@ import click
 
 from batchjobs import doctor
 from batchjobs.cli.deploy_plan import DEFAULT_GROUP, USUAL, only_subscription
-from batchjobs.cli.doors import LOGINS, Doors
+from batchjobs.cli.doors import Doors, login_option
 from batchjobs.cli.group import batch, json_option, tell
 from batchjobs.deploy import BLOB_CONTRIBUTOR, POOL, Deployment
 from batchjobs.doctor import Finding
 from batchjobs.errors import NotReady
 from batchjobs.spec import LivePool
 from engine import EvensplitError, NoPermission
-from engine.cli.options import Choice
 from engine.cli.terminal import say
 from engine.hooks import counted
 
@@ -40,13 +39,7 @@ _COLOURS = {"ok": "green", "bad": "red", "note": None, "unknown": "yellow"}
 @click.option("--subscription", envvar="AZURE_SUBSCRIPTION_ID", metavar="ID")
 @click.option("--group", default=DEFAULT_GROUP, show_default=True)
 @click.option("--prefix", default="evens", show_default=True)
-@click.option(
-    "--login",
-    type=Choice(*LOGINS),
-    default="auto",
-    show_default=True,
-    envvar="EVENSPLIT_BATCH_LOGIN",
-)
+@login_option
 @json_option
 def doctor_command(
     subscription: str | None, group: str, prefix: str, login: str, as_json: bool

@@ -5,19 +5,29 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import click
+
+from engine.cli.options import Choice
+
 if TYPE_CHECKING:
     from batchjobs.client import AzureBatch
     from batchjobs.client.arm import BatchAccount
     from batchjobs.client.deployments import Deployments
 
-LOGINS = ("auto", "service-principal", "cli", "identity")
+login_option = click.option(
+    "--login",
+    type=Choice("auto", "service-principal", "cli", "identity"),
+    default="auto",
+    show_default=True,
+    envvar="EVENSPLIT_BATCH_LOGIN",
+)
 
 
 class Doors:
     """Ways to Azure's services.
 
     Args:
-        login: one of :data:`LOGINS`.
+        login: as :data:`login_option` has it.
     """
 
     def __init__(self, login: str) -> None:
