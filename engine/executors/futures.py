@@ -40,9 +40,9 @@ def write_as_futures(
     tasks: Sequence[PartTask],
     resources: Resources,
     on_receipt: Callable[[Receipt], None],
-    on_dashboard: Callable[[str], None] = lambda link: None,
-    on_growth: Callable[[int], None] = lambda num_bytes: None,
-    ahead: LocalProcesses | None = None,
+    on_dashboard: Callable[[str], None],
+    on_growth: Callable[[int], None],
+    ahead: LocalProcesses | None,
 ) -> None:
     """Write all parts; what is told and raised is as :func:`engine.executors.run_parts` says."""
     with client_for(resources, ahead) as client:
