@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from tests.adf.arm import GROUP, SUBSCRIPTION, evaluate, resources
+from tests.serving import served
 
 GROUP_ID = f"{SUBSCRIPTION}/resourceGroups/{GROUP}"
 OPERATOR, APP = (f"0000000{n}-1111-2222-3333-444444444444" for n in (1, 2))
@@ -309,12 +309,6 @@ def managing():
     """Serve an empty group on ``manager.url``."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.manager = manager = Manager()
-    manager.url = server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with served(server) as url:
+        manager.url = server.url = url
         yield manager
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+from tests.serving import served
+
 Kind = Literal["status", "reset", "reset-body", "truncate", "slow", "lost-answer", "flip"]
 _CLIENT = "azsdk-python"
 _DETAIL = "AuthenticationErrorDetail"
@@ -209,12 +211,7 @@ def before(upstream: int) -> Iterator[Proxy]:
     """Run a proxy before a port."""
     proxy = Proxy(upstream)
     handler = type("Handler", (_Handler,), {"proxy": proxy})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        proxy.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            server.shutdown()
-            thread.join()
+    server = _Server(("127.0.0.1", 0), handler)
+    proxy.port = server.server_port
+    with served(server):
+        yield proxy

@@ -12,7 +12,6 @@ import ipaddress
 import json
 import re
 import ssl
-import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.batchjobs.request_check import problems
+from tests.serving import served
 
 ACCOUNT_ID = "/subscriptions/s1/resourceGroups/g1/providers/Microsoft.Batch/batchAccounts/b1"
 TOKEN = "token-for-tests"
@@ -161,11 +161,5 @@ def managing(folder, upload_url=""):
         "AZURE_RESOURCE_MANAGER_URL": f"https://127.0.0.1:{server.server_port}",
         "REQUESTS_CA_BUNDLE": str(certificate),
     }
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with served(server):
         yield manager
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

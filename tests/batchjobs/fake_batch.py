@@ -33,6 +33,7 @@ from azure.batch.models import _models
 
 from tests.batchjobs.fake_nodes import Node, complete
 from tests.batchjobs.request_check import problems
+from tests.serving import served
 
 ACCOUNT, KEY = "evensplit", base64.b64encode(b"no secret: for tests only").decode()
 API_VERSION = "2025-06-01"
@@ -581,13 +582,9 @@ def serving(folder, storage=None):
     fake = FakeBatch(folder, storage)
     server = Server(("127.0.0.1", 0), Handler)
     server.fake = fake
-    fake.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield fake
-    finally:
-        fake.end()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(server) as url:
+        fake.url = url
+        try:
+            yield fake
+        finally:
+            fake.end()

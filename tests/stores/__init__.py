@@ -20,6 +20,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.serving import served
+
 USER = "tester"
 # Of servers that live as long as a test, on loopback: not a secret.
 PASSWORD = "sftp-on-loopback"
@@ -308,9 +310,5 @@ def running_http(root: Path, *, ranges: bool, status: int | None = None) -> Iter
     asked: list[tuple[str, str, str]] = []
     kind = type("Handler", (_Handler,), {"ranges": ranges, "status": status})
     handler = partial(kind, asked=asked, directory=str(root))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield Http(f"http://127.0.0.1:{server.server_port}", root, asked)
-        finally:
-            server.shutdown()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as url:
+        yield Http(url, root, asked)

@@ -8,7 +8,6 @@ import json
 import logging
 import pickle
 import subprocess
-import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +32,7 @@ from engine.storage.azure.credentials import Secret, login, vault_secret
 from tests.azurite import ACCOUNT, KEY, Azurite, running
 from tests.azurite.proxy import Fault, before
 from tests.engine.running import run, write_source
+from tests.serving import served
 
 HOST = "account.dfs.core.windows.net"
 PLANTED_KEY = base64.b64encode(b"planted-account-key-0123456789").decode()
@@ -181,11 +181,10 @@ class _Answers(BaseHTTPRequestHandler):
 @contextmanager
 def answering(answer: Any) -> Iterator[str]:
     """An endpoint on loopback that answers with JSON."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
-        server.answer = answer  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    server.answer = answer  # type: ignore[attr-defined]
+    with served(server) as url:
+        yield url
 
 
 def unsigned_token() -> str:
@@ -289,13 +288,12 @@ def test_a_vault_secret_is_read_with_the_identity(
     cert, key = certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
-        server.answer = answer  # type: ignore[attr-defined]
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"https://127.0.0.1:{server.server_address[1]}/secrets/name"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    server.answer = answer  # type: ignore[attr-defined]
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with served(server):
+        url = f"https://127.0.0.1:{server.server_port}/secrets/name"
         text = vault_secret(url, _Token(), connection_verify=str(cert))  # type: ignore[arg-type]
-        server.shutdown()
     assert text == PLANTED_SAS
     assert asked == [("/secrets/name?api-version=7.4", "Bearer token")]
     monkeypatch.setattr(credentials, "identity", _Token)

@@ -28,6 +28,7 @@ from engine.storage.azure.client import service
 from engine.storage.azure.credentials import Secret, login
 from engine.storage.azure.identities import Tokens
 from engine.storage.azure.source import AzureSource
+from tests.serving import served
 
 SCOPE = "https://storage.azure.com/.default"
 SIGNS = (
@@ -275,12 +276,10 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             """Broken connections are what this is for."""
 
     identities.identity.cache_clear()
-    with Server(("127.0.0.1", 0), _Metadata) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        where = f"http://127.0.0.1:{server.server_address[1]}"
-        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", where)
+    server = Server(("127.0.0.1", 0), _Metadata)
+    with served(server) as url:
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", url)
         yield server
-        server.shutdown()
     identities.identity.cache_clear()
 
 
