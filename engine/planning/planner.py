@@ -1,9 +1,8 @@
-"""Where to cut: layout and settings in, a frozen plan out. Pure.
+"""Layout and settings in, a frozen plan out: parts between cuts, and what is said of them. Pure.
 
 No file, clock, environment or Dask is touched here. What a row group costs inside, between two of
 its rows, comes as a curve from a function that the caller gives; everything else is in the layout.
-Sizes are measured by :mod:`.ruler`; equal parts are found by :mod:`.even_cuts` (at any row) and
-:mod:`.even_runs` (whole row groups). This module chooses between them, and keeps the target.
+:mod:`.cuts` decides where parts end.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from engine.model import (
     spread,
 )
 from engine.part_names import NameFields, names_problem, stem_of
-from engine.planning.even_cuts import PROMISED_SPREAD, even_cuts, fewest_even_cuts, fill
-from engine.planning.even_runs import even_runs, fewest_runs
+from engine.planning.cuts import MAX_ROUNDS, ROOM_BEYOND_SEEN, cap_of, check_sizes, choose_cuts
+from engine.planning.even_cuts import PROMISED_SPREAD
+from engine.planning.even_runs import even_runs
 from engine.planning.layout import Layout
-from engine.planning.page_starts import at_page_starts
 from engine.planning.row_groups import slices
 from engine.planning.ruler import CurveOf, InsideOf, Ruler, no_insides
 from engine.settings import Settings
@@ -41,12 +40,7 @@ from engine.wording import amount, counted, sum_or_none, times
 _WORTH_SAYING = 0.1  # of the sources' bytes
 _NEARLY_EVEN = 0.1
 _MAX_ADVISED_GROUPS = 2000  # the search for even runs takes its time
-_MANY_CUT = 0.25
 _REGROUPED_ROOM = 0.995  # what new row groups take besides is not in proportion
-_ROOM_FOR_GUESSES = 0.005
-_ROOM_BEYOND_SEEN = 0.005
-_MAX_ROUNDS = 8  # of searching, each with the pages of more row groups known
-_WORSE, _EVEN_ANYWAY = 1.5, 0.001  # parts not much less even than expected need no other round
 
 
 def make_plan(
@@ -149,7 +143,7 @@ def _seen_share(ruler: Ruler, settings: Settings, failed: Sequence[Measured]) ->
         start, stop = part.first_row, part.first_row + part.num_rows
         ruler.look([start, stop], part.size_bytes)
         expected = _part(ruler, settings, 0, start, stop).predicted_bytes
-        found = max(found, part.size_bytes / expected - 1 + _ROOM_BEYOND_SEEN)
+        found = max(found, part.size_bytes / expected - 1 + ROOM_BEYOND_SEEN)
     return found
 
 
@@ -185,282 +179,10 @@ def check_holds_a_row(layout: Layout, settings: Settings) -> None:
         )
 
 
-def choose_cuts(ruler: Ruler, settings: Settings) -> list[int]:
-    """Return the first row of each part, and behind the last the number of rows.
-
-    Raises: as :func:`make_plan`.
-    """
-    if not ruler.num_rows:
-        if (settings.num_parts or 1) > 1:
-            raise BadSetting(f"--parts is {settings.num_parts:,}, and the source has no rows")
-        return [0, 0]
-    if settings.cut == "row-group":
-        return [ruler.layout.first_rows[i] for i in _group_cuts(ruler.layout, settings)]
-    if settings.rows_per_part is not None:
-        cuts = [*range(0, ruler.num_rows, settings.rows_per_part), ruler.num_rows]
-    elif settings.num_parts is not None:
-        cuts = _numbered_row_cuts(ruler, settings.num_parts)
-    else:
-        cap = _cap(ruler.layout, settings)
-        assert cap is not None
-        try:
-            fewest = _fewest_row_cuts(ruler, cap)
-            return _moved(ruler, _for_slots(ruler, fewest, settings), settings)
-        except TargetTooSmall as error:
-            raise TargetTooSmall(f"{error}{_what_grows(settings)}") from None
-    _check_target(ruler, cuts, settings)
-    return cuts if settings.rows_per_part is not None else _moved(ruler, cuts, settings)
-
-
-def _what_grows(settings: Settings) -> str:
-    """Name the settings that make rows larger than they are in the source."""
-    found = ["--no-dictionary"] if settings.dictionary is False else []
-    found += ["--codec none"] if settings.codec == "none" else []
-    return f", or leave {' and '.join(found)} out" if found else ""
-
-
-def _cap(layout: Layout, settings: Settings) -> int | None:
-    """Return the most that a part may be expected to have, so that it keeps the target surely."""
-    if settings.target_bytes is None:
-        return None
-    return int(settings.target_bytes / (1 + layout.uncertain_share))
-
-
-def _moved(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
-    if settings.regroups:
-        return cuts
-    return at_page_starts(ruler, cuts, _cap(ruler.layout, settings))
-
-
-def _check_target(ruler: Ruler, cuts: Sequence[int], settings: Settings) -> None:
-    """Refuse a number of parts or rows that does not keep an explicit target."""
-    if settings.target_bytes is None:
-        return
-    while _look(ruler, cuts):
-        pass
-    # What is only uncertain may turn out well, unless it did not before.
-    most = _cap(ruler.layout, settings) if ruler.sees_all else settings.target_bytes
-    _check_sizes(ruler.sizes(cuts), most or 0)
-
-
-def _check_sizes(sizes: Sequence[int], most: int) -> None:
-    for index, size in enumerate(sizes):
-        if size > most:
-            raise TargetTooSmall(
-                f"part {index} would have about {size:,} bytes, over the {most:,} that "
-                "--target-size leaves it; ask for more parts or fewer rows a part, or leave one of "
-                "the settings out"
-            )
-
-
-def _for_slots(ruler: Ruler, cuts: list[int], settings: Settings) -> list[int]:
-    """Return cuts for as many parts as are loaded at once, or a multiple; else those there are.
-
-    More parts are smaller; if one were smaller than is asked for, or without a row, they stay.
-    """
-    number = len(cuts) - 1
-    wanted = -(-number // (settings.slots or 1)) * (settings.slots or 1)
-    if number == wanted or wanted > ruler.num_rows:
-        return cuts
-    more = _numbered_row_cuts(ruler, wanted)
-    return more if min(ruler.sizes(more)) >= (settings.least_part_bytes or 0) else cuts
-
-
-# -- by rows -------------------------------------------------------------------------------------
-
-
-def _numbered_row_cuts(ruler: Ruler, num_parts: int) -> list[int]:
-    if num_parts > ruler.num_rows:
-        raise BadSetting(
-            f"--parts is {num_parts:,}, and the source has {counted(ruler.num_rows, 'row')}; a "
-            "part has at least one"
-        )
-    best: list[int] = []
-    for _ in range(_MAX_ROUNDS):
-        cuts = even_cuts(ruler, num_parts)
-        expected = spread(ruler.sizes(cuts))
-        is_proved = not _look(ruler, cuts)
-        found = spread(ruler.sizes(cuts))
-        if not best or found < spread(ruler.sizes(best)):
-            best = cuts
-        if is_proved or found <= expected * _WORSE + _EVEN_ANYWAY:
-            break
-    return best
-
-
-def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
-    """Return the fewest even parts that stay under the target even where they are uncertain.
-
-    Every search knows the row groups that the one before cut; mostly the second is the last.
-    """
-    whole = [0, ruler.num_rows]
-    if ruler.size(*whole) <= target:
-        return whole  # no row group is cut, so none is looked into
-    limit = target
-    best: list[int] = []
-    for number in range(_MAX_ROUNDS):
-        _check_fits(ruler, limit, target)
-        cuts = fewest_even_cuts(ruler, limit)
-        expected = spread(ruler.sizes(cuts))
-        is_proved = not _look(ruler, cuts)
-        over = max(_largest_sizes(ruler, cuts)) - target
-        if over <= 0:
-            best = min(best or cuts, cuts, key=lambda cuts: _unevenness(ruler, cuts))
-            is_even = spread(ruler.sizes(cuts)) <= expected * _WORSE + _EVEN_ANYWAY
-            is_fewest = len(cuts) <= len(fill(ruler, limit)[0])
-            if is_proved or (is_even and is_fewest):
-                return best
-        else:  # a guess may be wrong by chance, so little room is left for that
-            lower = limit - min(over, round(_ROOM_FOR_GUESSES * target))
-            if number >= _MAX_ROUNDS // 2:  # patience ends: room for the most uncertain part
-                lower = min(lower, target - max(ruler.uncertain(a, b) for a, b in pairwise(cuts)))
-            if fill(ruler, lower)[1]:
-                limit = lower
-            elif is_proved:
-                limit = _lowered(ruler, cuts, limit, over, target)
-    return best or _filled_row_cuts(ruler, target, limit)
-
-
-def _unevenness(ruler: Ruler, cuts: Sequence[int]) -> tuple[bool, int, float]:
-    """Return what makes some parts worse than others: the promise, their number, the spread."""
-    found = spread(ruler.sizes(cuts))
-    return found > PROMISED_SPREAD, len(cuts), found
-
-
-def _filled_row_cuts(ruler: Ruler, target: int, limit: int) -> list[int]:
-    """Return parts that stay under the target, evenness given up: predictions are too far off."""
-    while True:
-        _check_fits(ruler, limit, target)
-        cuts, _ = fill(ruler, limit)
-        if not _look(ruler, cuts):
-            over = max(_largest_sizes(ruler, cuts)) - target
-            if over <= 0:
-                return cuts
-            limit = _lowered(ruler, cuts, limit, max(over, target >> 6), target)
-
-
-def _lowered(ruler: Ruler, cuts: Sequence[int], limit: int, over: int, target: int) -> int:
-    """Return a lower limit; refuse the target if a part of one row may be over it."""
-    for start, size in zip(cuts, _largest_sizes(ruler, cuts), strict=False):
-        if size > target and start + 1 in cuts:
-            raise TargetTooSmall(
-                f"a part that holds only row {start} may take {size:,} bytes (schema, dictionaries "
-                f"and bounds included), over the {target:,} that it may have; raise --target-size"
-            )
-    return max(limit - over, limit // 2)
-
-
-def _largest_sizes(ruler: Ruler, cuts: Sequence[int]) -> list[int]:
-    return [ruler.size(a, b) + ruler.uncertain(a, b) for a, b in pairwise(cuts)]
-
-
-def _look(ruler: Ruler, cuts: Sequence[int]) -> bool:
-    """Read the pages of all row groups that are cut, and look into large ones.
-
-    Where a good part of all are cut, the next cuts will pass through the others: all are read.
-    Returns whether any were unknown.
-    """
-    groups: Sequence[int] = ruler.groups_cut(cuts)
-    if len(groups) > _MANY_CUT * len(ruler.layout.groups):
-        groups = range(len(ruler.layout.groups))
-    unread = [position for position in groups if not ruler.is_read(position)]
-    for position in unread:
-        ruler.read(position)
-    sizes = ruler.sizes(cuts)
-    return ruler.look(cuts, sum(sizes) / len(sizes)) or bool(unread)
-
-
-def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
-    """Refuse a target if not every row keeps the limit, which leaves room for uncertainty."""
-    while True:
-        cuts, done = fill(ruler, limit)
-        if done:
-            return
-        row = cuts[-1]
-        if not ruler.look([row, row + 1], limit) and ruler.is_read(ruler.locate(row)[0]):
-            need = ruler.size(row, row + 1)
-            raise TargetTooSmall(
-                f"a part that holds only row {row} takes about {need:,} bytes "
-                f"({ruler.layout.repeats} included), over the {limit:,} that it may have"
-                f"{_kept_free(limit, target)}; raise --target-size to about "
-                f"{_smallest(ruler, need + target - limit):,} or more"
-                f"{_advice_on_dictionaries(ruler, row, need)}"
-            )
-        ruler.read(ruler.locate(row)[0])
-
-
-def _kept_free(limit: int, target: int) -> str:
-    """Say why a part may not have the whole target."""
-    return f", as {target - limit:,} are kept free for what is uncertain" if limit < target else ""
-
-
-def _smallest(ruler: Ruler, num_bytes: int) -> int:
-    """Return the target that leaves a part so many bytes, and a little: other cuts, other pages."""
-    return ceil(num_bytes * (1 + ruler.layout.uncertain_share + _ROOM_BEYOND_SEEN))
-
-
-def _advice_on_dictionaries(ruler: Ruler, row: int, num_bytes: int) -> str:
-    position, inside = ruler.locate(row)
-    is_most = ruler.read(position).repeated(inside) > num_bytes / 2
-    return ", or have parts without dictionaries by --no-dictionary" if is_most else ""
-
-
-# -- by row groups -------------------------------------------------------------------------------
-
-
-def _group_cuts(layout: Layout, settings: Settings) -> list[int]:
-    """Return the first row group of each part, and behind the last their number."""
-    if settings.rows_per_part is not None:
-        return _group_cuts_by_rows(layout, settings.rows_per_part)
-    sizes = [group.num_bytes for group in layout.groups]
-    num_parts = settings.num_parts or 0
-    if num_parts > len(sizes):
-        raise BadSetting(
-            f"--parts is {num_parts:,}, and the source has {counted(len(sizes), 'row group')}; use "
-            "--cut row to cut inside them"
-        )
-    cap = _cap(layout, settings)
-    if cap is not None:
-        fewest = _fewest_group_runs(layout, sizes, cap)
-        if num_parts and num_parts < fewest:
-            raise TargetTooSmall(
-                f"{counted(num_parts, 'part')} of at most {settings.target_bytes:,} bytes cannot "
-                f"hold {layout.num_bytes:,} bytes in whole row groups; {fewest:,} can"
-            )
-        num_parts = num_parts or fewest
-    return even_runs(sizes, num_parts)
-
-
-def _group_cuts_by_rows(layout: Layout, rows_per_part: int) -> list[int]:
-    weights = [group.num_rows for group in layout.groups]
-    cuts = fewest_runs(weights, rows_per_part)
-    if cuts is None:
-        raise TargetTooSmall(
-            f"a row group has {counted(max(weights), 'row')}, more than --rows-per-part "
-            f"{rows_per_part:,}; use --cut row"
-        )
-    return cuts
-
-
-def _fewest_group_runs(layout: Layout, sizes: Sequence[int], target: int) -> int:
-    runs = fewest_runs(sizes, target - layout.part_bytes)
-    if runs is None:
-        group = max(layout.groups, key=lambda group: group.num_bytes)
-        raise TargetTooSmall(
-            f"row group {group.index} of {layout.files[group.file].path} takes "
-            f"{group.num_bytes + layout.part_bytes:,} bytes, over the {target:,} that a part may "
-            "have; use --cut row or raise --target-size"
-        )
-    return len(runs) - 1
-
-
-# -- parts ---------------------------------------------------------------------------------------
-
-
 def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
     """Describe all parts; smaller ones where new row groups would take them over the target."""
     limit = settings.target_bytes
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         parts = _described(
             ruler, settings, _seen_cuts(ruler, replace(settings, target_bytes=limit))
         )
@@ -468,7 +190,7 @@ def _parts(ruler: Ruler, settings: Settings) -> list[PartPlan]:
             parts = _evened(ruler, settings, parts)
         if limit is None or settings.target_bytes is None or not settings.regroups:
             return parts
-        cap = _cap(ruler.layout, settings) or 0
+        cap = cap_of(ruler.layout, settings) or 0
         largest = max(part.predicted_bytes for part in parts)
         if largest <= cap:
             return parts
@@ -489,7 +211,7 @@ def _described(ruler: Ruler, settings: Settings, cuts: Sequence[int]) -> list[Pa
 def _evened(ruler: Ruler, settings: Settings, parts: list[PartPlan]) -> list[PartPlan]:
     """Return as many parts, more even: what new row groups take is known once parts are."""
     best = parts
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         if _spread_of(best) <= PROMISED_SPREAD:
             break
         cuts = _levelled(ruler, parts)
@@ -523,7 +245,7 @@ def _found_parts(layout: Layout, settings: Settings) -> list[PartPlan]:
     """Describe the parts that the format has found; their rows are not counted."""
     sizes = [layout.part_bytes + part.num_bytes for part in layout.found]
     if settings.target_bytes is not None:
-        _check_sizes(sizes, settings.target_bytes)
+        check_sizes(sizes, settings.target_bytes)
     parts = []
     for index, part in enumerate(layout.found):
         first = layout.files[part.ranges[0].file]
@@ -544,7 +266,7 @@ def _seen_cuts(ruler: Ruler, settings: Settings) -> list[int]:
 
     Cuts that moved to where pages begin may pass through others than before.
     """
-    for _ in range(_MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         cuts = choose_cuts(ruler, settings)
         if settings.rows_per_part is not None:
             break  # they are where they are
@@ -664,7 +386,7 @@ def _advice(parts: Sequence[PartPlan], layout: Layout, settings: Settings) -> st
     groups = [group.num_bytes for group in layout.groups]
     runs = pairwise(even_runs(groups, len(parts)))
     sizes = [layout.part_bytes + sum(groups[start:stop]) for start, stop in runs]
-    cap = _cap(layout, settings)
+    cap = cap_of(layout, settings)
     if spread(sizes) > _NEARLY_EVEN or (cap is not None and max(sizes) > cap):
         return ""
     return (

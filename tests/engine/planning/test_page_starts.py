@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import engine
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.model import SourceFile, spread
-from engine.planning import planner
 from engine.planning.curves import Curve, CutColumn
 from engine.planning.layout import GroupLayout, make_layout, with_groups
 from engine.planning.page_starts import at_page_starts
@@ -147,7 +146,12 @@ def test_no_cut_moves_where_row_groups_are_made_anew(tmp_path: Path, monkeypatch
     source = tmp_path / "a.parquet"
     pq.write_table(pa.table({"v": range(10_000)}), source, max_rows_per_page=500)
     moved = []
-    monkeypatch.setattr(planner, "at_page_starts", lambda ruler, cuts, cap: moved.append(1) or cuts)
+
+    def unmoved(ruler: Ruler, cuts: list[int], cap: int | None) -> list[int]:
+        moved.append(1)
+        return cuts
+
+    monkeypatch.setattr("engine.planning.cuts.at_page_starts", unmoved)
     assert len(engine.plan(str(source), parts=3, row_group_size="1000rows").parts) == 3
     assert not moved
     engine.plan(str(source), parts=3)
