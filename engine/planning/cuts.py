@@ -2,6 +2,8 @@
 
 Sizes are measured by :mod:`.ruler`; equal parts are found by :mod:`.even_cuts` (at any row) and
 :mod:`.even_runs` (whole row groups). This module chooses between them, and keeps the target.
+The *cap* is the most that a part may be expected to have, so that it keeps the target; where parts
+are uncertain, a search stays under a lower *limit*.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ def _what_grows(settings: Settings) -> str:
 
 
 def cap_of(layout: Layout, settings: Settings) -> int | None:
-    """Return the most that a part may be expected to have, so that it keeps the target surely."""
+    """Return the cap, None if there is no target."""
     if settings.target_bytes is None:
         return None
     return int(settings.target_bytes / (1 + layout.uncertain_share))
@@ -133,22 +135,22 @@ def _numbered_row_cuts(ruler: Ruler, num_parts: int) -> list[int]:
     return best
 
 
-def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
-    """Return the fewest even parts that stay under the target even where they are uncertain.
+def _fewest_row_cuts(ruler: Ruler, cap: int) -> list[int]:
+    """Return the fewest even parts that stay under the cap even where they are uncertain.
 
     Every search knows the row groups that the one before cut; mostly the second is the last.
     """
     whole = [0, ruler.num_rows]
-    if ruler.size(*whole) <= target:
+    if ruler.size(*whole) <= cap:
         return whole  # no row group is cut, so none is looked into
-    limit = target
+    limit = cap
     best: list[int] = []
     for number in range(MAX_ROUNDS):
-        _check_fits(ruler, limit, target)
+        _check_fits(ruler, limit, cap)
         cuts = fewest_even_cuts(ruler, limit)
         expected = spread(ruler.sizes(cuts))
         is_proved = not _look(ruler, cuts)
-        over = max(_largest_sizes(ruler, cuts)) - target
+        over = max(_largest_sizes(ruler, cuts)) - cap
         if over <= 0:
             best = min(best or cuts, cuts, key=lambda cuts: _unevenness(ruler, cuts))
             is_even = spread(ruler.sizes(cuts)) <= expected * _WORSE + _EVEN_ANYWAY
@@ -156,14 +158,14 @@ def _fewest_row_cuts(ruler: Ruler, target: int) -> list[int]:
             if is_proved or (is_even and is_fewest):
                 return best
         else:  # a guess may be wrong by chance, so little room is left for that
-            lower = limit - min(over, round(_ROOM_FOR_GUESSES * target))
+            lower = limit - min(over, round(_ROOM_FOR_GUESSES * cap))
             if number >= MAX_ROUNDS // 2:  # patience ends: room for the most uncertain part
-                lower = min(lower, target - max(ruler.uncertain(a, b) for a, b in pairwise(cuts)))
+                lower = min(lower, cap - max(ruler.uncertain(a, b) for a, b in pairwise(cuts)))
             if fill(ruler, lower)[1]:
                 limit = lower
             elif is_proved:
-                limit = _lowered(ruler, cuts, limit, over, target)
-    return best or _filled_row_cuts(ruler, target, limit)
+                limit = _lowered(ruler, cuts, limit, over, cap)
+    return best or _filled_row_cuts(ruler, cap, limit)
 
 
 def _unevenness(ruler: Ruler, cuts: Sequence[int]) -> tuple[bool, int, float]:
@@ -172,25 +174,25 @@ def _unevenness(ruler: Ruler, cuts: Sequence[int]) -> tuple[bool, int, float]:
     return found > PROMISED_SPREAD, len(cuts), found
 
 
-def _filled_row_cuts(ruler: Ruler, target: int, limit: int) -> list[int]:
-    """Return parts that stay under the target, evenness given up: predictions are too far off."""
+def _filled_row_cuts(ruler: Ruler, cap: int, limit: int) -> list[int]:
+    """Return parts that stay under the cap, evenness given up: predictions are too far off."""
     while True:
-        _check_fits(ruler, limit, target)
+        _check_fits(ruler, limit, cap)
         cuts, _ = fill(ruler, limit)
         if not _look(ruler, cuts):
-            over = max(_largest_sizes(ruler, cuts)) - target
+            over = max(_largest_sizes(ruler, cuts)) - cap
             if over <= 0:
                 return cuts
-            limit = _lowered(ruler, cuts, limit, max(over, target >> 6), target)
+            limit = _lowered(ruler, cuts, limit, max(over, cap >> 6), cap)
 
 
-def _lowered(ruler: Ruler, cuts: Sequence[int], limit: int, over: int, target: int) -> int:
+def _lowered(ruler: Ruler, cuts: Sequence[int], limit: int, over: int, cap: int) -> int:
     """Return a lower limit; refuse the target if a part of one row may be over it."""
     for start, size in zip(cuts, _largest_sizes(ruler, cuts), strict=False):
-        if size > target and start + 1 in cuts:
+        if size > cap and start + 1 in cuts:
             raise TargetTooSmall(
                 f"a part that holds only row {start} may take {size:,} bytes (schema, dictionaries "
-                f"and bounds included), over the {target:,} that it may have; raise --target-size"
+                f"and bounds included), over the {cap:,} that it may have; raise --target-size"
             )
     return max(limit - over, limit // 2)
 
@@ -215,7 +217,7 @@ def _look(ruler: Ruler, cuts: Sequence[int]) -> bool:
     return ruler.look(cuts, sum(sizes) / len(sizes)) or bool(unread)
 
 
-def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
+def _check_fits(ruler: Ruler, limit: int, cap: int) -> None:
     """Refuse a target if not every row keeps the limit, which leaves room for uncertainty."""
     while True:
         cuts, done = fill(ruler, limit)
@@ -227,16 +229,16 @@ def _check_fits(ruler: Ruler, limit: int, target: int) -> None:
             raise TargetTooSmall(
                 f"a part that holds only row {row} takes about {need:,} bytes "
                 f"({ruler.layout.repeats} included), over the {limit:,} that it may have"
-                f"{_kept_free(limit, target)}; raise --target-size to about "
-                f"{_smallest(ruler, need + target - limit):,} or more"
+                f"{_kept_free(limit, cap)}; raise --target-size to about "
+                f"{_smallest(ruler, need + cap - limit):,} or more"
                 f"{_advice_on_dictionaries(ruler, row, need)}"
             )
         ruler.read(ruler.locate(row)[0])
 
 
-def _kept_free(limit: int, target: int) -> str:
-    """Say why a part may not have the whole target."""
-    return f", as {target - limit:,} are kept free for what is uncertain" if limit < target else ""
+def _kept_free(limit: int, cap: int) -> str:
+    """Say why the limit is lower than the cap."""
+    return f", as {cap - limit:,} are kept free for what is uncertain" if limit < cap else ""
 
 
 def _smallest(ruler: Ruler, num_bytes: int) -> int:
@@ -287,13 +289,13 @@ def _group_cuts_by_rows(layout: Layout, rows_per_part: int) -> list[int]:
     return cuts
 
 
-def _fewest_group_runs(layout: Layout, sizes: Sequence[int], target: int) -> int:
-    runs = fewest_runs(sizes, target - layout.part_bytes)
+def _fewest_group_runs(layout: Layout, sizes: Sequence[int], cap: int) -> int:
+    runs = fewest_runs(sizes, cap - layout.part_bytes)
     if runs is None:
         group = max(layout.groups, key=lambda group: group.num_bytes)
         raise TargetTooSmall(
             f"row group {group.index} of {layout.files[group.file].path} takes "
-            f"{group.num_bytes + layout.part_bytes:,} bytes, over the {target:,} that a part may "
+            f"{group.num_bytes + layout.part_bytes:,} bytes, over the {cap:,} that a part may "
             "have; use --cut row or raise --target-size"
         )
     return len(runs) - 1
