@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import engine
-from engine import splitter, work
+from engine import splitter
 from engine.errors import EvensplitError
 from engine.model import Manifest
 from engine.storage import remote_sinks
@@ -24,7 +24,7 @@ from engine.storage.azure.store import AzureStorage
 from engine.storage.local import LocalSink, LocalStorage
 from engine.storage.remote import FsspecStorage
 from engine.storage.remote_sinks import RenameSink, UploadSink
-from tests.engine.running import HANG_SECONDS
+from tests.engine.running import HANG_SECONDS, one_by_one
 
 _STORES = (LocalStorage, FsspecStorage, AzureStorage)
 _SINKS = (LocalSink, UploadSink, RenameSink, AzureSink)
@@ -95,12 +95,7 @@ class Run(threading.Thread):
 
 def install(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
     """Have every run stop at these calls of stores, and at the steps of a commit."""
-
-    def run_here(tasks: Any, resources: Any, *, on_receipt: Any, **_: Any) -> None:
-        for task in tasks:
-            on_receipt(work.write_part(task))
-
-    monkeypatch.setattr(splitter, "run_parts", run_here)
+    monkeypatch.setattr(splitter, "run_parts", one_by_one)
     steps = [(store, name) for store in _STORES for name in names]
     steps += [(sink, name) for sink in _SINKS for name in ("seal", "commit")]
     steps.append((remote_sinks, "_completed"))

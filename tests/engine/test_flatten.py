@@ -21,7 +21,7 @@ import engine
 from engine.errors import BadSetting, Different, EvensplitError, NotPlainFolder, SchemaMismatch
 from engine.partition_values import NULL
 from engine.storage import open_storage
-from tests.engine.running import run
+from tests.engine.running import part_paths, run
 from tests.engine.storage.conftest import no_identity, s3, s3_server
 from tests.stores import S3
 
@@ -57,10 +57,6 @@ def write(root: Path, rows: dict[str, int], **options: Any) -> Path:
     return root
 
 
-def parts_of(place: Path) -> list[str]:
-    return sorted(map(str, place.glob("*.parquet")))
-
-
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("indexed", [True, False])
 def test_other_readers_find_the_columns_and_prune_by_them(
@@ -69,7 +65,7 @@ def test_other_readers_find_the_columns_and_prune_by_them(
     lake, out = write(tmp_path / "lake", ROWS, write_page_index=indexed), tmp_path / "out"
     engine.split(lake, out, flatten=True, fsync=False, **way)
     assert engine.verify(out).num_rows == sum(ROWS.values())
-    found = ds.dataset(parts_of(out)).to_table()
+    found = ds.dataset(part_paths(out)).to_table()
     # pyarrow and Polars read the folders themselves; Polars takes a month of 01 for the number 1.
     ours = pa.concat_tables(
         pq.read_table(lake / folder / "x.parquet", partitioning=None)
@@ -78,8 +74,8 @@ def test_other_readers_find_the_columns_and_prune_by_them(
         for folder, num_rows in ROWS.items()
     )
     assert found.equals(ours)
-    assert pl.read_parquet(parts_of(out)).equals(pl.DataFrame(ours))
-    assert duckdb.sql(f"SELECT * FROM read_parquet({parts_of(out)})").fetchall() == [
+    assert pl.read_parquet(part_paths(out)).equals(pl.DataFrame(ours))
+    assert duckdb.sql(f"SELECT * FROM read_parquet({part_paths(out)})").fetchall() == [
         tuple(row.values()) for row in ours.to_pylist()
     ]
     # With a column of the files beside it, bounds of pages are looked at, too.
@@ -117,7 +113,7 @@ def test_any_values_come_back_as_texts(values: list[str], tmp_path_factory: pyte
     lake = write(root / "in", {f"k={value}": 3 for value in values})
     engine.split(lake, root / "out", flatten=True, parts=1, fsync=False)
     engine.verify(root / "out")
-    found = ds.dataset(parts_of(root / "out")).to_table()["k"]
+    found = ds.dataset(part_paths(root / "out")).to_table()["k"]
     # In the order of paths; a type that is no text gives the folder's text back.
     wanted = [None if value == NULL else value for value in sorted(values) for _ in range(3)]
     assert [None if it is None else str(it) for it in found.to_pylist()] == wanted
@@ -138,7 +134,7 @@ def test_columns_of_folders_are_taken_by_name(tmp_path: Path):
     lake, out = write(tmp_path / "lake", ROWS), tmp_path / "out"
     engine.split(lake, out, flatten=True, columns="b,year", parts=1, fsync=False)
     engine.verify(out)
-    assert ds.dataset(parts_of(out)).to_table().schema.names == ["b", "year"]
+    assert ds.dataset(part_paths(out)).to_table().schema.names == ["b", "year"]
     with pytest.raises(BadSetting, match="folders alone"):
         engine.plan(lake, flatten=True, columns="year")
 
@@ -152,7 +148,7 @@ def test_files_of_partitions_may_differ(tmp_path: Path):
         engine.plan(lake, flatten=True, parts=1)
     engine.split(lake, out, flatten=True, schema="relaxed", parts=1, fsync=False)
     engine.verify(out)
-    found = duckdb.sql(f"SELECT * FROM read_parquet({parts_of(out)})").fetchall()
+    found = duckdb.sql(f"SELECT * FROM read_parquet({part_paths(out)})").fetchall()
     assert found == [(1, None, 2023), (2, None, 2023), (3, "x", 2024)]
     # Also partition by partition: all have the schema that holds all.
     engine.split(lake, tmp_path / "each", schema="relaxed", parts=1, fsync=False)
@@ -212,7 +208,7 @@ def test_types_of_folders_columns_are_given(tmp_path: Path):
     engine.verify(out)
     query = "SELECT a, b, m, d FROM read_parquet({}) ORDER BY ALL"
     hive = f"['{lake}/**/*.parquet'], hive_partitioning=true, hive_types={{m: BIGINT, d: DATE}}"
-    ours = duckdb.sql(query.format(parts_of(out)))
+    ours = duckdb.sql(query.format(part_paths(out)))
     theirs = duckdb.sql(query.format(hive))
     assert ours.types == theirs.types
     assert ours.fetchall() == theirs.fetchall()
@@ -220,7 +216,7 @@ def test_types_of_folders_columns_are_given(tmp_path: Path):
     lake = write(tmp_path / "named", {"my%20key=1": 3, "my%20key=2": 3})
     engine.split(lake, tmp_path / "texts", partition_types='"my key" varchar(3)', **how)
     engine.verify(tmp_path / "texts")
-    found = ds.dataset(parts_of(tmp_path / "texts")).to_table()["my key"]
+    found = ds.dataset(part_paths(tmp_path / "texts")).to_table()["my key"]
     assert found.to_pylist() == ["1"] * 3 + ["2"] * 3
 
 
@@ -271,7 +267,7 @@ def test_sources_and_parts_in_stores(kind: str, tmp_path: Path, request: pytest.
     engine.split(f"{root}/lake", f"{root}/out", **how)
     assert engine.verify(f"{root}/out").num_rows == sum(ROWS.values()) + 5000
     engine.split(lake, tmp_path / "out", fsync=False, **how)
-    for part in parts_of(tmp_path / "out"):
+    for part in part_paths(tmp_path / "out"):
         store, place = open_storage(f"{root}/out/{Path(part).name}")
         there, here = store.get(place), Path(part).read_bytes()
         assert there is not None
@@ -292,7 +288,7 @@ def test_schemas_in_metadata_are_put_right_or_told(tmp_path: Path):
         pq.write_table(table, tmp_path / "in" / f"y={year}" / "x.parquet")
     done = engine.split(tmp_path / "in", tmp_path / "out", flatten=True, parts=1, fsync=False)
     engine.verify(tmp_path / "out")
-    kept = pq.read_metadata(parts_of(tmp_path / "out")[0]).metadata
+    kept = pq.read_metadata(part_paths(tmp_path / "out")[0]).metadata
     told = json.loads(kept[b"org.apache.spark.sql.parquet.row.metadata"])
     assert [(it["name"], it["type"]) for it in told["fields"]] == [
         ("a", "long"),

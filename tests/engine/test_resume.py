@@ -28,6 +28,7 @@ from tests.engine.running import (
     contents,
     end,
     leftovers,
+    one_by_one,
     parts_contents,
     parts_of,
     run,
@@ -211,11 +212,7 @@ class Mortal:
 
 @pytest.fixture
 def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mortal]:
-    def run_here(tasks: Any, resources: Any, *, on_receipt: Any, **_: Any) -> None:
-        for task in tasks:
-            on_receipt(work.write_part(task))
-
-    monkeypatch.setattr(splitter, "run_parts", run_here)
+    monkeypatch.setattr(splitter, "run_parts", one_by_one)
     return Mortal(monkeypatch)
 
 

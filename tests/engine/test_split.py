@@ -17,9 +17,10 @@ import pytest
 
 import engine
 from engine.formats.parquet.bytes import thrift
-from engine.formats.parquet.bytes.footer import Footer, footer_range, value
+from engine.formats.parquet.bytes.footer import value
 from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
 from engine.model import SplitResult
+from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 from tests.engine.running import (
     leftovers,
     make_table,
@@ -37,10 +38,8 @@ def split(source: Path | list[Path], dest: Path, **settings: Any) -> SplitResult
     return engine.split(sources, str(dest), **settings)
 
 
-def footer_of(path: Path) -> tuple[Footer, bytes]:
-    data = path.read_bytes()
-    place = footer_range(data, len(data))
-    return Footer(data[place.offset : place.end]), data
+def opened(path: Path) -> ParquetFile:
+    return ParquetFile.of(path.read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +109,7 @@ def test_provenance_is_in_each_part(source: Path, done: tuple[Path, SplitResult]
 def test_a_part_that_is_split_again_tells_only_of_the_second_split(tmp_path: Path, by_rows: Any):
     first = parts_of(by_rows[0])[0]
     split(first, tmp_path / "again", parts=2)
-    keys = [key for key, _ in footer_of(parts_of(tmp_path / "again")[1])[0].key_values]
+    keys = [key for key, _ in opened(parts_of(tmp_path / "again")[1]).footer.key_values]
     assert len(keys) == len(set(keys))
     found = pq.read_metadata(parts_of(tmp_path / "again")[1]).metadata
     assert found[b"evensplit.part"] == b"2/2"
@@ -294,7 +293,7 @@ def test_an_index_that_is_a_column_stays_one(tmp_path: Path):
 
 def test_row_groups_are_numbered_and_placed_anew(done: tuple[Path, SplitResult]):
     for path in parts_of(done[0]):
-        footer, _ = footer_of(path)
+        footer = opened(path).footer
         position = 4
         for index in range(footer.num_row_groups):
             group = footer.row_group(index)
@@ -314,10 +313,10 @@ def test_ordinals_count_from_zero_in_each_part(tmp_path: Path):
     options = datafusion.dataframe.ParquetWriterOptions(max_row_group_size=1000)
     frame = datafusion.SessionContext().from_arrow(make_table(5_000))
     frame.write_parquet_with_options(str(source), options)
-    assert value(footer_of(source)[0].row_group(1).struct, 7) == 1
+    assert value(opened(source).footer.row_group(1).struct, 7) == 1
     split(source, tmp_path / "parts", parts=3)
     for path in parts_of(tmp_path / "parts"):
-        footer, _ = footer_of(path)
+        footer = opened(path).footer
         numbers = [value(footer.row_group(i).struct, 7) for i in range(footer.num_row_groups)]
         assert numbers == list(range(footer.num_row_groups))
     assert read_parts(tmp_path / "parts").equals(pq.read_table(source))
@@ -325,7 +324,8 @@ def test_ordinals_count_from_zero_in_each_part(tmp_path: Path):
 
 def test_page_indexes_describe_the_pages_of_the_part(done: tuple[Path, SplitResult]):
     for path in parts_of(done[0]):
-        footer, data = footer_of(path)
+        file = opened(path)
+        footer, data = file.footer, file.data
         for number in range(footer.num_row_groups):
             group = footer.row_group(number)
             for chunk in group.columns:

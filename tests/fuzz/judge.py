@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import engine
 from engine import splitter
 from engine.errors import EvensplitError, OtherPlan
-from engine.work import write_part
+from tests.engine.running import one_by_one
 
 # What the caller can mend: all groups but defects of ours.
 CODES = (2, 3, 4, 5, 6)
@@ -47,14 +47,9 @@ class Outcome(NamedTuple):
 
 def prepare() -> None:
     """Make this process, which is for this alone, quick: no Dask, and no waiting for disks."""
-    splitter.run_parts = _serially
+    splitter.run_parts = one_by_one
     os.fsync = lambda number: None
     os.environ["POLARS_MAX_THREADS"] = "1"
-
-
-def _serially(tasks: Sequence[Any], resources: Any, *, on_receipt: Any, **_: Any) -> None:
-    for task in tasks:
-        on_receipt(write_part(task))
 
 
 def judge(

@@ -10,8 +10,8 @@ import pytest
 import engine
 from engine import formats, splitter
 from engine.errors import Different, SchemaMismatch
-from engine.work import write_part
 from tests.engine.formats import records
+from tests.engine.running import three_parts
 
 NAME = "part-{index:03}.records"
 
@@ -59,13 +59,8 @@ def test_a_split_that_was_stopped_is_finished(
 ):
     dest = tmp_path / "parts"
 
-    def stops(tasks, resources, *, on_receipt, **_):
-        for task in tasks[:3]:
-            on_receipt(write_part(task))
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(splitter, "run_parts", stops)
+        patch.setattr(splitter, "run_parts", three_parts)
         with pytest.raises(KeyboardInterrupt):
             engine.split(sources, dest, parts=7, name=NAME)
     stamps = [path.stat().st_mtime_ns for path in parts_of(dest)]

@@ -45,6 +45,7 @@ from pyiceberg.types import LongType, StringType
 import engine
 from engine.errors import DestinationInSource, NoSource, NotPlainFolder, SchemaMismatch
 from engine.storage import iceberg
+from tests.engine.running import state
 
 STEPS = ["append", "append", "delete", "overwrite", "partition by id", "partition by place"]
 TRANSFORMS: dict[str, tuple[str, Transform[Any, Any]]] = {
@@ -102,12 +103,6 @@ def root_of(table: Table) -> Path:
 
 def metadata_of(table: Table) -> Path:
     return Path(table.metadata_location.removeprefix("file://"))
-
-
-def state(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file with its time and its bytes."""
-    files = [path for path in root.rglob("*") if path.is_file()]
-    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
 def partition(table: Table, name: str) -> None:

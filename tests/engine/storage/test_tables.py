@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine.errors import BadSetting, NoSource, NotPlainFolder
+from tests.engine.running import state
 
 STEPS = ["append", "append", "delete", "overwrite", "optimize", "checkpoint"]
 
@@ -56,12 +57,6 @@ def make(root: Path, steps: list[str], partitioned: list[str]) -> pa.Table:
             mode: Any = step
             write_deltalake(root, rows(number * 100, 30), mode=mode, partition_by=partitioned)
     return DeltaTable(root).to_pyarrow_table()
-
-
-def state(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file with its time and its bytes."""
-    files = [path for path in root.rglob("*") if path.is_file()]
-    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
 @given(

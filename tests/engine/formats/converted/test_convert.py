@@ -27,7 +27,7 @@ from engine.formats.converted.proof import compare
 from engine.formats.lines import index
 from engine.ledger.manifest import Ledger
 from engine.storage import open_storage
-from engine.work import write_part
+from tests.engine.running import parts_of, three_parts
 
 any_folder = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -41,10 +41,6 @@ any_folder = settings(
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of some KB have many blocks."""
     monkeypatch.setattr(index, "_BLOCK_BYTES", 100)
-
-
-def parts_of(dest: Path) -> list[Path]:
-    return sorted(dest.glob("*.parquet"))
 
 
 def rows_of(dest: Path) -> list[dict[str, Any]]:
@@ -327,13 +323,8 @@ def test_several_files_are_one(tmp_path: Path, ending: str):
 def test_a_split_that_was_stopped_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_sales(tmp_path / "in.csv", 5_000)
 
-    def stops(tasks, resources, *, on_receipt, **_):
-        for task in tasks[:3]:
-            on_receipt(write_part(task))
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(splitter, "run_parts", stops)
+        patch.setattr(splitter, "run_parts", three_parts)
         with pytest.raises(KeyboardInterrupt):
             engine.split(tmp_path / "in.csv", tmp_path / "out", to="parquet", parts=7)
     stamps = [path.stat().st_mtime_ns for path in parts_of(tmp_path / "out")]

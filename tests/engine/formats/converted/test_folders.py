@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine.errors import BadRow, BadSetting, EvensplitError, SchemaMismatch
+from tests.engine.running import part_paths
 
 MONTHS = ["01", "11", "a%2Fb", "__HIVE_DEFAULT_PARTITION__", "x%20y"]
 FOLDERS = [f"year={year}/month={month}" for year in (2023, 2024) for month in MONTHS]
@@ -35,10 +36,6 @@ def write(root: Path, rows: dict[str, int], ending: str) -> Path:
         data = gzip.compress(text.encode()) if ending.endswith(".gz") else text.encode()
         (root / folder / f"x{ending}").write_bytes(data)
     return root
-
-
-def parts_of(place: Path) -> list[str]:
-    return sorted(map(str, place.glob("*.parquet")))
 
 
 @settings(max_examples=25)
@@ -72,12 +69,12 @@ def test_duckdb_reads_the_same_of_the_folders(
     if ending != ".ndjson":
         reader = f"read_csv('{lake}/**/*{ending}', {hive}, header=true, delim=',')"
     query = "SELECT id, n, year, month FROM {} ORDER BY id"
-    ours = duckdb.sql(query.format(f"read_parquet({parts_of(root / 'out')})"))
+    ours = duckdb.sql(query.format(f"read_parquet({part_paths(root / 'out')})"))
     theirs = duckdb.sql(query.format(reader))
     assert ours.types == theirs.types
     assert ours.fetchall() == theirs.fetchall()
     # The rows stand in the order of the folders, also from part to part.
-    found = ds.dataset(parts_of(root / "out")).to_table()
+    found = ds.dataset(part_paths(root / "out")).to_table()
     assert found["id"].to_pylist() == list(range(sum(rows.values())))
 
 
@@ -86,7 +83,7 @@ def test_some_columns(tmp_path: Path) -> None:
     how: dict[str, Any] = {"flatten": True, "to": "parquet", "parts": 2, "fsync": False}
     engine.split(lake, tmp_path / "out", columns="month,n", **how)
     engine.verify(tmp_path / "out")
-    assert {tuple(pq.read_schema(it).names) for it in parts_of(tmp_path / "out")} == {
+    assert {tuple(pq.read_schema(it).names) for it in part_paths(tmp_path / "out")} == {
         ("n", "month")
     }
     with pytest.raises(BadSetting, match="folders alone"):
@@ -114,7 +111,7 @@ def test_bad_rows_are_left_out_of_their_folder(tmp_path: Path) -> None:
         engine.split(lake, tmp_path / "none", schema="id bigint", **how)
     engine.split(lake, tmp_path / "out", schema="id bigint", bad_rows="file", **how)
     assert engine.verify(tmp_path / "out").num_rows == 101
-    found = ds.dataset(parts_of(tmp_path / "out")).to_table()
+    found = ds.dataset(part_paths(tmp_path / "out")).to_table()
     assert found["k"].to_pylist() == [1] * 50 + [2] * 51
     assert found["id"].to_pylist()[-1] == 7
 

@@ -21,7 +21,7 @@ from engine.errors import Different, NotPlainFolder
 from engine.formats.lines.proof import compare
 from engine.model import Dialect
 from engine.storage.access import current
-from engine.work import write_part
+from tests.engine.running import three_parts
 
 MARK = b"\xef\xbb\xbf"
 
@@ -185,13 +185,8 @@ def test_quotes_may_be_plain_text(tmp_path: Path):
 def test_a_split_that_was_stopped_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data = write_rows(tmp_path / "in.csv", 20_000)
 
-    def stops(tasks, resources, *, on_receipt, **_):
-        for task in tasks[:3]:
-            on_receipt(write_part(task))
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(splitter, "run_parts", stops)
+        patch.setattr(splitter, "run_parts", three_parts)
         with pytest.raises(KeyboardInterrupt):
             engine.split(tmp_path / "in.csv", tmp_path / "out", parts=7)
     assert engine.split(tmp_path / "in.csv", tmp_path / "out", parts=7).num_resumed == 3

@@ -10,7 +10,6 @@ from itertools import accumulate
 from pathlib import Path
 
 import pytest
-from distributed import Client, LocalCluster
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
@@ -22,9 +21,8 @@ from engine.formats.lines.proof import compare
 from engine.formats.lines.reading import opened
 from engine.model import Dialect
 from engine.storage.local import LocalSource
-from engine.work import write_part
 from tests.engine.formats.lines.test_split import joined, parts_of
-from tests.engine.running import run
+from tests.engine.running import run, three_parts
 
 PROMISED_SPREAD = 0.02
 
@@ -281,13 +279,8 @@ def test_partitions_are_one_plan(tmp_path: Path):
 def test_a_split_that_was_stopped_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data = write_lines(tmp_path / "in.ndjson", 20_000)
 
-    def stops(tasks, resources, *, on_receipt, **_):
-        for task in tasks[:3]:
-            on_receipt(write_part(task))
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(splitter, "run_parts", stops)
+        patch.setattr(splitter, "run_parts", three_parts)
         with pytest.raises(KeyboardInterrupt):
             engine.split(tmp_path / "in.ndjson", tmp_path / "out", parts=7)
     assert engine.split(tmp_path / "in.ndjson", tmp_path / "out", parts=7).num_resumed == 3
@@ -299,15 +292,6 @@ def test_a_split_that_was_stopped_is_finished(tmp_path: Path, monkeypatch: pytes
         engine.verify(tmp_path / "out")
     assert engine.verify(tmp_path / "out", repair=True).repaired == ("part-00002.ndjson",)
     assert part.read_bytes() == before
-
-
-def test_workers_of_a_cluster_write_parts(tmp_path: Path):
-    data = write_lines(tmp_path / "in.ndjson", 20_000)
-    how = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(host="127.0.0.1", **how) as cluster, Client(cluster) as client:
-        result = engine.split(tmp_path / "in.ndjson", tmp_path / "out", parts=5, client=client)
-    assert result.manifest.num_rows is None
-    assert joined(tmp_path / "out") == data
 
 
 def test_a_part_that_ends_inside_a_record_is_found(tmp_path: Path):

@@ -19,8 +19,7 @@ import engine
 from engine import memory, splitter
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import value
-from engine.work import write_part
-from tests.engine.running import parts_of
+from tests.engine.running import one_by_one, parts_of
 from tests.fuzz.corpus import write_corpus
 
 TRIES = 6  # of each change
@@ -290,11 +289,7 @@ def goods(tmp_path_factory):
 @pytest.mark.ways(11)
 @pytest.mark.parametrize("change", CHANGES)
 def test_rows_are_those_of_the_pages(goods, tmp_path, monkeypatch, change):
-    def serially(tasks, resources, *, on_receipt, **_):
-        for task in tasks:
-            on_receipt(write_part(task))
-
-    monkeypatch.setattr(splitter, "run_parts", serially)
+    monkeypatch.setattr(splitter, "run_parts", one_by_one)
     # However much the machine has: no lie makes a small file look like a large one.
     monkeypatch.setattr(memory, "_available_bytes", lambda given: given or 1 << 30)
     chance = random.Random(change)

@@ -26,6 +26,7 @@ from engine.sources import find_sources
 from engine.storage.local import LocalStorage
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 from tests.engine.formats.parquet.test_verifier import rewrite_chunk
+from tests.engine.running import parts_of
 from tests.witness import wrong_statistics
 
 ROWS = 4000
@@ -81,10 +82,6 @@ def write(path: Path, kind: str, pages: str) -> pa.Table:
     )
     pq.write_table(table, path, **(ALL | PAGES[pages]))
     return table
-
-
-def parts_of(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.parquet"))
 
 
 @pytest.mark.ways(20)

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine.errors import BadSetting, Different, SchemaMismatch
+from tests.engine.running import part_paths
 
 KINDS: dict[str, Any] = {
     "a": pa.int64(),
@@ -150,10 +151,6 @@ def lacks_required(every: Sequence[File]) -> bool:
     )
 
 
-def parts_of(place: Path) -> list[str]:
-    return sorted(map(str, place.glob("*.parquet")))
-
-
 def whole(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of all tables: columns in the order of first seen, null where they lack."""
     return pa.concat_tables(tables, promote_options="default").combine_chunks()
@@ -197,7 +194,7 @@ def test_all_readers_find_what_they_find_in_the_sources(
     proof = engine.verify(out)
     wanted = whole(tables)
     assert proof.num_rows == wanted.num_rows
-    found = ds.dataset(parts_of(out)).to_table()
+    found = ds.dataset(part_paths(out)).to_table()
     assert found.schema.names == wanted.schema.names
     assert rows(found, wanted.schema) == rows(wanted, wanted.schema)
     _check_polars(paths, out)
@@ -207,13 +204,13 @@ def test_all_readers_find_what_they_find_in_the_sources(
 
 def _check_polars(paths: Sequence[Path], out: Path):
     ours = pl.concat([pl.read_parquet(path) for path in paths], how="diagonal_relaxed")
-    assert pl.read_parquet(parts_of(out)).equals(ours)
+    assert pl.read_parquet(part_paths(out)).equals(ours)
 
 
 def _check_duckdb(paths: Sequence[Path], out: Path):
     ours, theirs = (
         duckdb.sql(f"SELECT * FROM read_parquet({list(map(str, those))}, union_by_name = true)")
-        for those in (paths, parts_of(out))
+        for those in (paths, part_paths(out))
     )
     assert ours.fetchall() == theirs.fetchall()
 
@@ -227,7 +224,7 @@ def _check_datafusion(out: Path, wanted: pa.Table):
         )
         found = [
             told
-            for path in parts_of(out)
+            for path in part_paths(out)
             for told in _context(path).sql(f"SELECT {asked} FROM t").to_pylist()
         ]
         num_nulls = sum(told["c"] - told["v"] for told in found)
@@ -337,7 +334,7 @@ def test_groups_that_are_never_null_get_levels_and_lacking_columns(tmp_path: Pat
     out = tmp_path / "out"
     engine.split([two, one], out, schema="relaxed", parts=3, fsync=False)
     engine.verify(out)
-    found = ds.dataset(parts_of(out)).to_table()["g"].to_pylist()
+    found = ds.dataset(part_paths(out)).to_table()["g"].to_pylist()
     wanted = pq.read_table(two)["g"].to_pylist() + [{"x": 1, "y": None}] * 500
     assert [it and {"x": it["x"], "y": it["y"]} for it in found] == [
         {"x": 1, "y": it["y"]} for it in wanted
@@ -351,7 +348,7 @@ def test_columns_are_taken_of_the_schema_that_holds_all(tmp_path: Path):
     engine.split(paths, out, schema="relaxed", columns="y,x", parts=1, fsync=False)
     engine.verify(out)
     assert (
-        ds.dataset(parts_of(out)).to_table().to_pylist()
+        ds.dataset(part_paths(out)).to_table().to_pylist()
         == [{"x": 1, "y": 1}] * 3 + [{"x": 1, "y": None}] * 3
     )
     never = write(tmp_path / "3.parquet", pa.field("n", pa.int64(), nullable=False), _X)
@@ -373,7 +370,7 @@ def test_the_plan_says_what_comes_otherwise_and_a_resume_knows_it(tmp_path: Path
     )
     out = tmp_path / "out"
     engine.split(paths, out, schema="relaxed", parts=2, fsync=False)
-    lost = parts_of(out)[1]
+    lost = part_paths(out)[1]
     before = Path(lost).read_bytes()
     Path(lost).unlink()
     (out / "_evensplit" / "manifest.json").unlink()
@@ -393,7 +390,7 @@ def test_field_ids_are_the_first_files_and_the_plan_says_so(tmp_path: Path):
     assert done.manifest.source_notes[-1] == (
         "field ids of the first file for 1 column with others in 1 file: x"
     )
-    (kept,) = pq.read_schema(parts_of(tmp_path / "out")[0])
+    (kept,) = pq.read_schema(part_paths(tmp_path / "out")[0])
     assert kept.metadata[b"PARQUET:field_id"] == b"7"
 
 
@@ -459,4 +456,4 @@ def test_row_groups_of_other_codecs_are_merged_into_one(codecs: Sequence[str], t
     out = tmp_path / "out"
     engine.split(paths, out, parts=1, row_group_size="1000rows", fsync=False)
     engine.verify(out)
-    assert ds.dataset(parts_of(out)).to_table()["x"].to_pylist() == [1] * 120
+    assert ds.dataset(part_paths(out)).to_table()["x"].to_pylist() == [1] * 120

@@ -13,18 +13,14 @@ import pytest
 
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes import thrift
-from engine.formats.parquet.bytes.footer import Footer, Type, footer_range
+from engine.formats.parquet.bytes.footer import Type, footer_range
 from engine.formats.parquet.bytes.one_column import (
     group_rows,
     holds_bits,
     one_column_footer,
     read_chunk,
 )
-
-
-def footer_of(data: bytes) -> Footer:
-    place = footer_range(data, len(data))
-    return Footer(data[place.offset : place.end])
+from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 
 
 def written(table: pa.Table, **options: Any) -> bytes:
@@ -34,7 +30,7 @@ def written(table: pa.Table, **options: Any) -> bytes:
 
 
 def read_one(data: bytes, column: int, groups: list[int] | None = None, **options: Any) -> pa.Array:
-    footer = footer_of(data)
+    footer = ParquetFile.of(data).footer
     leaf = footer.leaves[column]
     wanted = list(range(footer.num_row_groups)) if groups is None else groups
     chunks = [read_chunk(footer, group, column) for group in wanted]
@@ -55,7 +51,7 @@ def schema_element(name: str, repetition: int, **fields: Any) -> dict[int, Any]:
 
 def with_schema(data: bytes, elements: list[dict[int, Any]], path: list[bytes]) -> bytes:
     """A file with another schema of the same levels: what pyarrow itself cannot write."""
-    footer = footer_of(data)
+    footer = ParquetFile.of(data).footer
     root = footer.schema[0]
     group = footer.row_group(0)
     for chunk in group.columns:
@@ -130,7 +126,7 @@ def test_maps_with_structs_with_lists() -> None:
         [[("m", {"x": None, "y": None})], [("n", {"x": 2, "y": []})]],
     ]
     data = written(pa.table({"a": pa.array(rows, kind)}))
-    assert [leaf.path[-1] for leaf in footer_of(data).leaves] == ["key", "x", "element"]
+    assert [leaf.path[-1] for leaf in ParquetFile.of(data).footer.leaves] == ["key", "x", "element"]
     keys = read_one(data, 0).to_pylist()
     assert keys[1] is None
     assert keys[2] == {"list": []}
@@ -178,7 +174,7 @@ def test_integers_in_encodings_of_their_own_are_read_as_they_are() -> None:
         use_dictionary=False,
         column_encoding="DELTA_BINARY_PACKED",
     )
-    chunk = read_chunk(footer_of(data), 0, 0)[1]
+    chunk = read_chunk(ParquetFile.of(data).footer, 0, 0)[1]
     assert not holds_bits([chunk])
     assert read_one(data, 0).to_pylist() == list(range(1000))
 
@@ -210,7 +206,7 @@ def test_logical_types_are_stripped(array: pa.Array, expected: pa.DataType) -> N
 
 def test_row_groups_are_read_in_the_order_asked_for() -> None:
     data = written(pa.table({"a": range(10), "b": range(10, 20)}), row_group_size=4)
-    footer = footer_of(data)
+    footer = ParquetFile.of(data).footer
     assert group_rows(footer) == [4, 4, 2]
     assert read_one(data, 1, [2]).to_pylist() == [18, 19]
     assert read_one(data, 1, [2, 0]).to_pylist() == [18, 19, 10, 11, 12, 13]
@@ -218,7 +214,7 @@ def test_row_groups_are_read_in_the_order_asked_for() -> None:
 
 
 def test_a_missing_column_is_a_damaged_footer() -> None:
-    footer = footer_of(written(pa.table({"a": [1]})))
+    footer = ParquetFile.of(written(pa.table({"a": [1]}))).footer
     with pytest.raises(BadStructure, match="lacks column 1"):
         read_chunk(footer, 0, 1)
 
@@ -226,7 +222,7 @@ def test_a_missing_column_is_a_damaged_footer() -> None:
 def test_chunks_are_those_of_the_whole_footer() -> None:
     table = pa.table({"a": range(100), "b": [str(i) for i in range(100)]})
     data = written(table, row_group_size=30, write_page_index=True)
-    footer = footer_of(data)
+    footer = ParquetFile.of(data).footer
     for index in range(footer.num_row_groups):
         group = footer.row_group(index)
         for column, chunk in enumerate(group.columns):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import engine
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.footer import Footer, Type, footer_range, seal
+from engine.formats.parquet.bytes.footer import Type, footer_range, seal
 from engine.formats.parquet.merging import groups
+from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 
 WAYS = [
     {"parts": 1},
@@ -28,12 +29,6 @@ def edited(path, change):
     struct = thrift.decode(data[place.offset : place.end])[0]
     change(struct[spec.FileMetaData.ROW_GROUPS][1].items)
     path.write_bytes(data[: place.offset] + seal(thrift.encode(struct)))
-
-
-def footer(path):
-    data = path.read_bytes()
-    place = footer_range(data[-8:], len(data))
-    return Footer(data[place.offset : place.end])
 
 
 def without_bounds(groups):
@@ -83,7 +78,7 @@ def test_bounds_that_some_sources_lack_are_in_no_row_group(tmp_path, way, which)
         (linked / part.name).hardlink_to(part)
     assert [query(linked, text) for text in QUERIES] == expected
     for part in parts:
-        found = footer(part)
+        found = ParquetFile.of(part.read_bytes()).footer
         chunks = [found.row_group(number).columns[0] for number in range(found.num_row_groups)]
         raw = [chunk.meta[spec.ColumnMetaData.STATISTICS][1] for chunk in chunks]
         has = [spec.Statistics.MIN_VALUE in spec.read(spec.Statistics, each) for each in raw]
@@ -102,11 +97,11 @@ def test_ordinals_are_in_all_row_groups_or_in_none(tmp_path):
 
     edited(folder / "0.parquet", numbered)
     (part,) = split(folder, tmp_path / "some", parts=1)
-    found = footer(part)
+    found = ParquetFile.of(part.read_bytes()).footer
     assert all(spec.RowGroup.ORDINAL not in found.row_group(n).struct for n in range(4))
     edited(folder / "1.parquet", numbered)
     (part,) = split(folder, tmp_path / "all", parts=1)
-    found = footer(part)
+    found = ParquetFile.of(part.read_bytes()).footer
     assert [found.row_group(n).struct[spec.RowGroup.ORDINAL][1] for n in range(4)] == [0, 1, 2, 3]
 
 

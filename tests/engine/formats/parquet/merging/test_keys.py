@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 import engine
 from engine.errors import SchemaMismatch
 from engine.formats.parquet.bytes.created_by import writer_of
-from engine.formats.parquet.bytes.footer import Footer, footer_range
 from engine.formats.parquet.merging import Named, merged
 from engine.formats.parquet.merging.keys import RULES
+from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 
 DAYS = pa.table({"day": pa.array([1, 2, 3], pa.date32()), "n": [1, 2, 3]})
 STAMPS = pa.table({"at": pa.array([1, 2, 3], pa.timestamp("us")), "n": [1, 2, 3]})
@@ -33,13 +33,7 @@ def written(path, table, metadata=None, **options):
     with pq.ParquetWriter(path, table.schema, store_schema=False, **options) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata(metadata or {})
-    return footer(path)
-
-
-def footer(path):
-    data = path.read_bytes()
-    place = footer_range(data[-8:], len(data))
-    return Footer(data[place.offset : place.end])
+    return ParquetFile.of(path.read_bytes()).footer
 
 
 def sources(tmp_path, table, *metadata):
