@@ -331,10 +331,6 @@ def _is_plain(chunk: ColumnChunk) -> bool:
     return is_here and chunk.bloom_filter_offset is None
 
 
-def _struct(item: Struct | Raw, structure: type[spec.Structure]) -> Struct:
-    return spec.read(structure, item) if isinstance(item, bytes) else item
-
-
 def _encoded(struct: Struct | Raw | None) -> bytes:
     return b"" if struct is None else thrift.encode(struct)
 
@@ -345,7 +341,7 @@ def _sorting(group: Struct) -> tuple[tuple[int, bool], ...]:
     if entries is None:
         return ()
     column = spec.SortingColumn
-    decoded = [_struct(item, column) for item in entries.items]
+    decoded = [spec.decoded(column, item) for item in entries.items]
     return tuple(
         (value(entry, column.COLUMN_IDX, 0), bool(value(entry, column.DESCENDING, False)))
         for entry in decoded

@@ -29,7 +29,6 @@ from engine.formats.parquet.bytes.thrift import (
     LIST,
     STRUCT,
     TRUE,
-    Raw,
     Struct,
 )
 from engine.model import Range
@@ -321,16 +320,12 @@ def listed_pages(entries: thrift.Sequence | None) -> tuple[int, int]:
     data, dictionary = 0, 0
     stats = spec.PageEncodingStats
     for item in entries.items:
-        entry = _struct(item, stats)
+        entry = spec.decoded(stats, item)
         if value(entry, stats.PAGE_TYPE) in _DATA_PAGES:
             data += value(entry, stats.COUNT, 0)
             if value(entry, stats.ENCODING) in DICTIONARY_ENCODINGS:
                 dictionary += value(entry, stats.COUNT, 0)
     return data, dictionary
-
-
-def _struct(item: Struct | Raw, structure: type[spec.Structure]) -> Struct:
-    return spec.read(structure, item) if isinstance(item, bytes) else item
 
 
 class MovedChunk(NamedTuple):

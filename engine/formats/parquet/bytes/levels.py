@@ -19,6 +19,7 @@ from engine.errors import BadPage
 from engine.formats.parquet.bytes.footer import Encoding
 from engine.formats.parquet.bytes.page_map import RowStarts
 from engine.formats.parquet.bytes.pages import PageHeader, PageType
+from engine.formats.parquet.bytes.thrift import put_varint
 from engine.wording import counted
 
 Levels = NDArray[np.int32]
@@ -154,13 +155,6 @@ def _varint(data: bytes, pos: int, number: int) -> tuple[int, int]:
             raise BadPage("a run of impossible length")
 
 
-def _put_varint(out: bytearray, number: int) -> None:
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-
-
 def _window(buffer: Any, groups: int, offset: int, stride: int) -> NDArray[np.uint64]:
     # One 64-bit word a group, at the same place in every group; words may overlap.
     return np.ndarray((groups,), np.dtype("<u8"), buffer, offset, (stride,))
@@ -214,7 +208,7 @@ def encode_hybrid(values: NDArray[Any], width: int) -> bytes:
     if len(values) == 0:
         return b""
     if width == 0:
-        _put_varint(out, len(values) << 1)
+        put_varint(out, len(values) << 1)
         return bytes(out)
     sections = _sections(values, width)
     packed = _packed_bytes(values, sections, width)
@@ -222,7 +216,7 @@ def encode_hybrid(values: NDArray[Any], width: int) -> bytes:
     value_bytes = (width + 7) // 8
     for start, stop, is_repeated in sections:
         if is_repeated:
-            _put_varint(out, (stop - start) << 1)
+            put_varint(out, (stop - start) << 1)
             out += int(values[start]).to_bytes(value_bytes, "little")
             continue
         groups = -(-(stop - start) // 8)

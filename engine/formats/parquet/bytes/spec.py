@@ -124,6 +124,11 @@ def read(
     return check(structure, thrift.decode(data, pos, max_depth=max_depth)[0])
 
 
+def decoded(structure: type[Structure], item: Struct | thrift.Raw) -> Struct:
+    """Return a structure that may lie inside another as it was coded."""
+    return read(structure, item) if isinstance(item, bytes) else item
+
+
 def check(structure: type[Structure], struct: Struct) -> Struct:
     """Return a decoded structure; everything decoded below it is checked as well.
 
