@@ -16,7 +16,16 @@ from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from engine.markup import Bar, Grid, card
-from engine.wording import amount, count_or_none, counted, percent, percent_apart, rows_of, shown
+from engine.wording import (
+    amount,
+    count_or_none,
+    counted,
+    memory_amount,
+    percent,
+    percent_apart,
+    rows_of,
+    shown,
+)
 
 Verb = Literal["splice", "page-cut", "re-encode"]
 P = TypeVar("P", "PartPlan", "Receipt")
@@ -515,7 +524,7 @@ class SplitResult:
         if self.num_resumed:
             took += f", {self.num_resumed:,} of the parts were there already"
         if self.peak_memory_bytes:
-            took += f"; peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB"
+            took += f"; peak memory {memory_amount(self.peak_memory_bytes)}"
         proof = (self.verification.sentence,) if self.verification else ()
         return _written(self.manifest, (took, *proof))
 

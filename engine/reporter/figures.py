@@ -43,6 +43,7 @@ from engine.wording import (
     count,
     count_or_none,
     counted,
+    memory_amount,
     percent,
     percent_apart,
     sum_or_none,
@@ -491,7 +492,7 @@ def memory_figure(values: Mapping[str, int], takeaway: str, scheme: Scheme = LIG
         y=places_of(values),
         name=list(values),
         right=[size / 2**20 for size in values.values()],
-        size=[f"{size / 2**20:,.0f} MiB" for size in values.values()],
+        size=list(map(memory_amount, values.values())),
     )
     bar = plot.hbar(y="y", right="right", height=0.7, source=source, color=scheme.series[0])
     put_hover(plot, [bar], what="@name", memory="@size")

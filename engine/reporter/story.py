@@ -38,6 +38,7 @@ from engine.wording import (
     count,
     count_or_none,
     counted,
+    memory_amount,
     percent,
     percent_apart,
     rows_of,
@@ -193,10 +194,10 @@ def _plan(plan: SplitPlan, settings: Settings) -> list[Section]:
     values = {"one part, projected": plan.memory_bytes}
     try:
         values["the run, projected"] = choose_resources(plan, settings).run_bytes
-        fits = f"the run takes at most {values['the run, projected'] / 2**20:,.0f} MiB"
+        fits = f"the run takes at most {memory_amount(values['the run, projected'])}"
     except EvensplitError:
         fits = "it does not fit"
-    takeaway = f"{fits}; the budget is {budget.bytes / 2**20:,.0f} MiB ({budget.source})"
+    takeaway = f"{fits}; the budget is {memory_amount(budget.bytes)} ({budget.source})"
     return [
         Section(
             "What a split would do",
@@ -328,7 +329,7 @@ def _memory(plan: SplitPlan, run: Run) -> Any:
     takeaway = f"{counted(run.num_parts, 'part')} in {run.elapsed_seconds:.1f} s"
     if run.peak_memory_bytes:
         values["the run, peak"] = run.peak_memory_bytes
-        takeaway += f"; peak {run.peak_memory_bytes >> 20:,} MiB"
+        takeaway += f"; peak {memory_amount(run.peak_memory_bytes)}"
         if run.projected_memory_bytes:
             share = run.peak_memory_bytes / run.projected_memory_bytes
             takeaway += f", {percent(share)} of what was projected"

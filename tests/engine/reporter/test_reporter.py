@@ -26,7 +26,7 @@ from engine.reporter.scheme import DARK, LIGHT, Scheme
 from engine.reporter.slots import makespan, schedule
 from engine.settings import Settings
 from engine.splitter import plan_split
-from engine.wording import percent
+from engine.wording import memory_amount, percent
 from tests.browser import opened
 from tests.engine.running import run, write_source
 
@@ -91,7 +91,7 @@ def test_what_a_report_of_a_split_says(place: Path) -> None:
     assert f"Equal: {num_parts} parts hold all 60,000 rows" in text
     assert took["num_parts"] == num_parts
     assert 0 < took["peak_memory_bytes"] <= took["projected_memory_bytes"]
-    assert f"peak {took['peak_memory_bytes'] >> 20} MiB" in text
+    assert f"peak {memory_amount(took['peak_memory_bytes'])}" in text
     assert "<b>odd" not in text
     assert "http://" not in re.sub(r"http://www\.w3\.org[/\w]*", "", text.split("<script>")[0])
 
