@@ -98,6 +98,8 @@ def _is_column_agreed(physical: int, every: Sequence[bytes]) -> bool:
             bounds = {bound for each in found for bound in each if bound is not None}
             return len(bounds) != 1 or physical not in _MAY_BE_NAN
     told = [thrift.decode(statistics)[0] if statistics else {} for statistics in every]
+    if any(s and spec.Statistics.NULL_COUNT not in t for s, t in zip(every, told, strict=True)):
+        return False
     kinds = set(map(_EVERY_BOUND.intersection, told))
     if len(kinds) > 1 or kinds.pop() not in _WHOLE_PAIRS or not _are_binary(told):
         return False
@@ -158,6 +160,10 @@ class _Column:
 
         Row groups of nulls alone need none.
         """
+        if self.leaf.max_definition:
+            for number, facts in enumerate(self.facts):
+                if spec.Statistics.NULL_COUNT not in facts:
+                    self._drop_all(number)
         for pair in (_DEPRECATED, _BOUNDS):
             known = [all(field in facts for field in pair) for facts in self.facts]
             missing = [
@@ -183,7 +189,14 @@ class _Column:
                 continue
             kept = {field: entry for field, entry in facts.items() if field not in gone}
             self.facts[number] = kept
-            self.metas[number][spec.ColumnMetaData.STATISTICS] = (STRUCT, kept)
+            if kept:
+                self.metas[number][spec.ColumnMetaData.STATISTICS] = (STRUCT, kept)
+            else:
+                self._drop_all(number)
+
+    def _drop_all(self, number: int) -> None:
+        self.facts[number] = {}
+        self.metas[number].pop(spec.ColumnMetaData.STATISTICS, None)
 
     def known(self) -> list[_Facts] | None:
         """Return what can be compared of every row group; None if anything is not known."""

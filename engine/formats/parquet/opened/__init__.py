@@ -14,6 +14,7 @@ from engine.formats.parquet.opened.decoding import (
     is_array,
     value_bytes,
 )
+from engine.formats.parquet.opened.empty_pages import without_empty_pages
 from engine.formats.parquet.opened.file import (
     CACHED_CHUNKS,
     OpenChunk,
@@ -58,4 +59,5 @@ __all__ = [
     "schema_from",
     "schema_text",
     "value_bytes",
+    "without_empty_pages",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from engine.errors import (
@@ -31,7 +31,7 @@ from engine.formats.parquet.bytes.footer import (
     value,
 )
 from engine.formats.parquet.bytes.one_column import holds_bits, one_column_footer
-from engine.formats.parquet.opened import arrow_file, value_bytes
+from engine.formats.parquet.opened import arrow_file, value_bytes, without_empty_pages
 from engine.formats.parquet.verifier.footers import blaming, whole_groups
 from engine.formats.parquet.verifier.groups import Seams
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened, own_footer_of
@@ -60,10 +60,15 @@ _SHORT = 60  # characters of a value in a message
 
 @dataclass(frozen=True)
 class _Reading:
-    """How both sides of a column are read."""
+    """How both sides of a column are read.
+
+    Attributes:
+        passes_empty_pages: whether pages without entries are looked for, see :mod:`.opened`.
+    """
 
     batch_rows: int
     as_bits: bool
+    passes_empty_pages: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,15 +161,12 @@ def verify_column(
         _batch_rows(left, batch_bytes),
         all(holds_bits(column.filled()) for column in (*left, *right)),
     )
-    checks = _checks(left, right)
-    ours = (array for column in left for array in _source_stream(column, reading))
-    theirs = (
-        piece
-        for column, check in zip(right, checks, strict=True)
-        for piece in _part_stream(column, reading, check)
-    )
     try:
-        _Comparison(left[0].leaf, progress).run(ours, theirs)
+        try:
+            _compare(left, right, reading, progress)
+        except (Different, BadPage):
+            # Arrow misreads chunks that have pages without entries. To look for them takes time.
+            _compare(left, right, replace(reading, passes_empty_pages=True), None)
     except Different:
         for file in sources:  # a source that was replaced meanwhile is the better explanation
             with opened(file):
@@ -173,6 +175,21 @@ def verify_column(
     finally:
         _give_back_memory()
     return sum(column.num_values for column in left)
+
+
+def _compare(
+    left: Sequence[_Column],
+    right: Sequence[_Column],
+    reading: _Reading,
+    progress: Progress | None,
+) -> None:
+    ours = (array for column in left for array in _source_stream(column, reading))
+    theirs = (
+        piece
+        for column, check in zip(right, _checks(left, right), strict=True)
+        for piece in _part_stream(column, reading, check)
+    )
+    _Comparison(left[0].leaf, progress).run(ours, theirs)
 
 
 def _give_back_memory() -> None:
@@ -369,6 +386,8 @@ def _arrays(
     assert leaf is not None
     tiny = one_column_footer(column.footer, leaf, chunks, as_bits=reading.as_bits)
     needed = sum(num_rows for num_rows, _ in chunks)
+    if reading.passes_empty_pages:
+        source = without_empty_pages(source, [chunk.range for _, chunk in chunks])
     with arrow_file(source, [chunk for _, chunk in chunks]) as handle:
         file = pyarrow.parquet.ParquetFile(
             handle,

@@ -85,6 +85,22 @@ def test_bounds_that_some_sources_lack_are_in_no_row_group(tmp_path, way, which)
         assert len(set(has)) == 1
 
 
+@pytest.mark.parametrize("way", [{"parts": 3, "cut": "row-group"}, {"parts": 4}], ids=str)
+def test_statistics_that_do_not_count_nulls_are_left_out(tmp_path, way):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rows = [None if i % 10 == 7 else i for i in range(3000)]
+    fields = [pa.field("k", pa.int64()), pa.field("r", pa.int64(), nullable=False)]
+    table = pa.table([rows, range(3000)], schema=pa.schema(fields))
+    pq.write_table(table, folder / "a.parquet", row_group_size=1000)
+    edited(folder / "a.parquet", without_null_counts)
+    for part in split(folder, tmp_path / "parts", **way):
+        told = footer(part)
+        for number in range(told.num_row_groups):
+            optional, _ = told.row_group(number).columns
+            assert not optional.statistics or optional.null_count is not None
+
+
 def test_ordinals_are_in_all_row_groups_or_in_none(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
