@@ -153,7 +153,7 @@ def _other_answers(
     scalars: list[str],
     seed: object,
 ) -> list[str]:
-    """Return answers that are neither the source's nor right: of the source some are wrong."""
+    """Return answers that are right of the source, and another of the parts."""
     names = [name for name in scalars if name in rows]
     questions = [q for name in names for q in _questions(name, rows[name], Random(f"{seed}"))]
     if not questions:
@@ -167,7 +167,7 @@ def _other_answers(
     return [
         f"{reader.__name__}: {question}: {source} became {found}, and {truth} is right"
         for question, source, found, truth in zip(questions, before, after, right, strict=True)
-        if found not in (source, truth) and not _are_near(found, truth)
+        if found != truth == source and not _are_near(found, truth)
     ]
 
 
@@ -292,7 +292,7 @@ class Duckdb:
         def one(question: Question) -> str:
             query = _sql(question, table).replace("X'", "from_hex('")
             query = query if "from_hex" not in query else query + ")"
-            return str(cls._at_once().sql(query).fetchone())
+            return str(cls._at_once().sql(query).fetchall()[0][0])
 
         return [_told(lambda q=q: one(q)).strip("\"(',)") for q in questions]  # type: ignore[misc]
 

@@ -9,7 +9,8 @@ together. Engines answer ``min()`` and
 Bounds leave NaN out, and readers that skip what bounds exclude (DuckDB), or count all that bounds
 include (Arrow), then miss NaN or count it. In the source's wider bounds, or without bounds, a
 filter's value may lie inside, and the reader looks. So a cut or merged chunk has no bounds where a
-NaN is known to be in it, or where a source had none, or NaN as a bound.
+NaN is known to be in it, or may be in pages that are copied undecoded and do not count NaN, or
+where a source had none, or NaN as a bound. The bounds of its pages stay in its column index.
 
 **When a bound in a column index is exact.** Writers may shorten long binary bounds: a lower bound
 to a prefix, an upper bound to a prefix whose last character is raised. Nothing in a column index
@@ -664,7 +665,8 @@ def _put(found: Struct, source: Struct, field: int, plain: bytes | None) -> None
 
 
 def _written(bounds: Bounds, order: Order) -> tuple[bytes | None, bytes | None]:
-    if order is Order.UNDEFINED or bounds.has_nan:
+    may_hide_nan = order is Order.FLOAT and bounds.nan_count is None
+    if order is Order.UNDEFINED or bounds.has_nan or may_hide_nan:
         return None, None
     low = bounds.min if bounds.is_min_exact else None
     high = bounds.max if bounds.is_max_exact else None

@@ -1,5 +1,6 @@
 import math
 import struct
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -425,6 +426,9 @@ def test_all_pages_together_have_the_statistics_that_the_writer_computed():
         order = order_of(leaf, orders)
         evidence = evidence_of(index, file.footer.created_by)
         bounds = pages_bounds(index, 0, index.num_pages, source, leaf, order, evidence)
+        if order is Order.FLOAT:  # nobody counted NaN, which may hide in the pages
+            assert chunk_statistics(source, bounds, order) == {3: source[3]}
+            bounds = replace(bounds, nan_count=0)
         assert chunk_statistics(source, bounds, order) == source
         entries = index.entries(0, index.num_pages)
         assert boundary_order(entries, order) == index.boundary_order

@@ -100,7 +100,7 @@ def test_a_part_of_one_value_and_nan_has_no_bounds(
 NAN = float("nan")
 CUT = {"rows_per_part": 150}
 MERGED = {"parts": 1, "row_group_size": "1GB"}
-ASKED = ("x > 5", "x >= 0", "x = 'nan'", "x < 'nan'", "x > 250", "x < 0", "x is null")
+ASKED = ("x > 5", "x >= 0", "x = 'nan'", "x < 'nan'", "x > 250", "x > 170", "x < 0", "x is null")
 
 
 def _spread(i):
@@ -109,6 +109,10 @@ def _spread(i):
 
 def _of_one_group(i):
     return NAN if 200 <= i < 400 else float(i % 200)
+
+
+def _of_pages_that_no_cut_passes(i):
+    return NAN if 60 <= i % 200 < 70 else float(i % 200)
 
 
 def _zeros(i):
@@ -125,7 +129,7 @@ def answers(paths, filters):
 
 
 @pytest.mark.parametrize("nan_bounds", [False, True])
-@pytest.mark.parametrize("values", [_spread, _of_one_group, _zeros])
+@pytest.mark.parametrize("values", [_spread, _of_one_group, _of_pages_that_no_cut_passes, _zeros])
 @pytest.mark.parametrize("least_chunks", [1, 1 << 30])
 @pytest.mark.parametrize(("form", "dictionary"), [("float64", False), ("float32", True)])
 @pytest.mark.parametrize("way", [CUT, MERGED, CUT | {"codec": "zstd"}])
