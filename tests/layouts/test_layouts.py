@@ -28,7 +28,7 @@ def test_what_was_found_once(seed, tmp_path):
     assert outcome.word == "equal", outcome.said
 
 
-@pytest.mark.ways(40)
+@pytest.mark.ways(25)
 @pytest.mark.parametrize("number", range(1000))
 def test_parts_are_read_as_the_file_is(number, tmp_path):
     call = CALLS[number % len(CALLS)]
