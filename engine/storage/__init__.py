@@ -210,7 +210,7 @@ def expand_all(
         choice = folders.choose(listing, include, exclude)
         _take_live(store, choice, metadata, is_chosen)
         choice.decide(_asked(_is_parquet, store, [item.path for item in choice.unknown]))
-        problem = bool(choice.listing.loops or choice.tables or choice.formats)
+        problem = bool(choice.listing.loops or choice.tables or choice.formats or choice.datasets)
         if not choice.taken and not problem:
             raise NoSource(folders.nothing_taken(redacted(root), choice))
         names.append(redacted(path))

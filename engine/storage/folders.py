@@ -58,6 +58,7 @@ Reason = Literal[
     "removed",
     "twice",
     "linked folder",
+    "matched folder",
     "globs",
 ]
 
@@ -71,9 +72,10 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
     "removed": ("removed from the table",) * 2,
     "twice": ("reached twice (by a link or another source)",) * 2,
     "linked folder": ("link to a folder that was seen already",) * 2,
+    "matched folder": ("folder that the glob matches", "folders that the glob matches"),
     "globs": ("left out by --include or --exclude",) * 2,
 }
-_FOLDER_REASONS = {"hidden folder", "linked folder"}
+_FOLDER_REASONS = {"hidden folder", "linked folder", "matched folder"}
 _JOBS_MARK = re.compile(r"_SUCCESS|_(started|committed)_.*")  # of Hadoop's committer, Databricks'
 _WRITERS_MARK = re.compile(rf"{_JOBS_MARK.pattern}|_metadata|_common_metadata|\..*\.crc")
 _PARTITION = re.compile(r"([^=/]+)=[^/]*")
@@ -111,7 +113,8 @@ class Listing(NamedTuple):
     Attributes:
         root: the file, the folder, or the folder before a glob's first wildcard.
         kind: of the three.
-        entries: for a glob only what matches; empty if nothing is there.
+        entries: for a glob only what matches, folders as well, which are not entered; empty if
+            nothing is there.
         loops: paths of links to a folder that holds them; not entered.
     """
 
@@ -156,6 +159,8 @@ class Choice:
         table_problem: why its live files could not be taken.
         mixed: Parquet without its name beside files that have it: whose rows are wanted?
         formats: a file of each format, by its name, where there are several; none is taken then.
+        datasets: folders that a glob matches and does not enter, and whose names say that they
+            hold data, as ``x.parquet`` of Spark.
         splits: folders that hold the record of a split ("" for the root).
         is_job_output: the root holds the mark that a job of Spark or Hadoop leaves.
     """
@@ -172,6 +177,7 @@ class Choice:
     table_problem: str = ""
     mixed: list[Listed] = field(default_factory=list)
     formats: dict[str, Listed] = field(default_factory=dict)
+    datasets: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     is_job_output: bool = False
 
@@ -278,6 +284,8 @@ def choose(listing: Listing, include: Sequence[str] = (), exclude: Sequence[str]
             folders.add(folder)
         elif item.is_seen:
             choice.passed_over["linked folder"] += 1
+        elif item.name.endswith("/"):
+            _choose_folder(choice, item, include, exclude)
         else:
             _choose_file(choice, item, include, exclude)
     choice.passed_over["hidden folder"] += len(folders)
@@ -289,6 +297,19 @@ def choose(listing: Listing, include: Sequence[str] = (), exclude: Sequence[str]
             choice.splits.append(place)
     choice.passed_over += Counter()  # without zeros
     return choice
+
+
+def _choose_folder(
+    choice: Choice, item: Listed, include: Sequence[str], exclude: Sequence[str]
+) -> None:
+    """Decide about a folder that a glob matches: what a shell would make of it has its files."""
+    if any(other.name.startswith(item.name) and other != item for other in choice.listing.entries):
+        return  # ** matches what is in it
+    name = item.name.rstrip("/")
+    is_left_out = not is_chosen(name, include, exclude)
+    choice.passed_over["globs" if is_left_out else "matched folder"] += 1
+    if kind_of(name) and not is_left_out:
+        choice.datasets.append(name)
 
 
 def _choose_file(
@@ -378,6 +399,16 @@ def hidden_folder(name: str) -> str | None:
         if part.startswith(("_", ".")):
             return "/".join(parts[:number])
     return None
+
+
+def folders_above(name: str, prefix: str) -> Iterator[str]:
+    """Yield the folders that a file lies in, below a prefix that ends with a slash, if not empty.
+
+    Not those that hold no data by their names, nor what is in these.
+    """
+    for end, letter in enumerate(name[len(prefix) :], len(prefix)):
+        if letter == "/" and hidden_folder(f"{name[len(prefix) : end]}/") is None:
+            yield name[:end]
 
 
 def is_read(name: str) -> bool:
@@ -571,6 +602,11 @@ def refusal(source: str, choice: Choice) -> str | None:
         root = choice.listing.root
         place = f"{root}/{folder}" if folder else root
         return table_refusal(place, kind)
+    if choice.datasets:
+        return (
+            f"{source} matches the folder {choice.datasets[0]}, whose files would be missing: name "
+            "the folder itself, or leave it out by --exclude"
+        )
     nameless = next((it.name for it in choice.taken if _NAMELESS.search(f"/{it.name}")), None)
     if nameless is not None:
         return (

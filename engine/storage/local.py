@@ -43,7 +43,7 @@ from engine.storage.base import (
     read_coalesced,
     read_in_steps,
 )
-from engine.storage.folders import Listed, Listing
+from engine.storage.folders import Listed, Listing, hidden_folder
 
 if TYPE_CHECKING:
     from engine.model import Range
@@ -358,8 +358,9 @@ class LocalStorage:
             wanted, found = re.compile(glob_translate(pattern)), _walk(root)
             entries = tuple(item for item in found.entries if wanted.match(item.path))
             return found._replace(kind="glob", entries=entries)
-        paths = (path for path in glob.glob(pattern) if os.path.isfile(path))
-        return Listing(root, "glob", tuple(_listed(path, path[len(root) + 1 :]) for path in paths))
+        below = len(root) + 1
+        every = (_matched(path, path[below:]) for path in _glob(pattern))
+        return Listing(root, "glob", tuple(filter(None, every)))
 
     def open(self, file: SourceFile) -> LocalSource:
         """Open a described file."""
@@ -432,7 +433,7 @@ class LocalStorage:
         """Return the files directly inside a folder, hidden ones included."""
         try:
             with os.scandir(folder) as entries:
-                found = [_entry(entry) for entry in entries if entry.is_file()]
+                found = [_entry(entry) for entry in entries if os.path.isfile(entry.path)]
         except FileNotFoundError as error:
             if _lies_behind_a_broken_link(folder):
                 raise translated(error, folder) from error
@@ -445,7 +446,7 @@ class LocalStorage:
         """Return the names of the folders directly inside a folder."""
         try:
             with os.scandir(folder) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
+                return sorted(entry.name for entry in entries if _is_folder(entry))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -550,6 +551,40 @@ def _walk(root: str) -> Listing:
             else:
                 todo.append(inside)
     return Listing(root, "folder", tuple(entries), tuple(sorted(loops)))
+
+
+def _glob(pattern: str) -> list[str]:
+    """Return what an absolute glob matches; a folder that cannot be listed is no empty one."""
+    paths = [""]
+    for name in pattern.split("/")[1:]:
+        paths = [found for path in paths for found in _in_folder(path, name)]
+    return paths
+
+
+def _in_folder(folder: str, pattern: str) -> list[str]:
+    """Return the paths in a folder that one component of a glob matches, and none in a file."""
+    path = f"{folder}/{pattern}"
+    if not glob.has_magic(pattern):
+        with os_errors(path), suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(path)
+            return [path]
+        return []
+    names: list[str] = []
+    with os_errors(folder), suppress(FileNotFoundError, NotADirectoryError):
+        names = sorted(os.listdir(folder or "/"))
+    is_shown = pattern.startswith(".")  # a wildcard stands for no dot in front, as in shells
+    return [
+        f"{folder}/{name}"
+        for name in fnmatch.filter(names, pattern)
+        if is_shown or not name.startswith(".")
+    ]
+
+
+def _matched(path: str, name: str) -> Listed | None:
+    """Describe what a glob matches; None for a folder that holds no data by its name."""
+    if not os.path.isdir(path):
+        return _listed(path, name)
+    return Listed(path, f"{name}/", 0, path) if hidden_folder(f"{name}/") is None else None
 
 
 def _scanned(folder: str) -> list[os.DirEntry[str]]:

@@ -49,7 +49,7 @@ from engine.storage.base import (
     read_in_steps,
     redacted,
 )
-from engine.storage.folders import Listed, Listing
+from engine.storage.folders import Listed, Listing, hidden_folder
 from engine.storage.nearby import Nearby
 from engine.storage.remote_errors import store_errors
 from engine.storage.remote_sinks import (
@@ -289,12 +289,8 @@ class FsspecStorage:
         # The URL's own beginning is kept: a driver's would leave out the account.
         length = len(self.inside(root).rstrip("/"))
         root = root.rstrip("/")
-        files = ((path[length:], info) for path, info in found.items() if info["type"] == "file")
-        entries = tuple(
-            Listed(root + tail, tail.lstrip("/"), info["size"] or 0, root + tail)
-            for tail, info in files
-            if tail.strip("/") and not tail.endswith("/")  # an object that stands for a folder
-        )
+        every = (_listed(root, path[length:], info) for path, info in found.items())
+        entries = tuple(it for it in every if it.name.strip("/") and _is_wanted(it, is_glob))
         return Listing(root, "glob" if is_glob else "folder", entries)
 
     def open(self, file: SourceFile) -> RemoteSource:
@@ -448,6 +444,20 @@ def version_of(info: Mapping[str, Any]) -> str:
     if isinstance(value, datetime):  # memory:// says a number in listings, and a time elsewhere
         value = value.timestamp()
     return f"{key}:{value}"
+
+
+def _listed(root: str, tail: str, info: Mapping[str, Any]) -> Listed:
+    """Describe what a driver lists; objects whose names end with a slash stand for folders."""
+    if info["type"] == "file" and not tail.endswith("/"):
+        return Listed(root + tail, tail.lstrip("/"), info["size"] or 0, root + tail)
+    path = root + tail.rstrip("/")
+    return Listed(path, f"{tail.strip('/')}/", 0, path)
+
+
+def _is_wanted(item: Listed, is_glob: bool) -> bool:
+    """Whether a listing tells of an entry: of files, and of folders that a glob matches."""
+    is_folder = item.name.endswith("/")
+    return not is_folder or (is_glob and hidden_folder(item.name) is None)
 
 
 def _changed(file: SourceFile) -> SourceChanged:

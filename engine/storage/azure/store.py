@@ -28,7 +28,7 @@ from engine.storage.azure.sink import AzureSink
 from engine.storage.azure.source import AzureSource, described, version_of
 from engine.storage.azure.urls import canonical, parse
 from engine.storage.base import Entry, Room, glob_root, redacted
-from engine.storage.folders import Listed, Listing
+from engine.storage.folders import Listed, Listing, folders_above
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, ContainerClient
@@ -97,15 +97,13 @@ class AzureStorage:
             path = canonical(self._login.host, place.container, name)
             return Listed(path, name[len(prefix) :], size_bytes, path)
 
-        return Listing(
-            canonical(self._login.host, place.container, root),
-            "glob" if is_glob else "folder",
-            tuple(
-                listed(item.name, item.size)
-                for item in self._list(pattern, prefix)
-                if not wanted or wanted.match(item.name)
-            ),
-        )
+        every = {item.name: item.size for item in self._list(pattern, prefix)}
+        found = [listed(*item) for item in every.items() if not wanted or wanted.match(item[0])]
+        if wanted:
+            above = {folder for name in every for folder in folders_above(name, prefix)}
+            found += [listed(f"{it}/", 0) for it in above if wanted.match(it)]
+        root_url = canonical(self._login.host, place.container, root)
+        return Listing(root_url, "glob" if is_glob else "folder", tuple(found))
 
     def open(self, file: SourceFile) -> AzureSource:
         """Open a described blob."""

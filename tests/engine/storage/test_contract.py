@@ -484,6 +484,28 @@ def test_expand_of_a_file_and_of_globs(place: Place) -> None:
     assert expand(place.path("x*.parquet")) == []
 
 
+@pytest.mark.parametrize("name", ["b.parquet", "b.csv.gz"])
+def test_a_dataset_that_a_glob_matches_is_not_left_out(place: Place, name: str) -> None:
+    """A shell's glob would name the folder, whose files are taken then."""
+    place.write("in", "a.parquet")
+    place.write("in", name, "part-0.parquet")
+    for pattern in ("in/*", f"in/?{name[1:]}"):
+        (problem,) = expand_all([place.path(*pattern.split("/"))]).problems
+        assert f"matches the folder {name}, whose files would be missing" in problem
+    assert not expand_all([place.path("in", "*")], exclude=[name]).problems
+    assert len(expand_all([place.path("in", "**", "*.parquet")]).files) == 2
+
+
+def test_other_folders_that_a_glob_matches_are_counted(place: Place) -> None:
+    for names in (("a.parquet",), ("old", "b.parquet"), ("_hidden", "c.parquet")):
+        place.write(*names)
+    found = expand_all([place.path("*")])
+    assert found.names == ("a.parquet",)
+    assert not found.problems
+    assert found.notes[0].endswith(": 1 folder passed over: 1 folder that the glob matches")
+    assert not expand_all([place.path("*.parquet")]).notes
+
+
 def test_expand_all_keeps_the_order_of_arguments(place: Place) -> None:
     for name in ("b.parquet", "a.parquet"):
         place.write(name)

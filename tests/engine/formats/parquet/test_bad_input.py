@@ -425,6 +425,32 @@ def ordinary_user() -> Iterator[None]:
         os.seteuid(0)
 
 
+def test_what_a_glob_cannot_see_is_not_left_out(open_folder: Path):
+    for name in ("a", "b"):
+        (open_folder / name).mkdir()
+        write_source(open_folder / name / "x.parquet", num_rows=10)
+    (open_folder / "no-folder").touch()
+    assert run("plan", open_folder / "*" / "x.parquet").code == 0
+    for mode, pattern in ((0, "*/*.parquet"), (0o444, "?/[x].parquet"), (0, "*/x.parquet")):
+        (open_folder / "b").chmod(mode)
+        with ordinary_user():
+            found = run("plan", f"{open_folder}/{pattern}")
+        refused(found, "call.no-permission", 2, f"{open_folder / 'b'}")
+        (open_folder / "b").chmod(0o755)
+    (open_folder / "b" / "y.parquet").symlink_to("nowhere")
+    refused(run("plan", open_folder / "*" / "*.parquet"), "call.no-source", 2, "b/y.parquet")
+    (open_folder / "b" / "y.parquet").unlink()
+    os.mkfifo(open_folder / "b" / "z.parquet")
+    refused(run("plan", open_folder / "*" / "*.parquet"), "call.no-source", 2, "b/z.parquet")
+
+
+def test_a_link_to_itself_disturbs_no_one(open_folder: Path):
+    source = write_source(open_folder / "in" / "x.parquet", num_rows=10)
+    (open_folder / "in" / "loop").symlink_to("loop")
+    for place in (source, source.parent, source.parent / "*.parquet", open_folder / "*" / "x*"):
+        assert run("plan", place).code == 0
+
+
 def test_no_permission_is_told(open_folder: Path):
     source = write_source(open_folder / "source.parquet", num_rows=1000)
     assert run("split", source, open_folder / "warm").code == 0  # everything is imported
