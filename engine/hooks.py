@@ -12,6 +12,7 @@ from engine.conf import conf_file as conf_file
 from engine.conf import conf_folders as conf_folders
 from engine.endings import unwound as unwound
 from engine.errors import EvensplitError, register
+from engine.memory import of_machine as of_machine
 from engine.places import Place, place_text
 from engine.system import num_cores as num_cores
 from engine.system import try_lock as try_lock

@@ -21,10 +21,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from engine import system
-from engine.errors import OverBudget
+from engine.errors import OverBudget, UnsupportedSystem
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -440,11 +440,24 @@ def least_of(limit_bytes: int | None, available_bytes: int, groups: list[Cgroup]
 
 
 def _available_bytes(given: int | None) -> int:
-    if given is not None:
-        return given
+    return int(of_machine().available) if given is None else given
+
+
+def of_machine() -> Any:
+    """Return what psutil says of this machine's memory.
+
+    Raises:
+        UnsupportedSystem: nothing tells it, as without ``/proc``.
+    """
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    try:
+        return psutil.virtual_memory()
+    except OSError as error:
+        raise UnsupportedSystem(
+            f"how much memory is free is not told here ({error.filename}: {error.strerror}); mount "
+            "/proc, as containers have it"
+        ) from error
 
 
 def _text(size_bytes: int) -> str:

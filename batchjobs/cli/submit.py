@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-import psutil
 
 import engine
 from batchjobs import fanout, monitor, show
@@ -32,7 +31,7 @@ from batchjobs.pack import PlannedFile
 from batchjobs.pool import check_name, slot_disk_bytes, slot_memory_bytes
 from batchjobs.service import NODE_MEMORY_MARGIN, Service
 from batchjobs.spec import JobSpec, TaskSpec, checked_settings
-from engine import BadSetting
+from engine import BadSetting, hooks
 from engine.cli.group import completing
 from engine.cli.options import SIZE
 from engine.cli.terminal import say
@@ -330,7 +329,7 @@ def _rehearse_on(
 
 
 def _submit_here(call: _Call, num_slots: int, *, dry_run: bool) -> None:
-    memory_bytes = int(psutil.virtual_memory().total * NODE_MEMORY_MARGIN / num_slots)
+    memory_bytes = int(hooks.of_machine().total * NODE_MEMORY_MARGIN / num_slots)
     place = _Site("this machine", num_slots, memory_bytes, num_slots)
     job, tasks = call.placed(place)
     if not dry_run:

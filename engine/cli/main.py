@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from signal import SIGINT
+from signal import SIGINT, SIGPIPE
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -129,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stopping.watch_signals()
         # What workers log of an error comes here too, and is told once.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # read when Dask is imported
+    output = sys.stdout
     try:
         code = cli.main(
             args=words,
@@ -146,15 +147,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_tell(BadSetting(usage_message(error)), as_json=as_json))
     except (KeyboardInterrupt, click.Abort):  # where signals are not watched
         sys.exit(stopping.exit_code(SIGINT))
-    except BrokenPipeError:
-        terminal.let_go(sys.stdout)  # whose reader has left
-        sys.exit(0)
+    except (BrokenPipeError, SystemExit):
+        if sys.exc_info()[0] is SystemExit and sys.stdout is output:
+            raise  # of what completes a line; where a reader has left, click puts it aside first
+        terminal.let_go(output)
+        sys.exit(stopping.exit_code(SIGPIPE))  # what comes behind is not done, a proof say
     except MemoryError:
         full = OverBudget("out of memory; lower --memory or --workers")
         sys.exit(_tell(full, as_json=as_json))
     except Exception as error:  # noqa: BLE001 - what nobody foresaw has an exit code
         endings.stay_if_ending()
-        if isinstance(error, OSError) and (known := _of_surroundings(error)):
+        if known := _of_surroundings(error):
             sys.exit(_tell(known, as_json=False))
         fields = {"traceback": traceback.format_exc()}
         if not log.is_json():
@@ -170,15 +173,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _tell(error: EvensplitError, *, as_json: bool, **fields: str) -> int:
     endings.stay_if_ending()
     if as_json:
-        click.echo(json.dumps({"error": error.as_dict()}))
+        try:
+            click.echo(json.dumps({"error": error.as_dict()}))
+        except OSError:  # a disk is full, or a reader has left: what was wrong first is told
+            terminal.let_go(sys.stdout)
     text = str(error) if log.is_json() else f"evensplit: {error.kind}: {error}"
     about = {"kind": error.kind, "exit_code": error.exit_code, **fields}
     events.say("error", text, logging.ERROR, **about)
     return error.exit_code
 
 
-def _of_surroundings(error: OSError) -> EvensplitError | None:
-    """Return what is wrong with what the shell gave: standard output, or the current folder."""
+def _of_surroundings(error: Exception) -> EvensplitError | None:
+    """Return what is wrong with what the shell gave: standard output, the folder, or memory."""
+    if isinstance(error, ImportError) and "failed to map segment" in str(error):
+        return OverBudget(f"out of memory ({error}); raise ulimit -v")
+    if not isinstance(error, OSError):
+        return None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if frames[-1].f_globals["__name__"] in (click.utils.__name__, __name__):  # no others print
         from engine.storage.local import translated

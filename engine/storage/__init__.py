@@ -68,8 +68,7 @@ def open_storage(url: str) -> tuple[Storage, str]:
         UnsupportedSystem: this is Windows.
     """
     system.check()
-    if "\0" in url:
-        raise BadSetting(f"{redacted(url)!r} holds a NUL, which no path can")
+    _check_no_nul(url)
     scheme, colon, _ = url.partition("://")
     if colon and scheme not in ("file", "local"):
         _check_no_secret(url)
@@ -87,9 +86,36 @@ def open_storage(url: str) -> tuple[Storage, str]:
     lost = _SLASH_LOST.match(url)
     if lost and lost[1].lower() in _SCHEMES and not os.path.exists(url):
         raise BadSetting(f"{redacted(url)!r} looks like a URL with one slash too few: {lost[1]}://")
-    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path) if colon else url
+    path = _path_of(url) if colon else url
     store = LocalStorage()
     return store, store.absolute(path)
+
+
+def _check_no_nul(url: str) -> None:
+    if "\0" in url:
+        raise BadSetting(f"{redacted(url)!r} holds a NUL, which no path can")
+
+
+def _path_of(url: str) -> str:
+    """Return the path that a ``file://`` URL names, all of it: nothing is cut off or passed over.
+
+    Raises:
+        BadSetting: it names another machine, no path, or one with a query or fragment.
+    """
+    host, slash, path = url.partition("://")[2].partition("/")
+    if host not in ("", "localhost") or not slash:
+        raise BadSetting(
+            f"{url} names {f'the host {host}' if host else 'no path'}; write file:///PATH with "
+            "three slashes, or the path alone"
+        )
+    if mark := next((mark for mark in "?#" if mark in path), ""):
+        raise BadSetting(
+            f"{url} holds {mark}, where the path of a URL ends; write {urllib.parse.quote(mark)} "
+            "if it is of a name, or the path alone"
+        )
+    path = urllib.parse.unquote(slash + path, errors="surrogateescape")
+    _check_no_nul(path)
+    return path
 
 
 def supports_server_side_copy(url: str) -> bool:

@@ -265,6 +265,8 @@ class _Table:
         try:
             with closing(self._store.open(self._store.stat(path))) as source:
                 return parquet.read_schema(source.arrow_file())
+        except MemoryError:
+            raise
         except (EvensplitError, OSError, pyarrow.ArrowException):
             return None  # missing, damaged or encrypted
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import endings, system
 from engine.errors import (
+    BadSetting,
     BadStructure,
     Conflict,
     EvensplitError,
@@ -79,7 +80,10 @@ def translated(error: OSError, path: str) -> EvensplitError:
         return NoPermission(f"no permission for {path} ({os.strerror(error.errno)})")
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
         return NoSource(f"{path}: {os.strerror(error.errno).lower()}")
-    return StorageFailed(f"{path}: {error.strerror or error}; run the same command again")
+    if error.errno == errno.ENAMETOOLONG:
+        return BadSetting(f"{path} has a name that is too long for its file system; shorten it")
+    way = "raise ulimit -n, or lower --workers, and " if error.errno == errno.EMFILE else ""
+    return StorageFailed(f"{path}: {error.strerror or error}; {way}run the same command again")
 
 
 class LocalSource:

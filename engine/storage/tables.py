@@ -156,6 +156,8 @@ def _check_columns(root: str, table: DeltaTable, names: tuple[str, ...]) -> None
 
     try:
         held = parquet.read_schema(os.path.join(root, names[0])) if names else None
+    except MemoryError:
+        raise
     except (OSError, pyarrow.ArrowException):
         return  # it is missing, damaged or encrypted, of which whoever reads it tells
     if held is None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
+import pyarrow.lib
+import pyarrow.parquet as pq
 import pytest
 
 import batchjobs.errors  # noqa: F401 - its kinds are registered
 from engine.errors import EvensplitError, register
+from tests.engine.running import run, write_source
 
 README = Path(__file__).parents[2] / "README.md"
 ROW = re.compile(r"^\| *(\d+) *\|[^|]*\|(.*)\|$", re.MULTILINE)
@@ -32,6 +36,29 @@ def test_kinds_are_unique():
     kinds = [error.kind for error in every_class()]
     assert sorted(kinds) == sorted(set(kinds))
     assert set(register()) == set(kinds)
+
+
+def test_memory_that_is_out_is_never_taken_for_damage():
+    """Arrow's error of it is an ArrowException as well: rows were called bad, sources damaged."""
+    for source in (README.parent / "engine").rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            handlers = node.handlers if isinstance(node, ast.Try) else []
+            kinds = [ast.unparse(it.type or it) for it in handlers]
+            first = next((at for at, kind in enumerate(kinds) if "ArrowException" in kind), 0)
+            assert not first or "MemoryError" in kinds[:first], f"{source}: {kinds}"
+            assert not kinds or "ArrowException" not in kinds[0], f"{source}: {kinds}"
+
+
+def test_out_of_memory_has_its_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = write_source(tmp_path / "s.parquet", row_group_size=20_000)
+
+    def full(*_: object, **__: object) -> None:
+        raise pyarrow.lib.ArrowMemoryError("realloc of size 262144 failed")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    ended = run("split", source, tmp_path / "parts", "--parts", "2", "--workers", "1")
+    assert ended.code == 4
+    assert "space.memory: out of memory; lower --memory or --workers" in ended.err
 
 
 def test_every_group_has_an_exit_code_of_its_own():

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from engine import memory
+from engine.errors import UnsupportedSystem
 from engine.memory import MIB, Cgroup, budget, cgroups, least_of, verify_batch_bytes
 
 UNLIMITED = str((1 << 63) - 4096)
@@ -61,6 +62,14 @@ class FakeRoot:
 @pytest.fixture
 def fake(tmp_path: Path) -> FakeRoot:
     return FakeRoot(tmp_path / "root")
+
+
+def test_without_proc_it_is_said_that_nobody_knows(
+    fake: FakeRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.PROCFS_PATH", "/nowhere")
+    with pytest.raises(UnsupportedSystem, match=r"/nowhere/meminfo: No such file.*; mount /proc"):
+        memory.budget(root=fake.root)
 
 
 def test_without_groups_available_memory_counts(fake: FakeRoot) -> None:
@@ -298,6 +307,7 @@ def test_the_meter_sees_a_peak_that_has_passed() -> None:
     peak_bytes, left_bytes = alone("""
 import time
 from engine import memory
+from engine.errors import UnsupportedSystem
 before = memory.family_bytes()
 with memory.PeakMeter(0.01) as meter:
     data = b"x" * (64 << 20)
@@ -314,6 +324,7 @@ def test_the_meter_sees_children() -> None:
     (peak_bytes,) = alone("""
 import subprocess, sys, time
 from engine import memory
+from engine.errors import UnsupportedSystem
 take = "x = b'x' * (64 << 20); print(flush=True); import sys; sys.stdin.read()"
 before = memory.family_bytes()
 with memory.PeakMeter(0.01) as meter:
@@ -332,6 +343,7 @@ def test_shared_pages_count_once() -> None:
     (more_bytes,) = alone("""
 import os
 from engine import memory
+from engine.errors import UnsupportedSystem
 data = b"x" * (64 << 20)
 before = memory.family_bytes()
 stay, go = os.pipe()

@@ -128,6 +128,8 @@ def _compare_part(
             row += batch.num_rows
             if progress is not None:
                 progress(batch.num_rows * batch.num_columns)
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise Different(
             f"{name} cannot be read: {shown(str(error).partition(chr(10))[0])}"

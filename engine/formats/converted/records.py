@@ -76,6 +76,8 @@ class Reader:
             return self.schema.empty_table()
         try:
             table = self._from_json(text) if self.is_json else self._from_csv(text)
+        except MemoryError:
+            raise
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise Unfit from error
         if table.num_rows != num_rows or self._has_blank_lines(text, table):

@@ -100,6 +100,8 @@ def _read(
     left_out: list[int] = []
     try:
         table = read(b"".join(records), left_out)
+    except MemoryError:
+        raise
     except (pa.ArrowException, Unfit):
         table = None
     if table is not None and table.num_rows + len(left_out) == len(records):
@@ -272,6 +274,8 @@ def _are_castable(values: Any, field: Any, reader: Reader) -> Any:
         return every
     try:
         check(values)
+    except MemoryError:
+        raise
     except pa.ArrowException:
         if pa.types.is_nested(field.type):
             return passing(values, check, np.arange(len(values)))

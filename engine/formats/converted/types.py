@@ -232,6 +232,8 @@ def _of_parquet(path: str) -> Schema:
         raise BadSetting(f"--schema: {error}") from None
     try:
         fields = list(pq.read_schema(source.arrow_file()))
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise BadSetting(f"--schema {redacted(path)} is no Parquet file: {reason}") from None

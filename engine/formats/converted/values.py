@@ -161,6 +161,8 @@ def passing(values: Any, check: Callable[[Any], object], candidates: Any) -> Any
         some = todo.pop()
         try:
             check(values.take(pa.array(some)))
+        except MemoryError:
+            raise
         except (pa.ArrowException, Unfit):
             if len(some) > 1:
                 todo += np.array_split(some, 2)

@@ -55,6 +55,8 @@ class _Own(NamedTuple):
 
         try:
             return arrow_schema(self.arrow or b"").field(name)
+        except MemoryError:
+            raise
         except (ValueError, KeyError, OSError, pa.ArrowException):
             return None  # whoever merges the files tells what is wrong with it
 

@@ -18,7 +18,7 @@ def call(
     """Run a command as a shell does, with its redirections."""
     line = f'{before} "{sys.executable}" -m engine.cli {words} {streams}'
     return subprocess.run(
-        ["sh", "-c", line],
+        ["bash", "-c", line],
         cwd=folder,
         env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
         capture_output=True,
@@ -65,6 +65,24 @@ def test_a_run_goes_on_when_the_reader_of_its_log_has_left(folder: Path):
     ended = call(folder, "split s.parquet parts --parts 2 --verbose", "2>&1 | true")
     assert ended.returncode == 0
     assert engine.verify(folder / "parts").num_rows == 3_000
+
+
+@pytest.mark.parametrize(
+    "words", ["plan s.parquet", "split s.parquet parts --verify", "help split", "--version"]
+)
+def test_a_reader_that_has_left_is_no_success(folder: Path, words: str):
+    """The rest, as a proof, was not done; a shell's own tools end so as well."""
+    assert call(folder, words, "| true; exit ${PIPESTATUS[0]}").returncode == 141
+    ended = call(folder, words, "| true")
+    assert not ended.stderr or ("evensplit: " not in ended.stderr and "Trace" not in ended.stderr)
+
+
+@pytest.mark.parametrize("streams", ["| true; exit ${PIPESTATUS[0]}", ">/dev/full"])
+def test_an_error_that_nobody_reads_keeps_its_exit_code(folder: Path, streams: str):
+    ended = call(folder, "plan nothing --json", streams)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("evensplit: call.no-source: ")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_folder_that_is_gone_is_told_where_it_is_needed(folder: Path):

@@ -17,6 +17,7 @@ from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -472,6 +473,48 @@ def test_expand_finds_data_and_nothing_else(place: Place) -> None:
         place.write(*names)
     wanted = [("a.PARQUET",), ("b.parquet",), ("year=2024", "z.pq")]
     assert taken(place.store, place.folder) == [place.path(*names) for names in wanted]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("file://lake/a.parquet", "names the host lake; write file:///PATH"),
+        ("file://a.parquet", "names the host a.parquet"),
+        ("file://~/a.parquet", "names the host ~"),
+        ("file://", "names no path"),
+        ("local://localhost", "names the host localhost; write"),
+        ("file:///lake/a.parquet#1", "holds #, where the path of a URL ends; write %23"),
+        ("file:///lake/?.parquet", r"holds \?, where the path of a URL ends; write %3F"),
+        ("file:///lake/a%00b", "holds a NUL"),
+        ("file:///lake/%ff", "is not UTF-8"),
+    ],
+)
+def test_a_file_url_that_names_less_than_it_holds_is_refused(url: str, message: str) -> None:
+    """What was cut off or passed over would make it another file."""
+    with pytest.raises(BadSetting, match=message):
+        open_storage(url)
+
+
+@pytest.mark.parametrize("name", ["a b", "%41", "a\nb", "[x", "é", "a::b", "c:d@e", "a\tb", "#?&"])
+def test_a_file_url_names_every_path(tmp_path: Path, name: str) -> None:
+    for host in ("", "localhost"):
+        url = f"file://{host}{quote(str(tmp_path / name))}"
+        assert open_storage(url)[1] == str(tmp_path / name)
+    if not set(name) & set("%#?"):
+        assert open_storage(f"file://{tmp_path / name}")[1] == str(tmp_path / name)
+
+
+def test_what_the_system_refuses_says_what_would_help(local: Place) -> None:
+    with pytest.raises(BadSetting, match="too long for its file system; shorten it"):
+        local.write("x" * 256)
+    few = resource.getrlimit(resource.RLIMIT_NOFILE)
+    path = local.write("a")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, few[1]))
+    try:
+        with pytest.raises(StorageFailed, match="raise ulimit -n, or lower --workers, and run"):
+            local.store.get(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, few)
 
 
 def test_expand_of_a_file_and_of_globs(place: Place) -> None:

@@ -66,6 +66,8 @@ def decompress(codec: int, data: Buffer, uncompressed_bytes: int) -> bytes:
     _check_claim(name, data, uncompressed_bytes)
     try:
         return _exactly(_decompress(name, data, uncompressed_bytes), uncompressed_bytes)
+    except MemoryError:
+        raise
     except (OSError, pa.ArrowException, zlib.error, IndexError) as error:
         raise _damaged(name, data, error) from error
 
@@ -106,6 +108,8 @@ def recompress(
             if source_codec == Codec.SNAPPY:
                 _check_snappy(data, uncompressed_bytes)
             plain = _made(_ARROW_NAMES[source_codec], None).decompress(data, uncompressed_bytes)
+        except MemoryError:
+            raise
         except (OSError, pa.ArrowException, IndexError) as error:
             raise _damaged(Codec(source_codec), data, error) from error
     elif source_codec == Codec.UNCOMPRESSED and len(data) == uncompressed_bytes:

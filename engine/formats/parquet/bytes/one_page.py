@@ -75,6 +75,8 @@ def decode_values(leaf: Leaf, encoding: int, values: bytes, num_values: int) -> 
     page = _page(encoding, values, num_values)
     try:
         column = _read(_file(*declared_type(leaf), [encoding], num_values, pages=page))
+    except MemoryError:
+        raise
     except (NotImplementedError, pa.ArrowNotImplementedError) as error:
         raise Unsupported(f"column {leaf.name}: encoding {encoding} cannot be decoded") from error
     except (OSError, pa.ArrowException) as error:
@@ -116,6 +118,8 @@ def mapped_indices(mapping: NDArray[np.uint32], sections: Sequence[tuple[bytes, 
     )
     try:
         column = _read(file)
+    except MemoryError:
+        raise
     except (OSError, pa.ArrowException) as error:
         raise BadPage(f"dictionary indices are damaged: {error}") from error
     if len(column) != num_values or column.null_count:
@@ -155,6 +159,8 @@ def encode_values(leaf: Leaf, encoding: int, array: Any) -> bytes:
             write_batch_size=max(1, len(array)),
             column_encoding={_NAME: name},
         )
+    except MemoryError:
+        raise
     except (NotImplementedError, pa.ArrowException, OSError) as error:
         raise Unsupported(f"column {leaf.name}: {name} cannot be written: {error}") from error
     data: bytes = sink.getvalue().to_pybytes()

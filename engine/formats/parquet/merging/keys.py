@@ -171,6 +171,8 @@ def arrow_types(footer: Footer, content: bytes | None) -> Any:
 
     try:
         found = plain_schema(footer, content)
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError):
         return None if content is None else content  # what Arrow cannot read, it reads alike
     return {field.name: _plain_field(field) for field in found}
@@ -232,6 +234,8 @@ def _merged_arrow(values: list[bytes]) -> bytes:
 
     try:
         schemas = [pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value))) for value in values]
+    except MemoryError:
+        raise
     except (ValueError, pa.ArrowException, OSError):
         return values[0]
     metadata = [dict(schema.metadata or {}) for schema in schemas]

@@ -269,6 +269,8 @@ def _batches(opened: OpenFile, task: KeyTask) -> Iterator[Any]:
                     values = pc.struct_field(values, [0])
                 if len(values):
                     yield values
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         where = f"{redacted(task.file.path)}: column {task.column}, row group {number}"
         raise BadPage(f"{where}: {error}") from error

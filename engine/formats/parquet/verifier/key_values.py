@@ -90,6 +90,8 @@ def _same_arrow(needed: bytes, found: bytes, first_row: int, num_rows: int) -> b
             pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(text)))
             for text in (needed, found)
         )
+    except MemoryError:
+        raise
     except (ValueError, OSError, pyarrow.ArrowException):
         return False
     one, two = dict(ours.metadata or {}), dict(theirs.metadata or {})

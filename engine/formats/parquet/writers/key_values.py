@@ -58,6 +58,8 @@ def part_arrow_schema(content: bytes | None, first_row: int, num_rows: int) -> b
 
     try:
         schema = pa.ipc.read_schema(pa.py_buffer(message))
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError):
         return content
     metadata = dict(schema.metadata or {})
