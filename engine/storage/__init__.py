@@ -176,6 +176,10 @@ def _check_no_secret(url: str) -> None:
         parts = urllib.parse.urlsplit(url.rpartition("::")[2])
     except ValueError:
         raise BadSetting(f"{redacted(url)} is no URL: look at its host") from None
+    if not parts.scheme:
+        raise BadSetting(
+            f"{redacted(url)} holds ::, of which drivers make a chain of file systems: rename it"
+        )
     password = ":" in parts.netloc.rpartition("@")[0]
     query = parts.query and (parts.scheme in ("http", "https") or "=" in parts.query)
     if password or query or "=" in parts.fragment:

@@ -187,7 +187,11 @@ def redacted(url: str) -> str:
     """Return a URL without what may be secret: query, fragment, user and password."""
     if "://" not in url:
         return url
-    caches, chained, url = url.rpartition("::")
+    caches, chained, last = url.rpartition("::")
+    if "://" in last:
+        url = last
+    else:  # it is of a name
+        caches = chained = ""
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError:  # of brackets in a host that close nothing

@@ -88,7 +88,7 @@ class AzureStorage:
         place = parse(pattern)
         if place.path and self._is_file(pattern):
             return Listing(pattern, "file", (Listed(pattern, "", 0, pattern),))
-        is_glob = bool(_WILDCARDS & set(place.path))
+        is_glob = bool(_WILDCARDS & set(place.path)) and not self._holds(pattern, place.path)
         root = glob_root(place.path) if is_glob else place.path
         prefix = root + "/" if root else ""
         wanted = re.compile(glob_translate(place.path)) if is_glob else None
@@ -201,6 +201,20 @@ class AzureStorage:
     def _is_file(self, path: str) -> bool:
         try:
             return self._properties(path) is not None
+        except NoSource:
+            return False
+
+    def _holds(self, path: str, name: str) -> bool:
+        """Whether a folder has this very name, wildcards included: then it is none of theirs."""
+        blobs = self._container(path).list_blobs
+
+        def first() -> bool:
+            return (
+                next(iter(blobs(name_starts_with=f"{name}/", results_per_page=1)), None) is not None
+            )
+
+        try:
+            return with_retries(path, first)
         except NoSource:
             return False
 

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import threading
@@ -433,6 +434,7 @@ def test_names_are_names_and_no_globs(place: Place, folder: str) -> None:
     assert place.store.get(beside) == b"beside"
     assert sorted(place.store.folders(place.folder)) == sorted(["k=1", folder])
     assert sorted(taken(place.store, place.folder)) == sorted([beside, path])
+    assert taken(place.store, place.path(folder)) == [path]
     place.store.remove(path)
     assert place.store.get(path) is None
     assert place.store.get(beside) == b"beside"
@@ -515,6 +517,12 @@ def test_what_the_system_refuses_says_what_would_help(local: Place) -> None:
             local.store.get(path)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, few)
+
+
+@pytest.mark.parametrize("url", ["s3://lake/a::b.parquet", "abfss://c@a.dfs.core.windows.net/a::b"])
+def test_a_name_that_is_read_as_a_chain_is_told(url: str) -> None:
+    with pytest.raises(BadSetting, match=f"^{re.escape(url)} holds ::, of which drivers make"):
+        open_storage(url)
 
 
 def test_expand_of_a_file_and_of_globs(place: Place) -> None:
