@@ -184,9 +184,11 @@ def _tell(error: EvensplitError, *, as_json: bool, **fields: str) -> int:
 
 
 def _of_surroundings(error: Exception) -> EvensplitError | None:
-    """Return what is wrong with what the shell gave: standard output, the folder, or memory."""
+    """Return what is wrong with what is around this: output, folder, memory, Dask's files."""
     if isinstance(error, ImportError) and "failed to map segment" in str(error):
         return OverBudget(f"out of memory ({error}); raise ulimit -v")
+    if isinstance(error, ValueError) and str(error).startswith("A dask config file"):
+        return BadSetting(f"{str(error).partition(',')[0]}; mend it, or name others by DASK_CONFIG")
     if not isinstance(error, OSError):
         return None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]

@@ -16,6 +16,7 @@ What every implementation promises:
 from __future__ import annotations
 
 import io
+import sys
 import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -206,8 +207,15 @@ def check_name(path: str) -> str:
     """Return a path that records can hold: Unicode.
 
     Raises:
-        BadSetting: it is not UTF-8, so that plans, manifests and URLs could not name the file.
+        BadSetting: it is not UTF-8, or not read as such, so that plans, manifests and URLs could
+            not name the file.
     """
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8" and not path.isascii():
+        raise BadSetting(
+            f"names are read as {encoding} here, and {readable(path)} may be another one: set "
+            "PYTHONUTF8=1, or LC_ALL to a UTF-8 locale (C.UTF-8)"
+        )
     try:
         path.encode()
     except UnicodeEncodeError:

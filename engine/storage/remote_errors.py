@@ -42,6 +42,7 @@ _ROWS: tuple[tuple[str, type[EvensplitError], str], ...] = (
         "--storage-option anon=true (gs: token=anon) for data that is public",
     ),
     ("ProfileNotFound", BadSetting, "the profile is in no configuration of AWS here"),
+    ("ConfigParseError", BadSetting, "the configuration of AWS here cannot be read: mend the file"),
     (
         "InvalidAccessKeyId InvalidClientTokenId SignatureDoesNotMatch ExpiredToken InvalidToken "
         "TokenRefreshRequired AuthFailure RefreshError OAuthError AuthenticationException "
@@ -117,6 +118,10 @@ def told(error: Exception, path: str) -> EvensplitError:
     for names, kind, sentence in _SIGNS:
         if names & signs:
             return kind(f"{where}: {sentence}")
+    if any(str(cause).startswith("Invalid endpoint") for cause in causes):  # botocore's
+        return BadSetting(
+            f"{where}: the endpoint is no URL; write http://HOST:PORT or https://HOST"
+        )
     for cause in causes:
         option = _OPTION.search(str(cause)) if isinstance(cause, TypeError) else None
         if option:

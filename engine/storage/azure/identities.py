@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import EvensplitError, NoPermission, StorageFailed
+from engine.errors import BadSetting, EvensplitError, NoPermission, StorageFailed
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
@@ -53,7 +53,14 @@ def identity() -> Tokens:
     if os.environ.get("AZ_BATCH_NODE_ID") and not _any_set((_NARROWED, *_SECRETS)):
         client_id = os.environ.get("AZURE_CLIENT_ID")
         return Tokens(ManagedIdentityCredential(client_id=client_id))
-    return Tokens(DefaultAzureCredential())
+    try:
+        return Tokens(DefaultAzureCredential())
+    except ValueError as error:
+        raise BadSetting(
+            "an AZURE_* variable holds what it cannot: AZURE_TOKEN_CREDENTIALS names an identity "
+            "(ManagedIdentityCredential, AzureCliCredential, prod, dev), AZURE_TENANT_ID a "
+            "tenant, AZURE_AUTHORITY_HOST a host"
+        ) from error
 
 
 class Tokens:

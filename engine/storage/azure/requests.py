@@ -131,6 +131,11 @@ def translated(error: AzureError, path: str, tries: int = 1) -> EvensplitError:
         return NoSource(f"{where}: no such {missing}")
     if status == 416:
         return BadStructure(f"{where}: bytes wanted past the file's end")
+    if what == "AzureSigningError":
+        return NoPermission(
+            f"no permission for {where}: the account's key in the environment is none; copy "
+            "AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_CONNECTION_STRING anew"
+        )
     if status in (401, 403, 404) or status is None:
         return NoPermission(
             f"no permission for {where} ({what}); an identity needs a role (Storage Blob Data "

@@ -85,6 +85,25 @@ def test_an_error_that_nobody_reads_keeps_its_exit_code(folder: Path, streams: s
     assert ended.stderr.count("\n") == 1
 
 
+def test_names_that_are_not_read_as_utf_8_are_not_called_wrong(folder: Path):
+    (folder / "s.parquet").rename(folder / "é.parquet")
+    plain = "LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8="
+    assert call(folder, "plan é.parquet", before=f"{plain}1").returncode == 0
+    ended = call(folder, "plan é.parquet", before=f"{plain}0")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("evensplit: call.setting: names are read as ")
+    assert "set PYTHONUTF8=1" in ended.stderr
+
+
+def test_a_file_of_dask_that_cannot_be_read_is_named(folder: Path):
+    (folder / "dask.yaml").write_text("{{{")
+    ended = call(folder, "split s.parquet parts --parts 2 --quiet", before="DASK_CONFIG=dask.yaml")
+    assert ended.returncode == 2
+    told = "evensplit: call.setting: A dask config file at 'dask.yaml' is malformed; mend it, or "
+    assert ended.stderr.startswith(told)
+    assert ended.stderr.count("\n") == 1
+
+
 def test_a_folder_that_is_gone_is_told_where_it_is_needed(folder: Path):
     (folder / "gone").mkdir()
     gone = "cd gone; rmdir ../gone;"

@@ -20,9 +20,10 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.identity import CredentialUnavailableError
 
-from engine.errors import EvensplitError, NoPermission, StorageFailed
+from engine.errors import BadSetting, EvensplitError, NoPermission, StorageFailed
 from engine.model import SourceFile
 from engine.settings import Access
+from engine.storage import open_storage
 from engine.storage.azure import identities, urls
 from engine.storage.azure.client import service
 from engine.storage.azure.credentials import Secret, login
@@ -70,6 +71,34 @@ NO_ANSWER = ClientAuthenticationError(
 
 
 # -- kept -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"AZURE_TOKEN_CREDENTIALS": "bogus"},
+        {"AZURE_TENANT_ID": "y z", "AZURE_CLIENT_ID": "x", "AZURE_CLIENT_SECRET": "hush"},
+        {"AZURE_AUTHORITY_HOST": "http://not.tls"},
+    ],
+)
+def test_a_variable_that_cannot_be_is_told(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    identities.identity.cache_clear()
+    with pytest.raises(BadSetting, match=next(iter(variables))) as told:
+        identities.identity()
+    assert not [text for text in variables.values() if text in str(told.value)]
+
+
+def test_a_key_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c4n4ry!")
+    store, path = open_storage(URL)
+    with pytest.raises(NoPermission, match="key in the environment is none; copy") as told:
+        store.stat(path)
+    assert "c4n4ry" not in str(told.value)
 
 
 @pytest.mark.parametrize("seconds", [86_400, 3_600, 901, 899, 600, 200, 60])

@@ -11,6 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+import engine
 from engine.errors import BadSetting, EvensplitError, SourceChanged, StorageFailed
 from engine.executors.ending import dask_teardown
 from engine.settings import Access
@@ -270,6 +271,25 @@ def test_a_wrong_url_is_told_without_its_secrets(url: str, words: str):
     with pytest.raises(BadSetting, match=words) as caught:
         open_storage(url)
     assert "c4n4ry" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("AWS_ENDPOINT_URL_S3", "lake:9000", "the endpoint is no URL; write http://HOST:PORT"),
+        ("AWS_CONFIG_FILE", "{folder}/config", "configuration of AWS here cannot be read"),
+    ],
+)
+def test_what_no_later_run_finds_better_is_no_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str
+):
+    (tmp_path / "config").write_text("{{{")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "c4n4ry")
+    monkeypatch.setenv(name, text.format(folder=tmp_path))
+    monkeypatch.setattr("engine.storage.remote._file_systems", {})
+    with pytest.raises(BadSetting, match=words):
+        engine.plan("s3://bucket/x.parquet")
 
 
 def test_a_file_system_is_opened_once_for_all_threads(s3: S3):
