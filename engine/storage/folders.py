@@ -58,7 +58,7 @@ Reason = Literal[
     "removed",
     "twice",
     "linked folder",
-    "matched folder",
+    "not entered",
     "globs",
 ]
 
@@ -72,10 +72,10 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
     "removed": ("removed from the table",) * 2,
     "twice": ("reached twice (by a link or another source)",) * 2,
     "linked folder": ("link to a folder that was seen already",) * 2,
-    "matched folder": ("folder that the glob matches", "folders that the glob matches"),
+    "not entered": ("folder or link that is not entered", "folders or links that are not entered"),
     "globs": ("left out by --include or --exclude",) * 2,
 }
-_FOLDER_REASONS = {"hidden folder", "linked folder", "matched folder"}
+_FOLDER_REASONS = {"hidden folder", "linked folder", "not entered"}
 _JOBS_MARK = re.compile(r"_SUCCESS|_(started|committed)_.*")  # of Hadoop's committer, Databricks'
 _WRITERS_MARK = re.compile(rf"{_JOBS_MARK.pattern}|_metadata|_common_metadata|\..*\.crc")
 _PARTITION = re.compile(r"([^=/]+)=[^/]*")
@@ -159,8 +159,8 @@ class Choice:
         table_problem: why its live files could not be taken.
         mixed: Parquet without its name beside files that have it: whose rows are wanted?
         formats: a file of each format, by its name, where there are several; none is taken then.
-        datasets: folders that a glob matches and does not enter, and whose names say that they
-            hold data, as ``x.parquet`` of Spark.
+        datasets: what would be missing: folders that a glob matches and does not enter, and whose
+            names say that they hold data, as ``x.parquet`` of Spark; links that are not followed.
         splits: folders that hold the record of a split ("" for the root).
         is_job_output: the root holds the mark that a job of Spark or Hadoop leaves.
     """
@@ -302,13 +302,16 @@ def choose(listing: Listing, include: Sequence[str] = (), exclude: Sequence[str]
 def _choose_folder(
     choice: Choice, item: Listed, include: Sequence[str], exclude: Sequence[str]
 ) -> None:
-    """Decide about a folder that a glob matches: what a shell would make of it has its files."""
+    """Decide about a folder that a glob matches, or a link that a store does not follow.
+
+    What a shell would make of such a glob has the folder's files.
+    """
     if any(other.name.startswith(item.name) and other != item for other in choice.listing.entries):
         return  # ** matches what is in it
     name = item.name.rstrip("/")
     is_left_out = not is_chosen(name, include, exclude)
-    choice.passed_over["globs" if is_left_out else "matched folder"] += 1
-    if kind_of(name) and not is_left_out:
+    choice.passed_over["globs" if is_left_out else "not entered"] += 1
+    if (kind_of(name) or choice.listing.kind == "folder") and not is_left_out:
         choice.datasets.append(name)
 
 
@@ -604,8 +607,9 @@ def refusal(source: str, choice: Choice) -> str | None:
         return table_refusal(place, kind)
     if choice.datasets:
         return (
-            f"{source} matches the folder {choice.datasets[0]}, whose files would be missing: name "
-            "the folder itself, or leave it out by --exclude"
+            f"{source}: {choice.datasets[0]} is a folder that the glob does not enter, or a link "
+            "that is not followed there, and its rows would be missing: name it itself, or leave "
+            "it out by --exclude"
         )
     nameless = next((it.name for it in choice.taken if _NAMELESS.search(f"/{it.name}")), None)
     if nameless is not None:

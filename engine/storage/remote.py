@@ -289,8 +289,12 @@ class FsspecStorage:
         # The URL's own beginning is kept: a driver's would leave out the account.
         length = len(self.inside(root).rstrip("/"))
         root = root.rstrip("/")
-        every = (_listed(root, path[length:], info) for path, info in found.items())
-        entries = tuple(it for it in every if it.name.strip("/") and _is_wanted(it, is_glob))
+        every = ((_listed(root, path[length:], it), it["type"]) for path, it in found.items())
+        entries = tuple(
+            item
+            for item, type_name in every
+            if item.name.strip("/") and _is_wanted(item, is_glob or type_name == "link")
+        )
         return Listing(root, "glob" if is_glob else "folder", entries)
 
     def open(self, file: SourceFile) -> RemoteSource:
@@ -447,17 +451,20 @@ def version_of(info: Mapping[str, Any]) -> str:
 
 
 def _listed(root: str, tail: str, info: Mapping[str, Any]) -> Listed:
-    """Describe what a driver lists; objects whose names end with a slash stand for folders."""
+    """Describe what a driver lists; objects whose names end with a slash stand for folders.
+
+    Links, which SFTP tells of, are not followed: as folders that are not entered.
+    """
     if info["type"] == "file" and not tail.endswith("/"):
         return Listed(root + tail, tail.lstrip("/"), info["size"] or 0, root + tail)
     path = root + tail.rstrip("/")
     return Listed(path, f"{tail.strip('/')}/", 0, path)
 
 
-def _is_wanted(item: Listed, is_glob: bool) -> bool:
-    """Whether a listing tells of an entry: of files, and of folders that a glob matches."""
+def _is_wanted(item: Listed, also_folders: bool) -> bool:
+    """Whether a listing tells of an entry: of files, and of folders that are not entered."""
     is_folder = item.name.endswith("/")
-    return not is_folder or (is_glob and hidden_folder(item.name) is None)
+    return not is_folder or (also_folders and hidden_folder(item.name) is None)
 
 
 def _changed(file: SourceFile) -> SourceChanged:

@@ -542,9 +542,19 @@ def test_a_dataset_that_a_glob_matches_is_not_left_out(place: Place, name: str) 
     place.write("in", name, "part-0.parquet")
     for pattern in ("in/*", f"in/?{name[1:]}"):
         (problem,) = expand_all([place.path(*pattern.split("/"))]).problems
-        assert f"matches the folder {name}, whose files would be missing" in problem
+        assert f": {name} is a folder that the glob does not enter" in problem
     assert not expand_all([place.path("in", "*")], exclude=[name]).problems
     assert len(expand_all([place.path("in", "**", "*.parquet")]).files) == 2
+
+
+@pytest.mark.parametrize("name", ["b.parquet", "sub", "z.csv"])
+def test_a_link_on_an_sftp_server_is_not_left_out(sftp: Sftp, name: str) -> None:
+    place = SftpPlace(sftp)
+    place.write("in", "a.parquet")
+    (sftp.root / place.path("in", name).split("/", 3)[3]).symlink_to("a.parquet")
+    (problem,) = expand_all([place.path("in")]).problems
+    assert f": {name} is a folder that the glob does not enter, or a link that is not" in problem
+    assert expand_all([place.path("in")], exclude=[name]).names == ("a.parquet",)
 
 
 def test_other_folders_that_a_glob_matches_are_counted(place: Place) -> None:
@@ -553,7 +563,7 @@ def test_other_folders_that_a_glob_matches_are_counted(place: Place) -> None:
     found = expand_all([place.path("*")])
     assert found.names == ("a.parquet",)
     assert not found.problems
-    assert found.notes[0].endswith(": 1 folder passed over: 1 folder that the glob matches")
+    assert found.notes[0].endswith(": 1 folder passed over: 1 folder or link that is not entered")
     assert not expand_all([place.path("*.parquet")]).notes
 
 
