@@ -16,7 +16,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
-from engine import events, memory
+from engine import events, memory, system
 from engine.errors import (
     BadSetting,
     DestinationInSource,
@@ -24,8 +24,8 @@ from engine.errors import (
     OverTarget,
     TargetTooSmall,
 )
-from engine.executors import LocalProcesses, Resources, run_parts
-from engine.executors.choosing import choose_resources, decodes, default_workers, processes_ahead
+from engine.executors import Resources, run_parts
+from engine.executors.choosing import choose_resources, decodes
 from engine.formats import Measures, format_of, load_format, settled
 from engine.ledger.manifest import Claim, Ledger
 from engine.loader_forms import form_of
@@ -182,7 +182,7 @@ def profile_key_of(
 
     with memory.keeping_to(None) as allowed:
         tasks = key_tasks(files, column, num_partitions)
-    workers = num_workers or default_workers(threads=False)
+    workers = num_workers or system.num_cores()
     kind: Literal["cluster", "threads"] = "cluster" if scheduler else "threads"
     name = tasks[0].column if tasks else column
     if not scheduler:
@@ -219,8 +219,6 @@ def split_files(
         ledger.check_free()
         stack.callback(load_format(format_of(files)).close_sources)
         is_new = not ledger.is_claimed()
-        ahead = processes_ahead(files, settings, budget) if is_new else None
-        stack.enter_context(ahead or nullcontext())
         failed = () if is_new else ledger.failed(plan_id(files, settings, __version__))
         plan = replace(_plan(files, settings, failed), source_notes=_notes(notes, files))
         while True:
@@ -230,17 +228,12 @@ def split_files(
             resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
             resources = replace(resources, client=client)
             try:
-                return _carry_out(
-                    plan, settings, ledger, folder, resources, progress, started, ahead
-                )
+                return _carry_out(plan, settings, ledger, folder, resources, progress, started)
             except OverTarget as error:
                 plan = _plan_again(plan, files, settings, error)
                 reason = str(error).partition(";")[0]
                 events.say("split.planned-again", f"{reason}: planned again, with more room")
                 progress.planned_again(reason)
-            if ahead is not None:  # ended, so that no memory is counted twice
-                ahead.close()
-                ahead = None
 
 
 def _check_loader(loader: str, plan: SplitPlan, settings: Settings, folder: str) -> None:
@@ -292,7 +285,6 @@ def _carry_out(
     resources: Resources,
     progress: Progress,
     started: float,
-    ahead: LocalProcesses | None,
 ) -> SplitResult:
     """Write the parts that are not there yet, and the manifest."""
     meter = memory.PeakMeter(_METER_SECONDS) if resources.kind == "processes" else None
@@ -325,7 +317,6 @@ def _carry_out(
             on_receipt=on_receipt,
             on_dashboard=progress.dashboard,
             on_growth=progress.growing,
-            ahead=ahead,
         )
         manifest = ledger.finish(plan, receipts, __version__)
         loads: tuple[str, ...] = ()
@@ -391,7 +382,7 @@ def repair_part(
     with ExitStack() as stack:
         stack.callback(load_format(format_of(plan.sources)).close_sources)
         written = _Written()
-        _carry_out(plan, settings, ledger, folder, resources, written, started, None)
+        _carry_out(plan, settings, ledger, folder, resources, written, started)
         return sorted(written.names)
 
 

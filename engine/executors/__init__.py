@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from engine.executors.local import LocalProcesses
 from engine.executors.resources import Resources
 from engine.executors.run import run_parts
 
-__all__ = ["LocalProcesses", "Resources", "run_parts"]
+__all__ = ["Resources", "run_parts"]

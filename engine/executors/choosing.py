@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from engine import memory, system
-from engine.executors.local import LocalProcesses
 from engine.executors.resources import Resources
 from engine.formats import format_of, load_format
-from engine.model import SourceFile, SplitPlan
+from engine.model import SplitPlan
 from engine.settings import Settings
 from engine.storage import buffer_bytes
 
-# Below this, starting worker processes costs more than they save.
-_REENCODED_BYTES_WORTH_PROCESSES = 64 << 20
+# Threads wait for each other for a fifth to two fifths of what they do: four of them are worth as
+# many processes, which have to start and to import first (decision 3).
+_CORES_WORTH_PROCESSES, _REENCODED_BYTES_WORTH_PROCESSES = 5, 512 << 20
 
 
 def decodes(plan: SplitPlan, settings: Settings) -> bool:
@@ -50,7 +49,7 @@ def choose_resources(
     worst = max(plan.parts, key=lambda part: part.memory_bytes)
     needed_bytes = worst.memory_bytes + fixed_bytes
     memory.check(needed_bytes, budget, worst.name, "choose a smaller --target-size")
-    wanted = settings.num_workers or default_workers(threads=threads)
+    wanted = settings.num_workers or _default_workers(plan)
     each = max(1, plan.memory_bytes + worker_bytes)
     num_workers = max(1, min(wanted, len(plan.parts), (room + worker_bytes) // each))
     return Resources(
@@ -63,25 +62,6 @@ def choose_resources(
     )
 
 
-def processes_ahead(
-    files: Sequence[SourceFile], settings: Settings, budget: memory.Budget
-) -> LocalProcesses | None:
-    """Return processes that a plan is likely to want, to start them while it is made."""
-    if settings.scheduler or settings.recoding.is_nothing or files[0].dialect is not None:
-        return None
-    size_bytes = sum(file.size_bytes for file in files)
-    # How much chosen columns are is not known yet.
-    if settings.columns is not None or size_bytes < 2 * _REENCODED_BYTES_WORTH_PROCESSES:
-        return None
-    wanted = settings.num_workers or default_workers(threads=False)
-    number = min(wanted, settings.num_parts or wanted)
-    base_bytes = memory.process_base_bytes(arrow=True)
-    if budget.bytes < base_bytes + 2 * number * memory.FURTHER_PROCESS_BYTES:
-        return None
-    # What they offer is more than the plan will leave them; but each has one part at a time.
-    return LocalProcesses(number, budget.bytes, load_format(format_of(files)).PRELOAD)
-
-
 def least_run_bytes(plan: SplitPlan, destination: str, settings: Settings) -> int:
     """Return what a run takes that writes one part at a time; see :func:`choose_resources`."""
     store_bytes = buffer_bytes([destination, *(file.path for file in plan.sources)])
@@ -91,8 +71,12 @@ def least_run_bytes(plan: SplitPlan, destination: str, settings: Settings) -> in
 def _takes_threads(plan: SplitPlan) -> bool:
     if plan.sources[0].dialect is not None:
         return True  # lines are copied, or gone through by zlib, which lets other threads run
-    num_reencoded = sum(part.reencoded_bytes for part in plan.parts)
-    return num_reencoded < _REENCODED_BYTES_WORTH_PROCESSES
+    return not _is_worth_processes(sum(part.reencoded_bytes for part in plan.parts))
+
+
+def _is_worth_processes(reencoded_bytes: int) -> bool:
+    has_cores = system.num_cores() >= _CORES_WORTH_PROCESSES
+    return has_cores and reencoded_bytes >= _REENCODED_BYTES_WORTH_PROCESSES
 
 
 def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> tuple[int, int]:
@@ -106,8 +90,9 @@ def _processes_bytes(plan: SplitPlan, settings: Settings, store_bytes: int) -> t
     return base_bytes, worker_bytes
 
 
-def default_workers(*, threads: bool) -> int:
-    """Return how many work at once where nobody says it: threads, or processes."""
+def _default_workers(plan: SplitPlan) -> int:
     cores = system.num_cores()
+    reencoded_bytes = sum(part.reencoded_bytes for part in plan.parts)
+    is_copy = 10 * reencoded_bytes < sum(part.predicted_bytes for part in plan.parts)
     # Copying waits for the disk now and then; a thread more keeps the cores busy.
-    return cores + 1 if threads else cores
+    return cores + 1 if is_copy and _takes_threads(plan) else cores

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from engine.executors import cluster
-from engine.executors.local import LocalProcesses
+from engine.executors.local import local_processes
 from engine.executors.resources import Resources
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def client_for(resources: Resources, ahead: LocalProcesses | None = None) -> Iterator[Client]:
-    """Reach the cluster, or start processes unless there are some; end what was started here."""
+def client_for(resources: Resources) -> Iterator[Client]:
+    """Reach the cluster, or start processes; end what was started here."""
     from distributed import Client
     from distributed.utils import silence_logging_cmgr
 
@@ -28,9 +28,5 @@ def client_for(resources: Resources, ahead: LocalProcesses | None = None) -> Ite
         with silence_logging_cmgr(logging.CRITICAL), cluster.remote(resources) as client:
             yield client
     else:
-        with ExitStack() as stack:
-            number, memory_bytes = resources.num_workers, resources.memory_bytes
-            processes = ahead or stack.enter_context(
-                LocalProcesses(number, memory_bytes, resources.preload)
-            )
-            yield stack.enter_context(Client(processes.cluster()))
+        with local_processes(resources) as processes, Client(processes) as client:
+            yield client

@@ -22,7 +22,6 @@ from engine.errors import OverTarget, RetryError, WorkersLost
 from engine.executors import cluster
 from engine.executors.clients import client_for
 from engine.executors.growth import Heard, telling, write_and_tell
-from engine.executors.local import LocalProcesses
 from engine.executors.resources import MAX_TRIES, RESOURCE, Resources, say_tried_again
 from engine.model import Receipt
 from engine.storage.base import redacted
@@ -42,10 +41,9 @@ def write_as_futures(
     on_receipt: Callable[[Receipt], None],
     on_dashboard: Callable[[str], None],
     on_growth: Callable[[int], None],
-    ahead: LocalProcesses | None,
 ) -> None:
     """Write all parts; what is told and raised is as :func:`engine.executors.run_parts` says."""
-    with client_for(resources, ahead) as client:
+    with client_for(resources) as client:
         if resources.kind == "cluster":
             cluster.check_workers(client, tasks)
             link = client.dashboard_link

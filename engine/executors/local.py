@@ -12,9 +12,8 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,71 +34,28 @@ _OF_OUR_WORKERS = {
 }
 
 
-class LocalProcesses:
-    """Worker processes of this machine that start while others work, each for a part at a time.
+@contextmanager
+def local_processes(resources: Resources) -> Iterator[SpecCluster]:
+    """Give worker processes of this machine, each for a part at a time; end them at last."""
+    from multiprocessing import resource_tracker
 
-    To start takes half a second, most of it imports in the new processes: a plan can be made
-    meanwhile. They end when this is closed.
+    import dask
+    import distributed  # noqa: F401 (its defaults come with it, and must be there before)
 
-    Args:
-        num_workers: how many.
-        memory_bytes: for the parts of all of them; each offers its share.
-        preload: modules that they import.
-    """
-
-    def __init__(self, num_workers: int, memory_bytes: int, preload: Sequence[str] = ()) -> None:
-        self.num_workers = num_workers
-        self._memory_bytes = memory_bytes
-        self._preload = preload
-        self._stack = ExitStack()
-
-    def __enter__(self) -> LocalProcesses:
-        from multiprocessing import resource_tracker
-
-        # Its start unblocks the signals of whichever thread needs it first.
-        resource_tracker.ensure_running()
-        self._stack.enter_context(_script_not_run_again())
-        self._scratch = self._stack.enter_context(_scratch_folder())
-        starter = self._stack.enter_context(ThreadPoolExecutor(1))
-        with interrupts_held():
-            self._starting = starter.submit(self._start)
-        self._stack.callback(self._end)
-        return self
-
-    def _start(self) -> SpecCluster:
-        import dask
-        import distributed  # noqa: F401 (its defaults come with it, and must be there before)
-
-        with dask.config.set(_OF_OUR_WORKERS):
-            return _local_cluster(
-                self.num_workers, self._memory_bytes, self._preload, self._scratch
-            )
-
-    def _end(self) -> None:
-        if self._starting.exception() is None:
-            self._starting.result().close()
-        del self._starting
-        _forget_servers()
-
-    def cluster(self) -> SpecCluster:
-        """Return the scheduler and workers, once they are there."""
-        return self._starting.result()
-
-    def serves(self, resources: Resources) -> bool:
-        """Whether these are the processes that are wanted."""
-        return resources.kind == "processes" and resources.num_workers == self.num_workers
-
-    def close(self) -> None:
-        """End the processes."""
-        self._stack.close()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    # Its start unblocks the signals of whichever thread needs it first.
+    resource_tracker.ensure_running()
+    with _script_not_run_again(), _scratch_folder() as scratch:
+        with interrupts_held(), dask.config.set(_OF_OUR_WORKERS):
+            cluster = _local_cluster(resources, scratch)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+            del cluster
+            _forget_servers()
 
 
-def _local_cluster(
-    num_workers: int, memory_bytes: int, preload: Sequence[str], scratch: str
-) -> SpecCluster:
+def _local_cluster(resources: Resources, scratch: str) -> SpecCluster:
     """Start a scheduler and worker processes of this machine alone.
 
     Dask's ``LocalCluster`` always opens web servers at addresses of its own choice; here all of
@@ -119,16 +75,16 @@ def _local_cluster(
     options = {
         **place,
         "nthreads": 1,
-        "resources": {RESOURCE: memory_bytes // num_workers},
+        "resources": {RESOURCE: resources.memory_bytes // resources.num_workers},
         # The budget is kept by resources; Dask's own limit would pause or kill a worker on memory
         # that belongs to the rest of this process.
         "memory_limit": None,
         "silence_logs": logging.CRITICAL,
-        "preload": ["engine.executors.ending", *preload],
+        "preload": ["engine.executors.ending", *resources.preload],
     }
     worker = {"cls": Nanny, "options": options}
     return SpecCluster(
-        workers=dict.fromkeys(range(num_workers), worker),
+        workers=dict.fromkeys(range(resources.num_workers), worker),
         scheduler={"cls": Scheduler, "options": {**place, "port": 0}},
         security=security,
         silence_logs=logging.CRITICAL,

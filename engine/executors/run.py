@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from engine.executors.local import LocalProcesses
 from engine.executors.resources import Resources
 from engine.executors.threads import write_in_threads
 from engine.model import Receipt
@@ -27,13 +26,11 @@ def run_parts(
     on_receipt: Callable[[Receipt], None],
     on_dashboard: Callable[[str], None] = lambda link: None,
     on_growth: Callable[[int], None] = lambda num_bytes: None,
-    ahead: LocalProcesses | None = None,
 ) -> None:
     """Write all parts; call ``on_receipt`` for each, in this thread, as it is committed.
 
     ``on_growth`` is told every second, in another thread, how many bytes are written of the parts
-    that are not committed yet. ``ahead`` are processes that were started before; they are ended if
-    others are wanted.
+    that are not committed yet.
 
     Raises:
         ClusterMismatch: a worker has another version of evensplit, or does not see the files.
@@ -44,13 +41,10 @@ def run_parts(
     """
     if not tasks:
         return
-    if ahead is not None and not ahead.serves(resources):
-        ahead.close()
-        ahead = None
     if resources.kind == "threads":
         write_in_threads(tasks, resources, on_receipt, on_growth)
     else:
         # What it imports takes longer than a small split.
         from engine.executors.futures import write_as_futures
 
-        write_as_futures(tasks, resources, on_receipt, on_dashboard, on_growth, ahead)
+        write_as_futures(tasks, resources, on_receipt, on_dashboard, on_growth)

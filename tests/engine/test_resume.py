@@ -137,7 +137,7 @@ def start_with_threads(source: Path, dest: Path, **options: Any) -> subprocess.P
 def start_with_processes(source: Path, dest: Path, **options: Any) -> subprocess.Popen[str]:
     """Worker processes are for plans that encode a lot; here they are wanted for a small one."""
     words = ["split", source, dest, *SETTINGS, "--workers", "2"]
-    first = "from engine.executors import choosing; choosing._REENCODED_BYTES_WORTH_PROCESSES = 0"
+    first = "from engine.executors import choosing; choosing._is_worth_processes = lambda _: True"
     return start(*words, first=first, **options)
 
 

@@ -33,12 +33,12 @@ from engine import memory
 from engine.formats.parquet.bytes import levels as lv
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.footer import Encoding, Type
-from engine.formats.parquet.bytes.one_page import encode_values
+from engine.formats.parquet.bytes.one_page import cut_values, encode_values
 from engine.formats.parquet.bytes.pages import PageHeader, page_statistics
 from engine.formats.parquet.opened import OpenChunk, delta_bytes, is_array
 from engine.formats.parquet.writers.new_page import PageForm, build_page
 from engine.formats.parquet.writers.source_chunk import OpenPage, SourceChunk
-from engine.model import Recoding
+from engine.model import Buffer, Recoding
 from engine.planning.curves import EVEN_SHARE, Inside
 from engine.planning.entries import Entries
 
@@ -196,6 +196,7 @@ class _Stretches:
         self._num_rows = num_rows
         self._entries = _entries(page.levels, num_rows)
         self._values_before = _values_before(page.levels)
+        self._section = page.section
         self._width: int | None = None  # of indices
         if page.header.is_dictionary_encoded and recoding.dictionary is not False:
             self._width, self._values = lv.decode_dictionary_indices(
@@ -311,15 +312,17 @@ class _Stretches:
         )
         return len(new.body)
 
-    def _encoded(self, first: int, last: int) -> tuple[int, bytes]:
+    def _encoded(self, first: int, last: int) -> tuple[int, Buffer]:
         """Return values as a page holds them: their encoding, and the section."""
         values: Any = self._values[first:last]
         if self._width is not None:
             return self._header.encoding, lv.encode_dictionary_indices(self._width, values)
+        if not len(values):
+            return int(Encoding.PLAIN), b""
+        if self._header.is_dictionary_encoded:
+            return int(Encoding.PLAIN), encode_values(self._leaf, Encoding.PLAIN, values)
         encoding = self._header.encoding
-        if self._header.is_dictionary_encoded or not len(values):
-            encoding = int(Encoding.PLAIN)
-        return encoding, encode_values(self._leaf, encoding, values) if len(values) else b""
+        return encoding, cut_values(self._leaf, encoding, self._section, values)
 
 
 def _entries(levels: lv.PageLevels, num_rows: int) -> Any:

@@ -93,8 +93,8 @@ def _opened_bytes(
 ) -> int:
     """Return what making the most demanding row group takes whose pages are opened.
 
-    Cut row groups are all looked at, and stay in memory until the part is done with them; of those
-    that are re-encoded, or merged, the largest stands for all.
+    One is open at a time, so the most demanding stands for all; but what is kept of those that are
+    cut stays in memory until the part is done with them.
     """
     made = [
         slices
@@ -108,15 +108,15 @@ def _opened_bytes(
     kind: _Kind = "gather" if recoding.dictionary else "build" if is_built else "recode"
     if kind == "recode" and recoding.page_version is not None:
         kind = "rewrite"
-    cut: dict[tuple[int, int], int] = {}  # pieces of one row group open the same chunks
+    found = [_group_bytes(files, largest, kind)] if largest else []
+    stays: dict[tuple[int, int], int] = {}  # pieces of one row group open the same chunks
     for piece in chain.from_iterable(row_groups):
         if not piece.is_whole and piece not in largest:
+            found.append(_group_bytes(files, [piece], "cut"))
             group = piece.file, piece.row_group
-            cut[group] = max(cut.get(group, 0), _group_bytes(files, [piece], "cut"))
-    cut_bytes = cut.values()
-    made_bytes = _group_bytes(files, largest, kind) if largest else 0
-    # Of row groups that are made one is open at a time; what is cut at the end stays for the next.
-    return max(made_bytes, *cut_bytes) if made and cut_bytes else made_bytes + sum(cut_bytes)
+            stays[group] = max(stays.get(group, 0), found[-1].stays_bytes)
+    most_bytes = max((each.most_bytes - each.stays_bytes for each in found), default=0)
+    return most_bytes + sum(stays.values())
 
 
 def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
@@ -129,7 +129,16 @@ _Kind = Literal["cut", "trim", "recode", "rewrite", "build", "gather"]
 _DECODED: tuple[_Kind, ...] = ("build", "gather")  # elsewhere values of dictionaries stay in them
 
 
-def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kind: _Kind) -> int:
+class _GroupBytes(NamedTuple):
+    """What making one row group takes; and what of that stays, for other parts."""
+
+    most_bytes: int
+    stays_bytes: int
+
+
+def _group_bytes(
+    files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kind: _Kind
+) -> _GroupBytes:
     """Return what making one row group takes, column after column.
 
     What is kept of a chunk is dropped with its column, but for cut pieces: the next part has a use
@@ -151,7 +160,7 @@ def _group_bytes(files: Sequence[OpenFile], slices: Sequence[RowGroupSlice], kin
                 kept[column] += found.kept_bytes
             else:
                 stays += found.kept_bytes
-    return stays + max(map(sum, zip(most, kept, strict=True)))
+    return _GroupBytes(stays + max(map(sum, zip(most, kept, strict=True))), stays)
 
 
 class _ColumnBytes(NamedTuple):

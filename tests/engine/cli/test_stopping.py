@@ -21,7 +21,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 MOMENTS = [("plan.json", 1), (".part*.tmp", 3), ("0*.json", 9)]
 SETTINGS = ("--parts", "16")
 WITH_PROCESSES = (
-    "from engine.executors import choosing; choosing._REENCODED_BYTES_WORTH_PROCESSES = 0"
+    "from engine.executors import choosing; choosing._is_worth_processes = lambda _: True"
 )
 
 
@@ -64,6 +64,7 @@ def stop(process: subprocess.Popen[str], number: signal.Signals, sentence: str =
     return ended.code
 
 
+@pytest.mark.ways(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize("first", ["", WITH_PROCESSES], ids=["threads", "processes"])

@@ -21,11 +21,9 @@ from distributed.comm import Comm
 from distributed.core import Server
 from distributed.utils import silence_logging_cmgr
 
-import engine
-from engine import splitter
-from engine.errors import TargetTooSmall
-from engine.executors import LocalProcesses, Resources, choosing, run_parts
+from engine.executors import Resources, run_parts
 from engine.executors.clients import client_for
+from engine.executors.local import local_processes
 from engine.model import Receipt
 from tests.engine.executors.tasks import tasks_of
 from tests.engine.running import REPOSITORY, parts_contents, read_parts
@@ -41,16 +39,13 @@ def is_worker(process: psutil.Process) -> bool:
     return False
 
 
-@pytest.mark.parametrize("wish", ["", ", codec='zstd'"], ids=["page-cut", "ahead"])
-def test_a_script_without_main_guard_may_use_worker_processes(
-    wish: str, tmp_path: Path, source: Path
-):
+def test_a_script_without_main_guard_may_use_worker_processes(tmp_path: Path, source: Path):
     script = tmp_path / "script.py"
     script.write_text(
         "print('run')\n"
         "import engine, engine.executors.choosing\n"
-        "engine.executors.choosing._REENCODED_BYTES_WORTH_PROCESSES = 0\n"
-        f"engine.split({str(source)!r}, {str(tmp_path / 'parts')!r}, parts=4, workers=2{wish})\n"
+        "engine.executors.choosing._is_worth_processes = lambda _: True\n"
+        f"engine.split({str(source)!r}, {str(tmp_path / 'parts')!r}, parts=4, workers=2)\n"
         "print(__file__)\n"
     )
     ended = subprocess.run(
@@ -102,51 +97,6 @@ def test_worker_processes_keep_memory_that_they_free():
     assert found < 10 * 1024  # 100 * 1024 if each were taken anew
 
 
-@pytest.mark.parametrize("num_ahead", [2, 1])
-def test_processes_that_were_started_ahead_serve_or_are_ended(
-    num_ahead: int, tmp_path: Path, source: Path, reference: dict[str, bytes]
-):
-    tasks = tasks_of(source, tmp_path / "parts")
-    seen: list[set[int]] = []
-
-    def see(receipt: Receipt) -> None:
-        seen.append({worker.pid for worker in my_workers()})
-
-    with LocalProcesses(num_ahead, 512 * MIB) as ahead:
-        ahead.cluster()
-        started = {worker.pid for worker in my_workers()}
-        assert len(started) == num_ahead
-        wanted = Resources("processes", 2, 512 * MIB)
-        run_parts(tasks, wanted, on_receipt=see, ahead=ahead)
-    assert all(len(pids) == 2 for pids in seen)
-    assert all((pids == started) == (num_ahead == 2) for pids in seen)
-    assert not my_workers()
-    assert parts_contents(tmp_path / "parts") == reference
-
-
-def test_a_change_of_codec_starts_its_processes_while_it_plans(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(choosing, "_REENCODED_BYTES_WORTH_PROCESSES", 1)
-    given: list[LocalProcesses | None] = []
-
-    def quick_run_parts(*args: Any, ahead: LocalProcesses | None, **options: Any) -> None:
-        given.append(ahead)
-        run_parts(*args, ahead=ahead, **options)
-
-    monkeypatch.setattr(splitter, "run_parts", quick_run_parts)
-    wish: dict[str, Any] = {"codec": "zstd", "workers": 2, "fsync": False}
-    engine.split(str(source), str(tmp_path / "parts"), parts=4, **wish)
-    engine.split(str(source), str(tmp_path / "parts"), parts=4, **wish)  # nothing is left to do
-    engine.split(str(source), str(tmp_path / "small"), parts=4, memory="400MiB", **wish)
-    assert [ahead is not None for ahead in given] == [True, False, False]
-    for folder in ("parts", "small"):
-        assert read_parts(tmp_path / folder).equals(pq.read_table(source))
-    with pytest.raises(TargetTooSmall):
-        engine.split(str(source), str(tmp_path / "none"), target_size=100, **wish)
-    assert not my_workers()
-
-
 def of_dask() -> list[object]:
     gc.collect()
     return [it for it in gc.get_objects() if isinstance(it, (Server, Comm, SpecCluster))]
@@ -162,8 +112,8 @@ def test_nothing_of_dask_stays_when_processes_have_ended():
 
 @pytest.mark.parametrize("other", [None, Security.temporary()], ids=["plain", "another-key"])
 def test_who_has_not_the_key_of_a_run_is_not_let_in(other: Security | None):
-    with LocalProcesses(1, 512 * MIB) as processes:
-        _, _, place = processes.cluster().scheduler_address.partition("://")
+    with local_processes(Resources("processes", 1, 512 * MIB)) as processes:
+        _, _, place = processes.scheduler_address.partition("://")
         address = f"{'tcp' if other is None else 'tls'}://{place}"
         with (
             silence_logging_cmgr(logging.CRITICAL),
@@ -195,6 +145,6 @@ def test_a_worker_that_is_ended_cancels_its_uploads():
     def teardowns(dask_worker: Any) -> list[str]:
         return [item.name for item in dask_worker.preloads if hasattr(item.module, "dask_teardown")]
 
-    with LocalProcesses(1, 512 * MIB) as processes, Client(processes.cluster()) as client:
+    with client_for(Resources("processes", 1, 512 * MIB)) as client:
         (found,) = client.run(teardowns).values()
     assert found == ["engine.executors.ending"]

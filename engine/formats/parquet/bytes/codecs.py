@@ -96,26 +96,8 @@ def compress(codec: int, data: Buffer, level: int | None = None) -> bytes:
 def recompress(
     source_codec: int, data: Buffer, uncompressed_bytes: int, codec: int, level: int | None = None
 ) -> Buffer:
-    """Return what :func:`decompress` and then :func:`compress` would, with fewer copies.
-
-    What lies between stays in Arrow's memory, which is used again page after page; ``bytes`` of
-    this size would have the system clear new memory for each.
-    """
-    plain: Buffer
-    _check_claim(source_codec, data, uncompressed_bytes)
-    if source_codec in (Codec.SNAPPY, Codec.ZSTD) and uncompressed_bytes:
-        try:
-            if source_codec == Codec.SNAPPY:
-                _check_snappy(data, uncompressed_bytes)
-            plain = _made(_ARROW_NAMES[source_codec], None).decompress(data, uncompressed_bytes)
-        except MemoryError:
-            raise
-        except (OSError, pa.ArrowException, IndexError) as error:
-            raise _damaged(Codec(source_codec), data, error) from error
-    elif source_codec == Codec.UNCOMPRESSED and len(data) == uncompressed_bytes:
-        plain = data
-    else:
-        plain = decompress(source_codec, data, uncompressed_bytes)
+    """Return what :func:`decompress` and then :func:`compress` would, with fewer copies."""
+    plain = lend_plain(source_codec, data, uncompressed_bytes)
     if codec == Codec.UNCOMPRESSED:
         return plain
     name = _ARROW_NAMES.get(codec)
@@ -123,6 +105,27 @@ def recompress(
         # A view of what compress returns is as long as the memory it took at first (pyarrow 26).
         return _made(name, level).compress(plain).slice(0)
     return compress(codec, memoryview(plain), level)
+
+
+def lend_plain(codec: int, data: Buffer, uncompressed_bytes: int) -> Buffer:
+    """Return what :func:`decompress` does, where nobody needs it to be ``bytes``.
+
+    It stays in Arrow's memory, which is used again page after page; for ``bytes`` of this size the
+    system would clear new memory each time.
+    """
+    _check_claim(codec, data, uncompressed_bytes)
+    if codec == Codec.UNCOMPRESSED and len(data) == uncompressed_bytes:
+        return data
+    if codec not in (Codec.SNAPPY, Codec.ZSTD) or not uncompressed_bytes:
+        return decompress(codec, data, uncompressed_bytes)
+    try:
+        if codec == Codec.SNAPPY:
+            _check_snappy(data, uncompressed_bytes)
+        return _made(_ARROW_NAMES[codec], None).decompress(data, uncompressed_bytes)
+    except MemoryError:
+        raise
+    except (OSError, pa.ArrowException, IndexError) as error:
+        raise _damaged(Codec(codec), data, error) from error
 
 
 def _damaged(name: Codec, data: Buffer, error: Exception) -> BadPage:

@@ -27,6 +27,7 @@ from engine.formats.parquet.bytes.footer import MAGIC, Codec, Encoding, Leaf, Re
 from engine.formats.parquet.bytes.levels import Indices
 from engine.formats.parquet.bytes.one_column import declared_type
 from engine.formats.parquet.bytes.pages import PageType, read_page_header
+from engine.model import Buffer
 from engine.wording import counted
 
 _NAME = "v"
@@ -48,7 +49,7 @@ ENCODING_NAMES = {
 }
 
 
-def decode_values(leaf: Leaf, encoding: int, values: bytes, num_values: int) -> Any:
+def decode_values(leaf: Leaf, encoding: int, values: Buffer, num_values: int) -> Any:
     """Return the values section of a page, decompressed and without levels, as an Arrow array.
 
     Args:
@@ -128,6 +129,26 @@ def mapped_indices(mapping: NDArray[np.uint32], sections: Sequence[tuple[bytes, 
     return found
 
 
+def cut_values(leaf: Leaf, encoding: int, values: Buffer, array: Any) -> Buffer:
+    """Return a slice of what :func:`decode_values` made of a section, encoded as it was there.
+
+    Plain values are cut out as bytes.
+
+    Args:
+        leaf, encoding, values: as they were decoded.
+        array: the slice.
+    """
+    start, stop = array.offset, array.offset + len(array)
+    width = _plain_width(leaf, encoding)
+    if width:
+        return memoryview(values)[start * width : stop * width]
+    if encoding != Encoding.PLAIN or leaf.physical is not Type.BYTE_ARRAY:
+        return encode_values(leaf, encoding, array)
+    # A length of four bytes is before each.
+    ends = np.frombuffer(array.buffers()[1], np.int32)
+    return memoryview(values)[4 * start + int(ends[start]) : 4 * stop + int(ends[stop])]
+
+
 def encode_values(leaf: Leaf, encoding: int, array: Any) -> bytes:
     """Return an array as the values section of a page in an encoding; reverse of decoding.
 
@@ -199,7 +220,7 @@ def _read(file: bytes) -> Any:
     return reader.read(use_threads=False).column(0).combine_chunks()
 
 
-def _page(encoding: int, values: bytes, num_values: int) -> list[bytes]:
+def _page(encoding: int, values: Buffer, num_values: int) -> list[Buffer]:
     """Return header and body of an uncompressed data page without levels."""
     rle = int(Encoding.RLE)
     detail = spec.DataPageHeader
@@ -227,8 +248,8 @@ def _dictionary_page(values: bytes, num_values: int) -> list[bytes]:
 
 
 def _with_header(
-    kind: PageType, field: spec.Field, detail: Mapping[spec.Field, int], values: bytes
-) -> list[bytes]:
+    kind: PageType, field: spec.Field, detail: Mapping[spec.Field, int], values: Buffer
+) -> list[Buffer]:
     header = spec.struct_of(
         {
             spec.PageHeader.TYPE: int(kind),
@@ -246,7 +267,7 @@ def _file(
     encodings: Sequence[int],
     num_values: int,
     *,
-    pages: Sequence[bytes],
+    pages: Sequence[Buffer],
     dictionary: Sequence[bytes] = (),
 ) -> bytes:
     """Return a file of one required column that has these pages."""

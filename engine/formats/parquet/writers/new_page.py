@@ -161,7 +161,7 @@ def build_page(
     header: PageHeader,
     levels: lv.PageLevels,
     piece: lv.PageSlice,
-    values: bytes,
+    values: Buffer,
     *,
     leaf: Leaf,
     encoding: int,
@@ -186,7 +186,8 @@ def build_page(
         levels, piece.first_entry, piece.last_entry, max_repetition=leaf.max_repetition
     )
     if header.type is PageType.DATA:
-        plain = sections.v1() + values
+        before = sections.v1()
+        plain = before + values if before else values  # which may be large
         body, plain_bytes, v2 = compress(form.codec, plain, form.level), len(plain), None
     else:
         is_compressed = form.codec != Codec.UNCOMPRESSED and len(values) > 0

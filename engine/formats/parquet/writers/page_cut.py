@@ -35,7 +35,7 @@ from engine.formats.parquet.bytes import levels as lv
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.footer import DICTIONARY_ENCODINGS, Encoding, value
-from engine.formats.parquet.bytes.one_page import encode_values
+from engine.formats.parquet.bytes.one_page import cut_values
 from engine.formats.parquet.bytes.page_index import ColumnIndex, PageEntry, PageLocation
 from engine.formats.parquet.bytes.pages import (
     PageHeader,
@@ -61,7 +61,7 @@ from engine.formats.parquet.writers.source_chunk import (
     open_page,
     source_chunk,
 )
-from engine.model import Recoding
+from engine.model import Buffer, Recoding
 
 _MAX_DECODED_PAGES = 8  # of a chunk, for its exact bounds; mostly two are enough
 
@@ -505,7 +505,7 @@ class _Cut:
         return spec.struct_of(found) or None
 
 
-def _encoded(page: OpenPage, array: Any | None) -> tuple[int, bytes]:
+def _encoded(page: OpenPage, array: Any | None) -> tuple[int, Buffer]:
     """Return the encoding and the values section of what is kept of a page.
 
     ``array`` has the values, unless a dictionary has them.
@@ -516,7 +516,7 @@ def _encoded(page: OpenPage, array: Any | None) -> tuple[int, bytes]:
         return encoding, lv.encode_dictionary_indices(width, page.indices())
     if not len(array):
         return int(Encoding.PLAIN), b""  # delta encodings have a header even without values
-    return encoding, encode_values(page.source.leaf, encoding, array)
+    return encoding, cut_values(page.source.leaf, encoding, page.section, array)
 
 
 def _cut_entry(index: ColumnIndex, page: _Rewritten) -> PageEntry:

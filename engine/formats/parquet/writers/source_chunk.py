@@ -21,7 +21,7 @@ from engine.formats.parquet.bytes import levels as lv
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes import statistics as st
 from engine.formats.parquet.bytes.chained import decode_chained
-from engine.formats.parquet.bytes.codecs import decompress, is_lz4_block
+from engine.formats.parquet.bytes.codecs import decompress, is_lz4_block, lend_plain
 from engine.formats.parquet.bytes.footer import Codec, Encoding, Leaf, Type, value
 from engine.formats.parquet.bytes.one_page import as_ordered, decode_values
 from engine.formats.parquet.bytes.page_index import ColumnIndex
@@ -36,6 +36,7 @@ from engine.formats.parquet.bytes.pages import (
 from engine.formats.parquet.bytes.thrift import Struct
 from engine.formats.parquet.opened import OpenChunk, OpenFile
 from engine.formats.parquet.writers.chunk import NO_LIST_ENDS, ListEnds
+from engine.model import Buffer
 from engine.wording import counted
 
 # Cut pages of a row group that are kept, of all columns: made row groups of a few thousand rows cut
@@ -173,12 +174,12 @@ class SourceChunk:
             return st.EMPTY
         return st.bounds_of(as_ordered(self.leaf, values), self.order)
 
-    def values(self, number: int, header: PageHeader, section: bytes, num_values: int) -> Any:
+    def values(self, number: int, header: PageHeader, section: Buffer, num_values: int) -> Any:
         """Return all values of a page that uses no dictionary, as an Arrow array."""
         if not self.is_chained or header.encoding != Encoding.DELTA_BYTE_ARRAY:
             return decode_values(self.leaf, header.encoding, section, num_values)
         previous = self._last_value_before(number)
-        array = decode_chained(self.leaf, section, num_values, previous)
+        array = decode_chained(self.leaf, bytes(section), num_values, previous)
         self._last_values[number] = array[-1].as_py() if num_values else previous
         return array
 
@@ -190,7 +191,7 @@ class SourceChunk:
             levels, section = open_page(header, body, self.entry.codec, self.leaf)
             previous = self._last_values.get(page - 1, b"")
             if header.encoding == Encoding.DELTA_BYTE_ARRAY and levels.num_values:
-                array = decode_chained(self.leaf, section, levels.num_values, previous)
+                array = decode_chained(self.leaf, bytes(section), levels.num_values, previous)
                 previous = array[-1].as_py()
             self._last_values[page] = previous
         return self._last_values.get(number - 1, b"")
@@ -247,7 +248,7 @@ class _Opened:
     __slots__ = ("_indices", "body", "header", "keeps_indices", "levels", "section")
 
     def __init__(
-        self, header: PageHeader, body: bytes, levels: lv.PageLevels, section: bytes
+        self, header: PageHeader, body: bytes, levels: lv.PageLevels, section: Buffer
     ) -> None:
         self.header, self.body, self.levels, self.section = header, body, levels, section
         self.keeps_indices = False
@@ -295,8 +296,8 @@ class OpenPage(NamedTuple):
         return self.opened.levels
 
     @property
-    def section(self) -> bytes:
-        """Values of the whole page, encoded."""
+    def section(self) -> Buffer:
+        """Values of the whole page, encoded; ``bytes`` if these are indices."""
         return self.opened.section
 
     @property
@@ -422,18 +423,20 @@ def column_orders(file: OpenFile) -> ColumnOrders:
 
 def open_page(
     header: PageHeader, body: bytes, codec: int, leaf: Leaf
-) -> tuple[lv.PageLevels, bytes]:
+) -> tuple[lv.PageLevels, Buffer]:
     """Return the levels of a data page and its values section, decompressed.
+
+    Of a page of indices it is ``bytes``, which Python goes through; others are not copied.
 
     Raises:
         BadPage: the page is damaged.
     """
     is_v2 = header.type is PageType.DATA_V2
-    plain = body if is_v2 else decompress(codec, body, header.uncompressed_bytes)
+    plain = body if is_v2 else lend_plain(codec, body, header.uncompressed_bytes)
     levels = lv.read_levels(
         header, plain, max_repetition=leaf.max_repetition, max_definition=leaf.max_definition
     )
-    values = plain[levels.values_offset :]
+    values: Buffer = memoryview(plain)[levels.values_offset :]
     if is_v2 and is_packed(header, len(values), codec):
-        values = decompress(codec, values, header.uncompressed_bytes - header.level_bytes)
-    return levels, values
+        values = lend_plain(codec, values, header.uncompressed_bytes - header.level_bytes)
+    return levels, bytes(values) if header.is_dictionary_encoded else memoryview(values)

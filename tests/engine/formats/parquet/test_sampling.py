@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 import engine
 from engine import splitter
 from engine.errors import TargetTooSmall
-from engine.executors import choosing
 from engine.formats.parquet.bytes import thrift
 from engine.formats.parquet.bytes.footer import MAGIC, TAIL_BYTES, Footer, part_footer, seal
 from engine.formats.parquet.bytes.thrift import I64
@@ -150,28 +148,6 @@ def test_a_part_over_the_target_is_planned_again_with_all_others(trap: Path, tmp
     result = engine.split(str(trap), str(dest), progress=again, fsync=False, **TARGET)
     assert result.num_resumed == len(sizes)
     assert not again.committed_parts
-
-
-def test_processes_of_the_first_plan_end_before_those_of_the_next(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(choosing, "_REENCODED_BYTES_WORTH_PROCESSES", 1)
-    source, dest = write_trap(tmp_path / "trap.parquet", num_honest=20), tmp_path / "parts"
-    run_parts, begun = splitter.run_parts, []
-
-    def counted(tasks: Any, resources: Any, *, ahead: Any, **options: Any) -> None:
-        begun.append((resources.kind, ahead is not None, len(multiprocessing.active_children())))
-        run_parts(tasks, resources, ahead=ahead, **options)
-
-    monkeypatch.setattr(splitter, "run_parts", counted)
-    told = Told()
-    engine.split(str(source), str(dest), progress=told, fsync=False, workers=2, **TARGET)
-    assert [plan.revision for plan in told.plans] == [0, 1]
-    assert [(kind, was_ahead) for kind, was_ahead, _ in begun] == [
-        ("processes", True),
-        ("processes", False),
-    ]
-    assert begun[1][2] == 0
-    assert max(path.stat().st_size for path in parts_of(dest)) <= TARGET["target_size"]
-    assert read_parts(dest).equals(pq.read_table(source))
 
 
 def test_a_plan_made_again_is_resumed_as_it_is(trap: Path, tmp_path: Path):

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from engine.errors import BadPage
 from engine.formats.parquet.bytes.footer import Encoding, Leaf, Type
 from engine.formats.parquet.bytes.levels import encode_dictionary_indices
-from engine.formats.parquet.bytes.one_page import decode_values, encode_values, mapped_indices
+from engine.formats.parquet.bytes.one_page import (
+    cut_values,
+    decode_values,
+    encode_values,
+    mapped_indices,
+)
 from engine.formats.parquet.bytes.thrift import I32
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 
@@ -48,8 +53,9 @@ def test_plain_values_of_one_width_are_what_arrow_writes(name):
     values = decode_values(leaf, Encoding.PLAIN, section, NUM_VALUES)
     assert values.view(kind).buffers()[1].to_pybytes() == raw
     assert encode_values(leaf, Encoding.PLAIN, values) == section
-    some = encode_values(leaf, Encoding.PLAIN, values[100:250])
-    assert some == arrows_page(given_values[100:250])
+    some = arrows_page(given_values[100:250])
+    assert encode_values(leaf, Encoding.PLAIN, values[100:250]) == some
+    assert bytes(cut_values(leaf, Encoding.PLAIN, section, values[100:250])) == some
 
 
 def test_a_length_that_a_writer_gives_to_numbers_is_not_theirs(tmp_path):
@@ -87,6 +93,19 @@ def test_indices_are_mapped_by_arrow(case, random):
     found = mapped_indices(mapping, sections)
     assert found.dtype == np.uint32
     assert found.tolist() == [number for page in pages for number in mapping[page].tolist()]
+
+
+@given(st.lists(st.binary(max_size=9), min_size=1), st.data())
+@pytest.mark.parametrize(
+    "encoding", [Encoding.PLAIN, Encoding.DELTA_LENGTH_BYTE_ARRAY, Encoding.DELTA_BYTE_ARRAY]
+)
+def test_a_slice_of_texts_is_cut_as_it_would_be_encoded(encoding, texts, data):
+    leaf = column(Type.BYTE_ARRAY)
+    section = encode_values(leaf, encoding, pa.array(texts, pa.binary()))
+    values = decode_values(leaf, encoding, memoryview(section), len(texts))
+    start = data.draw(st.integers(0, len(texts) - 1))
+    some = values[start : data.draw(st.integers(start + 1, len(texts)))]
+    assert bytes(cut_values(leaf, encoding, section, some)) == encode_values(leaf, encoding, some)
 
 
 def test_an_index_behind_the_mappings_end_is_damage():
