@@ -43,8 +43,8 @@ matrix: $(VENV)/.tests ## every writer's files by every reader: writes docs/read
 	@EVENSPLIT_MATRIX=$(VERDICTS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/matrix/test_matrix.py
 	@$(BIN)/python -m tests.matrix.table $(VERDICTS) docs/readers.md
 
-ways: $(VENV)/.azurite $(VENV)/.chromium ## all cases of tests of which `make test` has some: files, writers, ways to split
-	@EVENSPLIT_WAYS=1 EVENSPLIT_PROJECTION=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m ways
+ways: $(VENV)/.azurite $(VENV)/.chromium ## all cases of tests of which `make test` has some, and more examples
+	@EVENSPLIT_WAYS=1 EVENSPLIT_PROJECTION=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "ways or hypothesis"
 	@$(BIN)/python -m tests.matrix.ways
 
 # Nodes of the emulator run this Python.

@@ -8,7 +8,7 @@ from collections import defaultdict
 import pytest
 from hypothesis import settings
 
-from tests.covering import left_out
+from tests.covering import IS_WHOLE, left_out
 
 # No test asks this machine, its metadata address or the user's command lines who they are: without
 # a word the chain of identities would. Commands that tests start inherit it.
@@ -16,7 +16,13 @@ os.environ["AZURE_TOKEN_CREDENTIALS"] = "EnvironmentCredential"
 
 # The same examples on every machine and in every run, and no example has a deadline: a machine that
 # is busy with other work is no defect. What must be fast is counted (tests/counting.py).
-settings.register_profile("evensplit", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile(
+    "evensplit",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    max_examples=200 if IS_WHOLE else 60,
+)
 settings.load_profile("evensplit")
 
 

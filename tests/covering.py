@@ -2,7 +2,8 @@
 
 What is covered by pairs of a source and a way to split it: each source is split in some ways, each
 way has some sources, and a few sources, in which everything is that the ways care for, are split
-in all of them. Of other cases some are taken, spread over all (the marker ``ways``).
+in all of them. Of other cases some are taken, spread over all (the marker ``ways``). Properties
+have fewer examples (tests/conftest.py).
 """
 
 from __future__ import annotations

@@ -62,6 +62,7 @@ def refused(call: Callable[[], object]) -> str:
     return str(caught.value)
 
 
+@pytest.mark.ways(8)
 @pytest.mark.parametrize("verb", verbs(Path(), Path()))
 @pytest.mark.parametrize("place", LISTS)
 def test_a_list_of_a_footer_is_not_made_larger_than_the_budget(verb, place, limited, tmp_path):

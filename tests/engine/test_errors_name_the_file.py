@@ -71,6 +71,7 @@ def mutants(good: bytes, random: Random) -> Iterator[bytes]:
         yield bytes(data)
 
 
+@pytest.mark.ways(6)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "options",

@@ -88,6 +88,7 @@ def test_a_partition_smaller_than_the_target_is_copied(lake: Path, tmp_path: Pat
     assert plan.growth_bytes.source_bytes > 0
 
 
+@pytest.mark.ways(2)
 @pytest.mark.parametrize("kind", ["local", "memory", "azure", "s3"])
 def test_a_split_goes_on_and_mends_itself_in_every_store(
     kind: str, lake: Path, tmp_path: Path, request: pytest.FixtureRequest

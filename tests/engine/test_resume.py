@@ -276,6 +276,7 @@ def test_dying_at_any_step_of_an_overwrite_is_safe(
     assert step > 10
 
 
+@pytest.mark.ways(1)
 @pytest.mark.parametrize("dies_before", [True, False], ids=["before", "after"])
 def test_dying_at_any_step_of_a_plan_made_again_is_safe(
     tmp_path: Path, mortal: Mortal, dies_before: bool, monkeypatch: pytest.MonkeyPatch

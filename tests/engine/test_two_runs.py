@@ -121,6 +121,7 @@ def check_end(source: Path, dest: str, runs: list[Run], where: str) -> None:
         assert is_proved(dest), where
 
 
+@pytest.mark.ways(10)
 @pytest.mark.slow
 @pytest.mark.parametrize("dies", [False, True], ids=["goes on", "dies"])
 @pytest.mark.parametrize("second", [SECOND, FIRST, OLD])
@@ -149,7 +150,7 @@ def test_a_run_stops_at_any_call_while_another_finishes(
     assert number > 15
 
 
-@pytest.mark.ways(8)
+@pytest.mark.ways(5)
 @pytest.mark.slow
 @pytest.mark.parametrize("further", [0, 2, 4])  # the manifest goes first
 def test_a_run_whose_own_plan_is_begun_anew_is_not_told_that_it_is_complete(

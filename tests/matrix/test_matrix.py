@@ -35,8 +35,8 @@ FOR_SPARK = (
     "pyarrow-v2-index-zstd pyarrow-int96 pyarrow-nested-index tpch-lineitem-hadoop-lz4 "
     "duckdb-v2-zstd polars-nested spark-legacy spark-nested-v2"
 ).split()
-# Of the others every third, by the one or the other of these, in turn. `make matrix` asks all.
-OTHERS = [name for name in SOURCES if name not in FOR_SPARK][::3]
+# Of the others every fifth, by the one or the other of these, in turn. `make matrix` asks all.
+OTHERS = [name for name in SOURCES if name not in FOR_SPARK][::5]
 BY_TURN = (("pyarrow", "datafusion"), ("duckdb", "polars", "fastparquet"))
 # fastparquet does so with the files of every writer, so it can say nothing of a part's lists.
 NO_LISTS = "not asked, as it reads lists as nulls in a file with one row group"
@@ -106,11 +106,9 @@ def _compare(name: str, source: Path, directory: Path, witnesses: Sequence[Witne
     assert not differences, "\n".join(differences)
 
 
+@pytest.mark.ways(1)
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    ["pyarrow-nested-index", "pyarrow-v2", "tpch-orders"],
-)
+@pytest.mark.parametrize("name", ["pyarrow-nested-index", "pyarrow-v2", "tpch-orders"])
 def test_hundreds_of_parts_out_of_one_file(name, source_file, tmp_path: Path):
     source = source_file(name)
     num_rows = pq.read_metadata(source).num_rows

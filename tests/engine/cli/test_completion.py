@@ -44,6 +44,7 @@ def completed(folder: Path, line: str, last: str) -> list[str]:
     return ended.stdout.split("\n")[:-1]
 
 
+@pytest.mark.ways(8)
 @pytest.mark.parametrize(
     ("line", "last", "expected"),
     [

@@ -421,6 +421,7 @@ def shown_tasks(dask_scheduler: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.ways(2)
 @pytest.mark.parametrize(
     ("settings", "path"),
     [

@@ -59,6 +59,7 @@ def in_a_running_loop(call: Callable[[], int]) -> int:
     return asyncio.run(cell())
 
 
+@pytest.mark.ways(1)
 @pytest.mark.parametrize("where", [in_a_thread, in_a_running_loop])
 def test_a_client_is_used_from_wherever_it_is_called(
     tmp_path: Path,
@@ -72,6 +73,7 @@ def test_a_client_is_used_from_wherever_it_is_called(
     assert client.status == "running"
 
 
+@pytest.mark.ways(1)
 @pytest.mark.parametrize("how", ["get_client", "worker_client"])
 def test_a_task_may_split_on_the_cluster_that_it_is_in(
     tmp_path: Path, source: Path, reference: dict[str, bytes], client: Client, how: str

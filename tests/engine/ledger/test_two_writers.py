@@ -361,6 +361,7 @@ GUARDS = [
 ]
 
 
+@pytest.mark.ways(6)
 @pytest.mark.parametrize("kind", [AZURE, S3], ids=["azure", "s3"])
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_no_order_of_two_runs_is_wrong(kind: Kind, pair: tuple[str, str]):
@@ -374,6 +375,7 @@ def test_the_plan_that_is_replaced_may_come_again_where_versions_are_used_once(p
     assert search(Model(AZURE), (Run(0, plan), Run(1, "old")))[1] == []
 
 
+@pytest.mark.ways(6)
 @pytest.mark.parametrize(("guard", "kind", "pair"), GUARDS, ids=[guard for guard, *_ in GUARDS])
 def test_each_guard_is_needed(guard: str, kind: Kind, pair: tuple[str, str]):
     _, wrong = search(Model(kind, guard), tuple(map(Run, (0, 1), pair)))

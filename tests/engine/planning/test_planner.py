@@ -275,9 +275,9 @@ def test_number_of_parts_must_keep_a_target_given_with_it():
         plan_of([curve(0, 1000, 1_000_000)], num_parts=3, target_bytes=100_000)
 
 
-@pytest.mark.ways(2)
+@pytest.mark.ways(1)
 @pytest.mark.parametrize("wanted", [{"num_parts": 1000}, {"target_bytes": 150_000_000}])
-@pytest.mark.parametrize("cut", ["row", "row-group"])
+@pytest.mark.parametrize("cut", ["row-group", "row"])
 def test_most_row_groups_a_file_can_have(wanted, cut):
     rng = random.Random(7)
     curves = [

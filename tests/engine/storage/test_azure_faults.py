@@ -328,6 +328,7 @@ def test_a_refused_copy_goes_through_this_machine_and_is_told(
 # -- killed ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.ways(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("transfer", ["server", "client"])
 def test_killed_in_the_middle_of_an_upload_a_split_resumes(

@@ -689,6 +689,7 @@ def test_a_list_stands_for_what_it_names(place: Place) -> None:
         expand_all(["@" + place.path("none")])
 
 
+@pytest.mark.ways(45)
 @pytest.mark.parametrize(
     ("mark", "kind"),
     [

@@ -655,6 +655,7 @@ def test_one_column_of_text_may_have_delimiters_in_some_records(tmp_path: Path):
     assert rows[-1] == {"note": "one, two"}
 
 
+@pytest.mark.ways(9)
 @pytest.mark.parametrize("key", [r"\ud83d", r"\u0000", r"x\u0000y"])
 @pytest.mark.parametrize("record", ['{"%s": 1}', '{"a": {"%s": 1}}', '{"a": [{"%s": 1}]}'])
 @pytest.mark.parametrize("before", [0, 3000])

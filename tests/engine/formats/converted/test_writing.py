@@ -39,6 +39,7 @@ def with_dictionary(path: Path) -> set[str]:
     return {each.path_in_schema for each in columns if each.has_dictionary_page}
 
 
+@pytest.mark.ways(1)
 @pytest.mark.parametrize("dictionary", [None, True, False])
 def test_values_that_are_ever_new_get_no_dictionary(tmp_path: Path, dictionary: bool | None):
     lines = [json.dumps(record) for record in records()]

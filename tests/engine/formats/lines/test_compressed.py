@@ -453,6 +453,7 @@ def test_any_damage_of_a_part_is_found(
         assert HEADER + b"".join(texts_of(place / "out", codec)) == TABLE
 
 
+@pytest.mark.ways(1)
 @pytest.mark.parametrize("codec", ["gzip", "zstd", "xz"])
 def test_workers_of_a_cluster_write_the_same_parts(tmp_path: Path, codec: str) -> None:
     source = written(tmp_path, codec, one_frame(codec, random_rows(50_000)))

@@ -26,7 +26,7 @@ if "EVENSPLIT_PROJECTION" in os.environ:
     CHOSEN = {shape: set(PATHS) for shape in SHAPES}
 
 
-@pytest.mark.ways(4)
+@pytest.mark.ways(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_measured_is_at_most_projected_and_projected_at_most_twice_measured(shape, tmp_path: Path):

@@ -75,7 +75,7 @@ def source(shape: str, table: pa.Table, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.ways(6)
+@pytest.mark.ways(3)
 @pytest.mark.parametrize(
     ("shape", "codec"),
     pairs([*SHAPES, "two files"], ["none", "lz4", "zstd", "gzip"], num_ways=2, in_all=()),
@@ -93,6 +93,7 @@ def test_parts_with_another_codec_have_the_sizes_that_were_expected(
     assert max(sizes) <= 2_000_000
 
 
+@pytest.mark.ways(3)
 @pytest.mark.parametrize("shape", [*SHAPES, "two files"])
 def test_what_is_encoded_anew_otherwise_keeps_the_target(source: Path, tmp_path: Path):
     for number, wish in enumerate(

@@ -366,6 +366,7 @@ def _reorder(path: Path, order: str) -> tuple[int, int]:
     return indices, plain
 
 
+@pytest.mark.ways(9)
 @pytest.mark.parametrize("counts", ["true", "too few", "none", "too many", "all", "absent"])
 @pytest.mark.parametrize("order", ["as written", "reversed", "alternating"])
 def test_pages_that_use_a_dictionary_stand_anywhere_whatever_the_footer_counts(

@@ -35,6 +35,7 @@ def test_every_codec_survives_the_round_trip(codec, data):
     assert compress(codec, data) == packed
 
 
+@pytest.mark.ways(24)
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("source", CODECS)
 @given(st.binary(max_size=2_000) | st.integers(0, 300_000).map(bytes))

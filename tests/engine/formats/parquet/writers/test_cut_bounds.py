@@ -128,6 +128,7 @@ def answers(paths, filters):
         ]
 
 
+@pytest.mark.ways(24)
 @pytest.mark.parametrize("nan_bounds", [False, True])
 @pytest.mark.parametrize("values", [_spread, _of_one_group, _of_pages_that_no_cut_passes, _zeros])
 @pytest.mark.parametrize("least_chunks", [1, 1 << 30])

@@ -57,7 +57,7 @@ def split(source, folder, **wish):
     return [str(folder / part.name) for part in result.manifest.parts]
 
 
-@pytest.mark.ways(9)
+@pytest.mark.ways(6)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "wish"), pairs(FLAT, WISHES, num_ways=2, in_all=["pyarrow-overflow"])
@@ -217,6 +217,7 @@ VALUES: dict[str, Callable[[np.random.Generator, int], list[Any]]] = {
 }
 
 
+@pytest.mark.ways(7)
 @pytest.mark.parametrize("values", VALUES)
 @pytest.mark.parametrize("num_parts", [2, 5, 20])
 def test_pieces_are_expected_with_the_entries_that_they_use(

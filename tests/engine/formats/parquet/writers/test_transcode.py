@@ -53,7 +53,7 @@ def _split(source: Path, folder: Path, **wish: Any) -> list[str]:
     return [str(folder / part.name) for part in result.manifest.parts]
 
 
-@pytest.mark.ways(12)
+@pytest.mark.ways(7)
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "wish"), CASES)
 def test_values_order_and_statistics_stay(name, wish, source_file, tmp_path: Path):
@@ -68,7 +68,7 @@ def test_values_order_and_statistics_stay(name, wish, source_file, tmp_path: Pat
     _check_is_as_wished(parts, WISHES[wish])
 
 
-@pytest.mark.ways(12)
+@pytest.mark.ways(8)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("codec", ["none", "zstd", "gzip"])
 def test_whole_chunks_come_out_as_pages_one_by_one_would(
