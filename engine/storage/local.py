@@ -17,7 +17,8 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from operator import eq
+from typing import Any
 
 from engine import endings, system
 from engine.errors import (
@@ -32,7 +33,7 @@ from engine.errors import (
     SourceChanged,
     StorageFailed,
 )
-from engine.model import Buffer, SourceFile
+from engine.model import Buffer, Range, SourceFile
 from engine.storage.base import (
     COPY_STEP_BYTES,
     Entry,
@@ -46,9 +47,6 @@ from engine.storage.base import (
 )
 from engine.storage.folders import Listed, Listing, hidden_folder
 
-if TYPE_CHECKING:
-    from engine.model import Range
-
 WRITE_BACK_STEP_BYTES = 8 << 20
 _GATHERED_BYTES = 1 << 20  # of small pieces, written by one call
 _MAX_GATHERED = 512  # half of what the kernel takes at once
@@ -57,7 +55,7 @@ _LOCK_NAME = ".lock"
 _GAP_BYTES = 64 << 10
 # Others compress, share blocks, or tell of another machine's disk: what fits is not known there.
 _PLAIN_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "tmpfs", "vfat", "exfat"}
-_SPARSE_GAP_BYTES = 4 << 10  # a page of the kernel's, which is read anyway
+_MAX_APART_BYTES = 64 << 10
 
 
 @contextmanager
@@ -115,8 +113,22 @@ class LocalSource:
 
     def read_many(self, ranges: Iterable[Range], *, sparse: bool = False) -> list[bytes]:
         """Return the bytes of several ranges."""
-        gap_bytes = _SPARSE_GAP_BYTES if sparse else _GAP_BYTES
-        return read_coalesced(self.read, ranges, gap_bytes=gap_bytes)
+        every = list(ranges)
+        # Tens of thousands of page headers, say: to join some takes longer than to read them.
+        found = self._read_apart(every) if sparse else None
+        return read_coalesced(self.read, every, gap_bytes=_GAP_BYTES) if found is None else found
+
+    def _read_apart(self, ranges: Sequence[Range]) -> list[bytes] | None:
+        """Return the bytes of small ranges, one by one; None if they are not small, or not there.
+
+        What is wrong is told with its place by others.
+        """
+        if any(place.offset < 0 or place.length > _MAX_APART_BYTES for place in ranges):
+            return None
+        with os_errors(self.file.path):
+            found = [os.pread(self.descriptor, length, offset) for offset, length in ranges]
+        is_whole = all(map(eq, map(len, found), [place.length for place in ranges]))
+        return found if is_whole else None
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield a range in pieces."""

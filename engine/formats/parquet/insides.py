@@ -27,7 +27,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from engine import memory
 from engine.formats.parquet.bytes import levels as lv
@@ -235,7 +234,7 @@ class _Stretches:
         number += 2 * (page_statistics(self._header) is not None)
         if not number or self._width is not None or self._leaf.physical is not Type.BYTE_ARRAY:
             return []
-        lengths = self._lengths()
+        lengths = np.diff(self._ends())
         places = (self._places(start, stop)[2:] for start, stop in pairwise(rows))
         return [number * int(lengths[first:last].max(initial=0)) for first, last in places]
 
@@ -257,9 +256,7 @@ class _Stretches:
 
     def _plain_before(self) -> Any:
         """Return the bytes before each row, plain-encoded, and one a row for levels."""
-        lengths = self._lengths()
-        before = np.zeros(len(lengths) + 1, np.int64)
-        np.cumsum(lengths, out=before[1:])
+        before = self._ends().astype(np.int64)
         before += np.arange(0, _LENGTH_BYTES * len(before), _LENGTH_BYTES)
         if self._values_before is not None:
             before = before[self._values_before[np.asarray(self._entries)]]
@@ -268,10 +265,14 @@ class _Stretches:
         before += np.arange(self._num_rows + 1)
         return before
 
-    def _lengths(self) -> Any:
-        """Return the bytes of each value; none is null."""
-        # Arrow imports pandas for every other way to NumPy, which takes longer than small splits.
-        return np.from_dlpack(pc.binary_length(self._values))
+    def _ends(self) -> Any:
+        """Return the bytes of values before each of them, and of all; none is null."""
+        values: Any = self._values
+        if not len(values):
+            return np.zeros(1, np.int32)
+        # Arrow imports pandas for other ways to NumPy, which takes longer than small splits.
+        ends = np.frombuffer(values.buffers()[1], np.int32, len(values) + 1, 4 * values.offset)
+        return ends - ends[0]
 
     def _places(self, start: int, stop: int) -> lv.PageSlice:
         """Return which entries and values rows have."""

@@ -68,13 +68,15 @@ class PageMap:
         offsets: position in the file of each page's header.
         sizes: bytes of each page, header included.
         first_rows: the first row that begins in each page; empty while :attr:`needs_levels`.
-        num_values: level entries of each page; empty if unknown (offset index, repeated column).
+        num_values: level entries of each page; empty if unknown (offset index of a repeated column,
+            no headers).
         begins_inside_row: per page, whether its first entries continue a row of the page before;
             empty if none does.
         dictionary: where the dictionary page lies (header included), None if there is none.
         num_rows: rows of the row group.
         needs_levels: whether :func:`with_row_starts` must supply the rows.
-        headers: what a walk has read of each page's header; None if the map is an index's.
+        headers: what was read of each page's header; None if none was.
+        by_index: whether an offset index tells where they are, not the pages themselves.
         is_miscounted: whether headers of V2 pages count other rows than there are.
     """
 
@@ -87,6 +89,7 @@ class PageMap:
     begins_inside_row: tuple[bool, ...] = ()
     needs_levels: bool = False
     headers: WalkedHeaders | None = field(default=None, compare=False)
+    by_index: bool = field(default=False, compare=False)
     is_miscounted: bool = False
 
     @property
@@ -163,7 +166,7 @@ def map_from_index(index: OffsetIndex, chunk: Range, num_rows: int, *, is_flat: 
         counts.extend(there - here for here, there in pairwise(bounds))
     before = Range(chunk.offset, offsets[0] - chunk.offset)
     dictionary = before if before.length else None
-    return PageMap(offsets, sizes, rows, counts, dictionary, num_rows)
+    return PageMap(offsets, sizes, rows, counts, dictionary, num_rows, by_index=True)
 
 
 def walk_pages(

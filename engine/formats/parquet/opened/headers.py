@@ -80,16 +80,12 @@ class Headers:
 
 
 def read_headers(source: Source, pages: PageMap, numbers: Sequence[int]) -> Headers:
-    """Read the headers of some data pages, nothing else of them."""
+    """Return what the headers of some data pages say: what was read before, else read now."""
+    known = pages.headers
+    if known is not None:
+        told = known.encodings, pages.num_values, known.uncompressed_bytes, known.types
+        return Headers(*(_chosen(each, numbers) for each in told))
     found = Headers(array("b"), array("q"), array("q"), array("b"))
-    walked = pages.headers
-    if walked is not None:
-        for number in numbers:
-            found.encodings.append(walked.encodings[number])
-            found.num_values.append(pages.num_values[number])
-            found.uncompressed_bytes.append(walked.uncompressed_bytes[number])
-            found.page_types.append(walked.types[number])
-        return found
     places = [pages.page(number) for number in numbers]
     heads = [Range(where.offset, min(HEADER_BYTES, where.length)) for where in places]
     # All at once: a store answers few large requests sooner than many small ones.
@@ -109,6 +105,12 @@ def read_headers(source: Source, pages: PageMap, numbers: Sequence[int]) -> Head
         found.uncompressed_bytes.append(header.uncompressed_bytes + where.length - compressed)
         found.page_types.append(kind)
     return found
+
+
+def _chosen(values: array[int], numbers: Sequence[int]) -> array[int]:
+    if isinstance(numbers, range):
+        return values[numbers.start : numbers.stop]
+    return array(values.typecode, [values[number] for number in numbers])
 
 
 def read_header(source: Source, where: Range) -> PageHeader:

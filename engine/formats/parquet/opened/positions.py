@@ -10,17 +10,17 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from engine.errors import BadPage, BadStructure, Unsupported
 from engine.formats.parquet.bytes.footer import Codec, ColumnChunk, Encoding, Leaf, RowGroup
-from engine.formats.parquet.bytes.page_index import ColumnIndex, OffsetIndex
+from engine.formats.parquet.bytes.page_index import ColumnIndex
 from engine.formats.parquet.bytes.page_map import (
     PageMap,
     RowStarts,
     WalkedHeaders,
-    map_from_index,
     run_walk,
     walk_pages,
     with_row_starts,
@@ -31,6 +31,7 @@ from engine.model import Range
 from engine.storage import Source
 
 if TYPE_CHECKING:
+    from engine.formats.parquet.bytes.chunk_table import Numbers
     from engine.formats.parquet.bytes.header_table import HeaderTable
 
 _MANY_COLUMNS = 16  # with fewer nobody waits for Python
@@ -126,24 +127,46 @@ class PageFinder:
 
         Stores answer a request for each header, so there an index is believed that fits its chunk.
         """
-        chunks = self.group.columns
-        indexes = self.source.read_many([chunk.offset_index or Range(0, 0) for chunk in chunks])
+        places = [chunk.offset_index or Range(0, 0) for chunk in self.group.columns]
+        indexes = self.source.read_many(places)
         found: list[PageMap | None] = [None] * len(indexes)
-        for leaf, chunk, data in zip(self.leaves, chunks, indexes, strict=True):
-            if data:
-                with suppress(BadStructure):  # stale or damaged: the pages themselves decide
-                    found[leaf.index] = map_from_index(
-                        OffsetIndex.decode(data),
-                        chunk.range,
-                        self.group.num_rows,
-                        is_flat=leaf.max_repetition == 0,
-                    )
+        if any(indexes):
+            found = self._as_indexed(indexes)
         if self.source.is_remote:
             return found
         for leaf, pages, headers in self._with_headers(found):
             with at_page(self.path, self.number, leaf):
-                if not self._is_proved(leaf, pages, headers):
-                    found[leaf.index] = None
+                proved = self._is_proved(leaf, pages, headers)
+                found[leaf.index] = _with_kept(pages, headers) if proved else None
+        return found
+
+    def _as_indexed(self, indexes: Sequence[bytes]) -> list[PageMap | None]:
+        """Return what indexes say that fit their chunks: of others the pages themselves decide."""
+        import numpy as np
+
+        from engine.formats.parquet.bytes.page_table import read_page_table
+
+        num_rows = self.group.num_rows
+        places = [chunk.range for chunk in self.group.columns]
+        starts, lengths = np.array(places, np.int64).T
+        table = read_page_table(indexes, starts, lengths, np.full(len(places), num_rows))
+        found: list[PageMap | None] = []
+        for leaf, place, (first, stop) in zip(
+            self.leaves, places, pairwise(table.begins.tolist()), strict=True
+        ):
+            if first == stop:
+                found.append(None)
+                continue
+            offsets, sizes, rows = (
+                array("q", numbers[first:stop].tobytes())
+                for numbers in (table.offsets, table.sizes, table.first_rows)
+            )
+            is_flat = leaf.max_repetition == 0
+            counts = np.diff([*rows, num_rows]).tolist() if is_flat else ()
+            before = Range(place.offset, offsets[0] - place.offset)
+            dictionary = before if before.length else None
+            values = array("q", counts)
+            found.append(PageMap(offsets, sizes, rows, values, dictionary, num_rows, by_index=True))
         return found
 
     def _of_lone_pages(self, columns: Sequence[int]) -> Iterator[tuple[int, PageMap]]:
@@ -251,3 +274,17 @@ class PageFinder:
             if header.type is PageType.DATA:
                 body = decompress(codec, body, header.uncompressed_bytes)
             yield count_row_starts(header, body, max_repetition=leaf.max_repetition)
+
+
+def _with_kept(pages: PageMap, headers: HeaderTable) -> PageMap:
+    """Return a map that keeps what the headers of its pages say, which need not be read again."""
+    first = 0 if pages.dictionary is None else 1
+
+    def kept(code: str, numbers: Numbers) -> array[int]:
+        return array(code, numbers[first:].astype(code).tobytes())
+
+    whole_bytes = headers.header_bytes + headers.uncompressed_bytes
+    found = WalkedHeaders(
+        kept("b", headers.types), kept("b", headers.encodings), kept("q", whole_bytes)
+    )
+    return replace(pages, num_values=kept("q", headers.num_values), headers=found)

@@ -93,7 +93,7 @@ def cut_by_pages(
         try:
             return cut()
         except BadStructure:
-            if chunk.pages.headers is not None or out.num_bytes > begun:
+            if not chunk.pages.by_index or out.num_bytes > begun:
                 raise  # it was the pages that told where they are
         chunk.drop(SourceChunk)
         chunk.distrust_index()
