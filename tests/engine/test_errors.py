@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 import pyarrow.lib
-import pyarrow.parquet as pq
 import pytest
 
 import batchjobs.errors  # noqa: F401 - its kinds are registered
 from engine.errors import EvensplitError, register
+from engine.formats.parquet.bytes import codecs
 from tests.engine.running import run, write_source
 
 README = Path(__file__).parents[2] / "README.md"
@@ -55,7 +55,7 @@ def test_out_of_memory_has_its_exit_code(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*_: object, **__: object) -> None:
         raise pyarrow.lib.ArrowMemoryError("realloc of size 262144 failed")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(codecs, "_made", full)
     ended = run("split", source, tmp_path / "parts", "--parts", "2", "--workers", "1")
     assert ended.code == 4
     assert "space.memory: out of memory; lower --memory or --workers" in ended.err
