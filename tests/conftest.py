@@ -27,7 +27,12 @@ settings.load_profile("evensplit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is left to ``make ways``: most cases of tests that have very many."""
+    """Skip what is left to ``make ways``, most cases of tests that have very many; Spark first.
+
+    Workers of a run begin with tests in a row: so one of them has all that ask Spark, and one Java
+    machine is started instead of one a worker.
+    """
+    items.sort(key=lambda item: not _may_ask_spark(item.nodeid))
     every: dict[tuple[str, str, int], list[pytest.Item]] = defaultdict(list)
     for item in items:
         for marker in item.iter_markers("ways"):
@@ -36,6 +41,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for (*_, few), cases in every.items():
         for item in left_out(cases, few):
             item.add_marker(pytest.mark.skip(reason="left to `make ways`"))
+
+
+def _may_ask_spark(name: str) -> bool:
+    return "spark" in name or "tests/matrix/" in name or "tests/witness/" in name
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
