@@ -63,6 +63,8 @@ _COPIES_PER_SEEN_PAGE = 4  # as read, plain, its values, decoded; stretches take
 _BYTES_PER_SEEN_VALUE = 60  # levels, where rows and values begin, and what is before each
 _COPIES_PER_DICTIONARY = 4  # while it is read: as read, plain, in a file for Arrow, decoded
 _KEPT_COPIES_PER_DICTIONARY = 2
+_KEPT_COPIES_PER_TRIMMED_DICTIONARY = 3  # and its entries in use
+_KEPT_OF_GROUPS_BYTES = 12 * MIB
 _COPIES_PER_READ_DICTIONARY = 4  # as read, plain, decoded, and what its buffer grew from
 _BYTES_PER_LENGTH = 8  # a prefix and a length
 _COPIES_PER_UNITED_DICTIONARY = 4  # one after another, hashed, merged: 2.6
@@ -251,18 +253,21 @@ def kept_look_bytes(look_bytes: int, part_bytes: int) -> int:
     return max(min(look_bytes, _KEPT_OF_LOOKS_BYTES), look_bytes - part_bytes)
 
 
-def kept_chunk_bytes(*, dictionary_bytes: int, num_pages: int) -> int:
+def kept_group_bytes(group_bytes: int) -> int:
+    """Return what allocators keep of a cut row group whose pages were open, with another's open."""
+    return min(group_bytes, _KEPT_OF_GROUPS_BYTES)
+
+
+def kept_chunk_bytes(*, dictionary_bytes: int, num_pages: int, is_trimmed: bool = False) -> int:
     """Return what stays in memory of a chunk whose pages are opened.
 
     Args:
         dictionary_bytes: the dictionary page before compression, 0 if it is not decoded.
         num_pages: data pages.
+        is_trimmed: whether parts get the entries that they use.
     """
-    return (
-        _KEPT_PER_CHUNK_BYTES
-        + _KEPT_COPIES_PER_DICTIONARY * dictionary_bytes
-        + _BYTES_PER_INDEXED_PAGE * num_pages
-    )
+    copies = _KEPT_COPIES_PER_TRIMMED_DICTIONARY if is_trimmed else _KEPT_COPIES_PER_DICTIONARY
+    return _KEPT_PER_CHUNK_BYTES + copies * dictionary_bytes + _BYTES_PER_INDEXED_PAGE * num_pages
 
 
 def dictionary_bytes(dictionary_bytes: int) -> int:

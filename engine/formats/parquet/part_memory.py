@@ -115,8 +115,9 @@ def _opened_bytes(
             found.append(_group_bytes(files, [piece], "cut"))
             group = piece.file, piece.row_group
             stays[group] = max(stays.get(group, 0), found[-1].stays_bytes)
-    most_bytes = max((each.most_bytes - each.stays_bytes for each in found), default=0)
-    return most_bytes + sum(stays.values())
+    taken = sorted((each.most_bytes - each.stays_bytes for each in found), reverse=True)
+    kept_bytes = 0 if made else sum(map(memory.kept_group_bytes, taken[1:2]))
+    return sum(taken[:1]) + kept_bytes + sum(stays.values())
 
 
 def _plain_bytes(files: Sequence[OpenFile], piece: RowGroupSlice) -> int:
@@ -186,7 +187,9 @@ def _column_bytes(
         dictionary_bytes = 0 if kind == "recode" and piece.is_whole else making.dictionary_bytes
         opened_bytes = max(page_bytes.values(), default=0)
         most = max(copied, opened_bytes + memory.dictionary_bytes(dictionary_bytes))
-        kept = memory.kept_chunk_bytes(dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages)
+        kept = memory.kept_chunk_bytes(
+            dictionary_bytes=dictionary_bytes, num_pages=pages.num_pages, is_trimmed=kind == "trim"
+        )
         if not piece.is_whole:
             sizes = [pages.sizes[number] for number in making.cut]
             kept += sum(size for size in sizes if file.keeps_cut_page(size))
