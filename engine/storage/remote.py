@@ -76,6 +76,8 @@ _CACHE = "simplecache"
 _CREATING = threading.Lock()
 _OPENING = threading.Lock()
 _file_systems: dict[str, tuple[Any, threading.RLock]] = {}
+# Where drivers look for an endpoint, an account or its keys that no option names.
+_TOLD_BY = ("AWS_", "BOTO_", "GOOGLE_", "GCLOUD_", "CLOUDSDK_", "STORAGE_EMULATOR_HOST")
 
 Read = Callable[[int, int], bytes]
 
@@ -201,7 +203,8 @@ class FsspecStorage:
         given = resolved(current().storage_options, os.environ)
         kwargs = _kwargs(protocol, caches, given)
         # In a process that was forked, loops and connections are not to be used.
-        key = json.dumps([os.getpid(), _place(url), kwargs], sort_keys=True, default=str)
+        asked = [os.getpid(), _place(url), kwargs, _told_by_environment()]
+        key = json.dumps(asked, sort_keys=True, default=str)
         with _OPENING, store_errors(url):
             if key not in _file_systems:
                 _file_systems[key] = (_opened(url, protocol, kwargs), threading.RLock())
@@ -510,6 +513,11 @@ def _kwargs(protocol: str, caches: str, given: dict[str, Any]) -> dict[str, Any]
                 "leave cache_storage out"
             )
     return kwargs
+
+
+def _told_by_environment() -> dict[str, str]:
+    """Return what another store, account or key would be told by, in a process that goes on."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_TOLD_BY)}
 
 
 def _place(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from engine.errors import BadStructure, InternalError
@@ -57,7 +58,11 @@ def _written(
     )
     for slices in row_groups:
         pieces = [_opened(files, piece) for piece in slices]
-        writer.add(pieces)
+        with ExitStack() as using:
+            for piece in slices:
+                if not piece.is_whole:  # else no other part has a share
+                    using.enter_context(files[piece.file].in_use(piece.row_group))
+            writer.add(pieces)
         _forget_ended(files, slices)
     taken = [files[piece.file] for piece in part.slices] or [files[0]]
     carried = merged([named(file) for file in dict.fromkeys(taken)])

@@ -307,6 +307,20 @@ def test_a_file_system_is_opened_once_for_all_threads(s3: S3):
     assert len(set(map(id, stores))) == 1
 
 
+def test_another_endpoint_or_account_in_the_environment_is_another_file_system(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+):
+    """A notebook goes on with another store: nothing of the first is read for it."""
+    url = f"s3://{s3.new_bucket()}/x"
+    first = open_storage(url)[0].fs  # type: ignore[attr-defined]
+    assert open_storage(url)[0].fs is first  # type: ignore[attr-defined]
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_ACCESS_KEY_ID"):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, "http://127.0.0.1:9")
+            assert open_storage(url)[0].fs is not first, name  # type: ignore[attr-defined]
+    assert open_storage(url)[0].fs is first  # type: ignore[attr-defined]
+
+
 def test_an_sftp_server_is_asked_one_thing_at_a_time(sftp: Sftp):
     """Paramiko's client mixes up the answers of threads that ask at once."""
     store, path = open_storage(f"{sftp.url}/threads/a.parquet")

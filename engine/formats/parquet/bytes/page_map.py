@@ -161,9 +161,28 @@ def map_from_index(index: OffsetIndex, chunk: Range, num_rows: int, *, is_flat: 
         raise BadStructure(
             "the offset index's rows do not ascend from 0, or are more than the row group's"
         )
-    counts = array("q")
-    if is_flat:
-        counts.extend(there - here for here, there in pairwise(bounds))
+    return listed_pages(offsets, sizes, rows, chunk, num_rows, is_flat=is_flat)
+
+
+def listed_pages(
+    offsets: array[int],
+    sizes: array[int],
+    rows: array[int],
+    chunk: Range,
+    num_rows: int,
+    *,
+    is_flat: bool,
+) -> PageMap:
+    """Return pages that an offset index lists, which tile the chunk and whose rows ascend.
+
+    Args:
+        offsets: where each lies.
+        sizes: bytes of each, with its header.
+        rows: the first row of each.
+        chunk, num_rows, is_flat: see :func:`map_from_index`.
+    """
+    bounds = [*rows, num_rows]
+    counts = array("q", [there - here for here, there in pairwise(bounds)] if is_flat else ())
     before = Range(chunk.offset, offsets[0] - chunk.offset)
     dictionary = before if before.length else None
     return PageMap(offsets, sizes, rows, counts, dictionary, num_rows, by_index=True)

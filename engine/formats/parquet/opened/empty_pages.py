@@ -7,6 +7,7 @@ Where headers do not begin with their type, as all writers have it, they stay as
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -77,8 +78,9 @@ class _WithoutEmptyPages:
         self.source.close()
 
     def _shown(self, offset: int, data: bytes) -> bytes:
-        for place in self._places:
+        first = bisect_left(self._places, offset)
+        stop = bisect_left(self._places, offset + len(data))
+        for place in self._places[first:stop]:
             at = place - offset
-            if 0 <= at < len(data):
-                data = data[:at] + _INDEX_TYPE + data[at + 1 :]
+            data = data[:at] + _INDEX_TYPE + data[at + 1 :]
         return data

@@ -11,9 +11,9 @@ Not covered: what values mean (:mod:`.writers.source_chunk`), and how sources fi
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 from engine import memory
@@ -105,6 +105,9 @@ class OpenFile:
         self.index_bytes: dict[int, tuple[int, int]] = {}
         self._leaving: dict[int, None] = {}  # in the order of their coming
         self._leaving_lock = threading.Lock()
+        self._users: Counter[int] = Counter()
+        self._left_in_use: set[int] = set()
+        self._users_lock = threading.Lock()
 
     def close(self) -> None:
         """Close the file; one that :func:`open_file` holds is closed by :func:`close_files`."""
@@ -179,9 +182,28 @@ class OpenFile:
         self.forget(oldest)
 
     def forget(self, number: int) -> None:
-        """Drop what is kept of a row group; it is read again if it is asked for again."""
+        """Drop what is kept of a row group, or once nobody uses it; it is read again if asked."""
+        with self._users_lock:
+            if self._users[number]:
+                self._left_in_use.add(number)
+                return
         self._entries.pop(number, None)
         self._kept_of.pop(number, None)
+
+    @contextmanager
+    def in_use(self, number: int) -> Iterator[None]:
+        """Keep what is kept of a row group meanwhile, although another part is through with it."""
+        with self._users_lock:
+            self._users[number] += 1
+        try:
+            yield
+        finally:
+            with self._users_lock:
+                self._users[number] -= 1
+                is_left = not self._users[number] and number in self._left_in_use
+                self._left_in_use -= {number} if is_left else set()
+            if is_left:
+                self.forget(number)
 
 
 class OpenRowGroup(NamedTuple):

@@ -21,6 +21,7 @@ from engine.formats.parquet.bytes.page_map import (
     PageMap,
     RowStarts,
     WalkedHeaders,
+    listed_pages,
     run_walk,
     walk_pages,
     with_row_starts,
@@ -162,11 +163,7 @@ class PageFinder:
                 for numbers in (table.offsets, table.sizes, table.first_rows)
             )
             is_flat = leaf.max_repetition == 0
-            counts = np.diff([*rows, num_rows]).tolist() if is_flat else ()
-            before = Range(place.offset, offsets[0] - place.offset)
-            dictionary = before if before.length else None
-            values = array("q", counts)
-            found.append(PageMap(offsets, sizes, rows, values, dictionary, num_rows, by_index=True))
+            found.append(listed_pages(offsets, sizes, rows, place, num_rows, is_flat=is_flat))
         return found
 
     def _of_lone_pages(self, columns: Sequence[int]) -> Iterator[tuple[int, PageMap]]:

@@ -58,3 +58,18 @@ def test_files_of_one_schema_share_what_is_decoded_of_it(tmp_path: Path) -> None
     assert not list(differences(footers[0], footers[1]))
     assert not list(differences(footers[0], footers[3]))
     assert list(differences(footers[1], footers[2]))
+
+
+def test_what_another_part_still_uses_of_a_row_group_is_dropped_after_it(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
+    opened = file.OpenFile(find_sources([str(tmp_path)])[0])
+    made = opened.row_group(0).kept(list, list)
+    with opened.in_use(0):
+        with opened.in_use(0):
+            opened.forget(0)
+        assert opened.row_group(0).kept(list, list) is made
+    made_again = opened.row_group(0).kept(list, list)
+    assert made_again is not made
+    opened.forget(0)
+    assert opened.row_group(0).kept(list, list) is not made_again
+    opened.close()
