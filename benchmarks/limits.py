@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from benchmarks.memory import control_group
+from benchmarks.memory import control_group, entering
 from benchmarks.record import FOLDER
 from benchmarks.table import Row, table
 
@@ -350,7 +350,7 @@ def _run(
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, json.dumps(about)]
     if group is not None:
-        command = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh", *command]
+        command = entering(group, command)
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

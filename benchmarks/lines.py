@@ -1,7 +1,9 @@
-"""Files of lines whose records are not counted: against ``cp``, and within Azurite.
+"""Lines: lineitem as CSV, whose comments are quoted, against what people split text with.
 
-Delimited text without quotes is split on the disk and copied by ``cp`` in turn, without sync. JSON
-lines of 1 GB are split by Azurite behind a proxy, which counts what passes through this machine.
+``cp`` and ``split -C``, which cuts through quoted line ends and repeats no header; a pipe of gzip
+in both directions; and DuckDB's COPY for ``--to parquet``, these two within control groups (root,
+cgroup v1). Nothing is synced. At last JSON lines of 1 GB are split by Azurite behind a proxy, which
+counts what passes through this machine.
 """
 
 from __future__ import annotations
@@ -9,37 +11,82 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.azure import CONTAINER
 from benchmarks.data import made
-from benchmarks.measure import in_turn, run
+from benchmarks.measure import Measured, in_turn, run
+from benchmarks.memory import control_group, entering
 from benchmarks.table import Row
+from benchmarks.tools import EVENSPLIT, TARGET_BYTES, evensplit
 from tests.azurite import running
 from tests.azurite.proxy import before
 
 _BIN = Path(sys.executable).parent
 _RECORDS, _NUM_BLOCKS = 50_000, 340
+_SIZE = ("--target-size", str(TARGET_BYTES))
+_GZIP_BYTES, _PARQUET_BYTES = 512 << 20, 1 << 30  # of memory
+# As much text a part as makes a gzipped part of the target's size.
+_PIPE = (
+    "mkdir {out}/parts; gzip -dc {source}"
+    " | split -C {text} --filter='gzip > $FILE.gz' - {out}/parts/"
+)
+_DUCKDB = """
+import duckdb
+duckdb.sql("SET threads = 2; SET memory_limit = '700MB'; SET preserve_insertion_order = true")
+duckdb.sql(\"\"\"
+    COPY (FROM read_csv('{source}')) TO '{out}/parts'
+    (FORMAT parquet, COMPRESSION zstd, FILE_SIZE_BYTES {target})
+\"\"\")
+"""
 
 
 def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
-    """Yield ``cp`` and splits of lineitem as text; print what Azurite was asked for."""
+    """Yield a row a tool for each job; print what Azurite was asked for."""
     source, out = _lineitem(folder, scale), folder / "out"
-    split = _split(str(source), str(out / "parts"), "--quote", "none", "--no-fsync")
-    commands = {
+    ours = evensplit(source, out, *_SIZE, "--no-fsync")
+    lines = f"mkdir {out}/parts && split -C {TARGET_BYTES} {source} {out}/parts/"
+    copied = {
         "cp": ["cp", str(source), str(out / "copy.csv")],
-        "split": split,
-        "split, counted": [*split, "--count-records"],
+        "split -C": ["sh", "-c", lines],
+        "evensplit": ours,
+        "evensplit --quote none": [*ours, "--quote", "none"],
+        "evensplit --quote none --count-records": [*ours, "--quote", "none", "--count-records"],
     }
-    found = in_turn(commands, out, repeats=repeats)
-    for name, measured in found.items():
-        yield {"": name, **measured.cells(), **measured.ratio_cells(found["cp"])}
+    yield from _rows("CSV", in_turn(copied, out, repeats=repeats, parts="parts/*"))
+
+    words = {"source": source, "out": out, "target": TARGET_BYTES}
+    converted = {
+        "DuckDB": [sys.executable, "-c", _DUCKDB.format(**words)],
+        "evensplit --to parquet": [*ours, "--to", "parquet"],
+    }
+    with control_group(_PARQUET_BYTES) as group:
+        inside = {name: entering(group, command) for name, command in converted.items()}
+        found = in_turn(inside, out, repeats=repeats)
+    yield from _rows("CSV to Parquet in 1 GiB", found)
+
+    zipped = _zipped(source)
+    text_bytes = TARGET_BYTES * source.stat().st_size // zipped.stat().st_size
+    pipe = _PIPE.format(source=zipped, out=out, text=text_bytes)
+    split = evensplit(zipped, out, *_SIZE, "--no-fsync")
+    with control_group(_GZIP_BYTES) as group:
+        pipes = {"gzip, split -C, gzip": ["sh", "-c", pipe], "evensplit": entering(group, split)}
+        found = in_turn(pipes, out, repeats=repeats, parts="parts/*")
+    yield from _rows("gzip, evensplit in 512 MiB", found)
     print(_within_azurite())
 
 
-def _split(*words: str) -> list[str]:
-    return [str(_BIN / "evensplit"), "split", *words, "--target-size", "100MB"]
+def _rows(job: str, found: Mapping[str, Measured]) -> Iterator[Row]:
+    base = next(iter(found.values()))
+    for tool, measured in found.items():
+        yield {
+            "job": job,
+            "tool": tool,
+            **measured.cells(),
+            **measured.ratio_cells(base),
+            **measured.part_cells(TARGET_BYTES),
+        }
 
 
 def _lineitem(folder: Path, scale: float) -> Path:
@@ -52,6 +99,16 @@ def _lineitem(folder: Path, scale: float) -> Path:
         (path.parent / "lineitem.csv").rename(path)
 
     return made(folder / f"lineitem-sf{scale:g}-text" / "rows.csv", make)
+
+
+def _zipped(source: Path) -> Path:
+    """Return a file's text as one member of gzip."""
+
+    def make(path: Path) -> None:
+        with path.open("wb") as out:
+            subprocess.run(["gzip", "-c", str(source)], check=True, stdout=out)
+
+    return made(source.with_name("rows.csv.gz"), make)
 
 
 def _within_azurite() -> str:
@@ -70,7 +127,7 @@ def _within_azurite() -> str:
             there = azurite.through(proxy.port).connection_string
             os.environ["AZURE_STORAGE_CONNECTION_STRING"] = there
             places = [f"abfs://{CONTAINER}/{name}" for name in ("in.ndjson", "parts")]
-            done = run(_split(*places, "--transfer", "server"))
+            done = run([EVENSPLIT, "split", *places, *_SIZE, "--transfer", "server"])
     size, passed = len(block) * _NUM_BLOCKS, proxy.client_bytes()
     return (
         f"{done.output}{size / 1e6:,.0f} MB of NDJSON: {passed / 1e3:,.0f} kB through this machine "

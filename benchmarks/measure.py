@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,7 @@ class Measured:
 
     @property
     def part_bytes(self) -> tuple[int, ...]:
-        """Sizes of the Parquet files that the last run left."""
+        """Sizes of the parts that the last run left."""
         return self.runs[-1].part_bytes
 
     def cells(self) -> Row:
@@ -144,11 +144,13 @@ def in_turn(
     repeats: int,
     limits: Limits | None = None,
     before_each: Callable[[], None] | None = None,
+    parts: str = "*.parquet",
 ) -> dict[Name, Measured]:
     """Run commands in turn, so that a slow minute hits all of them, each with ``out`` empty.
 
     A first round warms caches up and does not count, unless one round is all; what takes over a
     minute is run once. A failure is the end; with limits a command may fail, and all rounds count.
+    ``parts`` is a glob of what a run leaves that counts as its parts.
     """
     found: dict[Name, Measured] = {name: Measured([]) for name in commands}
     num_warm = 0 if limits or repeats == 1 else 1
@@ -160,7 +162,7 @@ def in_turn(
             empty(out)
             if before_each:
                 before_each()
-            done = _with_parts(run(command, limits or _NO_LIMITS), out)
+            done = _with_parts(run(command, limits or _NO_LIMITS), out.rglob(parts))
             print(f"  {name}: {done.wall_seconds:.2f} s", file=sys.stderr, flush=True)
             if done.returncode and not limits:
                 sys.exit(f"{name} failed ({done.returncode}): {done.output[-2000:]}")
@@ -189,8 +191,8 @@ def _why_stopped(done: Run, limits: Limits) -> str:
     return f"failed: exit code {done.returncode}"
 
 
-def _with_parts(done: Run, out: Path) -> Run:
-    sizes = tuple(path.stat().st_size for path in sorted(out.rglob("*.parquet")))
+def _with_parts(done: Run, parts: Iterable[Path]) -> Run:
+    sizes = tuple(path.stat().st_size for path in sorted(parts) if path.is_file())
     values = {**vars(done), "part_bytes": () if done.returncode else sizes}
     return Run(**values)
 

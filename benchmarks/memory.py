@@ -35,8 +35,7 @@ def inside(limit_bytes: int, commands: Mapping[str, Sequence[str]], out: Path) -
     for name, command in commands.items():
         empty(out)
         with control_group(limit_bytes) as group:
-            enter = f'echo $$ > {group}/cgroup.procs; exec "$@"'
-            done = run(["sh", "-c", enter, "sh", *command])
+            done = run(entering(group, command))
             high_mark_bytes = int((group / "memory.max_usage_in_bytes").read_text())
         yield {
             f"in {limit_bytes >> 20} MiB": name,
@@ -47,6 +46,11 @@ def inside(limit_bytes: int, commands: Mapping[str, Sequence[str]], out: Path) -
             "with page cache MB": high_mark_bytes,
             "it said": "; ".join(done.output.splitlines()[-2:]),
         }
+
+
+def entering(group: Path, command: Sequence[str]) -> list[str]:
+    """Return a command that is run inside a control group."""
+    return ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh", *command]
 
 
 @contextmanager
