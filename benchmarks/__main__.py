@@ -17,7 +17,8 @@ from benchmarks.record import Record
 from benchmarks.table import head, line
 
 NAMES = (
-    "azure check copy extremes folders large lines memory peers projection small transcode written"
+    "azure check copy extremes floors folders large lines memory peers "
+    "projection small transcode written"
 ).split()
 
 

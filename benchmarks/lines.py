@@ -44,7 +44,7 @@ duckdb.sql(\"\"\"
 
 def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
     """Yield a row a tool for each job; print what Azurite was asked for."""
-    source, out = _lineitem(folder, scale), folder / "out"
+    source, out = lineitem_text(folder, scale), folder / "out"
     ours = evensplit(source, out, *_SIZE, "--no-fsync")
     lines = f"mkdir {out}/parts && split -C {TARGET_BYTES} {source} {out}/parts/"
     copied = {
@@ -89,7 +89,7 @@ def _rows(job: str, found: Mapping[str, Measured]) -> Iterator[Row]:
         }
 
 
-def _lineitem(folder: Path, scale: float) -> Path:
+def lineitem_text(folder: Path, scale: float) -> Path:
     """Return lineitem as delimited text."""
 
     def make(path: Path) -> None:

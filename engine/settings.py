@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from string import ascii_lowercase
 from typing import Any, Literal
 
@@ -296,7 +296,7 @@ class Settings:
         """Return the settings that belong to a plan's identity."""
         return {
             name: list(item) if isinstance(item, tuple) else item  # as JSON has it
-            for name, item in asdict(self).items()
+            for name, item in vars(self).items()
             if name not in _NOT_SHAPING
         }
 
