@@ -6,6 +6,7 @@ A call of the façade and each part's work enter :func:`using`; whoever opens a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,3 +30,12 @@ def using(access: Access) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def told_by(*prefixes: str) -> tuple[tuple[str, str], ...]:
+    """Return variables of the environment by the beginnings of their names.
+
+    What is opened once a process, a store or an identity, is another one where these are others: a
+    notebook goes on after it has set them.
+    """
+    return tuple(sorted(item for item in os.environ.items() if item[0].startswith(prefixes)))

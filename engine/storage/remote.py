@@ -34,7 +34,7 @@ from engine.errors import (
     StorageFailed,
 )
 from engine.model import SourceFile
-from engine.storage.access import current
+from engine.storage.access import current, told_by
 from engine.storage.base import (
     GAP_BYTES,
     NEAR_BYTES,
@@ -203,7 +203,7 @@ class FsspecStorage:
         given = resolved(current().storage_options, os.environ)
         kwargs = _kwargs(protocol, caches, given)
         # In a process that was forked, loops and connections are not to be used.
-        asked = [os.getpid(), _place(url), kwargs, _told_by_environment()]
+        asked = [os.getpid(), _place(url), kwargs, told_by(*_TOLD_BY)]
         key = json.dumps(asked, sort_keys=True, default=str)
         with _OPENING, store_errors(url):
             if key not in _file_systems:
@@ -513,11 +513,6 @@ def _kwargs(protocol: str, caches: str, given: dict[str, Any]) -> dict[str, Any]
                 "leave cache_storage out"
             )
     return kwargs
-
-
-def _told_by_environment() -> dict[str, str]:
-    """Return what another store, account or key would be told by, in a process that goes on."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_TOLD_BY)}
 
 
 def _place(url: str) -> str:

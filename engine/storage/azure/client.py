@@ -21,34 +21,38 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 60  # without a byte
 LARGEST_READ_BYTES = 32 << 20  # in one request
 _SIGNATURE = re.compile(r"(?i)\b(sig|se|st|skoid)=[^&\s'\"]+")
-_clients: dict[Login, BlobServiceClient] = {}
+_clients: dict[tuple[Login, Any], BlobServiceClient] = {}
 _clients_lock = threading.Lock()
 
 
 def service(login: Login) -> BlobServiceClient:
     """Return the client of an account, shared by everything in this process."""
+    credential = _credential(login)
+    key = login, credential if login.secret is None else None
     with _clients_lock:
-        found = _clients.get(login)
+        found = _clients.get(key)
         if found is None:
-            found = _clients[login] = _make(login)
+            found = _clients[key] = _make(login, credential)
         return found
 
 
-def _make(login: Login) -> BlobServiceClient:
+def _credential(login: Login) -> Any:
     from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
-    from azure.storage.blob import BlobServiceClient
 
-    logging.getLogger("urllib3.connectionpool").addFilter(_without_signatures)
     secret = login.secret
-    credential: Any
     if secret is None:
         if not login.endpoint.startswith("https://"):
             raise BadSetting(f"an identity needs https, and the endpoint is {login.endpoint}")
-        credential = identity()
-    elif secret.kind == "SAS":
-        credential = AzureSasCredential(secret.reveal())
-    else:
-        credential = AzureNamedKeyCredential(login.account, secret.reveal())
+        return identity()
+    if secret.kind == "SAS":
+        return AzureSasCredential(secret.reveal())
+    return AzureNamedKeyCredential(login.account, secret.reveal())
+
+
+def _make(login: Login, credential: Any) -> BlobServiceClient:
+    from azure.storage.blob import BlobServiceClient
+
+    logging.getLogger("urllib3.connectionpool").addFilter(_without_signatures)
     return BlobServiceClient(
         login.endpoint,
         credential,

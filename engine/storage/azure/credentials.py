@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import BadSetting
 from engine.settings import Access
-from engine.storage.azure.identities import identity
+from engine.storage.azure.identities import identity, told
 from engine.storage.azure.requests import with_retries
 from engine.storage.azure.urls import DEFAULT_SUFFIX, BlobUrl, blob_endpoint
 from engine.storage.base import redacted
@@ -111,7 +111,7 @@ def login(url: BlobUrl, access: Access) -> Login:
 
 def _from_vault(url: str, here: _Given) -> _Given:
     """Return what a vault's secret says; where the account is may be told by the environment."""
-    text = kept_secret(url, int(time.monotonic() / KEPT_SECONDS))
+    text = kept_secret(url, int(time.monotonic() / KEPT_SECONDS), told())
     found = _read(text, "the Key Vault's secret")
     if found.secret is None:
         raise BadSetting("the Key Vault's secret holds no key, SAS or connection string with one")
@@ -186,10 +186,11 @@ def _sas(text: str) -> Secret:
 
 
 @lru_cache(maxsize=8)
-def kept_secret(url: str, period: int) -> str:
+def kept_secret(url: str, period: int, _of: tuple[tuple[str, str], ...]) -> str:
     """Return a vault's secret, read once a period: each part of a split opens its stores anew.
 
-    A secret that was changed meanwhile is read in the next ``period``.
+    A secret that was changed meanwhile is read in the next ``period``; at once where the
+    environment tells of another identity.
     """
     return vault_secret(url, identity())
 

@@ -21,6 +21,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadSetting, EvensplitError, NoPermission, StorageFailed
+from engine.storage.access import told_by
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
@@ -41,13 +42,23 @@ _REFUSED = re.compile("AADSTS[0-9]+|No identity has been assigned")
 _PASSING = {"AADSTS90006", "AADSTS90012", "AADSTS90024", "AADSTS90025", "AADSTS90033"}
 
 
-@cache
 def identity() -> Tokens:
     """Return the machine's or user's identity; ``AZURE_TOKEN_CREDENTIALS`` narrows it down.
 
-    There is one a process. A node of Azure Batch has a managed identity and nobody's login, so it
-    is asked at once, with the retries that Microsoft gives it outside of the chain.
+    There is one in a process for all that these variables say. A node of Azure Batch has a managed
+    identity and nobody's login, so it is asked at once, with the retries that Microsoft gives it
+    outside of the chain.
     """
+    return _identity(told())
+
+
+def told() -> tuple[tuple[str, str], ...]:
+    """Return all that the environment says of who this machine or user is."""
+    return told_by("AZURE_", *_SERVICES)
+
+
+@cache
+def _identity(_of: tuple[tuple[str, str], ...]) -> Tokens:
     from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 
     if os.environ.get("AZ_BATCH_NODE_ID") and not _any_set((_NARROWED, *_SECRETS)):

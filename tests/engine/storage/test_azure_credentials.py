@@ -27,7 +27,7 @@ from engine.model import SourceFile
 from engine.settings import Access
 from engine.storage import open_storage
 from engine.storage.access import using
-from engine.storage.azure import client, credentials, identities, requests, urls
+from engine.storage.azure import client, credentials, requests, urls
 from engine.storage.azure.credentials import Secret, login, vault_secret
 from tests.azurite import ACCOUNT, KEY, Azurite, running
 from tests.azurite.proxy import Fault, before
@@ -224,13 +224,11 @@ def managed_identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         expires = int(datetime.now(UTC).timestamp()) + 3600
         return {"access_token": token, "expires_on": str(expires), "token_type": "Bearer"}
 
-    identities.identity.cache_clear()
     with answering(answer) as url:
         monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{url}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "header")
         yield
-    identities.identity.cache_clear()
 
 
 @pytest.mark.usefixtures("managed_identity")

@@ -26,7 +26,7 @@ from engine.settings import Access
 from engine.storage import open_storage
 from engine.storage.azure import identities, urls
 from engine.storage.azure.client import service
-from engine.storage.azure.credentials import Secret, login
+from engine.storage.azure.credentials import Login, Secret, login
 from engine.storage.azure.identities import Tokens
 from engine.storage.azure.source import AzureSource
 from tests.serving import served
@@ -86,7 +86,6 @@ def test_a_variable_that_cannot_be_is_told(
 ) -> None:
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
-    identities.identity.cache_clear()
     with pytest.raises(BadSetting, match=next(iter(variables))) as told:
         identities.identity()
     assert not [text for text in variables.values() if text in str(told.value)]
@@ -304,12 +303,10 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         def handle_error(self, *_: object) -> None:
             """Broken connections are what this is for."""
 
-    identities.identity.cache_clear()
     server = Server(("127.0.0.1", 0), _Metadata)
     with served(server) as url:
         monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", url)
         yield server
-    identities.identity.cache_clear()
 
 
 def _on_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,9 +337,22 @@ def test_a_node_asks_its_managed_identity_and_no_chain(
     _on_a_node(monkeypatch)
     assert type(identities.identity()._credential).__name__ == "ManagedIdentityCredential"
     assert not metadata.seen
-    identities.identity.cache_clear()
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
     assert type(identities.identity()._credential).__name__ == "DefaultAzureCredential"
+
+
+def test_another_identity_in_the_environment_is_another_one(
+    monkeypatch: pytest.MonkeyPatch, metadata: Any
+) -> None:
+    """A notebook goes on as somebody else: neither tokens nor clients of the first one are used."""
+    _on_a_node(monkeypatch)
+    place = Login("a", "a.dfs.core.windows.net", "https://a.blob.core.windows.net", None)
+    first, its_client = identities.identity(), service(place)
+    assert identities.identity() is first
+    assert service(place) is its_client
+    monkeypatch.setenv("AZURE_CLIENT_ID", "00000000-0000-0000-0000-000000000002")
+    assert identities.identity() is not first
+    assert service(place) is not its_client
 
 
 def test_no_test_asks_everybody() -> None:
