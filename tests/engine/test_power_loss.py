@@ -15,12 +15,13 @@ import pytest
 import engine
 from engine import system
 from engine.errors import EvensplitError
+from tests.covering import IS_WHOLE
 from tests.engine.power_loss import Log, after_a_power_cut, logged, restore
 from tests.engine.running import parts_contents
 
 pytestmark = pytest.mark.slow
 
-RATES = (0.0, 1.0, 0.5, 0.3, 0.2, 0.2)
+RATES = (0.0, 1.0, 0.5, 0.3, 0.2, 0.2) if IS_WHOLE else (0.0, 1.0, 0.4)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,7 @@ def states(log: Log, folder: Path, first: int = 0) -> Iterator[tuple[Path, int]]
                 yield place, moment
 
 
+@pytest.mark.ways(2)
 @pytest.mark.parametrize("durable", [True, False], ids=["synced", "no-fsync"])
 def test_the_same_command_makes_it_right(
     tmp_path: Path,
@@ -83,6 +85,7 @@ def test_the_same_command_makes_it_right(
         assert parts_contents(place) == reference, (place.name, log.events[:moment])
 
 
+@pytest.mark.ways(1)
 def test_a_plan_that_replaces_another_leaves_no_mixture(
     tmp_path: Path, source: Path, reference: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ):

@@ -19,6 +19,7 @@ from engine.planning.planner import check_holds_a_row, make_plan
 from engine.planning.ruler import Ruler
 from engine.settings import Settings
 from tests.counting import counted
+from tests.covering import IS_WHOLE
 
 PART_BYTES = 500
 # Of the largest plans; of ours and of C. A plan of twice the time makes about twice as many.
@@ -118,7 +119,7 @@ def check_tiles(plan):
 # -- by rows -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25)  # some of them take seconds
+@settings(max_examples=100 if IS_WHOLE else 12)  # some of them take seconds
 @given(fine_groups(), st.integers(60_000, 2_000_000))
 def test_parts_tile_the_rows_under_the_cap(curves, target):
     try:

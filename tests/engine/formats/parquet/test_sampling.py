@@ -93,7 +93,7 @@ def test_parts_with_another_codec_have_the_sizes_that_were_expected(
     assert max(sizes) <= 2_000_000
 
 
-@pytest.mark.ways(3)
+@pytest.mark.ways(2)
 @pytest.mark.parametrize("shape", [*SHAPES, "two files"])
 def test_what_is_encoded_anew_otherwise_keeps_the_target(source: Path, tmp_path: Path):
     for number, wish in enumerate(
