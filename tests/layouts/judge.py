@@ -11,7 +11,9 @@ import datetime
 import decimal
 import math
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -80,7 +82,7 @@ def _judge(made: Made, seed: object, folder: Path, call: dict[str, Any]) -> Outc
     witnesses = {
         name: reader
         for name, reader in READERS.items()
-        if _told(lambda r=reader: r.read(sources, list(rows))) == repr(rows)  # type: ignore[misc]
+        if _told(partial(reader.read, sources, list(rows))) == repr(rows)
     }
     if not witnesses:
         return Outcome("unread", "no reader finds what was written")
@@ -98,7 +100,7 @@ def _judge(made: Made, seed: object, folder: Path, call: dict[str, Any]) -> Outc
         return Outcome("refused", said)
     faults = []
     for name, reader in witnesses.items():
-        found = _told(lambda r=reader: r.read(written, list(rows)))  # type: ignore[misc]
+        found = _told(partial(reader.read, written, list(rows)))
         if found != repr(rows):
             faults.append(f"{name}: {_difference(repr(rows), found)}")
         elif len(written) <= _MOST_PARTS:
@@ -146,7 +148,7 @@ def _difference(wanted: str, found: str) -> str:
 
 
 def _other_answers(
-    reader: Any,
+    reader: Reader,
     sources: list[Path],
     parts: list[Path],
     rows: Rows,
@@ -165,7 +167,7 @@ def _other_answers(
     pq.write_table(pa.table({n: rows[n] for n in names}), plain, write_statistics=False)
     right = reader.ask([plain], questions)
     return [
-        f"{reader.__name__}: {question}: {source} became {found}, and {truth} is right"
+        f"{type(reader).__name__}: {question}: {source} became {found}, and {truth} is right"
         for question, source, found, truth in zip(questions, before, after, right, strict=True)
         if found != truth == source and not _are_near(found, truth)
     ]
@@ -230,17 +232,35 @@ def _sql(question: Question, table: str) -> str:
     return f"select cast(count(*) as varchar) as n from {table} where {_condition(question)}"
 
 
-class Arrow:
+class Reader(ABC):
+    """Reads columns, and answers questions about them as SQL or a filter would."""
+
+    @abstractmethod
+    def read(self, paths: Sequence[Path], names: list[str]) -> Rows:
+        """Return columns of some files, one behind the other."""
+
+    @abstractmethod
+    def asking(self, paths: Sequence[Path]) -> Callable[[Question], str]:
+        """Return what answers a question about some files."""
+
+    def ask(self, paths: Sequence[Path], questions: list[Question]) -> list[str]:
+        """Return the answers, or what was said instead."""
+        try:
+            answer = self.asking(paths)
+        except BaseException as error:  # noqa: BLE001 - Polars' panics are no Exceptions
+            return [f"error: {error}" for _ in questions]
+        return [_told(partial(answer, question)).strip("\"(',)") for question in questions]
+
+
+class Arrow(Reader):
     """Row groups are skipped by bounds."""
 
-    @staticmethod
-    def read(paths: Sequence[Path], names: list[str]) -> Rows:
+    def read(self, paths: Sequence[Path], names: list[str]) -> Rows:
         tables = [pq.ParquetFile(path).read(names, use_threads=False) for path in paths]
         return _of_tables(tables, names)
 
-    @staticmethod
-    def ask(paths: Sequence[Path], questions: list[Question]) -> list[str]:
-        return [_told(lambda q=q: Arrow._one(paths, q)).strip("'") for q in questions]  # type: ignore[misc]
+    def asking(self, paths: Sequence[Path]) -> Callable[[Question], str]:
+        return partial(self._one, paths)
 
     @staticmethod
     def _one(paths: Sequence[Path], question: Question) -> str:
@@ -263,7 +283,7 @@ class Arrow:
         return str(data.count_rows(filter=conditions[what](), use_threads=False))
 
 
-class Duckdb:
+class Duckdb(Reader):
     """Row groups are skipped by bounds and Bloom filters."""
 
     _connection: Any = None
@@ -277,39 +297,35 @@ class Duckdb:
             cls._connection.sql("set threads = 1; set TimeZone = 'UTC'; set memory_limit = '1GB'")
         return cls._connection
 
-    @classmethod
-    def read(cls, paths: Sequence[Path], names: list[str]) -> Rows:
+    def read(self, paths: Sequence[Path], names: list[str]) -> Rows:
         wanted = ", ".join(map(quoted, names))
         query = f"select {wanted} from read_parquet(?, hive_partitioning = false)"
-        given = [cls._at_once().sql(query, params=[str(path)]) for path in paths]
+        given = [self._at_once().sql(query, params=[str(path)]) for path in paths]
         return _of_tables([relation.to_arrow_table() for relation in given], names)
 
-    @classmethod
-    def ask(cls, paths: Sequence[Path], questions: list[Question]) -> list[str]:
+    def asking(self, paths: Sequence[Path]) -> Callable[[Question], str]:
         listed = ", ".join(text_literal(str(path)) for path in paths)
         table = f"read_parquet([{listed}], hive_partitioning = false)"
 
         def one(question: Question) -> str:
             query = _sql(question, table).replace("X'", "from_hex('")
             query = query if "from_hex" not in query else query + ")"
-            return str(cls._at_once().sql(query).fetchall()[0][0])
+            return str(self._at_once().sql(query).fetchall()[0][0])
 
-        return [_told(lambda q=q: one(q)).strip("\"(',)") for q in questions]  # type: ignore[misc]
+        return one
 
 
-class Polars:
+class Polars(Reader):
     """Row groups are skipped by bounds."""
 
-    @staticmethod
-    def read(paths: Sequence[Path], names: list[str]) -> Rows:
+    def read(self, paths: Sequence[Path], names: list[str]) -> Rows:
         import polars as pl
 
         tables = [pl.read_parquet(path, columns=names).to_arrow() for path in paths]
         return _of_tables(tables, names)
 
-    @staticmethod
-    def ask(paths: Sequence[Path], questions: list[Question]) -> list[str]:
-        return [_told(lambda q=q: Polars._one(paths, q)).strip("'") for q in questions]  # type: ignore[misc]
+    def asking(self, paths: Sequence[Path]) -> Callable[[Question], str]:
+        return partial(self._one, paths)
 
     @staticmethod
     def _one(paths: Sequence[Path], question: Question) -> str:
@@ -333,7 +349,7 @@ class Polars:
         return str(rows.filter(conditions[what]()).select(pl.len()).collect().item())
 
 
-class Datafusion:
+class Datafusion(Reader):
     """Row groups and pages are skipped, and min, max and count answered from statistics."""
 
     @staticmethod
@@ -345,35 +361,35 @@ class Datafusion:
             config = config.set(key, value)
         return datafusion.SessionContext(config)
 
-    @classmethod
-    def read(cls, paths: Sequence[Path], names: list[str]) -> Rows:
+    def read(self, paths: Sequence[Path], names: list[str]) -> Rows:
         from datafusion import col
 
-        context = cls._context()
+        context = self._context()
         wanted = [col(quoted(name)) for name in names]
         frames = [context.read_parquet(str(path), file_extension="") for path in paths]
         return _of_tables([frame.select(*wanted).to_arrow_table() for frame in frames], names)
 
-    @classmethod
-    def ask(cls, paths: Sequence[Path], questions: list[Question]) -> list[str]:
-        context = cls._context()
+    def asking(self, paths: Sequence[Path]) -> Callable[[Question], str]:
+        context = self._context()
         views = []
-        try:
-            for number, path in enumerate(paths):
-                context.register_parquet(f"t{number}", str(path), file_extension="")
-                views.append(f"select * from t{number}")
-            together = f"({' union all '.join(views)}) as t"
-        except BaseException as error:  # noqa: BLE001
-            return [f"error: {error}" for _ in questions]
+        for number, path in enumerate(paths):
+            context.register_parquet(f"t{number}", str(path), file_extension="")
+            views.append(f"select * from t{number}")
+        together = f"({' union all '.join(views)}) as t"
 
         def one(question: Question) -> str:
             table = context.sql(_sql(question, together)).to_arrow_table()
             return str(table.column(0)[0].as_py())
 
-        return [_told(lambda q=q: one(q)).strip("'") for q in questions]  # type: ignore[misc]
+        return one
 
 
-READERS = {"pyarrow": Arrow, "duckdb": Duckdb, "polars": Polars, "datafusion": Datafusion}
+READERS: dict[str, Reader] = {
+    "pyarrow": Arrow(),
+    "duckdb": Duckdb(),
+    "polars": Polars(),
+    "datafusion": Datafusion(),
+}
 
 
 def _of_tables(tables: list[pa.Table], names: list[str]) -> Rows:
