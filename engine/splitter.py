@@ -94,7 +94,8 @@ def plan_split(patterns: Sequence[str], settings: Settings) -> SplitPlan:
     with memory.keeping_to(settings.memory_bytes):
         found = find_wanted(patterns, settings)
         files, settings = settled(found.files, settings)
-        return replace(_plan(files, settings), source_notes=_notes(found.notes, files))
+        with load_format(format_of(files)).holding_sources():
+            return replace(_plan(files, settings), source_notes=_notes(found.notes, files))
 
 
 def _notes(notes: tuple[str, ...], files: Sequence[SourceFile]) -> tuple[str, ...]:
@@ -217,7 +218,7 @@ def split_files(
         _check_transfer(places, settings)
         ledger = Ledger(store, folder)
         ledger.check_free()
-        stack.callback(load_format(format_of(files)).close_sources)
+        stack.enter_context(load_format(format_of(files)).holding_sources())
         is_new = not ledger.is_claimed()
         failed = () if is_new else ledger.failed(plan_id(files, settings, __version__))
         plan = replace(_plan(files, settings, failed), source_notes=_notes(notes, files))
@@ -379,8 +380,7 @@ def repair_part(
     budget = memory.budget(memory_bytes)
     places = [folder, *(file.path for file in plan.sources)]
     resources = choose_resources(plan, settings, budget, store_bytes=buffer_bytes(places))
-    with ExitStack() as stack:
-        stack.callback(load_format(format_of(plan.sources)).close_sources)
+    with load_format(format_of(plan.sources)).holding_sources():
         written = _Written()
         _carry_out(plan, settings, ledger, folder, resources, written, started)
         return sorted(written.names)

@@ -42,15 +42,13 @@ def verify_memory_bytes(
     store, folder = open_storage(destination)
     manifest = Ledger(store, folder).manifest()
     chosen = load_format(format_of(manifest.sources))
-    try:
+    with chosen.holding_sources():
         return chosen.verify_memory_bytes(
             manifest.sources,
             [_part_file(store, folder, receipt) for receipt in manifest.parts],
             workers=workers or _default_workers(destination, manifest.sources),
             memory_bytes=budget(memory_bytes).bytes,
         )
-    finally:
-        chosen.close_sources()
 
 
 def _default_workers(destination: str, sources: Sequence[SourceFile]) -> int:
@@ -91,8 +89,9 @@ def verify_split(
     for sources, parts in by_partition(manifest.sources, manifest.parts):
         try:
             files = [_part_file(store, folder, receipt) for receipt in parts]
-            with keeping_to(memory_bytes) as allowed:
-                one = load_format(format_of(sources)).verify(
+            chosen = load_format(format_of(sources))
+            with chosen.holding_sources(), keeping_to(memory_bytes) as allowed:
+                one = chosen.verify(
                     sources,
                     files,
                     memory_bytes=allowed.bytes,

@@ -12,6 +12,7 @@ are Parquet's alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -213,8 +214,11 @@ class Format(Protocol):
     ) -> int:
         """Return the projected peak memory of :meth:`verify`, the process included."""
 
-    def close_sources(self) -> None:
-        """Close every source that this process has open."""
+    def holding_sources(self) -> AbstractContextManager[None]:
+        """Hold what is opened and read of sources meanwhile; in the end it is closed and dropped.
+
+        Calls side by side, in threads of one process, leave each other what they still need.
+        """
 
 
 def load_format(name: str) -> Format:

@@ -101,12 +101,12 @@ def indexed(file: SourceFile) -> Indexed:
     Raises:
         BadStructure: its records cannot be told apart.
     """
-    if file in _kept:
-        return _kept[file]
+    kept = _kept.get(file)
+    if kept is not None:
+        return kept
     plain = as_text(file)
-    if plain in _kept:
-        found = _kept[plain]
-    else:
+    found = _kept.get(plain)
+    if found is None:
         measures = measured((plain,), TEXT_SETTINGS)
         groups = measures.layout.groups
         starts = [*(group.index for group in groups), text_bytes(plain)]

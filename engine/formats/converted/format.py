@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from engine.formats import Compared
 from engine.formats.converted.blocks import conversion_of, forget_all
 from engine.formats.converted.measures import measure, settled
 from engine.formats.converted.part import read_tail, write
 from engine.formats.lines.format import agreements
-from engine.formats.lines.format import close_sources as close_lines
+from engine.formats.lines.format import holding_sources as holding_lines
 from engine.formats.parquet.folder_columns import sentence
 from engine.model import SourceFile
 
 __all__ = [
     "PRELOAD",
     "agreements",
-    "close_sources",
+    "holding_sources",
     "measure",
     "notes",
     "read_tail",
@@ -74,7 +75,11 @@ def verify_memory_bytes(
     return proof_bytes(sources, workers)
 
 
-def close_sources() -> None:
-    """Drop what is kept of files."""
-    forget_all()
-    close_lines()
+@contextmanager
+def holding_sources() -> Iterator[None]:
+    """Drop in the end what is kept of files; what another call has lost by that, it reads again."""
+    with holding_lines():
+        try:
+            yield
+        finally:
+            forget_all()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from engine.formats import Compared, Measures
 from engine.formats.lines import compressed
@@ -14,7 +15,7 @@ from engine.settings import Settings
 __all__ = [
     "PRELOAD",
     "agreements",
-    "close_sources",
+    "holding_sources",
     "measure",
     "read_tail",
     "settled",
@@ -82,7 +83,14 @@ def verify_memory_bytes(
     return proof_bytes(sources, parts, workers)
 
 
-def close_sources() -> None:
-    """Drop what is kept of compressed files; files are closed as soon as they are read."""
-    forget_all()
-    compressed.forget_all()
+@contextmanager
+def holding_sources() -> Iterator[None]:
+    """Drop in the end what is kept of compressed files; files are closed as soon as they are read.
+
+    What another call has lost by that, it reads again.
+    """
+    try:
+        yield
+    finally:
+        forget_all()
+        compressed.forget_all()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from engine.errors import BadSetting
 from engine.formats import Compared, Measures
 from engine.formats.parquet.folder_columns import with_taken
-from engine.formats.parquet.opened import OpenFile, close_files, open_ahead, read_footer_bytes
+from engine.formats.parquet.opened import OpenFile, files_held, open_ahead, read_footer_bytes
 from engine.formats.parquet.part import write
 from engine.model import SourceFile
 from engine.part_names import LINE_SUFFIXES
@@ -24,7 +24,7 @@ from engine.storage.base import redacted
 __all__ = [
     "PRELOAD",
     "agreements",
-    "close_sources",
+    "holding_sources",
     "measure",
     "notes",
     "read_tail",
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 PRELOAD = ("engine.formats.parquet.writers.make",)
-close_sources = close_files
+holding_sources = files_held
 
 
 def settled(

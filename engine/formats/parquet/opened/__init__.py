@@ -21,6 +21,7 @@ from engine.formats.parquet.opened.file import (
     OpenFile,
     OpenRowGroup,
     close_files,
+    files_held,
     open_ahead,
     open_file,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "constant_value",
     "decoding_of",
     "delta_bytes",
+    "files_held",
     "headers_at",
     "is_array",
     "lies_inside",

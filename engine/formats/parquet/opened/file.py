@@ -11,7 +11,7 @@ Not covered: what values mean (:mod:`.writers.source_chunk`), and how sources fi
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
@@ -110,7 +110,7 @@ class OpenFile:
         self._users_lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the file; one that :func:`open_file` holds is closed by :func:`close_files`."""
+        """Close the file; what :func:`open_file` returns is closed by :func:`files_held`."""
         self.source.close()
 
     def _adapt(self) -> None:
@@ -458,6 +458,8 @@ class OpenChunk:
 
 
 _open: dict[SourceFile, OpenFile] = {}
+_calls: set[object] = set()  # that hold files, and are under way
+_users: defaultdict[SourceFile, set[object]] = defaultdict(set)  # calls that may have asked for it
 _open_lock = threading.Lock()
 
 
@@ -465,6 +467,7 @@ def open_file(file: SourceFile) -> OpenFile:
     """Return the opened file, shared by all parts that this process writes."""
     with _open_lock:
         found = _open.get(file)
+        _users[file] |= _calls
     if found is not None:
         return found
     made = OpenFile(file)
@@ -473,6 +476,31 @@ def open_file(file: SourceFile) -> OpenFile:
     if found is not made:  # by another thread meanwhile
         made.close()
     return found
+
+
+@contextmanager
+def files_held() -> Iterator[None]:
+    """Hold what :func:`open_file` opens meanwhile, in any thread; what nobody else holds is closed.
+
+    Calls side by side may share a file, and parts are written by other threads than the call's. So
+    a file is closed with the last of the calls that were under way when it was asked for.
+    """
+    call = object()
+    with _open_lock:
+        _calls.add(call)
+    try:
+        yield
+    finally:
+        with _open_lock:
+            _calls.discard(call)
+            for users in _users.values():
+                users.discard(call)
+            ended = [file for file, users in _users.items() if not users]
+            for file in ended:
+                del _users[file]
+            closing = [_open.pop(file) for file in ended if file in _open]
+        for opened in closing:
+            opened.close()
 
 
 def open_ahead(files: Sequence[SourceFile]) -> None:
@@ -486,8 +514,6 @@ def open_ahead(files: Sequence[SourceFile]) -> None:
 
 
 def close_files() -> None:
-    """Close every file that :func:`open_file` holds."""
-    with _open_lock:
-        for file in _open.values():
-            file.source.close()
-        _open.clear()
+    """Close every file that :func:`open_file` has opened and no call holds."""
+    with files_held():
+        pass

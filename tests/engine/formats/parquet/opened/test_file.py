@@ -1,10 +1,12 @@
 import gc
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine import memory
+from engine.errors import EvensplitError
 from engine.formats.parquet import layout
 from engine.formats.parquet.bytes.footer import RowGroup
 from engine.formats.parquet.opened import file
@@ -73,3 +75,31 @@ def test_what_another_part_still_uses_of_a_row_group_is_dropped_after_it(tmp_pat
     opened.forget(0)
     assert opened.row_group(0).kept(list, list) is not made_again
     opened.close()
+
+
+def test_calls_side_by_side_leave_each_other_their_files(tmp_path: Path) -> None:
+    for name in "xyz":
+        pq.write_table(pa.table({name: [1]}), tmp_path / f"{name}.parquet")
+    x, y, z = find_sources([str(tmp_path)])
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(file.files_held())
+        only_first = file.open_file(x)
+        second.enter_context(file.files_held())
+        shared, only_second = file.open_file(y), file.open_file(z)
+        first.close()
+        assert not _is_open(only_first)
+        assert _is_open(shared)
+        assert file.open_file(y) is shared
+        with file.files_held():  # one that asks for nothing, or for what another has open
+            file.open_file(z)
+        assert _is_open(only_second)
+        again = file.open_file(x)
+        assert _is_open(again)
+    assert not any(map(_is_open, (shared, only_second, again)))
+
+
+def _is_open(opened: file.OpenFile) -> bool:
+    try:
+        return opened.source.read(0, 4) == b"PAR1"
+    except (EvensplitError, OSError):
+        return False
