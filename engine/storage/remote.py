@@ -533,6 +533,10 @@ def _opened(url: str, protocol: str, kwargs: dict[str, Any]) -> Any:
 
             return GCSFileSystem(skip_instance_cache=True, **kwargs[protocol])
         return url_to_fs(url, skip_instance_cache=True, **kwargs)[0]
+    except FileNotFoundError as error:  # its name may be a token that was taken for one
+        raise BadSetting(
+            f"{redacted(url)} cannot be opened: a file that a storage option names is not there"
+        ) from error
     except ImportError as error:
         needed = f"pip install 'evensplit[{extra}]'" if extra else f"it is {error.name or error}"
         raise BadSetting(

@@ -96,6 +96,31 @@ _ROWS: tuple[tuple[str, type[EvensplitError], str], ...] = (
     ),
     ("FileNotFoundError NoSuchKey 404", NoSource, "no such file"),
 )
+# Of classes that have many reasons the driver's own text tells.
+_TEXTS: tuple[tuple[str, type[EvensplitError], str], ...] = (
+    (
+        "Invalid endpoint",
+        BadSetting,
+        "the endpoint is no URL; write http://HOST:PORT or https://HOST",
+    ),
+    (
+        "No authentication methods available",
+        NoPermission,
+        "there is nothing to log in with; say --storage-option key_filename=PATH or "
+        "password=env:NAME, or let ssh's agent hold a key",
+    ),
+    (
+        "not found in known_hosts",
+        NoPermission,
+        "the host is not known here; log in once by ssh, and see that it is the right one",
+    ),
+    (
+        "private key file|OpenSSH key|base64 decoding",
+        NoPermission,
+        "the file of --storage-option key_filename is no private key that can be read",
+    ),
+)
+_WITH_TEXTS = ("ValueError", "SSHException")
 _SIGNS = tuple((frozenset(names.split()), kind, sentence) for names, kind, sentence in _ROWS)
 
 
@@ -118,10 +143,10 @@ def told(error: Exception, path: str) -> EvensplitError:
     for names, kind, sentence in _SIGNS:
         if names & signs:
             return kind(f"{where}: {sentence}")
-    if any(str(cause).startswith("Invalid endpoint") for cause in causes):  # botocore's
-        return BadSetting(
-            f"{where}: the endpoint is no URL; write http://HOST:PORT or https://HOST"
-        )
+    texts = [str(cause) for cause in causes if type(cause).__name__ in _WITH_TEXTS]
+    for pattern, kind, sentence in _TEXTS:
+        if any(re.search(pattern, text) for text in texts):
+            return kind(f"{where}: {sentence}")
     for cause in causes:
         option = _OPTION.search(str(cause)) if isinstance(cause, TypeError) else None
         if option:

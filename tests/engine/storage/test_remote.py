@@ -12,7 +12,13 @@ import fsspec
 import pytest
 
 import engine
-from engine.errors import BadSetting, EvensplitError, SourceChanged, StorageFailed
+from engine.errors import (
+    BadSetting,
+    EvensplitError,
+    NoPermission,
+    SourceChanged,
+    StorageFailed,
+)
 from engine.executors.ending import dask_teardown
 from engine.settings import Access
 from engine.storage import (
@@ -333,6 +339,36 @@ def test_an_sftp_server_is_asked_one_thing_at_a_time(sftp: Sftp):
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(num_right, range(4))) == {len(range(0, 30_000, 97))}
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({}, NoPermission, "nothing to log in with"),
+        ({"key_filename": "{folder}/bad"}, NoPermission, "is no private key"),
+        ({"key_filename": "{folder}/none"}, BadSetting, "a storage option names is not there"),
+        (
+            {"password": "env:SFTP_PASSWORD", "host_key_policy": "reject"},
+            *(NoPermission, "the host is not known here"),
+        ),
+    ],
+)
+def test_what_keeps_a_user_from_an_sftp_server_is_told(
+    sftp_server: Sftp,
+    options: dict[str, str],
+    kind: type[EvensplitError],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("HOME", str(tmp_path))  # with no known hosts
+    monkeypatch.setenv("SFTP_PASSWORD", "c4n4ry")
+    (tmp_path / "bad").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    given = {name: text.format(folder=tmp_path) for name, text in options.items()}
+    given |= {"look_for_keys": False, "allow_agent": False}
+    with pytest.raises(kind, match=words) as told:
+        engine.plan(f"{sftp_server.url}/a.parquet", storage_options=given)
+    assert "c4n4ry" not in str(told.value)
 
 
 def test_stores_take_memory():
