@@ -339,7 +339,7 @@ def _take_live(
     names = folders.metadata_files(listing)
     if metadata and metadata not in names:
         raise NoSource(f"there is no metadata file {metadata} of a table {redacted(listing.root)}")
-    if listing.kind != "folder" or len(choice.tables) > 1 or kind not in ("Delta", "Iceberg"):
+    if listing.kind != "folder" or len(choice.tables) > 1 or kind not in folders.READ_BY_LOG:
         return
     try:
         if kind == "Delta" and not metadata:

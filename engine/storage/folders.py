@@ -10,11 +10,17 @@ Delta       ``_delta_log/``                        files that the log removed wo
 Iceberg     ``metadata/*.metadata.json``           the same
 Hudi        ``.hoodie/``; in a partition           older versions of rows would come back
             ``.hoodie_partition_metadata``
+Paimon      ``schema/schema-0``                    the same
+Hive ACID   ``base_0000002/``,                     the same
+            ``delta_0000003_0000003_0000/``
+a stream    ``_spark_metadata/``                   files of batches that failed would come in
+of Spark
 hive        folders named ``column=value``         these columns would vanish
 ==========  =====================================  ============================================
 
 Sources: the Delta transaction log protocol; the Iceberg table specification ("Table Metadata");
-Hudi's technical specification ("Storage layout"); Hive's language manual ("Partitioned Tables").
+Hudi's technical specification ("Storage layout"); Paimon's ("File Layouts"); Hive's language manual
+("Partitioned Tables"), AcidUtils of Hive; FileStreamSinkLog of Spark.
 Of a Delta or Iceberg table the live files are taken, as its log has them
 (:mod:`engine.storage.tables`, :mod:`engine.storage.iceberg`); other tables are refused. Of hive
 folders it is told which files lie in which partition; a split keeps them apart. An Iceberg table's
@@ -83,10 +89,15 @@ _NAMELESS = re.compile(r"/=[^/]*/")
 PLAIN = "plain folder"
 SPLIT_FOLDER = "_evensplit"  # where a split keeps its record
 _HUDI_PARTITION = re.compile(r"\.hoodie_partition_metadata(\..*)?")  # of one, without the table
-_TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
+_TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi", "_spark_metadata": "Spark streaming"}
+READ_BY_LOG = ("Delta", "Iceberg")  # tables of which the live files are taken
+_PAIMON_FOLDERS = {"schema", "snapshot", "manifest"}
+_PAIMON_BUCKET = re.compile(r"bucket-\d+")
 _WILDCARD = re.compile(r"[*?\[]")
 METADATA_FOLDER = "metadata"
 _ICEBERG_METADATA = re.compile(rf"{METADATA_FOLDER}/[^/]*\.metadata\.json(\.gz)?")
+_PAIMON_SCHEMA = re.compile(r"schema/schema-\d+")
+_HIVE_ACID = re.compile(r"(base_\d{7,}(_v\d+)?|(delete_)?delta_\d{7,}_\d{7,}(_\d+)?(_v\d+)?)/.*")
 
 
 class Listed(NamedTuple):
@@ -277,7 +288,7 @@ def choose(listing: Listing, include: Sequence[str] = (), exclude: Sequence[str]
     """
     choice = Choice(listing)
     folders: set[str] = set()
-    choice.tables = dict.fromkeys(_iceberg_tables(listing), "Iceberg")
+    choice.tables = dict(_tables_by_files(listing))
     for item in sorted(listing.entries, key=lambda item: item.name):
         folder = hidden_folder(item.name)
         if folder is not None:
@@ -342,13 +353,15 @@ def _choose_file(
         choice.passed_over["other"] += 1
 
 
-def _iceberg_tables(listing: Listing) -> Iterator[str]:
-    """Yield the folders that hold the mark of an Iceberg table."""
+def _tables_by_files(listing: Listing) -> Iterator[tuple[str, str]]:
+    """Yield the folders of tables, and their kinds, as far as names of files below tell."""
+    marks = ((_ICEBERG_METADATA, "Iceberg"), (_PAIMON_SCHEMA, "Paimon"), (_HIVE_ACID, "Hive ACID"))
     for item in listing.entries if listing.kind != "file" else ():
         place, _, name = item.name.rpartition("/")
         above, _, last = place.rpartition("/")
-        if _ICEBERG_METADATA.fullmatch(f"{last}/{name}"):
-            yield above
+        for mark, kind in marks if last else ():
+            if mark.fullmatch(f"{last}/{name}"):
+                yield above, kind
 
 
 def _is_metadata(choice: Choice, place: str) -> bool:
@@ -421,9 +434,11 @@ def is_read(name: str) -> bool:
 
 def table_kind(folders: Iterable[str], metadata_files: Iterable[str] = ()) -> str | None:
     """Return what table a folder holds, by the names of folders and files of ``metadata`` in it."""
-    for name in folders:
-        if name in _TABLE_FOLDERS:
-            return _TABLE_FOLDERS[name]
+    every = set(folders)
+    for name in _TABLE_FOLDERS.keys() & every:
+        return _TABLE_FOLDERS[name]
+    if every >= _PAIMON_FOLDERS:
+        return "Paimon"
     if any(_ICEBERG_METADATA.fullmatch(f"metadata/{name}") for name in metadata_files):
         return "Iceberg"
     return None
@@ -431,7 +446,8 @@ def table_kind(folders: Iterable[str], metadata_files: Iterable[str] = ()) -> st
 
 def is_inside_table(name: str) -> bool:
     """Whether a folder of this name is one that tables have inside: a table may lie above."""
-    return name in ("data", METADATA_FOLDER, *_TABLE_FOLDERS) or is_partition(name)
+    is_known = name in ("data", METADATA_FOLDER, *_TABLE_FOLDERS)
+    return is_known or is_partition(name) or _PAIMON_BUCKET.fullmatch(name) is not None
 
 
 def is_metadata_file(path: str) -> bool:
@@ -638,9 +654,9 @@ def refusal(source: str, choice: Choice) -> str | None:
 
 def table_refusal(place: str, kind: str) -> str:
     """Return why a folder is refused that is a table."""
-    way = "name its own folder, of which the live files are taken"
-    if kind == "Hudi":
-        way = "name its live files themselves, as its own reader lists them"
+    way = "name its live files themselves, as its own reader lists them"
+    if kind in READ_BY_LOG:
+        way = "name its own folder, of which the live files are taken"
     return (
         f"{place} is {_articled(kind)} table, and rows that it removed would come back from its "
         f"files: {way}, or write the table out as plain files"
