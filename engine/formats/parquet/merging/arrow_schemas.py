@@ -38,7 +38,11 @@ def arrow_types(footer: Footer, content: bytes | None) -> Any:
         raise
     except (pa.ArrowException, OSError):
         return None if content is None else content  # what Arrow cannot read, it reads alike
-    return {field.name: _plain_field(field) for field in found}
+    kinds: dict[str, str] = {}
+    for at, field in enumerate(found):
+        name = f"{field.name} at place {at + 1}" if field.name in kinds else field.name
+        kinds[name] = _plain_field(field)
+    return kinds
 
 
 def plain_schema(footer: Footer, content: bytes | None = None) -> Any:
@@ -104,7 +108,7 @@ def merged_schema(values: Sequence[bytes], merged: Callable[..., bytes | None]) 
 
     try:
         schemas = [pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value))) for value in values]
-        fields = [common_field(every) for every in zip(*schemas, strict=True)]
+        fields = [common_field(every) for every in zip(*_distinct(schemas), strict=True)]
     except MemoryError:
         raise
     except (ValueError, pa.ArrowException, OSError):
@@ -118,6 +122,16 @@ def merged_schema(values: Sequence[bytes], merged: Callable[..., bytes | None]) 
             metadata.update({} if content is None else {key: content})
     schema = pa.schema(fields, metadata or None)
     return base64.b64encode(schema.serialize().to_pybytes())
+
+
+def _distinct(schemas: Sequence[pa.Schema]) -> list[pa.Schema]:
+    """Return schemas without those whose fields are all those of the one before."""
+    found: list[pa.Schema] = []
+    for schema in schemas:
+        plain = schema.remove_metadata()
+        if not found or not plain.equals(found[-1], check_metadata=True):
+            found.append(plain)
+    return found
 
 
 def with_wide_indices(schema: pa.Schema) -> pa.Schema:

@@ -126,6 +126,18 @@ def test_lists_of_one_size_go_with_no_others(shape):
         together(*(footer_of(table=table) for table in tables))
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_columns_of_one_name_are_each_compared(place):
+    def table(unit):
+        kinds = [pa.int64(), pa.int64()]
+        kinds[place] = pa.duration(unit)
+        columns = [pa.array([1], pa.int64()).cast(kind) for kind in kinds]
+        return pa.Table.from_arrays(columns, ["c", "c"])
+
+    with pytest.raises(SchemaMismatch, match=r"duration\[ns\].*duration\[us\]"):
+        together(footer_of(table=table("ns")), footer_of(table=table("us")))
+
+
 # -- what columns say of themselves --------------------------------------------------------------
 
 
