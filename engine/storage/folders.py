@@ -30,6 +30,10 @@ has it.
 A folder's files have one format: Parquet, delimited text or NDJSON. Their names say which; ``.txt``
 and ``.json`` beside Parquet are notes. Several formats are refused: nobody knows which is wanted.
 
+Databricks leaves files that a later write removed, or of a write that did not end, beside the
+others, with marks that say so: they are refused by name ("Transactional writes to cloud storage
+with DBIO").
+
 Told apart besides, and said: what Spark or Hadoop put out (``_SUCCESS``), the destination of an
 earlier split (``_evensplit/``), and plain folders.
 """
@@ -83,6 +87,8 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
 }
 _FOLDER_REASONS = {"hidden folder", "linked folder", "not entered"}
 _JOBS_MARK = re.compile(r"_SUCCESS|_(started|committed)_.*")  # of Hadoop's committer, Databricks'
+_COMMITTED = re.compile(r"_committed_\d+")
+_WRITE = re.compile(r"-tid-(\d+)-")  # in names of its files
 _WRITERS_MARK = re.compile(rf"{_JOBS_MARK.pattern}|_metadata|_common_metadata|\..*\.crc")
 _PARTITION = re.compile(r"([^=/]+)=[^/]*")
 _NAMELESS = re.compile(r"/=[^/]*/")
@@ -661,6 +667,44 @@ def table_refusal(place: str, kind: str) -> str:
         f"{place} is {_articled(kind)} table, and rows that it removed would come back from its "
         f"files: {way}, or write the table out as plain files"
     )
+
+
+def committed_marks(choice: Choice) -> list[Listed]:
+    """Return the files by which writes to a folder by Databricks say what they removed."""
+    every = choice.listing.entries if choice.listing.kind == "folder" else ()
+    return [it for it in every if _COMMITTED.fullmatch(it.name.rpartition("/")[2])]
+
+
+def removed_problem(choice: Choice, marks: Sequence[bytes | None]) -> str:
+    """Return why a folder is refused that has files of writes that were undone; empty if none.
+
+    Args:
+        choice: of the folder.
+        marks: what the files of :func:`committed_marks` hold.
+    """
+    gone: set[str] = set()
+    done: set[str] = set()
+    for item, text in zip(committed_marks(choice), marks, strict=True):
+        place, _, name = item.name.rpartition("/")
+        done.add(f"{place}/{name.rpartition('_')[2]}")
+        removed = _object(text).get("removed")
+        gone.update(f"{place}/{it}" for it in (removed if isinstance(removed, list) else ()))
+    begun = {
+        f"{place}/{name.removeprefix('_started_')}"
+        for place, _, name in (it.name.rpartition("/") for it in choice.listing.entries)
+        if name.startswith("_started_")
+    }
+    for item in choice.taken:
+        place, _, name = item.name.rpartition("/")
+        write = _WRITE.search(name)
+        is_open = write is not None and f"{place}/{write[1]}" in begun - done
+        if is_open or f"{place}/{name}" in gone:
+            what = "of a write that did not end" if is_open else "that a later write removed"
+            return (
+                f"{item.path} is a file {what}, by Databricks' marks beside it (_started_, "
+                "_committed_), and its rows would come in: remove it, or leave it out by --exclude"
+            )
+    return ""
 
 
 def _articled(kind: str) -> str:

@@ -125,6 +125,35 @@ def test_folders_of_transactions_are_told(tmp_path: Path, name: str, asked: str)
     assert not expand_all([str(folder)]).problems  # it alone is wanted
 
 
+@pytest.mark.parametrize("below", ["", "day=1/"])
+@pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        ({"_committed_1": "{}", "_committed_2": "{}", "_started_1": "", "_started_2": ""}, None),
+        (
+            {"_committed_1": "{}", "_committed_2": '{"removed": ["part-0-tid-1-a.parquet"]}'},
+            "later",
+        ),
+        ({"_started_1": "", "_committed_2": "{}", "_started_2": ""}, "did not end"),
+        ({"_committed_1": "{", "_committed_2": '{"removed": 7}', "_committed_3": "[[]]"}, None),
+        ({"_committed_vacuum7": '{"removed": ["part-0-tid-1-a.parquet"]}'}, None),
+    ],
+)
+def test_files_of_writes_that_were_undone_are_told(
+    tmp_path: Path, below: str, marks: dict[str, str], told: str | None
+) -> None:
+    folder = tmp_path / "in" / below
+    folder.mkdir(parents=True)
+    for write in (1, 2):
+        (folder / f"part-0-tid-{write}-a.parquet").write_bytes(PARQUET)
+    for name, text in marks.items():
+        (folder / name).write_text(text)
+    problems = expand_all([str(tmp_path / "in")]).problems
+    assert len(problems) == (told is not None)
+    assert all(told in it and "part-0-tid-1-a.parquet" in it for it in problems)
+    assert not expand_all([str(tmp_path / "in")], exclude=["*-tid-1-*"]).problems
+
+
 @pytest.mark.parametrize("name", ["base_1", "delta_1_2", "schema", "snapshot", "bucket-0"])
 def test_folders_of_like_names_are_plain(tmp_path: Path, name: str) -> None:
     (tmp_path / "t" / name).mkdir(parents=True)
