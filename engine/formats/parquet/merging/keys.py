@@ -59,6 +59,7 @@ class Rule(NamedTuple):
         merge: the value of a part, of the values of its sources; the first's if None.
         may_lack: whether a source without the key goes with all others: readers then look at the
             schema, which is the same.
+        says_more: of a meaning, what that schema does not tell: with it none may lack the key.
         spreads: whether what the key says is true of sources without it, too.
     """
 
@@ -67,6 +68,7 @@ class Rule(NamedTuple):
     source: str
     merge: Callable[[list[bytes]], bytes] | None = None
     may_lack: bool = False
+    says_more: Callable[[Any], Any] | None = None
     spreads: bool = False
 
 
@@ -104,19 +106,28 @@ def merged_keys(sources: Sequence[Named]) -> tuple[KeyValues, list[str]]:
 def _check(
     key: bytes, rule: Rule, sources: Sequence[Named], values: Sequence[dict[bytes, bytes | None]]
 ) -> None:
-    known: list[tuple[Any, Named]] = []
+    known: tuple[Any, Named] | None = None
+    lacking: Named | None = None
     for source, found in zip(sources, values, strict=True):
         if rule.may_lack and key not in found:
+            lacking = lacking or source
             continue
         meaning = _meaning(rule, source.footer, found.get(key))
-        for other, its in known[:1]:
-            if meaning != other:
-                raise KeyConflict(
-                    f"key-value metadata {_text(key)} differs between {its.name} "
-                    f"({_shown(other, meaning)}) and {source.name} ({_shown(meaning, other)}): "
-                    f"{rule.why}; split these files apart, or write them anew with one writer"
-                )
-        known.append((meaning, source))
+        known = known or (meaning, source)
+        if meaning != known[0]:
+            raise _conflict(key, rule, known, (meaning, source))
+    if known and lacking and rule.says_more is not None and rule.says_more(known[0]):
+        raise _conflict(key, rule, (rule.says_more(known[0]), known[1]), (None, lacking))
+
+
+def _conflict(
+    key: bytes, rule: Rule, one: tuple[Any, Named], other: tuple[Any, Named]
+) -> KeyConflict:
+    return KeyConflict(
+        f"key-value metadata {_text(key)} differs between {one[1].name} "
+        f"({_shown(one[0], other[0])}) and {other[1].name} ({_shown(other[0], one[0])}): "
+        f"{rule.why}; split these files apart, or write them anew with one writer"
+    )
 
 
 def _meaning(rule: Rule, footer: Footer, content: bytes | None) -> Any:
@@ -276,6 +287,15 @@ def _spark_type(kind: Any) -> str:
     )
 
 
+_UNTOLD = re.compile(r"\b(interval|variant|udt)\b")  # plain numbers and groups in Parquet
+
+
+def _untold_by_parquet(kinds: Any) -> Any:
+    """Return the columns whose type of Spark is not seen in the file's schema."""
+    every = kinds.items() if isinstance(kinds, dict) else ()
+    return {name: kind for name, kind in every if _UNTOLD.search(kind)}
+
+
 def _merged_spark(values: list[bytes]) -> bytes:
     """Return Spark's schema of the first source, with what holds of the values of all."""
     return json.dumps(_common_spark([json.loads(value) for value in values])).encode()
@@ -423,6 +443,7 @@ RULES: dict[bytes, Rule] = {
         "ParquetReadSupport of Spark",
         _merged_spark,
         may_lack=True,
+        says_more=_untold_by_parquet,
     ),
     b"writer.time.zone": Rule(_hive_zone, _ZONED, _OF_HIVE),
     b"writer.zone.conversion.legacy": Rule(_hive_zone, _ZONED, _OF_HIVE),

@@ -176,6 +176,25 @@ def test_metadata_of_sparks_fields_stays_as_far_as_all_have_it():
     assert field == {"name": "n", "type": "long", "nullable": True, "metadata": {"comment": "x"}}
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "interval day to second",
+        "variant",
+        {"type": "udt", "class": "org.example.Point", "sqlType": "long"},
+        {"type": "array", "elementType": "interval month", "containsNull": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_types_of_spark_that_parquet_does_not_tell_are_lacked_by_no_file(kind, order):
+    fields = [{"name": "n", "type": kind, "nullable": False, "metadata": {}}]
+    text = json.dumps({"type": "struct", "fields": fields})
+    footers = [footer_of((SPARK, text)), footer_of(("other", ""))]
+    with pytest.raises(SchemaMismatch, match=r"row\.metadata' differs .*n: .*none"):
+        together(*footers[::order])
+
+
 def _labels(*names, dtype="string"):
     features = {
         "n": {"names": list(names), "_type": "ClassLabel"},
