@@ -250,6 +250,7 @@ def expand_all(
     pairs = list(zip(names, choices, strict=True))
     problems = [folders.refusal(*pair) for pair in pairs]
     problems += [_table_around(*pair) for pair in zip(stores, choices, strict=True)]
+    problems += [_removed_problem(*pair) for pair in zip(stores, choices, strict=True)]
     taken = {it for choice in choices for item in choice.taken for it in (item.path, item.real)}
     problems += [
         _split_problem(store, path, choice, _Wanted(is_chosen, taken))
@@ -339,7 +340,7 @@ def _take_live(
     names = folders.metadata_files(listing)
     if metadata and metadata not in names:
         raise NoSource(f"there is no metadata file {metadata} of a table {redacted(listing.root)}")
-    if listing.kind != "folder" or len(choice.tables) > 1 or kind not in ("Delta", "Iceberg"):
+    if listing.kind != "folder" or len(choice.tables) > 1 or kind not in folders.READ_BY_LOG:
         return
     try:
         if kind == "Delta" and not metadata:
@@ -372,6 +373,12 @@ def _table_around(store: Storage, choice: folders.Choice) -> str | None:
     kinds = _asked(_table_at, store, list(above))
     found = ((place, kind) for place, kind in zip(above, kinds, strict=True) if kind)
     return next((folders.table_refusal(redacted(place), kind) for place, kind in found), None)
+
+
+def _removed_problem(store: Storage, choice: folders.Choice) -> str:
+    """Look for files of writes that were undone, by the marks that lie beside them."""
+    marks = [it.path for it in folders.committed_marks(choice)]
+    return folders.removed_problem(choice, _asked(lambda at, path: at.get(path), store, marks))
 
 
 def _split_problem(

@@ -10,11 +10,17 @@ Delta       ``_delta_log/``                        files that the log removed wo
 Iceberg     ``metadata/*.metadata.json``           the same
 Hudi        ``.hoodie/``; in a partition           older versions of rows would come back
             ``.hoodie_partition_metadata``
+Paimon      ``schema/schema-0``                    the same
+Hive ACID   ``base_0000002/``,                     the same
+            ``delta_0000003_0000003_0000/``
+a stream    ``_spark_metadata/``                   files of batches that failed would come in
+of Spark
 hive        folders named ``column=value``         these columns would vanish
 ==========  =====================================  ============================================
 
 Sources: the Delta transaction log protocol; the Iceberg table specification ("Table Metadata");
-Hudi's technical specification ("Storage layout"); Hive's language manual ("Partitioned Tables").
+Hudi's technical specification ("Storage layout"); Paimon's ("File Layouts"); Hive's language manual
+("Partitioned Tables"), AcidUtils of Hive; FileStreamSinkLog of Spark.
 Of a Delta or Iceberg table the live files are taken, as its log has them
 (:mod:`engine.storage.tables`, :mod:`engine.storage.iceberg`); other tables are refused. Of hive
 folders it is told which files lie in which partition; a split keeps them apart. An Iceberg table's
@@ -23,6 +29,10 @@ has it.
 
 A folder's files have one format: Parquet, delimited text or NDJSON. Their names say which; ``.txt``
 and ``.json`` beside Parquet are notes. Several formats are refused: nobody knows which is wanted.
+
+Databricks leaves files that a later write removed, or of a write that did not end, beside the
+others, with marks that say so: they are refused by name ("Transactional writes to cloud storage
+with DBIO").
 
 Told apart besides, and said: what Spark or Hadoop put out (``_SUCCESS``), the destination of an
 earlier split (``_evensplit/``), and plain folders.
@@ -77,16 +87,23 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
 }
 _FOLDER_REASONS = {"hidden folder", "linked folder", "not entered"}
 _JOBS_MARK = re.compile(r"_SUCCESS|_(started|committed)_.*")  # of Hadoop's committer, Databricks'
+_COMMITTED = re.compile(r"_committed_\d+")
+_WRITE = re.compile(r"-tid-(\d+)-")  # in names of its files
 _WRITERS_MARK = re.compile(rf"{_JOBS_MARK.pattern}|_metadata|_common_metadata|\..*\.crc")
 _PARTITION = re.compile(r"([^=/]+)=[^/]*")
 _NAMELESS = re.compile(r"/=[^/]*/")
 PLAIN = "plain folder"
 SPLIT_FOLDER = "_evensplit"  # where a split keeps its record
 _HUDI_PARTITION = re.compile(r"\.hoodie_partition_metadata(\..*)?")  # of one, without the table
-_TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi"}
+_TABLE_FOLDERS = {"_delta_log": "Delta", ".hoodie": "Hudi", "_spark_metadata": "Spark streaming"}
+READ_BY_LOG = ("Delta", "Iceberg")  # tables of which the live files are taken
+_PAIMON_FOLDERS = {"schema", "snapshot", "manifest"}
+_PAIMON_BUCKET = re.compile(r"bucket-\d+")
 _WILDCARD = re.compile(r"[*?\[]")
 METADATA_FOLDER = "metadata"
 _ICEBERG_METADATA = re.compile(rf"{METADATA_FOLDER}/[^/]*\.metadata\.json(\.gz)?")
+_PAIMON_SCHEMA = re.compile(r"schema/schema-\d+")
+_HIVE_ACID = re.compile(r"(base_\d{7,}(_v\d+)?|(delete_)?delta_\d{7,}_\d{7,}(_\d+)?(_v\d+)?)/.*")
 
 
 class Listed(NamedTuple):
@@ -277,7 +294,7 @@ def choose(listing: Listing, include: Sequence[str] = (), exclude: Sequence[str]
     """
     choice = Choice(listing)
     folders: set[str] = set()
-    choice.tables = dict.fromkeys(_iceberg_tables(listing), "Iceberg")
+    choice.tables = dict(_tables_by_files(listing))
     for item in sorted(listing.entries, key=lambda item: item.name):
         folder = hidden_folder(item.name)
         if folder is not None:
@@ -342,13 +359,15 @@ def _choose_file(
         choice.passed_over["other"] += 1
 
 
-def _iceberg_tables(listing: Listing) -> Iterator[str]:
-    """Yield the folders that hold the mark of an Iceberg table."""
+def _tables_by_files(listing: Listing) -> Iterator[tuple[str, str]]:
+    """Yield the folders of tables, and their kinds, as far as names of files below tell."""
+    marks = ((_ICEBERG_METADATA, "Iceberg"), (_PAIMON_SCHEMA, "Paimon"), (_HIVE_ACID, "Hive ACID"))
     for item in listing.entries if listing.kind != "file" else ():
         place, _, name = item.name.rpartition("/")
         above, _, last = place.rpartition("/")
-        if _ICEBERG_METADATA.fullmatch(f"{last}/{name}"):
-            yield above
+        for mark, kind in marks if last else ():
+            if mark.fullmatch(f"{last}/{name}"):
+                yield above, kind
 
 
 def _is_metadata(choice: Choice, place: str) -> bool:
@@ -421,9 +440,11 @@ def is_read(name: str) -> bool:
 
 def table_kind(folders: Iterable[str], metadata_files: Iterable[str] = ()) -> str | None:
     """Return what table a folder holds, by the names of folders and files of ``metadata`` in it."""
-    for name in folders:
-        if name in _TABLE_FOLDERS:
-            return _TABLE_FOLDERS[name]
+    every = set(folders)
+    for name in _TABLE_FOLDERS.keys() & every:
+        return _TABLE_FOLDERS[name]
+    if every >= _PAIMON_FOLDERS:
+        return "Paimon"
     if any(_ICEBERG_METADATA.fullmatch(f"metadata/{name}") for name in metadata_files):
         return "Iceberg"
     return None
@@ -431,7 +452,8 @@ def table_kind(folders: Iterable[str], metadata_files: Iterable[str] = ()) -> st
 
 def is_inside_table(name: str) -> bool:
     """Whether a folder of this name is one that tables have inside: a table may lie above."""
-    return name in ("data", METADATA_FOLDER, *_TABLE_FOLDERS) or is_partition(name)
+    is_known = name in ("data", METADATA_FOLDER, *_TABLE_FOLDERS)
+    return is_known or is_partition(name) or _PAIMON_BUCKET.fullmatch(name) is not None
 
 
 def is_metadata_file(path: str) -> bool:
@@ -638,13 +660,51 @@ def refusal(source: str, choice: Choice) -> str | None:
 
 def table_refusal(place: str, kind: str) -> str:
     """Return why a folder is refused that is a table."""
-    way = "name its own folder, of which the live files are taken"
-    if kind == "Hudi":
-        way = "name its live files themselves, as its own reader lists them"
+    way = "name its live files themselves, as its own reader lists them"
+    if kind in READ_BY_LOG:
+        way = "name its own folder, of which the live files are taken"
     return (
         f"{place} is {_articled(kind)} table, and rows that it removed would come back from its "
         f"files: {way}, or write the table out as plain files"
     )
+
+
+def committed_marks(choice: Choice) -> list[Listed]:
+    """Return the files by which writes to a folder by Databricks say what they removed."""
+    every = choice.listing.entries if choice.listing.kind == "folder" else ()
+    return [it for it in every if _COMMITTED.fullmatch(it.name.rpartition("/")[2])]
+
+
+def removed_problem(choice: Choice, marks: Sequence[bytes | None]) -> str:
+    """Return why a folder is refused that has files of writes that were undone; empty if none.
+
+    Args:
+        choice: of the folder.
+        marks: what the files of :func:`committed_marks` hold.
+    """
+    gone: set[str] = set()
+    done: set[str] = set()
+    for item, text in zip(committed_marks(choice), marks, strict=True):
+        place, _, name = item.name.rpartition("/")
+        done.add(f"{place}/{name.rpartition('_')[2]}")
+        removed = _object(text).get("removed")
+        gone.update(f"{place}/{it}" for it in (removed if isinstance(removed, list) else ()))
+    begun = {
+        f"{place}/{name.removeprefix('_started_')}"
+        for place, _, name in (it.name.rpartition("/") for it in choice.listing.entries)
+        if name.startswith("_started_")
+    }
+    for item in choice.taken:
+        place, _, name = item.name.rpartition("/")
+        write = _WRITE.search(name)
+        is_open = write is not None and f"{place}/{write[1]}" in begun - done
+        if is_open or f"{place}/{name}" in gone:
+            what = "of a write that did not end" if is_open else "that a later write removed"
+            return (
+                f"{item.path} is a file {what}, by Databricks' marks beside it (_started_, "
+                "_committed_), and its rows would come in: remove it, or leave it out by --exclude"
+            )
+    return ""
 
 
 def _articled(kind: str) -> str:

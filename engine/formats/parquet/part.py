@@ -95,7 +95,10 @@ def _key_values(
         return sum(group_rows(footer)[: first.row_group]) + first.start_row
 
     num_rows = sum(piece.num_rows for piece in part.slices)
-    return part_key_values(carried.key_values, first_row, num_rows, dict(provenance))
+    is_merged = any(len(slices) > 1 for slices in part.row_groups)
+    return part_key_values(
+        carried.key_values, first_row, num_rows, dict(provenance), is_merged=is_merged
+    )
 
 
 def _forget_ended(files: Mapping[int, OpenFile], slices: Sequence[RowGroupSlice]) -> None:

@@ -19,7 +19,11 @@ from engine.formats.parquet.bytes.projection import ARROW_KEY, project
 from engine.formats.parquet.bytes.schema_keys import arrow_content, arrow_schema
 from engine.formats.parquet.bytes.thrift import LIST, STRUCT, Struct
 from engine.formats.parquet.folder_columns import sentence
-from engine.formats.parquet.merging.keys import arrow_types, meant_metadata, plain_schema
+from engine.formats.parquet.merging.arrow_schemas import (
+    arrow_types,
+    meant_metadata,
+    plain_schema,
+)
 from engine.formats.parquet.opened import OpenFile, open_file, schema_text
 from engine.formats.parquet.relaxed import (
     Differs,

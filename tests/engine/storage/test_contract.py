@@ -696,6 +696,7 @@ def test_a_list_stands_for_what_it_names(place: Place) -> None:
         (("_delta_log", "00000000000000000000.json"), "Delta"),
         (("metadata", "00001-a.metadata.json"), "Iceberg"),
         ((".hoodie", "hoodie.properties"), "Hudi"),
+        (("_spark_metadata", "0"), "Spark streaming"),
     ],
 )
 @pytest.mark.parametrize("asked", [(), ("data",), ("data", "*.parquet"), ("data", "a=1"), ("**",)])

@@ -95,6 +95,73 @@ def test_a_partition_of_a_hudi_table_is_told_without_the_table(tmp_path: Path, a
     assert "name its live files themselves" in problem
 
 
+@pytest.mark.parametrize("asked", ["t", "t/p=1", "t/p=1/bucket-0", "t/p=1/bucket-0/*.parquet"])
+def test_a_paimon_table_is_told_by_its_folders(tmp_path: Path, asked: str) -> None:
+    names = (
+        "schema/schema-0",
+        "snapshot/snapshot-1",
+        "manifest/manifest-1",
+        "p=1/bucket-0/a.parquet",
+    )
+    for name in names:
+        (tmp_path / "t" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t" / name).write_bytes(PARQUET)
+    (problem,) = expand_all([str(tmp_path / asked)]).problems
+    assert problem.startswith(f"{tmp_path}/t is a Paimon table")
+    assert "name its live files themselves" in problem
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["base_0000002", "delta_0000001_0000004", "delta_0000003_0000003_0000", "base_0000002_v7"],
+)
+@pytest.mark.parametrize("asked", ["t", "t/p=1", "t/*/*/*", "t/**/*.parquet"])
+def test_folders_of_transactions_are_told(tmp_path: Path, name: str, asked: str) -> None:
+    folder = tmp_path / "t" / "p=1" / name
+    folder.mkdir(parents=True)
+    (folder / "a.parquet").write_bytes(PARQUET)
+    (problem,) = expand_all([str(tmp_path / asked)]).problems
+    assert problem.startswith(f"{tmp_path}/t/p=1 is a Hive ACID table")
+    assert not expand_all([str(folder)]).problems  # it alone is wanted
+
+
+@pytest.mark.parametrize("below", ["", "day=1/"])
+@pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        ({"_committed_1": "{}", "_committed_2": "{}", "_started_1": "", "_started_2": ""}, None),
+        (
+            {"_committed_1": "{}", "_committed_2": '{"removed": ["part-0-tid-1-a.parquet"]}'},
+            "later",
+        ),
+        ({"_started_1": "", "_committed_2": "{}", "_started_2": ""}, "did not end"),
+        ({"_committed_1": "{", "_committed_2": '{"removed": 7}', "_committed_3": "[[]]"}, None),
+        ({"_committed_vacuum7": '{"removed": ["part-0-tid-1-a.parquet"]}'}, None),
+    ],
+)
+def test_files_of_writes_that_were_undone_are_told(
+    tmp_path: Path, below: str, marks: dict[str, str], told: str | None
+) -> None:
+    folder = tmp_path / "in" / below
+    folder.mkdir(parents=True)
+    for write in (1, 2):
+        (folder / f"part-0-tid-{write}-a.parquet").write_bytes(PARQUET)
+    for name, text in marks.items():
+        (folder / name).write_text(text)
+    problems = expand_all([str(tmp_path / "in")]).problems
+    assert len(problems) == (told is not None)
+    assert all(told in it and "part-0-tid-1-a.parquet" in it for it in problems)
+    assert not expand_all([str(tmp_path / "in")], exclude=["*-tid-1-*"]).problems
+
+
+@pytest.mark.parametrize("name", ["base_1", "delta_1_2", "schema", "snapshot", "bucket-0"])
+def test_folders_of_like_names_are_plain(tmp_path: Path, name: str) -> None:
+    (tmp_path / "t" / name).mkdir(parents=True)
+    (tmp_path / "t" / name / "a.parquet").write_bytes(PARQUET)
+    found = expand_all([str(tmp_path / "t")])
+    assert (len(found.files), found.problems) == (1, ())
+
+
 def test_a_link_out_of_the_folder_is_followed(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "a.parquet").write_bytes(PARQUET)

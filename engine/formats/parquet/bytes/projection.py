@@ -1,8 +1,8 @@
 """A footer of only some columns: as if the file never had the others.
 
 Chunks stay where they lie; schema, row groups, column orders, sorting columns and the schemas that
-writers keep in key-value metadata (Arrow, pandas, Spark, Avro) lose what is not chosen. Where part
-of a nested column is chosen, Spark's and Avro's are dropped, as the types in them would be wrong:
+writers keep in key-value metadata (Arrow's, and :mod:`.bytes.described`) lose what is not chosen.
+Where part of a nested column is chosen, those with types are dropped, as the types would be wrong:
 they say no more than the file's own schema.
 
 Source: parquet.thrift of apache/parquet-format; the key-value entries are their writers' own.
@@ -11,7 +11,6 @@ Source: parquet.thrift of apache/parquet-format; the key-value entries are their
 from __future__ import annotations
 
 import base64
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +18,12 @@ from typing import Any, NamedTuple
 from engine.errors import BadSetting, Unsupported
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.column_names import resolve_all, spelled
+from engine.formats.parquet.bytes.described import (
+    DESCRIPTIONS,
+    ODD,
+    WITH_TYPES,
+    described_alone,
+)
 from engine.formats.parquet.bytes.footer import (
     ColumnChunk,
     Footer,
@@ -31,12 +36,6 @@ from engine.formats.parquet.bytes.schema_tree import Node, path_of
 from engine.formats.parquet.bytes.thrift import LIST, Struct
 
 ARROW_KEY = b"ARROW:schema"
-PANDAS_KEY = b"pandas"
-_FIELD_LISTS = {  # keys whose JSON has a list of fields with names
-    b"org.apache.spark.sql.parquet.row.metadata": "fields",
-    b"parquet.avro.schema": "fields",
-    b"avro.schema": "fields",
-}
 _EXTENSION = b"ARROW:extension:"
 _MAP = 1  # ConvertedType
 
@@ -151,43 +150,32 @@ def _key_values(footer: Footer, chosen: set[int]) -> list[tuple[bytes, bytes | N
     tops = [node for node in footer.nodes if node.parent == 0 and node.position in chosen]
     names = {node.name for node in tops}
     is_whole = all(chosen.issuperset(range(node.position, node.stop)) for node in tops)
+    taken = _Taken(footer.nodes, chosen)
     found: list[tuple[bytes, bytes | None]] = []
     for key, content in footer.key_values:
-        if key not in (ARROW_KEY, PANDAS_KEY, *_FIELD_LISTS):
-            found.append((key, content))
-        elif content is not None and (is_whole or key not in _FIELD_LISTS):
+        if content is not None and key == ARROW_KEY:
             try:
-                if key == ARROW_KEY:
-                    content = _arrow_schema(content, _Taken(footer.nodes, chosen))
-                else:
-                    content = _without_others(key, content, names)
-                found.append((key, content))
-            except (ValueError, KeyError, TypeError, OSError, NotImplementedError):
+                found.append((key, _arrow_schema(content, taken, names, is_whole=is_whole)))
+            except ODD:
                 continue  # what cannot be read cannot be made true
+        elif content is None or key not in DESCRIPTIONS:
+            found.append((key, content))
+        else:
+            found += _alone(key, content, names, is_whole=is_whole)
     return found
 
 
-def _without_others(key: bytes, content: bytes, names: set[str]) -> bytes:
-    """Return a schema in key-value metadata with the columns named alone."""
-    described = json.loads(content)
-    if key == PANDAS_KEY:
-        return json.dumps(pandas_of(described, names)).encode()
-    fields = _FIELD_LISTS[key]
-    described[fields] = [field for field in described[fields] if field["name"] in names]
-    return json.dumps(described).encode()
-
-
-def pandas_of(described: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    """Return pandas' description of a table with the columns named alone."""
-    described["columns"] = [
-        column
-        for column in described["columns"]
-        if (column.get("field_name") or column.get("name")) in names
-    ]
-    described["index_columns"] = [
-        index for index in described["index_columns"] if isinstance(index, dict) or index in names
-    ]
-    return described
+def _alone(
+    key: bytes, content: bytes, names: set[str], *, is_whole: bool
+) -> list[tuple[bytes, bytes]]:
+    """Return the entry of a description of the columns named alone, or none."""
+    if key in WITH_TYPES and not is_whole:
+        return []
+    try:
+        alone = described_alone(key, content, names)
+    except ODD:
+        return []
+    return [] if alone is None else [(key, alone)]
 
 
 class _Taken(NamedTuple):
@@ -206,15 +194,15 @@ class _Taken(NamedTuple):
         return self.chosen.issuperset(range(node.position, node.stop))
 
 
-def _arrow_schema(content: bytes, taken: _Taken) -> bytes:
+def _arrow_schema(content: bytes, taken: _Taken, names: set[str], *, is_whole: bool) -> bytes:
     import pyarrow as pa
 
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(content, validate=True)))
     tops = {node.name: node for node in taken.inside(taken.nodes[0])}
-    metadata = dict(schema.metadata or {})
-    if PANDAS_KEY in metadata:
-        described = pandas_of(json.loads(metadata[PANDAS_KEY]), set(tops))
-        metadata[PANDAS_KEY] = json.dumps(described).encode()
+    metadata: dict[bytes, bytes] = {}
+    for key, text in (schema.metadata or {}).items():
+        is_plain = key not in DESCRIPTIONS
+        metadata.update([(key, text)] if is_plain else _alone(key, text, names, is_whole=is_whole))
     fields = [
         _arrow_field(field, tops[field.name], taken) for field in schema if field.name in tops
     ]

@@ -15,15 +15,21 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from engine.formats.parquet.bytes.described import (
+    AVRO_KEYS,
+    ODD,
+    PANDAS_KEY,
+    SPARK_KEY,
+    described_alone,
+    pandas_of,
+)
 from engine.formats.parquet.bytes.footer import Footer
-from engine.formats.parquet.bytes.projection import ARROW_KEY, PANDAS_KEY, pandas_of
+from engine.formats.parquet.bytes.projection import ARROW_KEY
 from engine.model import Constant
 
-SPARK_KEY = b"org.apache.spark.sql.parquet.row.metadata"
 LEFT_OUT = frozenset(
     (
-        b"parquet.avro.schema",
-        b"avro.schema",
+        *AVRO_KEYS,
         b"parquet.proto.descriptor",
         b"thrift.descriptor",
         b"pig.schema",
@@ -52,10 +58,10 @@ def fitted_key_values(
             if content is not None and key == ARROW_KEY:
                 content = _fitted_arrow(content, schema, columns, constants)
             elif content is not None and key == PANDAS_KEY:
-                content = json.dumps(pandas_of(json.loads(content), set(columns))).encode()
+                content = described_alone(key, content, set(columns))
             elif content is not None and key == SPARK_KEY:
                 content = _fitted_spark(content, columns, constants)
-        except (ValueError, KeyError, TypeError, OSError, NotImplementedError):
+        except ODD:
             continue  # what cannot be read cannot be made true
         found.append((key, content))
     return found

@@ -11,26 +11,29 @@ Not covered: what is true of a part's rows only, such as the bounds of pandas' r
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.bytes.footer import MAGIC, Footer, Leaf, Type, key_value_struct, seal
+from engine.formats.parquet.bytes import spec
+from engine.formats.parquet.bytes.described import (
+    AVRO_KEYS,
+    GEO_KEY,
+    ODD,
+    PANDAS_KEY,
+    SPARK_KEY,
+    parsed,
+)
+from engine.formats.parquet.bytes.footer import Footer, Leaf, Type
+from engine.formats.parquet.merging.arrow_schemas import ARROW_KEY, arrow_types, merged_schema
 from engine.wording import shown
 
 KeyValues = list[tuple[bytes, bytes | None]]
 
-ARROW_KEY = b"ARROW:schema"
-PANDAS_KEY = b"pandas"
 OWN_PREFIX = b"evensplit."
 _DATE, _TIMESTAMPS = 6, (9, 10)  # of ``ConvertedType``
 _LETTERS_SHOWN, _TYPE_LETTERS_SHOWN = 60, 200  # of a value, and of a column's type
-# Metadata of a field in Arrow's schema that changes its values: extension types that Arrow itself
-# does not know, and the values of Polars' enums, of which all others are read as nulls.
-_MEANT = (b"ARROW:extension:", b"_PL_ENUM_VALUES")
 _LEGACY_BEFORE = 3  # Spark 3 began with the calendar of today
 
 
@@ -56,6 +59,7 @@ class Rule(NamedTuple):
         merge: the value of a part, of the values of its sources; the first's if None.
         may_lack: whether a source without the key goes with all others: readers then look at the
             schema, which is the same.
+        says_more: of a meaning, what that schema does not tell: with it none may lack the key.
         spreads: whether what the key says is true of sources without it, too.
     """
 
@@ -64,6 +68,7 @@ class Rule(NamedTuple):
     source: str
     merge: Callable[[list[bytes]], bytes] | None = None
     may_lack: bool = False
+    says_more: Callable[[Any], Any] | None = None
     spreads: bool = False
 
 
@@ -101,19 +106,35 @@ def merged_keys(sources: Sequence[Named]) -> tuple[KeyValues, list[str]]:
 def _check(
     key: bytes, rule: Rule, sources: Sequence[Named], values: Sequence[dict[bytes, bytes | None]]
 ) -> None:
-    known: list[tuple[Any, Named]] = []
+    known: tuple[Any, Named] | None = None
+    lacking: Named | None = None
     for source, found in zip(sources, values, strict=True):
         if rule.may_lack and key not in found:
+            lacking = lacking or source
             continue
-        meaning = rule.meaning(source.footer, found.get(key))
-        for other, its in known[:1]:
-            if meaning != other:
-                raise KeyConflict(
-                    f"key-value metadata {_text(key)} differs between {its.name} "
-                    f"({_shown(other, meaning)}) and {source.name} ({_shown(meaning, other)}): "
-                    f"{rule.why}; split these files apart, or write them anew with one writer"
-                )
-        known.append((meaning, source))
+        meaning = _meaning(rule, source.footer, found.get(key))
+        known = known or (meaning, source)
+        if meaning != known[0]:
+            raise _conflict(key, rule, known, (meaning, source))
+    if known and lacking and rule.says_more is not None and rule.says_more(known[0]):
+        raise _conflict(key, rule, (rule.says_more(known[0]), known[1]), (None, lacking))
+
+
+def _conflict(
+    key: bytes, rule: Rule, one: tuple[Any, Named], other: tuple[Any, Named]
+) -> KeyConflict:
+    return KeyConflict(
+        f"key-value metadata {_text(key)} differs between {one[1].name} "
+        f"({_shown(one[0], other[0])}) and {other[1].name} ({_shown(other[0], one[0])}): "
+        f"{rule.why}; split these files apart, or write them anew with one writer"
+    )
+
+
+def _meaning(rule: Rule, footer: Footer, content: bytes | None) -> Any:
+    try:
+        return rule.meaning(footer, content)
+    except ODD:
+        return content  # what no reader makes sense of must be the same
 
 
 def _merged(rule: Rule, values: Sequence[bytes | None]) -> bytes | None:
@@ -121,7 +142,10 @@ def _merged(rule: Rule, values: Sequence[bytes | None]) -> bytes | None:
     present = [value for value in values if value is not None]
     if not present or (len(present) < len(values) and not rule.spreads):
         return None
-    return present[0] if rule.merge is None else rule.merge(present)
+    try:
+        return present[0] if rule.merge is None else rule.merge(present)
+    except ODD:
+        return None
 
 
 def _told(
@@ -162,99 +186,12 @@ def _shortened(text: str, num_letters: int) -> str:
     return text if len(text) <= num_letters else f"{text[:num_letters]}..."
 
 
-# -- Arrow --------------------------------------------------------------------------------------
-
-
-def arrow_types(footer: Footer, content: bytes | None) -> Any:
-    """Return the type of each column as pyarrow reads it by the schema kept in the footer."""
-    import pyarrow as pa
-
-    try:
-        found = plain_schema(footer, content)
-    except MemoryError:
-        raise
-    except (pa.ArrowException, OSError):
-        return None if content is None else content  # what Arrow cannot read, it reads alike
-    return {field.name: _plain_field(field) for field in found}
-
-
-def plain_schema(footer: Footer, content: bytes | None = None) -> Any:
-    """Return Arrow's schema of a footer, by the one that it keeps in an entry, if any."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = spec.FileMetaData
-    pairs = [] if content is None else [key_value_struct(ARROW_KEY, content)]
-    schema = {
-        names.VERSION: 2,
-        names.SCHEMA: footer.schema,
-        names.NUM_ROWS: 0,
-        names.ROW_GROUPS: [],
-        names.KEY_VALUE_METADATA: pairs,
-    }
-    return pq.read_schema(pa.BufferReader(MAGIC + seal(thrift.encode(spec.struct_of(schema)))))
-
-
-def meant_metadata(field: Any) -> dict[bytes, bytes]:
-    """Return what a field's metadata says of its values; comments and the like are left out."""
-    return {key: text for key, text in (field.metadata or {}).items() if key.startswith(_MEANT)}
-
-
-def _plain_field(field: Any) -> str:
-    """Return a field's type, and what its metadata says of values."""
-    told = {
-        key.decode("utf-8", "replace"): text.decode("utf-8", "replace")
-        for key, text in sorted(meant_metadata(field).items())
-    }
-    return f"{_plain_type(field.type)} {told}" if told else _plain_type(field.type)
-
-
-def _plain_type(kind: Any) -> str:
-    """Return a type without what only says how Arrow holds values: these go together."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(kind):
-        return _plain_type(kind.value_type)
-    if isinstance(kind, pa.BaseExtensionType):
-        # Arrow's text of a type has its parameters.
-        return f"{kind.extension_name} of {_plain_type(kind.storage_type)}, {kind}"
-    if pa.types.is_nested(kind):
-        inner = ", ".join(
-            f"{kind.field(number).name}: {_plain_field(kind.field(number))}"
-            for number in range(kind.num_fields)
-        )
-        name = re.sub(r"^large_|_view$", "", str(kind).partition("<")[0])
-        return f"{name}<{inner}>"
-    return re.sub(r"^large_|_view$", "", str(kind))
-
-
-def _merged_arrow(values: list[bytes]) -> bytes:
-    """Return Arrow's schema of the first source, its metadata as far as all have it."""
-    import pyarrow as pa
-
-    try:
-        schemas = [pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value))) for value in values]
-    except MemoryError:
-        raise
-    except (ValueError, pa.ArrowException, OSError):
-        return values[0]
-    metadata = [dict(schema.metadata or {}) for schema in schemas]
-    common = {
-        key: value
-        for key, value in metadata[0].items()
-        if all(key in other for other in metadata)
-        and (key == PANDAS_KEY or all(other[key] == value for other in metadata))
-    }
-    merged = schemas[0].with_metadata(common or None)
-    return base64.b64encode(merged.serialize().to_pybytes())
-
-
 # -- pandas --------------------------------------------------------------------------------------
 
 
 def _pandas_index(_: Footer, content: bytes | None) -> Any:
     """Return what pandas makes an index of; nothing and a plain count of rows are the same."""
-    described = _json(content)
+    described = parsed(content)
     columns = described.get("index_columns") if isinstance(described, dict) else None
     found = []
     for column in columns if isinstance(columns, list) else []:
@@ -263,6 +200,15 @@ def _pandas_index(_: Footer, content: bytes | None) -> Any:
         elif column.get("name") is not None or (column.get("step") or 1) != 1:
             found.append(f"range {column.get('name')} step {column.get('step')}")
     return ", ".join(found) or None
+
+
+def _merged_pandas(values: list[bytes]) -> bytes:
+    """Return pandas' description of the first source, with the attributes that all have."""
+    every = [json.loads(value) for value in values]
+    told = [described.get("attributes") for described in every]
+    if any(attributes != told[0] for attributes in told):
+        every[0]["attributes"] = _common(told) if all(isinstance(it, dict) for it in told) else {}
+    return json.dumps(every[0]).encode()
 
 
 # -- Spark ---------------------------------------------------------------------------------------
@@ -319,7 +265,7 @@ def _hive_zone(footer: Footer, content: bytes | None) -> Any:
 
 def _spark_fields(_: Footer, content: bytes | None) -> Any:
     """Return the types of Spark's own schema; where there is none, the file's schema tells."""
-    described = _json(content)
+    described = parsed(content)
     fields = described.get("fields") if isinstance(described, dict) else None
     if not isinstance(fields, list):
         return None
@@ -341,22 +287,61 @@ def _spark_type(kind: Any) -> str:
     )
 
 
+_UNTOLD = re.compile(r"\b(interval|variant|udt)\b")  # plain numbers and groups in Parquet
+
+
+def _untold_by_parquet(kinds: Any) -> Any:
+    """Return the columns whose type of Spark is not seen in the file's schema."""
+    every = kinds.items() if isinstance(kinds, dict) else ()
+    return {name: kind for name, kind in every if _UNTOLD.search(kind)}
+
+
+def _merged_spark(values: list[bytes]) -> bytes:
+    """Return Spark's schema of the first source, with what holds of the values of all."""
+    return json.dumps(_common_spark([json.loads(value) for value in values])).encode()
+
+
+def _common_spark(every: list[Any]) -> Any:
+    """Return what several schemas, fields, types or values of one place have together.
+
+    What a field's metadata says stays as far as all say it (ML: which number is which text).
+    """
+    first = every[0]
+    if isinstance(first, bool):
+        return any(every)  # nullability
+    if isinstance(first, list):
+        return [_common_spark(list(items)) for items in zip(*every, strict=True)]
+    if not isinstance(first, dict):
+        return first
+    return {
+        key: (_common if key == "metadata" else _common_spark)([it[key] for it in every])
+        for key in first
+        if all(key in it for it in every)
+    }
+
+
+def _common(every: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the entries that several tables of texts have alike."""
+    return {
+        key: content
+        for key, content in every[0].items()
+        if all(key in it and it[key] == content for it in every)
+    }
+
+
 # -- others --------------------------------------------------------------------------------------
 
 
 def _geo_columns(_: Footer, content: bytes | None) -> Any:
     """Return how GeoParquet's columns are encoded and placed; boxes and kinds may differ."""
-    described = _json(content)
+    described = parsed(content)
     if not isinstance(described, dict):
         return content
-    columns = described.get("columns")
-    if not isinstance(columns, dict):
-        return content
-    return {
+    columns = {
         name: _told_as_json({k: v for k, v in of.items() if k not in ("bbox", "geometry_types")})
-        for name, of in columns.items()
-        if isinstance(of, dict)
+        for name, of in described["columns"].items()
     }
+    return {"the primary column": described.get("primary_column"), **columns}
 
 
 def _merged_geo(values: list[bytes]) -> bytes:
@@ -367,26 +352,47 @@ def _merged_geo(values: list[bytes]) -> bytes:
         others = [described["columns"][name] for described in every]
         kinds = [set(other.get("geometry_types", [])) for other in others]
         column["geometry_types"] = sorted(set().union(*kinds)) if all(kinds) else []
-        boxes = [other.get("bbox") for other in others]
+        box = _box_of_all([other.get("bbox") for other in others])
         column.pop("bbox", None)
-        if all(isinstance(box, list) and len(box) == len(boxes[0]) for box in boxes):
-            half = len(boxes[0]) // 2
-            column["bbox"] = [
-                (min if place < half else max)(box[place] for box in boxes)
-                for place in range(2 * half)
-            ]
+        if box is not None:
+            column["bbox"] = box
     return json.dumps(merged).encode()
+
+
+def _box_of_all(boxes: Sequence[Any]) -> list[float] | None:
+    """Return the box around several; None if it is not known.
+
+    A box whose west lies behind its east crosses the antimeridian: of it with others none is made.
+    """
+    half = len(boxes[0]) // 2 if isinstance(boxes[0], list) else 0
+    for box in boxes:
+        if not isinstance(box, list) or len(box) != 2 * half or not half:
+            return None
+        if not all(isinstance(place, int | float) for place in box):
+            return None
+        if not all(low <= high for low, high in zip(box[:half], box[half:], strict=True)):
+            return None
+    lows = zip(*(box[:half] for box in boxes), strict=True)
+    highs = zip(*(box[half:] for box in boxes), strict=True)
+    return [*map(min, lows), *map(max, highs)]
+
+
+def _labels(_: Footer, content: bytes | None) -> Any:
+    """Return what Hugging Face's columns hold: labels by number, images; how texts are held not."""
+    described = parsed(content)
+    features = described["info"]["features"] if isinstance(described, dict) else {}
+    return {name: _told_as_json(of).replace('"large_', '"') for name, of in features.items()}
 
 
 def _as_json(_: Footer, content: bytes | None) -> Any:
     """Return a value that must be the same; white space and the order of names do not count."""
-    described = _json(content)
+    described = parsed(content)
     return content if described is None else _told_as_json(described)
 
 
 def _avro_fields(_: Footer, content: bytes | None) -> Any:
     """Return the fields of Avro's schema; names of the record and comments do not count."""
-    described = _json(content)
+    described = parsed(content)
     fields = described.get("fields") if isinstance(described, dict) else None
     if not isinstance(fields, list):
         return content
@@ -397,15 +403,14 @@ def _avro_fields(_: Footer, content: bytes | None) -> Any:
     }
 
 
-def _json(content: bytes | None) -> Any:
-    try:
-        return json.loads(content or b"")
-    except ValueError:
-        return None
-
-
 def _told_as_json(described: Any) -> str:
     return json.dumps(described, sort_keys=True)
+
+
+def _merged_inside(key: bytes, values: list[bytes]) -> bytes | None:
+    """Return an entry of the metadata of Arrow's schema, where others' keys stand once more."""
+    rule = RULES.get(key)
+    return None if rule is None else _merged(rule, values)
 
 
 _LEGACY_DATES = b"org.apache.spark.legacyDateTime"
@@ -420,40 +425,48 @@ RULES: dict[bytes, Rule] = {
         arrow_types,
         "Arrow reads columns as these types",
         "ARROW:schema, SchemaManifest of Arrow's C++ reader",
-        _merged_arrow,
+        lambda values: merged_schema(values, _merged_inside),
     ),
     PANDAS_KEY: Rule(
-        _pandas_index, "pandas makes its index of these columns", "pandas developer guide, metadata"
+        _pandas_index,
+        "pandas makes its index of these columns",
+        "pandas developer guide, metadata",
+        _merged_pandas,
     ),
     _LEGACY_DATES: Rule(_legacy_dates, _REBASED, _REBASE),
     _LEGACY_INT96: Rule(_legacy_int96, _REBASED, _REBASE),
     b"org.apache.spark.version": Rule(_legacy_version, _REBASED, _REBASE, spreads=True),
     b"org.apache.spark.timeZone": Rule(_legacy_zone, _REBASED, _REBASE),
-    b"org.apache.spark.sql.parquet.row.metadata": Rule(
+    SPARK_KEY: Rule(
         _spark_fields,
         "Spark reads columns as these types",
         "ParquetReadSupport of Spark",
+        _merged_spark,
         may_lack=True,
+        says_more=_untold_by_parquet,
     ),
     b"writer.time.zone": Rule(_hive_zone, _ZONED, _OF_HIVE),
     b"writer.zone.conversion.legacy": Rule(_hive_zone, _ZONED, _OF_HIVE),
     b"writer.date.proleptic": Rule(
         _hive_dates, "Hive reads dates and timestamps by it, days off otherwise", _OF_HIVE
     ),
-    b"geo": Rule(
+    GEO_KEY: Rule(
         _geo_columns, "geometries are read by it", "GeoParquet, column metadata", _merged_geo
     ),
-    b"parquet.avro.schema": Rule(
-        _avro_fields,
-        "parquet-avro reads records by it",
-        "AvroReadSupport of parquet-java",
+    b"huggingface": Rule(
+        _labels,
+        "datasets names numbers and opens bytes by it",
+        "Features of datasets",
         may_lack=True,
     ),
-    b"avro.schema": Rule(
-        _avro_fields,
-        "parquet-avro reads records by it",
-        "AvroReadSupport of parquet-java",
-        may_lack=True,
+    **dict.fromkeys(
+        AVRO_KEYS,
+        Rule(
+            _avro_fields,
+            "parquet-avro reads records by it",
+            "AvroReadSupport of parquet-java",
+            may_lack=True,
+        ),
     ),
     b"parquet.proto.descriptor": Rule(
         _as_json, "parquet-protobuf reads messages by it", "ProtoReadSupport of parquet-java"

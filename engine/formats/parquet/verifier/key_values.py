@@ -1,8 +1,9 @@
 """Compare key-value metadata: all of the source's must be in a part, and true of it.
 
-Two values may rightly differ. pandas describes a range index by its bounds, which are those of a
+Some values may rightly differ. pandas describes a range index by its bounds, which are those of a
 part's own rows in a part; and ``ARROW:schema``, a serialized schema, may hold pandas' text once
-more. Entries that begin with ``evensplit.`` are ours and not compared.
+more; its dictionaries have wider indices where row groups were merged. Entries that begin with
+``evensplit.`` are ours and not compared.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from collections import Counter
 from typing import Any
 
 from engine.errors import Different
+from engine.formats.parquet.bytes.described import ODD, PANDAS_KEY
 from engine.formats.parquet.bytes.footer import Footer
-from engine.formats.parquet.merging.keys import ARROW_KEY, OWN_PREFIX, PANDAS_KEY, KeyValues
+from engine.formats.parquet.merging.arrow_schemas import ARROW_KEY, with_wide_indices
+from engine.formats.parquet.merging.keys import OWN_PREFIX, KeyValues
 
 _Pair = tuple[bytes, bytes | None]
 
@@ -66,7 +69,7 @@ def _allowed(needed: _Pair, found: _Pair, first_row: int, part: Footer) -> bool:
 def _same_pandas(needed: bytes, found: bytes, first_row: int, num_rows: int) -> bool:
     try:
         ours, theirs = json.loads(needed), json.loads(found)
-    except ValueError:
+    except ODD:
         return False
     _move_range_index(ours, first_row, num_rows)
     return bool(ours == theirs)
@@ -100,5 +103,7 @@ def _same_arrow(needed: bytes, found: bytes, first_row: int, num_rows: int) -> b
         None in pandas or not _same_pandas(pandas[0], pandas[1], first_row, num_rows)
     ):
         return False
-    fields = zip(ours, theirs, strict=True) if len(ours) == len(theirs) else [(None, ours)]
-    return one == two and all(a is not None and a.equals(b, check_metadata=True) for a, b in fields)
+    return one == two and any(
+        its.remove_metadata().equals(theirs.remove_metadata(), check_metadata=True)
+        for its in (ours, with_wide_indices(ours))
+    )

@@ -17,6 +17,7 @@ from engine.at_once import answers
 from engine.errors import BadStructure
 from engine.formats.parquet.bytes.footer import Footer
 from engine.formats.parquet.verifier.footers import blaming, check_footers
+from engine.formats.parquet.verifier.headers import check_headers
 from engine.formats.parquet.verifier.opened import footer_of, name_of, opened
 from engine.formats.parquet.verifier.projection import projection
 from engine.formats.parquet.verifier.sizes import sizes_of
@@ -119,6 +120,7 @@ def check_metadata(
         raise
     for _ in answers(_check_structure, list(zip(parts, theirs, strict=True)), is_remote=is_remote):
         pass
+    check_headers(sources, parts)
     return [*ours, *theirs]
 
 

@@ -47,7 +47,7 @@ _DATA_HEADERS = {
     PageType.DATA: (_PAGE.DATA_PAGE_HEADER, _V1.ENCODING, _V1.NUM_VALUES),
     PageType.DATA_V2: (_PAGE.DATA_PAGE_HEADER_V2, _V2.ENCODING, _V2.NUM_VALUES),
 }
-_SAMPLED_CHUNKS = 512
+SAMPLED_CHUNKS = 512
 _INDEX_LISTS = {
     spec.ColumnIndex.NULL_PAGES: "null pages",
     spec.ColumnIndex.MIN_VALUES: "minima",
@@ -62,7 +62,7 @@ def check_part_structure(source: Source, footer: Footer | None = None) -> int:
     ``footer``: the part's own, if it was read.
 
     Every chunk's place is checked; offset and column indexes and the page headers they point at are
-    read for :data:`_SAMPLED_CHUNKS` chunks at most, spread evenly. Returns how many were read.
+    read for :data:`SAMPLED_CHUNKS` chunks at most, spread evenly. Returns how many were read.
 
     Raises:
         Different: names the part, the column and what is wrong.
@@ -72,7 +72,7 @@ def check_part_structure(source: Source, footer: Footer | None = None) -> int:
         footer, _ = read_footer(source)
     footer_offset = source.file.size_bytes - TAIL_BYTES - footer.size_bytes
     num_chunks = footer.num_row_groups * len(footer.leaves)
-    step = max(1, -(-num_chunks // _SAMPLED_CHUNKS))
+    step = max(1, -(-num_chunks // SAMPLED_CHUNKS))
     table = table_of(footer)
     looked_at = ~_are_in_place(table, footer.leaves, footer_offset)
     looked_at.ravel()[::step] = True
@@ -152,7 +152,7 @@ def _check_group_sums(footer: Footer, table: ChunkTable, name: str) -> None:
 
 def _check_pages(source: Source, chunk: ColumnChunk, leaf: Leaf, num_rows: int, where: str) -> None:
     place = chunk.range
-    first = _page_header(source, place.offset, place.end, where)
+    first = page_header(source, place.offset, place.end, where)
     kind = value(first[0], _PAGE.TYPE)
     if kind not in (*_DATA_HEADERS, PageType.DICTIONARY):
         raise Different(f"{where}: the chunk begins with no page that we know")
@@ -174,7 +174,7 @@ def _check_pages(source: Source, chunk: ColumnChunk, leaf: Leaf, num_rows: int, 
         _check_column_index(source, chunk, len(locations), where)
 
 
-def _page_header(source: Source, offset: int, end: int, where: str) -> tuple[Struct, int]:
+def page_header(source: Source, offset: int, end: int, where: str) -> tuple[Struct, int]:
     """Return the page header at ``offset`` and its length."""
     for length in (min(_HEADER_BYTES, end - offset), end - offset):
         try:
@@ -220,7 +220,7 @@ def _check_locations(
 def _check_location(source: Source, location: PageLocation, place: Range, where: str) -> Struct:
     """Check that a data page stands where the index says, and return its header."""
     offset = location.offset
-    page = _page_header(source, offset, place.end, where)
+    page = page_header(source, offset, place.end, where)
     if value(page[0], _PAGE.TYPE) not in _DATA_HEADERS:
         raise Different(f"{where}: the offset index points at no data page, at byte {offset}")
     if _page_bytes(page) != location.compressed_bytes:

@@ -9,7 +9,9 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 
-from engine.formats.parquet.merging.keys import ARROW_KEY, OWN_PREFIX, PANDAS_KEY, KeyValues
+from engine.formats.parquet.bytes.described import ODD, PANDAS_KEY
+from engine.formats.parquet.merging.arrow_schemas import ARROW_KEY, with_wide_indices
+from engine.formats.parquet.merging.keys import OWN_PREFIX, KeyValues
 
 
 def part_key_values(
@@ -17,6 +19,8 @@ def part_key_values(
     first_row: Callable[[], int],
     num_rows: int,
     provenance: Mapping[str, str],
+    *,
+    is_merged: bool = False,
 ) -> KeyValues:
     """Return a part's key-value metadata: what it carries, made true, and ours behind it.
 
@@ -25,6 +29,7 @@ def part_key_values(
         first_row: its first row, counted in the first source that it has rows of.
         num_rows: its rows.
         provenance: our own entries.
+        is_merged: whether a row group has rows of several, and so entries of their dictionaries.
     """
     made_true = {PANDAS_KEY: part_pandas, ARROW_KEY: part_arrow_schema}
     kept: KeyValues = []
@@ -33,6 +38,8 @@ def part_key_values(
             continue
         if key in made_true and _RANGE in (content or b"") + _decoded(content):
             content = made_true[key](content, first_row(), num_rows)
+        if key == ARROW_KEY and is_merged:
+            content = _of_merged(content)
         kept.append((key, content))
     ours = [(key.encode(), content.encode()) for key, content in provenance.items()]
     return [*kept, *ours]
@@ -46,6 +53,18 @@ def _decoded(content: bytes | None) -> bytes:
         return base64.b64decode(content or b"", validate=True)
     except ValueError:
         return b""
+
+
+def _of_merged(content: bytes | None) -> bytes | None:
+    """Return Arrow's schema whose dictionaries hold the entries of several; else as it is."""
+    import pyarrow as pa
+
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(content or b"", validate=True)))
+    except ODD:
+        return content
+    wide = with_wide_indices(schema)
+    return content if wide == schema else base64.b64encode(wide.serialize().to_pybytes())
 
 
 def part_arrow_schema(content: bytes | None, first_row: int, num_rows: int) -> bytes | None:
@@ -77,7 +96,7 @@ def part_pandas(content: bytes | None, first_row: int, num_rows: int) -> bytes |
     try:
         described = json.loads(content)
         index_columns = described["index_columns"]
-    except (ValueError, KeyError, TypeError):
+    except ODD:
         return content
     changed = False
     for column in index_columns if isinstance(index_columns, list) else []:

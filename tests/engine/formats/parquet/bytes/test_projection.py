@@ -9,7 +9,7 @@ from engine.errors import BadSetting, Unsupported
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.footer import Footer, key_value_struct, value, with_fields
 from engine.formats.parquet.bytes.projection import project
-from engine.formats.parquet.merging.keys import plain_schema
+from engine.formats.parquet.merging.arrow_schemas import plain_schema
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 
 TABLE = pa.table(
