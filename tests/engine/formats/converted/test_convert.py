@@ -445,6 +445,12 @@ def test_a_file_without_header_takes_names_from_the_schema(tmp_path: Path):
         engine.plan(tmp_path / "in.csv", to="parquet", header="no", schema="id integer")
 
 
+def test_a_file_without_anything_has_the_columns_of_the_schema(tmp_path: Path):
+    assert convert(tmp_path, "in.csv", b"", header="no", schema="id integer, name varchar") == []
+    (part,) = parts_of(tmp_path / "out")
+    assert pq.read_schema(part).names == ["id", "name"]
+
+
 def test_a_header_alone_is_a_part_of_texts(tmp_path: Path):
     assert convert(tmp_path, "in.csv", b"id,name\n", header="yes") == []
     (part,) = parts_of(tmp_path / "out")
@@ -494,6 +500,8 @@ def test_json_that_is_no_row_is_told_with_its_line(tmp_path: Path, line: bytes, 
         (b"id,id\n1,2\n", SchemaMismatch, "the name id twice"),
         (b"id,\n1,2\n", SchemaMismatch, "column 2 of its header has no name"),
         (b"\xff\xfa,b\n1,2\n", SchemaMismatch, "header is no UTF-8"),
+        (b"", SchemaMismatch, "no header and no records"),
+        (b"\xef\xbb\xbf", SchemaMismatch, "no header and no records"),
     ],
 )
 def test_headers_that_name_no_columns_are_refused(tmp_path: Path, data: bytes, error, told: str):
@@ -555,6 +563,7 @@ def test_records_that_do_not_fit_are_left_out_and_kept(tmp_path_factory, lines, 
         ({"schema": "c bigint"}, "names c, which is no column; columns are a, b"),
         ({"schema": '{"a": ["bigint"]}'}, "cannot hold"),
         ({"timestamp_format": "%H:%M%z"}, "has %z"),
+        ({"timestamp_format": "%d.%m. %H:%M"}, "has no year"),
         ({"decimal": "5"}, "--decimal"),
     ],
 )
