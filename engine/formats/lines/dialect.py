@@ -49,6 +49,7 @@ _TAR_AT, _TAR = 257, b"ustar"
 _NUL_SHARE, _CONTROL_SHARE = 0.2, 0.02  # of the begin: text has less
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\f\r\x1c\x1d\x1e\x1f\x01\x02"})
 DELIMITERS = (",", "\t", ";", "|", "\x01")
+NO_DELIMITER = "\x1f"  # for readers that want one, where there is none
 _GUESSED_BYTES, _GUESSED_RECORDS, MOSTLY = 256 << 10, 200, 0.9
 # Kinds of values that names of columns are not.
 _KINDS = {
@@ -292,12 +293,9 @@ def fields_of(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
     text = record.decode("utf-8", "replace").replace("\0", "").rstrip("\r\n")
     if not text:
         return
-    if not dialect.delimiter:
-        yield [text]
-        return
     reader = csv.reader(
         io.StringIO(text, newline=""),
-        delimiter=dialect.delimiter,
+        delimiter=dialect.delimiter or NO_DELIMITER,
         quotechar=dialect.quote or None,
         escapechar=dialect.escape or None,
         quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
@@ -316,9 +314,9 @@ def _with_header(head: bytes, dialect: Dialect, wanted: str, *, is_whole: bool) 
     rows = [fields for fields, _ in records]
     if not rows:
         if head and (wanted == "yes" or (wanted == "auto" and not is_whole)):
+            begin = "it" if is_whole else f"its first {amount(HEAD_BYTES)}"
             raise BadSetting(
-                f"no record ends within its first {amount(HEAD_BYTES)}, so that nothing tells "
-                "whether it has a header: give --header no, if it has none"
+                f"{begin} has no record that is a header: give --header no, if it has none"
             )
         return Begin(dialect, (), ())
     if not _has_header(rows, wanted, is_whole=is_whole):

@@ -658,6 +658,23 @@ def test_records_with_delimiters_are_one_column_only_if_asked(tmp_path: Path, he
     assert rows[0].popitem()[1] == "1,a,b".replace(",", delimiter)
 
 
+@any_folder
+@given(
+    st.text('ab "\n', min_size=1, max_size=6).filter(str.strip),
+    st.lists(st.text('ab "\n', max_size=6), min_size=1, max_size=5),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+)
+def test_one_column_has_its_name_and_its_values(tmp_path_factory, name: str, values, quoting: int):
+    file = io.StringIO()
+    csv.writer(file, quoting=quoting, lineterminator="\n").writerows(
+        [[name], *([v] for v in values)]
+    )
+    folder = tmp_path_factory.mktemp("column")
+    schema = json.dumps({name: "varchar"})
+    rows = convert(folder, "in.csv", file.getvalue().encode(), header="yes", schema=schema)
+    assert rows == [{name: value} for value in values]
+
+
 def test_one_column_of_text_may_have_delimiters_in_some_records(tmp_path: Path):
     data = b"note\n" + b"one\n" * 40 + b"one, two\n" * 20
     rows = convert(tmp_path, "in.csv", data, header="yes")
