@@ -247,6 +247,8 @@ def _delimiter(head: bytes, dialect: Dialect, *, is_whole: bool) -> str:
     """
     able: dict[str, int] = {}
     for delimiter in DELIMITERS:
+        if delimiter in (dialect.quote, dialect.escape):
+            continue
         seen = replace(dialect, delimiter=delimiter)
         is_all = is_whole and len(head) <= _GUESSED_BYTES
         records = _records(head[:_GUESSED_BYTES], seen, is_whole=is_all)

@@ -495,6 +495,19 @@ def test_json_that_is_no_row_is_told_with_its_line(tmp_path: Path, line: bytes, 
 
 
 @pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b'{"a": 1e400}', "Number too big"),
+        (b'{"b": {"c": 1, "c": 2}}', r"Column\(/b/c\) was specified twice"),
+    ],
+)
+def test_json_that_python_takes_alone_is_told_why(tmp_path: Path, line: bytes, told: str):
+    data = b'{"a": 1.5, "b": {"c": 1}}\n' + line + b"\n"
+    with pytest.raises(BadRow, match=f"in.ndjson: line 2: no row can be made of it .{told}"):
+        convert(tmp_path, "in.ndjson", data, schema='{"a": "double", "b": {"c": "double"}}')
+
+
+@pytest.mark.parametrize(
     ("data", "error", "told"),
     [
         (b"id,id\n1,2\n", SchemaMismatch, "the name id twice"),

@@ -210,6 +210,18 @@ def test_a_delimiter_may_be_beside_decimal_commas(tmp_path: Path):
     assert all(part.startswith(b"id;note\n") for part in parts)
 
 
+@pytest.mark.parametrize("mark", [",", "\t", ";", "|", "\x01"])
+def test_what_is_a_quote_or_an_escape_is_not_found_as_delimiter(tmp_path: Path, mark: str):
+    (tmp_path / "in.csv").write_text(f"id{mark}n\n1{mark}2\n3{mark}4\n")
+    with pytest.raises(BadStructure, match="no delimiter was found"):
+        engine.plan(tmp_path / "in.csv", parts=1, header="yes", quote=mark)
+    dialect = (
+        engine.plan(tmp_path / "in.csv", parts=1, header="yes", escape=mark).sources[0].dialect
+    )
+    assert dialect is not None
+    assert dialect.delimiter == ""
+
+
 def test_a_header_without_a_line_end_is_no_first_file(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes(b"id,n")
     (tmp_path / "b.csv").write_bytes(NUMBERS)
