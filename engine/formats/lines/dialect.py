@@ -58,6 +58,8 @@ _KINDS = {
     "date": re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d.*)?"),
     "truth": re.compile(r"true|false", re.IGNORECASE),
 }
+_FEWEST_QUOTED = 3
+_IN_SINGLE_QUOTES = re.compile("(?s)'.*'")
 _EXCEL = re.compile(rb"sep=(.)?\r?\n", re.IGNORECASE)  # the line by which it is told the delimiter
 # What stands for no value, compared without case and blanks around.
 _NOTHING = frozenset(
@@ -149,7 +151,10 @@ def _begin_of(head: bytes, path: str, settings: Settings, *, is_whole: bool) -> 
     if delimiter is None:
         delimiter = _delimiter(head, dialect, is_whole=is_whole)
     dialect = replace(dialect, delimiter=delimiter)
-    return _with_header(head, dialect, settings.header, is_whole=is_whole)
+    found = _with_header(head, dialect, settings.header, is_whole=is_whole)
+    if settings.quote is None:
+        _check_quotes(found)
+    return found
 
 
 def _head(source: Source, encoding: Encoding) -> tuple[bytes, bool]:
@@ -306,6 +311,27 @@ def fields_of(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
         yield [field for fields in reader for field in fields]
     except csv.Error:  # a field over the module's limit
         yield [text]
+
+
+def _check_quotes(found: Begin) -> None:
+    """See to it that single quotes are not taken for text without being asked.
+
+    Raises:
+        BadSetting: they are around all that a column has, of which one value or two say nothing,
+            or around all names.
+    """
+    has_header = found.dialect.header_bytes > found.dialect.mark_bytes
+    wanted = [(found.first, 1)] if has_header else []
+    alike = (row for row in found.rows if len(row) == len(found.first))
+    wanted += [(column, _FEWEST_QUOTED) for column in zip(*alike, strict=True)]
+    for fields, least in wanted:
+        texts = [text for text in fields if text]
+        if len(texts) >= least and all(map(_IN_SINGLE_QUOTES.fullmatch, texts)):
+            some = shown(texts[0][:_LETTERS_SHOWN])
+            raise BadSetting(
+                f"nothing tells whether the single quotes around {some} are text: give --quote "
+                "\"'\", or --quote '\"' if they are"
+            )
 
 
 # -- header ----------------------------------------------------------------------------------------
