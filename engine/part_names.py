@@ -154,7 +154,10 @@ def _problem_of_name(name: str, endings: tuple[str, ...]) -> str:
     if name.startswith(("_", ".")):
         return "begins with _ or ., and readers ignore such files; begin with a letter"
     if not name.endswith(endings):
-        return "lacks the ending by which readers know such files; end it in .parquet"
+        return (
+            "lacks the ending by which readers know such files; end it in .parquet, or of lines "
+            "in .csv or .ndjson"
+        )
     if len(name.encode()) > MAX_NAME_BYTES:
         return f"gives names over {MAX_NAME_BYTES} bytes, which file systems refuse; shorten it"
     return ""

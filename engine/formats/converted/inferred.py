@@ -173,7 +173,7 @@ def _names(
     """Return the names of the columns: the header's; without one those given, or numbers.
 
     Raises:
-        SchemaMismatch: a name is empty or not unique.
+        SchemaMismatch: a name is empty or not unique, or nothing has names.
     """
     dialect = dialect_of(file)
     with opened(file) as source:
@@ -184,7 +184,12 @@ def _names(
             stop = record_offset(source, start, 1, marks_of(dialect)) if samples else start
             fields = next(fields_of(text_of(source, dialect, start, stop - start), dialect), [""])
     if not header:
-        if given and len(given) != len(fields):
+        if not samples and not given:
+            raise SchemaMismatch(
+                "it has no header and no records, so that nothing tells its columns: leave it out, "
+                "or say --schema"
+            )
+        if samples and given and len(given) != len(fields):
             raise BadSetting(
                 f"--schema names {counted(len(given), 'column')}, and without a header it has to "
                 f"name all {len(fields):,} that the first record has"

@@ -33,6 +33,7 @@ from engine.formats.converted.blocks import (
     most_utf8_bytes,
     parquet_schema,
 )
+from engine.formats.converted.formatted import fault_of_format
 from engine.formats.converted.inferred import inferred
 from engine.formats.converted.left_out import sentences
 from engine.formats.converted.records import Reader
@@ -132,12 +133,11 @@ def _asked(settings: Settings) -> Conversion:
     if decimal.isalnum() or decimal in ("-", "+", settings.delimiter):
         raise BadSetting(f"--decimal is {decimal!r}, which numbers or fields are written with")
     form = settings.timestamp_format or ""
-    for mark in ("%z", "%Z", "%f"):
-        if mark in form:
-            raise BadSetting(
-                f"--timestamp-format {form!r} has {mark}, which is not read; leave such columns "
-                "text (--schema 'NAME varchar')"
-            )
+    if form and (fault := fault_of_format(form)):
+        raise BadSetting(
+            f"--timestamp-format {form!r} {fault}; leave such columns text (--schema "
+            "'NAME varchar')"
+        )
     nulls = ("",) if settings.nulls is None else tuple(settings.nulls.split(","))
     return Conversion("{}", (), nulls, decimal, form, settings.bad_rows)
 

@@ -29,6 +29,7 @@ from engine.formats.converted.blocks import (
 )
 from engine.formats.lines.compressed import KEPT_BYTES, open_bytes
 from engine.formats.lines.reading import opened
+from engine.formats.parquet.bytes.float_bits import bits_of
 from engine.model import SourceFile
 from engine.storage import open_storage
 from engine.wording import counted, shown
@@ -141,7 +142,7 @@ def _compare_part(
 
 def _check_same(name: str, row: int, found: Any, wanted: Any) -> None:
     for column in found.column_names:
-        ours, others = _bits(found.column(column)), _bits(wanted.column(column))
+        ours, others = _bits_of(found.column(column)), _bits_of(wanted.column(column))
         if ours.equals(others):
             continue
         for at in range(len(ours)):
@@ -155,12 +156,8 @@ def _check_same(name: str, row: int, found: Any, wanted: Any) -> None:
                 )
 
 
-def _bits(column: Any) -> Any:
-    """Return numbers by their bits: of floats, what is no number equals itself."""
-    if not pa.types.is_floating(column.type):
-        return column
-    kind = {32: pa.int32(), 64: pa.int64()}[column.type.bit_width]
-    return pa.chunked_array([chunk.view(kind) for chunk in column.chunks], kind)
+def _bits_of(column: Any) -> Any:
+    return pa.chunked_array(list(map(bits_of, column.chunks))) if column.num_chunks else column
 
 
 def proof_bytes(sources: Sequence[SourceFile], workers: int) -> int:

@@ -22,12 +22,12 @@ from engine.formats.converted.digits import doubles_of, lost_digits
 from engine.formats.converted.escapes import unclear, with_nulls
 from engine.formats.converted.types import TEXT, arrow_schema, arrow_type
 from engine.formats.converted.values import Spelling, Unfit, typed
+from engine.formats.lines.dialect import NO_DELIMITER
 from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
 from engine.model import Conversion, Dialect
 from engine.wording import amount
 
 _MARK = b"\xef\xbb\xbf"
-_NO_DELIMITER = "\x1f"
 _BLANK = (b"\n", b"\r\n")
 # Null behind the end of an object, or where a block begins: most often none is found.
 _NULL_RECORD = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|\})[ \t\r\n]*null")
@@ -205,7 +205,7 @@ class Reader:
             _readable(text),
             pa_csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
             pa_csv.ParseOptions(
-                delimiter=dialect.delimiter or _NO_DELIMITER,
+                delimiter=dialect.delimiter or NO_DELIMITER,
                 quote_char=dialect.quote or False,
                 escape_char=dialect.escape or False,
                 newlines_in_values=True,

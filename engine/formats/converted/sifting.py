@@ -376,6 +376,11 @@ def _json_reason(reader: Reader, record: bytes) -> tuple[str, str]:
             reader.table(json.dumps({name: value}).encode(), 1)
         except Unfit:
             return name, ""
+    try:
+        reader.raw(record)
+    except pa.ArrowInvalid as error:
+        why = str(error).removeprefix("JSON parse error: ").removesuffix(" in row 0")
+        return "", f"no row can be made of it ({shown(why)})"
     return "", "no row can be made of it"
 
 

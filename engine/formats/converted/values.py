@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.formats.converted.formatted import kind_of_format, times_of
+
 _LEADING = r"-?(?:0|[1-9][0-9]*)"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
@@ -69,10 +71,7 @@ class Spelling:
     @property
     def formatted(self) -> str:
         """The type that the format is for; empty if there is none."""
-        if not self.timestamp_format:
-            return ""
-        times = ("%H", "%I", "%M", "%S", "%T", "%R", "%r")
-        return "timestamp" if any(mark in self.timestamp_format for mark in times) else "date"
+        return kind_of_format(self.timestamp_format)
 
 
 def typed(texts: Any, word: str, kind: Any, spelling: Spelling, *, is_found: bool) -> Any:
@@ -117,8 +116,9 @@ def _are_null(texts: Any, spelling: Spelling) -> Any:
 
 def _converted(texts: Any, word: str, kind: Any, spelling: Spelling) -> Any:
     if spelling.formatted and word.split("(")[0] == spelling.formatted:
-        unit = kind.unit if pa.types.is_timestamp(kind) else "s"
-        found = pc.strptime(texts, spelling.timestamp_format, unit)
+        found = times_of(texts, spelling.timestamp_format)
+        if found.null_count != texts.null_count:
+            raise Unfit
         return found.cast(kind)
     if spelling.decimal != "." and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         if pc.any(pc.match_substring(texts, ".")).as_py():
@@ -175,8 +175,7 @@ def _are_likely(texts: Any, kind: Any, word: str, spelling: Spelling, *, is_foun
     """Return which fields may be values of a type, of which few are none."""
     is_null = _are_null(texts, spelling)
     if word.split("(")[0] == spelling.formatted:
-        read = pc.strptime(texts, spelling.timestamp_format, "s", error_is_null=True)
-        return pc.or_(read.is_valid(), is_null)
+        return pc.or_(times_of(texts, spelling.timestamp_format).is_valid(), is_null)
     pattern = next(shape for is_of, shape in _SHAPES if is_of(kind))
     if is_found and word in _SPELLED:
         pattern = PATTERNS[word]

@@ -49,6 +49,7 @@ _TAR_AT, _TAR = 257, b"ustar"
 _NUL_SHARE, _CONTROL_SHARE = 0.2, 0.02  # of the begin: text has less
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\f\r\x1c\x1d\x1e\x1f\x01\x02"})
 DELIMITERS = (",", "\t", ";", "|", "\x01")
+NO_DELIMITER = "\x1f"  # for readers that want one, where there is none
 _GUESSED_BYTES, _GUESSED_RECORDS, MOSTLY = 256 << 10, 200, 0.9
 # Kinds of values that names of columns are not.
 _KINDS = {
@@ -57,6 +58,8 @@ _KINDS = {
     "date": re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d.*)?"),
     "truth": re.compile(r"true|false", re.IGNORECASE),
 }
+_FEWEST_QUOTED = 3
+_IN_SINGLE_QUOTES = re.compile("(?s)'.*'")
 _EXCEL = re.compile(rb"sep=(.)?\r?\n", re.IGNORECASE)  # the line by which it is told the delimiter
 # What stands for no value, compared without case and blanks around.
 _NOTHING = frozenset(
@@ -148,7 +151,10 @@ def _begin_of(head: bytes, path: str, settings: Settings, *, is_whole: bool) -> 
     if delimiter is None:
         delimiter = _delimiter(head, dialect, is_whole=is_whole)
     dialect = replace(dialect, delimiter=delimiter)
-    return _with_header(head, dialect, settings.header, is_whole=is_whole)
+    found = _with_header(head, dialect, settings.header, is_whole=is_whole)
+    if settings.quote is None:
+        _check_quotes(found)
+    return found
 
 
 def _head(source: Source, encoding: Encoding) -> tuple[bytes, bool]:
@@ -246,6 +252,8 @@ def _delimiter(head: bytes, dialect: Dialect, *, is_whole: bool) -> str:
     """
     able: dict[str, int] = {}
     for delimiter in DELIMITERS:
+        if delimiter in (dialect.quote, dialect.escape):
+            continue
         seen = replace(dialect, delimiter=delimiter)
         is_all = is_whole and len(head) <= _GUESSED_BYTES
         records = _records(head[:_GUESSED_BYTES], seen, is_whole=is_all)
@@ -292,12 +300,9 @@ def fields_of(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
     text = record.decode("utf-8", "replace").replace("\0", "").rstrip("\r\n")
     if not text:
         return
-    if not dialect.delimiter:
-        yield [text]
-        return
     reader = csv.reader(
         io.StringIO(text, newline=""),
-        delimiter=dialect.delimiter,
+        delimiter=dialect.delimiter or NO_DELIMITER,
         quotechar=dialect.quote or None,
         escapechar=dialect.escape or None,
         quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
@@ -308,6 +313,27 @@ def fields_of(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
         yield [text]
 
 
+def _check_quotes(found: Begin) -> None:
+    """See to it that single quotes are not taken for text without being asked.
+
+    Raises:
+        BadSetting: they are around all that a column has, of which one value or two say nothing,
+            or around all names.
+    """
+    has_header = found.dialect.header_bytes > found.dialect.mark_bytes
+    wanted = [(found.first, 1)] if has_header else []
+    alike = (row for row in found.rows if len(row) == len(found.first))
+    wanted += [(column, _FEWEST_QUOTED) for column in zip(*alike, strict=True)]
+    for fields, least in wanted:
+        texts = [text for text in fields if text]
+        if len(texts) >= least and all(map(_IN_SINGLE_QUOTES.fullmatch, texts)):
+            some = shown(texts[0][:_LETTERS_SHOWN])
+            raise BadSetting(
+                f"nothing tells whether the single quotes around {some} are text: give --quote "
+                "\"'\", or --quote '\"' if they are"
+            )
+
+
 # -- header ----------------------------------------------------------------------------------------
 
 
@@ -316,9 +342,9 @@ def _with_header(head: bytes, dialect: Dialect, wanted: str, *, is_whole: bool) 
     rows = [fields for fields, _ in records]
     if not rows:
         if head and (wanted == "yes" or (wanted == "auto" and not is_whole)):
+            begin = "it" if is_whole else f"its first {amount(HEAD_BYTES)}"
             raise BadSetting(
-                f"no record ends within its first {amount(HEAD_BYTES)}, so that nothing tells "
-                "whether it has a header: give --header no, if it has none"
+                f"{begin} has no record that is a header: give --header no, if it has none"
             )
         return Begin(dialect, (), ())
     if not _has_header(rows, wanted, is_whole=is_whole):

@@ -22,6 +22,7 @@ from engine.errors import (
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.chunk_table import TableChunk
 from engine.formats.parquet.bytes.created_by import chains_pages
+from engine.formats.parquet.bytes.float_bits import bits_of, floats_of
 from engine.formats.parquet.bytes.footer import (
     Codec,
     Encoding,
@@ -495,31 +496,7 @@ def _same(ours: Any, theirs: Any) -> bool:
     """Whether two arrays are equal bit for bit."""
     if ours.type != theirs.type:
         return False
-    return bool(_bits(ours).equals(_bits(theirs)))
-
-
-def _bits(array: Any) -> Any:
-    """Return the array with floats as integers; most are declared so already."""
-    kind = _retyped(array.type, _float_bits())
-    return array if kind == array.type else array.view(kind)
-
-
-def _float_bits() -> dict[Any, Any]:
-    import pyarrow
-
-    return {pyarrow.float32(): pyarrow.int32(), pyarrow.float64(): pyarrow.int64()}
-
-
-def _retyped(kind: Any, changes: dict[Any, Any]) -> Any:
-    """Return a type of lists and structs with its leaves changed."""
-    import pyarrow
-
-    if pyarrow.types.is_list(kind):
-        field = kind.value_field
-        return pyarrow.list_(field.with_type(_retyped(field.type, changes)))
-    if pyarrow.types.is_struct(kind):
-        return pyarrow.struct([f.with_type(_retyped(f.type, changes)) for f in kind])
-    return changes.get(kind, kind)
+    return bool(bits_of(ours).equals(bits_of(theirs)))
 
 
 def _first_difference(ours: Any, theirs: Any) -> int:
@@ -538,8 +515,7 @@ def _shown(ours: Any, theirs: Any, position: int, leaf: Leaf) -> tuple[str, str]
     """Return both values as text: as floats where they are, as bits where those look the same."""
     raw = [_text(array, position) for array in (ours, theirs)]
     if leaf.physical in (Type.FLOAT, Type.DOUBLE):
-        changes = {bits: kind for kind, bits in _float_bits().items()}
-        floats = [_text(a.view(_retyped(a.type, changes)), position) for a in (ours, theirs)]
+        floats = [_text(floats_of(array), position) for array in (ours, theirs)]
         if floats[0] != floats[1]:
             return floats[0], floats[1]
         return f"{floats[0]} (bits {raw[0]})", f"{floats[1]} (bits {raw[1]})"

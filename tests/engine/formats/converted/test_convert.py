@@ -445,6 +445,12 @@ def test_a_file_without_header_takes_names_from_the_schema(tmp_path: Path):
         engine.plan(tmp_path / "in.csv", to="parquet", header="no", schema="id integer")
 
 
+def test_a_file_without_anything_has_the_columns_of_the_schema(tmp_path: Path):
+    assert convert(tmp_path, "in.csv", b"", header="no", schema="id integer, name varchar") == []
+    (part,) = parts_of(tmp_path / "out")
+    assert pq.read_schema(part).names == ["id", "name"]
+
+
 def test_a_header_alone_is_a_part_of_texts(tmp_path: Path):
     assert convert(tmp_path, "in.csv", b"id,name\n", header="yes") == []
     (part,) = parts_of(tmp_path / "out")
@@ -489,11 +495,26 @@ def test_json_that_is_no_row_is_told_with_its_line(tmp_path: Path, line: bytes, 
 
 
 @pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b'{"a": 1e400}', "Number too big"),
+        (b'{"b": {"c": 1, "c": 2}}', r"Column\(/b/c\) was specified twice"),
+    ],
+)
+def test_json_that_python_takes_alone_is_told_why(tmp_path: Path, line: bytes, told: str):
+    data = b'{"a": 1.5, "b": {"c": 1}}\n' + line + b"\n"
+    with pytest.raises(BadRow, match=f"in.ndjson: line 2: no row can be made of it .{told}"):
+        convert(tmp_path, "in.ndjson", data, schema='{"a": "double", "b": {"c": "double"}}')
+
+
+@pytest.mark.parametrize(
     ("data", "error", "told"),
     [
         (b"id,id\n1,2\n", SchemaMismatch, "the name id twice"),
         (b"id,\n1,2\n", SchemaMismatch, "column 2 of its header has no name"),
         (b"\xff\xfa,b\n1,2\n", SchemaMismatch, "header is no UTF-8"),
+        (b"", SchemaMismatch, "no header and no records"),
+        (b"\xef\xbb\xbf", SchemaMismatch, "no header and no records"),
     ],
 )
 def test_headers_that_name_no_columns_are_refused(tmp_path: Path, data: bytes, error, told: str):
@@ -555,6 +576,7 @@ def test_records_that_do_not_fit_are_left_out_and_kept(tmp_path_factory, lines, 
         ({"schema": "c bigint"}, "names c, which is no column; columns are a, b"),
         ({"schema": '{"a": ["bigint"]}'}, "cannot hold"),
         ({"timestamp_format": "%H:%M%z"}, "has %z"),
+        ({"timestamp_format": "%d.%m. %H:%M"}, "has no year"),
         ({"decimal": "5"}, "--decimal"),
     ],
 )
@@ -629,6 +651,16 @@ def test_names_of_columns_are_written_as_everywhere(tmp_path: Path):
             engine.plan(tmp_path / name, to="parquet", columns=columns)
 
 
+def test_what_is_no_number_is_proved_wherever_it_lies(tmp_path: Path):
+    """``NaN`` as Python and pandas write it into JSON."""
+    doubles = [float("nan"), float("inf"), -0.0, 1.5, None]
+    rows = [{"a": one, "b": [one, 2.5], "c": {"d": [one], "e": one}} for one in doubles]
+    rows.append({"a": None, "b": None, "c": None})
+    schema = json.dumps({"a": "double", "b": ["double"], "c": {"d": ["double"], "e": "double"}})
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    assert repr(convert(tmp_path, "in.ndjson", data, schema=schema)) == repr(rows)
+
+
 # -- no delimiter ----------------------------------------------------------------------------------
 
 
@@ -647,6 +679,23 @@ def test_records_with_delimiters_are_one_column_only_if_asked(tmp_path: Path, he
         convert(tmp_path, "in.csv", data, header="yes")
     rows = convert(tmp_path, "in.csv", data, header="yes", delimiter="\x01")
     assert rows[0].popitem()[1] == "1,a,b".replace(",", delimiter)
+
+
+@settings(any_folder, max_examples=6)
+@given(
+    st.text('ab "\n', min_size=1, max_size=6).filter(str.strip),
+    st.lists(st.text('ab "\n', max_size=6), min_size=1, max_size=5),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+)
+def test_one_column_has_its_name_and_its_values(tmp_path_factory, name: str, values, quoting: int):
+    file = io.StringIO()
+    csv.writer(file, quoting=quoting, lineterminator="\n").writerows(
+        [[name], *([v] for v in values)]
+    )
+    folder = tmp_path_factory.mktemp("column")
+    schema = json.dumps({name: "varchar"})
+    found = convert(folder, "in.csv", file.getvalue().encode(), header="yes", schema=schema)
+    assert found == [{name: value} for value in values]
 
 
 def test_one_column_of_text_may_have_delimiters_in_some_records(tmp_path: Path):

@@ -210,6 +210,40 @@ def test_a_delimiter_may_be_beside_decimal_commas(tmp_path: Path):
     assert all(part.startswith(b"id;note\n") for part in parts)
 
 
+@pytest.mark.parametrize(
+    ("data", "is_asked"),
+    [
+        (b"'id','n'\n1,2\n", True),
+        (b"id,n\n" + b"1,'a, b'\n2,'c'\n" * 3, True),
+        (b"id,n\n1,'a'\n2,\n3,'b'\n4,''\n", True),
+        (b"id,n\n1,'a'\n2,'b'\n", False),
+        (b"id\n'a'\n'b\nc'\n", False),
+        (b"id,n\n1,'tis so\n2,'a'\n", False),
+        (b"id,n\n1,a'b'\n2,'c\n", False),
+    ],
+)
+def test_single_quotes_around_fields_are_asked_about(tmp_path: Path, data: bytes, is_asked: bool):
+    (tmp_path / "in.csv").write_bytes(data)
+    how: dict[str, Any] = {"parts": 1, "header": "yes", "delimiter": ","}
+    if is_asked:
+        with pytest.raises(BadSetting, match="single quotes around '"):
+            engine.plan(tmp_path / "in.csv", **how)
+    for quote in ["'", '"'] if is_asked else [None]:
+        assert engine.plan(tmp_path / "in.csv", **how, quote=quote).parts
+
+
+@pytest.mark.parametrize("mark", [",", "\t", ";", "|", "\x01"])
+def test_what_is_a_quote_or_an_escape_is_not_found_as_delimiter(tmp_path: Path, mark: str):
+    (tmp_path / "in.csv").write_text(f"id{mark}n\n1{mark}2\n3{mark}4\n")
+    with pytest.raises(BadStructure, match="no delimiter was found"):
+        engine.plan(tmp_path / "in.csv", parts=1, header="yes", quote=mark)
+    dialect = (
+        engine.plan(tmp_path / "in.csv", parts=1, header="yes", escape=mark).sources[0].dialect
+    )
+    assert dialect is not None
+    assert dialect.delimiter == ""
+
+
 def test_a_header_without_a_line_end_is_no_first_file(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes(b"id,n")
     (tmp_path / "b.csv").write_bytes(NUMBERS)
