@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint unit matrix ways proof adf bench limits package wheel fuzz texts states \
+.PHONY: help demo test suite lint unit matrix ways proof adf bench limits package wheel fuzz texts states \
 	projection soak audit clean
 
 help: ## list these targets
@@ -26,7 +26,11 @@ help: ## list these targets
 demo: $(VENV)/.runs ## make a skewed sample, profile it, split it, verify it
 	@$(BIN)/evensplit demo
 
-test: lint $(VENV)/.azurite $(VENV)/.chromium $(VENV)/.hosts ## lint, types, layers, all tests, and of some a few cases (all: make ways)
+# Types take one core most of a minute, while the tests start.
+test: $(VENV)/.azurite $(VENV)/.chromium $(VENV)/.hosts ## lint, types, layers, all tests, and of some a few cases (all: make ways)
+	@$(MAKE) -j 2 lint suite
+
+suite: $(VENV)/.azurite $(VENV)/.chromium $(VENV)/.hosts
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.tests ## style, format, types, layers

@@ -86,15 +86,18 @@ def my_workers() -> list[psutil.Process]:
 
 
 def test_worker_processes_keep_memory_that_they_free():
-    def num_page_faults() -> int:
+    def num_page_faults(num_held: int) -> int:
+        held = [b"x" * (4 << 20) for _ in range(num_held)]
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(100):
             assert len(b"x" * (4 << 20))
+        assert len(held) == num_held
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     with client_for(Resources("processes", 1, 512 * MIB)) as client:
-        (found,) = client.run(num_page_faults).values()
-    assert found < 10 * 1024  # 100 * 1024 if each were taken anew
+        # A thread's heap (64 MiB) may just be full: then a new one comes and goes, but not in both.
+        found = [next(iter(client.run(num_page_faults, held).values())) for held in (0, 2)]
+    assert min(found) < 10 * 1024  # 100 * 1024 if each were taken anew
 
 
 def of_dask() -> list[object]:

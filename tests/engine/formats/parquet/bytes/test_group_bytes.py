@@ -36,7 +36,7 @@ class Decodes(Scanner):
         raise Odd
 
 
-@pytest.mark.ways(24)
+@pytest.mark.ways(12)
 @pytest.mark.parametrize("name", SOURCES)
 def test_parts_are_the_same_bytes_whether_row_groups_are_decoded(
     name: str, source_file: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -66,6 +66,7 @@ def offsets_of(file):
             yield from pages.offsets
 
 
+@pytest.mark.ways(24)
 @pytest.mark.parametrize("name", WRITERS)
 def test_headers_of_every_writer_are_read_together(name, source_file):
     data = source_file(name).read_bytes()
@@ -97,7 +98,7 @@ def test_pages_that_follow_each_other_are_read_one_by_one(name, source_file):
         assert (len(offsets) - 1 in found.errors) or len(offsets) > 1
 
 
-@pytest.mark.ways(20)
+@pytest.mark.ways(10)
 @pytest.mark.parametrize("path", each_shared_file())
 def test_third_party_headers(path):
     data = path.read_bytes()

@@ -53,7 +53,7 @@ def _split(source: Path, folder: Path, **wish: Any) -> list[str]:
     return [str(folder / part.name) for part in result.manifest.parts]
 
 
-@pytest.mark.ways(7)
+@pytest.mark.ways(5)
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "wish"), CASES)
 def test_values_order_and_statistics_stay(name, wish, source_file, tmp_path: Path):
