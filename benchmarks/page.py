@@ -93,7 +93,11 @@ def better(rows: Iterable[Row]) -> Iterator[Row]:
     for job, tools in _jobs(rows).items():
         ours = tools.pop("evensplit", None)
         for tool, figures in tools.items():
-            if not ours or tool.startswith(("cp", "evensplit", "the least")) or None in figures.values():
+            if (
+                not ours
+                or tool.startswith(("cp", "evensplit", "the least"))
+                or None in figures.values()
+            ):
                 continue
             ratios = {name: _number(figures[name]) / _number(ours[name]) for name in _FIGURES}
             if min(ratios.values()) < 1:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BadPage
+from engine.errors import BadPage, BadStructure
 from engine.formats.parquet.bytes.footer import Encoding
 from engine.formats.parquet.bytes.page_map import RowStarts
 from engine.formats.parquet.bytes.pages import PageHeader, PageType
@@ -340,6 +340,13 @@ class PageLevels(NamedTuple):
         if self.repetition is None:
             return self.num_entries
         return self.num_entries - int(np.count_nonzero(self.repetition))
+
+    def check_rows(self, num_rows: int) -> None:
+        """See that so many rows begin in the page; raises BadStructure if not."""
+        if self.num_rows != num_rows:
+            raise BadStructure(
+                f"{counted(self.num_rows, 'row')} in it, {num_rows:,} by the offset index"
+            )
 
 
 def read_levels(

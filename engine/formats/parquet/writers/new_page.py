@@ -136,15 +136,22 @@ def recoded_page(
     leaf: Leaf,
     source_codec: int,
     form: PageForm,
+    num_rows: int | None = None,
 ) -> NewPage:
     """Return a whole page with another codec or of another version; its values stay encoded.
 
+    Args:
+        num_rows: how many begin in it, if that is to be seen where its levels are read.
+
     Raises:
         BadPage: the page is damaged.
+        BadStructure: other rows begin in it.
     """
     if form.version is None or form.version == page_version(header):
         return resized_page(header, body, source_codec, form.codec, form.level)
     levels, values = open_page(header, bytes(body), source_codec, leaf)
+    if num_rows is not None:
+        levels.check_rows(num_rows)
     return build_page(
         header,
         levels,

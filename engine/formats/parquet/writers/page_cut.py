@@ -305,10 +305,11 @@ class _Cut:
         places = [source.pages.page(number) for number in range(*whole)]
         for number, data in enumerate(read_pages(source.file.source, places), whole[0]):
             with source.chunk.at_page(number):
-                page = self._recoded(data)
+                start, stop = source.pages.rows(number)
+                page = self._recoded(data, stop - start)
             self._put(number, page)
 
-    def _recoded(self, data: memoryview) -> NewPage:
+    def _recoded(self, data: memoryview, num_rows: int) -> NewPage:
         codec = self.source.entry.codec
         if self.page_version is None and not self.source.pages.is_miscounted:
             return recompressed_page(data, codec, self.page_codec, self.level)
@@ -322,6 +323,7 @@ class _Cut:
             leaf=self.source.leaf,
             source_codec=codec,
             form=PageForm(self.page_codec, self.level, self.page_version),
+            num_rows=num_rows,
         )
 
     def _counted_anew(self, header: PageHeader, body: bytes) -> NewPage:

@@ -142,10 +142,7 @@ class SourceChunk:
         check_crc(header, body)
         levels, section = open_page(header, body, self.entry.codec, self.leaf)
         base, end = self.pages.rows(number)
-        if levels.num_rows != end - base:
-            raise BadStructure(
-                f"{counted(levels.num_rows, 'row')} in it, {end - base:,} by the offset index"
-            )
+        levels.check_rows(end - base)
         most_bytes = _CUT_PAGES_BYTES // (2 * len(self.file.footer.leaves))
         opened = _Opened(header, body, levels, section)
         if is_cut and opened.num_bytes <= most_bytes:

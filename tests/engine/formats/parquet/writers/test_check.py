@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import engine
 import engine.formats.parquet.writers.splice as splice
+from engine.errors import SourceError
 from engine.formats.parquet.bytes import footer as ft
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.chunk_table import read_chunk_table
@@ -432,3 +433,19 @@ def test_pages_of_both_versions_go_into_one_chunk(tmp_path, versions, dictionary
         read = pa.concat_tables(map(pq.read_table, sorted(dest.glob("*.parquet"))))
         assert read.equals(pa.concat_tables([table] * len(versions)))
         engine.verify(str(dest))
+
+
+@pytest.mark.parametrize("wish", [{"data_page_version": 2}, {"codec": "zstd"}])
+def test_levels_that_were_changed_are_the_sources_fault(tmp_path, wish):
+    """Whichever byte before the values it is: rows are then others than the index says."""
+    source = tmp_path / "source.parquet"
+    table = pa.table({"x": [[1] * (row % 3) for row in range(24)]})
+    options = {"compression": "none", "use_dictionary": False, "data_page_version": "1.0"}
+    pq.write_table(table, source, write_page_index=True, **options)
+    where = first_chunk(source, 0).range
+    data = source.read_bytes()
+    for at in range(where.offset, where.offset + 60):
+        overwrite(source, at, bytes([data[at] ^ 4]))
+        with suppress(SourceError):
+            engine.split(str(source), str(tmp_path / str(at)), parts=1, fsync=False, **wish)
+        overwrite(source, at, data[at : at + 1])
