@@ -100,6 +100,7 @@ class _Build:
         self.entries: list[PageEntry | None] = []
         self.bounds: list[st.Bounds] = []
         self.num_values = self.num_rows = self.uncompressed_bytes = 0
+        self.has_nan = False
         self.is_plain = False  # a page without dictionary was written
         self.list_ends = NO_LIST_ENDS
 
@@ -301,6 +302,7 @@ class _Build:
     ) -> None:
         """Write down what is true of the page that comes next."""
         bounds = replace(bounds, null_count=kept.num_nulls)
+        self.has_nan |= bool(bounds.nan_count)
         if page.encoding in DICTIONARY_ENCODINGS and bounds.nan_count:
             # NaNs of a page count by entry; here each distinct value was looked at once.
             bounds = replace(bounds, nan_count=None)
@@ -316,8 +318,14 @@ class _Build:
         self.num_rows += num_rows
 
     def _column_index(self) -> bytes | None:
-        """Return the column index, None if the source has none or a page's bounds are unknown."""
+        """Return the column index, None if the source has none or a page's bounds are unknown.
+
+        Nor where a new page holds NaN, unless they are counted: bounds leave it out, and readers
+        that take it for the largest pass over the page.
+        """
         model = self.model.column_index
+        if model is not None and model.nan_counts is None and self.has_nan:
+            return None
         entries = [entry for entry in self.entries if entry is not None]
         if model is None or len(entries) < len(self.entries):
             return None

@@ -272,9 +272,16 @@ class _Rows:
             return st.Bounds(is_empty=True, null_count=len(rows), nan_count=0)
         return st.bounds_of(as_ordered(self.form.leaves[column], rows), self.form.orders[column])
 
+    def _has_nan(self, column: int) -> bool:
+        rows = self.rows.column(column)
+        return pa.types.is_floating(rows.type) and bool(pc.any(pc.is_nan(rows)).as_py())
+
     def _column_index(self, column: int) -> bytes | None:
-        """Return the column index; for other orders than Arrow's, if there is only one page."""
-        if self.form.models[column].column_index is None:
+        """Return the column index; for other orders than Arrow's, if there is only one page.
+
+        None where there is NaN: Arrow's bounds leave it out, and readers take it for the largest.
+        """
+        if self.form.models[column].column_index is None or self._has_nan(column):
             return None
         written, place = self.places[column]
         if self.form.orders[column] in _ARROW_ORDERS:
