@@ -272,23 +272,19 @@ class _Rows:
             return st.Bounds(is_empty=True, null_count=len(rows), nan_count=0)
         return st.bounds_of(as_ordered(self.form.leaves[column], rows), self.form.orders[column])
 
-    def _has_nan(self, column: int) -> bool:
-        rows = self.rows.column(column)
-        return pa.types.is_floating(rows.type) and bool(pc.any(pc.is_nan(rows)).as_py())
-
     def _column_index(self, column: int) -> bytes | None:
         """Return the column index; for other orders than Arrow's, if there is only one page.
 
-        None where there is NaN: Arrow's bounds leave it out, and readers take it for the largest.
+        None where there is NaN: bounds leave it out, and readers take it for the largest.
         """
-        if self.form.models[column].column_index is None or self._has_nan(column):
+        if self.form.models[column].column_index is None:
             return None
         written, place = self.places[column]
         if self.form.orders[column] in _ARROW_ORDERS:
             return written.column_index(place)
         bounds = self._bounds(column)
         is_known = bounds.is_empty or (bounds.min is not None and bounds.max is not None)
-        if written.num_pages(place) != 1 or not is_known:
+        if written.num_pages(place) != 1 or not is_known or bounds.nan_count:
             return None
         return thrift.encode(_one_page_index(bounds, self.form.orders[column]))
 

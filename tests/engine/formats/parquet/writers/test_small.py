@@ -96,7 +96,8 @@ def test_what_is_asked_of_pages_and_statistics_holds(tmp_path, made):
         group = pq.read_metadata(part).row_group(0)
         columns = [group.column(number) for number in range(5)]
         assert [column.has_offset_index for column in columns] == [True] * 5
-        assert [column.has_column_index for column in columns] == [True, True, True, True, True]
+        # Bounds leave NaN out, and of smaller pages readers would pass over more.
+        assert [column.has_column_index for column in columns] == [True, True, False, True, True]
         rows = pq.ParquetFile(part).read_row_group(0)
         assert columns[0].statistics.null_count == rows["whole"].null_count
         assert columns[1].statistics.min >= 3_000_000_000
