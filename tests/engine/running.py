@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from engine import work
 from engine.cli.main import main
+from engine.formats.parquet.opened import files_held
 
 REPOSITORY = Path(__file__).parents[2]
 OPTIONS: dict[str, Any] = {
@@ -181,3 +182,9 @@ def read_parts(folder: Path) -> pa.Table:
 def leftovers(folder: Path) -> list[str]:
     """Files that a finished split must not leave behind."""
     return [str(path) for path in folder.rglob(".*") if path.name != ".lock"]
+
+
+def close_files() -> None:
+    """Close what was opened outside of any call."""
+    with files_held():
+        pass

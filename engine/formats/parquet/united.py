@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from engine.at_once import answers
 from engine.errors import BadSetting, SchemaMismatch
 from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.described import ARROW_KEY
 from engine.formats.parquet.bytes.footer import Footer, key_value_struct, value, with_fields
-from engine.formats.parquet.bytes.projection import ARROW_KEY, project
+from engine.formats.parquet.bytes.projection import project
 from engine.formats.parquet.bytes.schema_keys import arrow_content, arrow_schema
 from engine.formats.parquet.bytes.thrift import LIST, STRUCT, Struct
 from engine.formats.parquet.folder_columns import sentence

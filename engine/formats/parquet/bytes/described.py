@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+ARROW_KEY = b"ARROW:schema"
 PANDAS_KEY = b"pandas"
 SPARK_KEY = b"org.apache.spark.sql.parquet.row.metadata"
 AVRO_KEYS = (b"parquet.avro.schema", b"avro.schema")

@@ -19,6 +19,7 @@ from engine.errors import BadSetting, Unsupported
 from engine.formats.parquet.bytes import spec, thrift
 from engine.formats.parquet.bytes.column_names import resolve_all, spelled
 from engine.formats.parquet.bytes.described import (
+    ARROW_KEY,
     DESCRIPTIONS,
     ODD,
     WITH_TYPES,
@@ -35,7 +36,6 @@ from engine.formats.parquet.bytes.footer import (
 from engine.formats.parquet.bytes.schema_tree import Node, path_of
 from engine.formats.parquet.bytes.thrift import LIST, Struct
 
-ARROW_KEY = b"ARROW:schema"
 _EXTENSION = b"ARROW:extension:"
 _MAP = 1  # ConvertedType
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.formats.parquet.bytes.described import (
+    ARROW_KEY,
     AVRO_KEYS,
     ODD,
     PANDAS_KEY,
@@ -24,7 +25,6 @@ from engine.formats.parquet.bytes.described import (
     pandas_of,
 )
 from engine.formats.parquet.bytes.footer import Footer
-from engine.formats.parquet.bytes.projection import ARROW_KEY
 from engine.model import Constant
 
 LEFT_OUT = frozenset(

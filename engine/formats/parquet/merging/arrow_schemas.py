@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.formats.parquet.bytes import spec, thrift
+from engine.formats.parquet.bytes.described import ARROW_KEY
 from engine.formats.parquet.bytes.footer import MAGIC, Footer, key_value_struct, seal
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ARROW_KEY = b"ARROW:schema"
 # Metadata of a field in Arrow's schema that changes its values: extension types that Arrow itself
 # does not know, and the values of Polars' enums, of which all others are read as nulls.
 _MEANT = (b"ARROW:extension:", b"_PL_ENUM_VALUES")

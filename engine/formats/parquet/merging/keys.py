@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from engine.formats.parquet.bytes import spec
 from engine.formats.parquet.bytes.described import (
+    ARROW_KEY,
     AVRO_KEYS,
     GEO_KEY,
     ODD,
@@ -26,7 +27,7 @@ from engine.formats.parquet.bytes.described import (
     parsed,
 )
 from engine.formats.parquet.bytes.footer import Footer, Leaf, Type
-from engine.formats.parquet.merging.arrow_schemas import ARROW_KEY, arrow_types, merged_schema
+from engine.formats.parquet.merging.arrow_schemas import arrow_types, merged_schema
 from engine.wording import shown
 
 KeyValues = list[tuple[bytes, bytes | None]]

@@ -511,9 +511,3 @@ def open_ahead(files: Sequence[SourceFile]) -> None:
     remote = [file for file in dict.fromkeys(files) if "://" in file.path]
     for _ in answers(open_file, remote, is_remote=True):
         pass
-
-
-def close_files() -> None:
-    """Close every file that :func:`open_file` has opened and no call holds."""
-    with files_held():
-        pass

@@ -14,9 +14,9 @@ from collections import Counter
 from typing import Any
 
 from engine.errors import Different
-from engine.formats.parquet.bytes.described import ODD, PANDAS_KEY
+from engine.formats.parquet.bytes.described import ARROW_KEY, ODD, PANDAS_KEY
 from engine.formats.parquet.bytes.footer import Footer
-from engine.formats.parquet.merging.arrow_schemas import ARROW_KEY, with_wide_indices
+from engine.formats.parquet.merging.arrow_schemas import with_wide_indices
 from engine.formats.parquet.merging.keys import OWN_PREFIX, KeyValues
 
 _Pair = tuple[bytes, bytes | None]

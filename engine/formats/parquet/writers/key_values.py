@@ -9,8 +9,8 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 
-from engine.formats.parquet.bytes.described import ODD, PANDAS_KEY
-from engine.formats.parquet.merging.arrow_schemas import ARROW_KEY, with_wide_indices
+from engine.formats.parquet.bytes.described import ARROW_KEY, ODD, PANDAS_KEY
+from engine.formats.parquet.merging.arrow_schemas import with_wide_indices
 from engine.formats.parquet.merging.keys import OWN_PREFIX, KeyValues
 
 

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from engine.formats.parquet.curves import read_curve
 from engine.formats.parquet.layout import read_layout
-from engine.formats.parquet.opened import close_files, open_file
+from engine.formats.parquet.opened import open_file
 from engine.formats.parquet.sizes import Sizes
 from engine.planning.curves import Curve, Inside, rough_curve
 from engine.planning.layout import GroupLayout
 from engine.sources import find_sources
+from tests.engine.running import close_files
 
 
 @st.composite

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from engine.errors import EvensplitError
 from engine.formats.parquet import layout
-from engine.formats.parquet.opened import close_files
 from engine.model import SourceFile
 from engine.storage import open_storage
-from tests.engine.running import write_source
+from tests.engine.running import close_files, write_source
 
 KINDS = ("plain", "filters", "empty", "other schema", "lies", "cut off")
 

@@ -17,7 +17,7 @@ import pytest
 import engine
 from engine.errors import SourceError
 from engine.formats.parquet.bytes import spec, thrift
-from engine.formats.parquet.opened import close_files, open_file
+from engine.formats.parquet.opened import open_file
 from engine.formats.parquet.trimmed import PieceSize, trimmed_columns
 from engine.formats.parquet.used import used_entries
 from engine.ledger.manifest import Ledger
@@ -26,7 +26,7 @@ from engine.sources import find_sources
 from engine.storage.local import LocalStorage
 from tests.engine.formats.parquet.bytes.parquet_file import ParquetFile
 from tests.engine.formats.parquet.test_verifier import rewrite_chunk
-from tests.engine.running import parts_of
+from tests.engine.running import close_files, parts_of
 from tests.witness import wrong_statistics
 
 ROWS = 4000

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import engine
 from engine.errors import SchemaMismatch
-from engine.formats.parquet.bytes.described import DESCRIPTIONS
-from engine.formats.parquet.bytes.projection import ARROW_KEY, project
+from engine.formats.parquet.bytes.described import ARROW_KEY, DESCRIPTIONS
+from engine.formats.parquet.bytes.projection import project
 from engine.formats.parquet.bytes.schema_keys import fitted_key_values
 from engine.formats.parquet.merging import Named, merged
 from engine.formats.parquet.merging.keys import RULES

@@ -14,6 +14,7 @@ from engine.formats.parquet.opened.footer import read_footer
 from engine.formats.parquet.same_schema import differences
 from engine.sources import find_sources
 from engine.storage import open_storage
+from tests.engine.running import close_files
 
 NUM_FILES, NUM_GROUPS, NUM_COLUMNS = 6, 30, 4
 
@@ -36,7 +37,7 @@ def test_files_that_are_open_together_share_the_room_for_decoded_row_groups(
         assert found.held_bytes == expected
         assert _num_decoded() - before <= NUM_GROUPS
     finally:
-        file.close_files()
+        close_files()
 
 
 def _num_decoded() -> int:

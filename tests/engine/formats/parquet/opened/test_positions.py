@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import BadPage
-from engine.formats.parquet.opened import close_files, open_file
+from engine.formats.parquet.opened import open_file
 from engine.sources import find_sources
+from tests.engine.running import close_files
 
 NUM_ROWS = 3_000
 

@@ -26,10 +26,11 @@ from engine.formats.parquet.bytes.footer import (
 )
 from engine.formats.parquet.bytes.page_map import PageMap
 from engine.formats.parquet.bytes.thrift import I64, LIST, STRUCT
-from engine.formats.parquet.opened import close_files, open_file
+from engine.formats.parquet.opened import open_file
 from engine.formats.parquet.opened.headers import Headers, read_headers
 from engine.sources import find_sources
 from engine.storage import Source
+from tests.engine.running import close_files
 
 NUM_ROWS = 240_000
 NUM_GROUPS = 6
