@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -24,12 +25,14 @@ from engine.executors.resources import RESOURCE, Resources
 if TYPE_CHECKING:
     from distributed import SpecCluster
 
+_STARTED_WITH = "distributed.nanny.pre-spawn-environ"
+_OF_NANNIES = ("PYTHONHASHSEED", "__DASK_PARENT_PID")  # that they set besides
 _OF_OUR_WORKERS = {
     # Dask has its workers give every 64 KiB back at once. Ours free and take megabytes with each
     # page, and the system clears what it gives: a third of the time of a change of codec. They are
     # projected to hold their peak as long as they live: nothing is gained by giving any of it back.
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 8 * memory.MIB,
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 16 * memory.MIB,
+    f"{_STARTED_WITH}.MALLOC_MMAP_THRESHOLD_": 8 * memory.MIB,
+    f"{_STARTED_WITH}.MALLOC_TRIM_THRESHOLD_": 16 * memory.MIB,
     "distributed.worker.profile.enabled": False,  # its pages, which show it, are not loaded
 }
 
@@ -44,7 +47,7 @@ def local_processes(resources: Resources) -> Iterator[SpecCluster]:
 
     # Its start unblocks the signals of whichever thread needs it first.
     resource_tracker.ensure_running()
-    with _script_not_run_again(), _scratch_folder() as scratch:
+    with _script_not_run_again(), _environment_kept(), _scratch_folder() as scratch:
         with interrupts_held(), dask.config.set(_OF_OUR_WORKERS):
             cluster = _local_cluster(resources, scratch)
         try:
@@ -89,6 +92,29 @@ def _local_cluster(resources: Resources, scratch: str) -> SpecCluster:
         security=security,
         silence_logs=logging.CRITICAL,
     )
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Leave this process's environment as it is: Dask writes into it what workers start with.
+
+    What another cluster of Dask has left there would come before ours: it is taken out meanwhile.
+    """
+    import dask
+
+    defaults = dask.config.get(_STARTED_WITH)
+    ours = [name.rpartition(".")[2] for name in _OF_OUR_WORKERS if name.startswith(_STARTED_WITH)]
+    before = {name: os.environ.get(name) for name in (*_OF_NANNIES, *defaults, *ours)}
+    for name, content in defaults.items():
+        if before[name] == str(content):
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        for name, content in before.items():
+            os.environ.pop(name, None)
+            if content is not None:
+                os.environ[name] = content
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ensurepip
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,10 @@ START = Path(__file__).parents[2] / "conf/batch/start.sh"
 
 def make_package(folder, program):
     """Make a package in a folder, whose command ``evensplit`` runs a line of Python."""
-    bundled = next((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
+    # Debian's Python, and others, have the wheel of pip elsewhere, and say where.
+    elsewhere = sysconfig.get_config_var("WHEEL_PKG_DIR")
+    where = Path(elsewhere) if elsewhere else Path(ensurepip.__file__).parent / "_bundled"
+    bundled = next(where.glob("pip-*.whl"))
     (folder / bundled.name).write_bytes(bundled.read_bytes())
     (folder / "start.sh").write_bytes(START.read_bytes())
     (folder / "constraints.txt").write_text("needed==9\n")
