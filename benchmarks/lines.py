@@ -3,7 +3,8 @@
 ``cp`` and ``split -C``, which cuts through quoted line ends and repeats no header; a pipe of gzip
 in both directions; and DuckDB's COPY for ``--to parquet``, these two within control groups (root,
 cgroup v1). Nothing is synced. At last JSON lines of 1 GB are split by Azurite behind a proxy, which
-counts what passes through this machine.
+counts what passes through this machine. ``equal``: DuckDB reads the same values from the Parquet
+parts as from the text, row for row.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+
+import duckdb
 
 from benchmarks.azure import CONTAINER
 from benchmarks.data import made
@@ -64,7 +68,8 @@ def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
     with control_group(_PARQUET_BYTES) as group:
         inside = {name: entering(group, command) for name, command in converted.items()}
         found = in_turn(inside, out, repeats=repeats)
-    yield from _rows("CSV to Parquet in 1 GiB", found)
+    equal = {"evensplit --to parquet": "yes" if are_equal(source, out / "parts") else "NO"}
+    yield from _rows("CSV to Parquet in 1 GiB", found, equal)
 
     zipped = _zipped(source)
     text_bytes = TARGET_BYTES * source.stat().st_size // zipped.stat().st_size
@@ -77,7 +82,9 @@ def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
     print(_within_azurite())
 
 
-def _rows(job: str, found: Mapping[str, Measured]) -> Iterator[Row]:
+def _rows(
+    job: str, found: Mapping[str, Measured], equal: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Row]:
     base = next(iter(found.values()))
     for tool, measured in found.items():
         yield {
@@ -86,7 +93,21 @@ def _rows(job: str, found: Mapping[str, Measured]) -> Iterator[Row]:
             **measured.cells(),
             **measured.ratio_cells(base),
             **measured.part_cells(TARGET_BYTES),
+            "equal": equal.get(tool),
         }
+
+
+def are_equal(source: Path, parts: Path) -> bool:
+    """Whether DuckDB reads the same values from Parquet parts as from the text, in order."""
+    there = f"read_csv('{source}')"
+    columns = duckdb.sql(f"DESCRIBE FROM {there}").fetchall()
+    values = ", ".join(f'CAST("{name}" AS {kind})' for name, kind, *_ in columns)
+    rows = f"SELECT hash(row_number() OVER (), {values}) AS row_hash FROM"
+    one, other = (
+        duckdb.sql(f"SELECT count(*), bit_xor(row_hash) FROM ({rows} {place})").fetchall()
+        for place in (there, f"read_parquet('{parts}/*.parquet')")
+    )
+    return one == other
 
 
 def lineitem_text(folder: Path, scale: float) -> Path:
