@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import defaultdict
 
 import pytest
@@ -13,6 +14,11 @@ from tests.covering import IS_WHOLE, left_out
 # No test asks this machine, its metadata address or the user's command lines who they are: without
 # a word the chain of identities would. Commands that tests start inherit it.
 os.environ["AZURE_TOKEN_CREDENTIALS"] = "EnvironmentCredential"
+
+# A shell starts what runs in the background with Ctrl-C ignored, and commands that tests stop by it
+# would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples on every machine and in every run, and no example has a deadline: a machine that
 # is busy with other work is no defect. What must be fast is counted (tests/counting.py).

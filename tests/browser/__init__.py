@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from tests.engine.running import HANG_SECONDS
+
 HOME = Path(sys.prefix) / "chromium"
 AXE = HOME / "node_modules/axe-core/axe.min.js"
 SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
@@ -89,6 +91,7 @@ def opened(
     size: Any = {"width": width, "height": 900}
     context = browser.new_context(color_scheme=scheme, viewport=size, offline=True)
     try:
+        context.set_default_timeout(1000 * HANG_SECONDS)  # also of a page that opens
         seen = Seen(context.new_page())
         seen.page.on(
             "console",

@@ -35,6 +35,7 @@ from engine.work import PartTask, write_part
 from tests.engine.executors.clusters import NUM_PARTS, SLOW, Cluster, kill, wait_until
 from tests.engine.executors.tasks import tasks_of
 from tests.engine.running import (
+    HANG_SECONDS,
     REPOSITORY,
     end,
     leftovers,
@@ -470,7 +471,7 @@ def test_the_dashboards_link_is_told_and_answers(
     line = next(line for line in said.splitlines() if "Dask dashboard" in line)
     found = re.fullmatch(r"Dask dashboard: (http://127\.0\.0\.1:\d+/status)", line)
     assert found, said
-    with urllib.request.urlopen(found[1], timeout=10) as answer:
+    with urllib.request.urlopen(found[1], timeout=HANG_SECONDS) as answer:
         assert b"Dask Diagnostic UI" in answer.read()
 
 
@@ -496,7 +497,7 @@ def on_a_terminal(*words: str | Path) -> str:
     with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # it ends as an error
         while data := terminal.read(4096):
             said += data
-    assert process.wait(60) == 0, said
+    assert process.wait(HANG_SECONDS) == 0, said
     uncoloured = re.sub(r"\x1b\[[0-9;]*m", "", said.decode())
     # A line begins where one ends, where the cursor is sent back, and where a line is erased.
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", uncoloured)

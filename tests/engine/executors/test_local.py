@@ -26,7 +26,7 @@ from engine.executors.clients import client_for
 from engine.executors.local import local_processes
 from engine.model import Receipt
 from tests.engine.executors.tasks import tasks_of
-from tests.engine.running import REPOSITORY, parts_contents, read_parts
+from tests.engine.running import HANG_SECONDS, REPOSITORY, parts_contents, read_parts
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def test_a_script_without_main_guard_may_use_worker_processes(tmp_path: Path, so
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=HANG_SECONDS,
         check=True,
     )
     assert ended.stdout.split() == ["run", str(script)]

@@ -24,7 +24,7 @@ from engine.storage.local import LocalSink
 from engine.work import PartTask, in_the_making
 from tests.engine.executors.clusters import NUM_PARTS, Cluster
 from tests.engine.executors.tasks import tasks_of
-from tests.engine.running import parts_contents
+from tests.engine.running import HANG_SECONDS, parts_contents
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +101,7 @@ def test_bytes_are_told_while_a_part_is_written(
     commit, is_told, told = LocalSink.commit, threading.Event(), []
 
     def commit_once_told(sink: LocalSink) -> None:
-        assert is_told.wait(60)
+        assert is_told.wait(HANG_SECONDS)
         commit(sink)
 
     def on_growth(num_bytes: int) -> None:
@@ -125,7 +125,7 @@ class Late:
     @classmethod
     def write(cls, task: PartTask) -> Receipt:
         if task.part.index == 0:
-            assert cls.second_ended.wait(60)
+            assert cls.second_ended.wait(HANG_SECONDS)
         try:
             return cls.write_part(task)
         finally:

@@ -60,7 +60,7 @@ def told(seen: Seen, place: Locator, colour: str) -> list[str]:
             continue
         seen.page.mouse.move(box["x"] + at, box["y"] + int(run[len(run) // 2]), steps=2)
         tooltip = seen.page.locator(".bk-tooltip-content").first
-        tooltip.wait_for(state="visible", timeout=10_000)
+        tooltip.wait_for(state="visible")
         seen.page.wait_for_timeout(50)  # the text of the mark before
         found.append(flat(tooltip.inner_text()))
         seen.page.mouse.move(0, 0)

@@ -60,7 +60,7 @@ def test_a_page_in_a_browser(
             row, column = pixels[len(pixels) // 2].tolist()
             tooltip = seen.page.locator(".bk-tooltip-content").first
             seen.page.mouse.move(box["x"] + column, box["y"] + row, steps=2)
-            tooltip.wait_for(state="visible", timeout=5_000)
+            tooltip.wait_for(state="visible")
             assert re.search(r"\d", tooltip.inner_text())
             assert "???" not in tooltip.inner_text()
             seen.page.mouse.move(0, 0)

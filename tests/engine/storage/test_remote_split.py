@@ -19,7 +19,7 @@ from engine.errors import SourceChanged
 from engine.settings import Access
 from engine.storage import open_storage
 from engine.storage.access import using
-from tests.engine.running import REPOSITORY, Ended, run, write_source
+from tests.engine.running import HANG_SECONDS, REPOSITORY, Ended, run, write_source
 from tests.stores import S3, Asked, Google, Http, Sftp, running_http
 
 CANARY = "c4n4ry-value"
@@ -146,7 +146,7 @@ def test_ctrl_c_in_the_middle_leaves_no_upload(s3: S3, large: Path, words: tuple
     def hold(it: Asked) -> None:
         if "partNumber=2" in it.query:
             begun.set()
-            go_on.wait(60)
+            go_on.wait(HANG_SECONDS)
 
     s3.recorder.before = hold
     places = (f"s3://{bucket}/l.parquet", f"s3://{bucket}/out")
@@ -158,11 +158,11 @@ def test_ctrl_c_in_the_middle_leaves_no_upload(s3: S3, large: Path, words: tuple
         start_new_session=True,
     )
     try:
-        assert begun.wait(120)
+        assert begun.wait(HANG_SECONDS)
         assert s3.uploads(bucket)
         os.killpg(process.pid, signal.SIGINT)
         go_on.set()
-        _, told = process.communicate(timeout=120)
+        _, told = process.communicate(timeout=HANG_SECONDS)
     finally:
         s3.recorder.before = lambda asked: None
         go_on.set()
