@@ -410,6 +410,9 @@ class FsspecStorage:
         if self.stat(path).version == version:
             self.fs.rm_file(inside)
 
+    def check_removable(self, paths: Iterable[str]) -> None:
+        """Nobody can tell."""
+
     def fence(self, folder: str, names: Collection[str]) -> None:
         """Cancel uploads that others have begun of some files: they cannot be completed then."""
         if self._driver is not _S3:
