@@ -189,6 +189,10 @@ def _check_no_secret(url: str) -> None:
         )
     if not parts.netloc and parts.scheme not in ("memory", "file", "local"):
         raise BadSetting(f"{redacted(url)} names no bucket and no host")
+    if not url.partition("://")[2].strip("/"):
+        raise BadSetting(
+            f"{redacted(url)} names no folder and no file; write {parts.scheme}://NAME"
+        )
 
 
 class Found(NamedTuple):

@@ -411,9 +411,9 @@ class LocalStorage:
                     return file.read()
             finally:
                 os.close(descriptor)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
         except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
             raise translated(error, path, "read") from error
 
     def put_if_absent(self, path: str, data: bytes) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import fsspec
 import pytest
 
 from engine.errors import (
@@ -764,6 +765,27 @@ def test_an_unknown_scheme_is_a_bad_setting() -> None:
         open_storage("nonsense://host/path")
     with pytest.raises(BadSetting):
         open_storage("")
+
+
+def test_globs_at_the_root_of_memory() -> None:
+    name = f"root-{uuid.uuid4().hex}"
+    place = Place(f"memory://{name}")
+    place.write("x.parquet")
+    fs = fsspec.filesystem("memory")
+    fs.pipe_file(f"/{name}.parquet", CONTENT)
+    try:
+        for pattern, found in {
+            f"memory://{name}*.parquet": f"memory://{name}.parquet",
+            f"memory:///{name}?parquet": f"memory://{name}.parquet",
+            f"memory://{name[:-1]}*/x.parquet": f"memory://{name}/x.parquet",
+        }.items():
+            ((store, path),) = expand_all([pattern]).files
+            assert path == found
+            assert store.stat(path).size_bytes == len(CONTENT)
+    finally:
+        fs.rm(f"/{name}.parquet")
+    with pytest.raises(BadSetting, match="names no folder"):
+        open_storage("memory://")
 
 
 def test_no_secret_is_shown() -> None:
