@@ -182,22 +182,28 @@ def expected_seconds(tasks: Sequence[TaskSpec], num_slots: int) -> float:
 def submit(service: Service, job: JobSpec, tasks: Sequence[TaskSpec]) -> Submission:
     """Have every task done that is not: make the job, or finish making it, or its next attempt.
 
+    The job that comes back fails by these tasks alone. Where all are done, but another failed
+    beside them, whose file is not a source any more, that is a next attempt without tasks.
+
     Raises:
         engine.EvensplitError: the service refuses, or has failed.
     """
     done: set[str] = set()
+    wanted = {task.id for task in tasks}
     for attempt in range(MAX_ATTEMPTS):
         this = replace(job, attempt=attempt)
         found = service.find_job(this.id)
         if found is not None and found.state == "ended":
-            done |= {task.id for task in service.tasks(this.id) if task.state == "done"}
-            if done.issuperset(task.id for task in tasks):
+            states = {task.id: task.state for task in service.tasks(this.id)}
+            done |= {task_id for task_id, state in states.items() if state == "done"}
+            if wanted <= done and states.keys() <= wanted | done:
                 return Submission(this.id, num_found=len(tasks), attempt=attempt)
             continue
         try:
             if found is None:
                 service.create_job(this)
-            return _fill(service, this, [task for task in tasks if task.id not in done], len(done))
+            todo = [task for task in tasks if task.id not in done]
+            return _fill(service, this, todo, len(tasks) - len(todo))
         except JobEnded:
             continue
     raise BadSetting(

@@ -85,7 +85,8 @@ class JobReport:
         if not not_done:
             return None
         text = (
-            f"{len(not_done)} of {counted(len(self.tasks), 'task')} of {self.job.id} are not done"
+            f"{len(not_done)} of {counted(len(self.tasks), 'task')} of {self.job.id} "
+            f"{'is' if len(not_done) == 1 else 'are'} not done"
         )
         lasting = [item for item in self.failed if not is_transient(item.task.exit_code)]
         if not lasting:

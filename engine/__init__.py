@@ -397,12 +397,12 @@ def report(
     Args:
         place: a file, folder, glob or URL: what lies there, and what a split would do; or the
             folder of a split: the source, the plan, the parts, memory.
-        path: the page, a local file; replaced if it is there.
+        path: the page, a local file; replaced if it is there and a page.
         verify: compare all values of a finished split as :func:`verify` does, and tell the outcome.
         **options: as for :func:`make_settings`, of the split that is planned for a source.
 
     Raises:
-        engine.errors.BadSetting: Bokeh is not installed.
+        engine.errors.BadSetting: Bokeh is not installed, or another file or a folder is there.
     """
     try:
         from engine.reporter import make_report
@@ -415,8 +415,22 @@ def report(
     from engine.storage.access import using
 
     made = make_settings(**options)
+    store, inside = open_storage(place_text(path))
+    _check_output(inside)
     with using(made.access), keeping_to(made.memory_bytes):
         page = make_report(place_text(place), made, verify=verify)
-    store, inside = open_storage(place_text(path))
     # A file's name may hold bytes that are no letters.
     store.put(inside, page.encode(errors="backslashreplace"))
+
+
+def _check_output(path: str) -> None:
+    """Refuse to replace what is no page by one: the source, say, whose name comes twice."""
+    import os
+
+    if os.path.isdir(path):
+        raise BadSetting(f"--output {path} is a folder; name a file in it")
+    if os.path.isfile(path) and os.access(path, os.R_OK):
+        with open(path, "rb") as file:
+            begin = file.read(64)
+        if begin and b"<!doctype html" not in begin.lower():
+            raise BadSetting(f"--output {path} is there, and is no HTML page; name another file")

@@ -23,7 +23,8 @@ def split_result(result: SplitResult) -> None:
     sizes = [part.size_bytes for part in manifest.parts]
     number = num_partitions(manifest.parts)
     encoded = sum(part.reencoded_bytes for part in manifest.parts)
-    resumed = f" ({result.num_resumed} were there already)" if result.num_resumed else ""
+    were = "was" if result.num_resumed == 1 else "were"
+    resumed = f" ({result.num_resumed} {were} there already)" if result.num_resumed else ""
     parts = parts_of(sizes, manifest.spread, resumed, num_partitions=number)
     rate = manifest.size_bytes / max(result.elapsed_seconds, 1e-9)
     say(

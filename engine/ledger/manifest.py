@@ -184,6 +184,7 @@ class Ledger:
 
         Raises:
             DestinationInUse: the folder holds files that are not ours.
+            NoPermission: what is to be replaced is another user's; nothing is changed.
             Locked: it holds a later revision, or a plan that another run has put there meanwhile.
             OtherPlan: it holds another plan, and ``overwrite`` is not given.
             SourceChanged: it holds this very plan for an earlier version of the source, or the
@@ -343,6 +344,7 @@ class Ledger:
             *self._listed(self._path(LOADS)),
             *self._listed_parts(old),
         ]
+        self._store.check_removable(where for where, _ in gone)
         token = secrets.token_hex(4)
         text = record({**plan.as_dict(), _TOKEN: token, _REPLACES: sorted(old)})
         path = self._path("plan.json")

@@ -29,6 +29,7 @@ from engine.storage.base import (
     Source,
     Storage,
     check_name,
+    holds_query,
     readable,
     redacted,
 )
@@ -181,14 +182,17 @@ def _check_no_secret(url: str) -> None:
             f"{redacted(url)} holds ::, of which drivers make a chain of file systems: rename it"
         )
     password = ":" in parts.netloc.rpartition("@")[0]
-    query = parts.query and (parts.scheme in ("http", "https") or "=" in parts.query)
-    if password or query or "=" in parts.fragment:
+    if password or holds_query(parts):
         raise BadSetting(
             f"{redacted(url)} came with a {'password' if password else 'query (SAS)'}, which the "
             "plan would keep on disk; leave it out and give credentials by environment or identity"
         )
     if not parts.netloc and parts.scheme not in ("memory", "file", "local"):
         raise BadSetting(f"{redacted(url)} names no bucket and no host")
+    if not url.partition("://")[2].strip("/"):
+        raise BadSetting(
+            f"{redacted(url)} names no folder and no file; write {parts.scheme}://NAME"
+        )
 
 
 class Found(NamedTuple):

@@ -16,6 +16,7 @@ What every implementation promises:
 from __future__ import annotations
 
 import io
+import re
 import sys
 import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ PASSING_GAP_BYTES = 128 << 10  # the same where all bytes pass through this mach
 NEAR_BYTES = 64 << 10  # what a small request brings, where all bytes pass through this machine
 
 _MAX_NAMED = 5
+_MARKED = re.compile("[?#].*", re.DOTALL)
 
 
 class Entry(NamedTuple):
@@ -168,6 +170,9 @@ class Storage(Protocol):
     def remove(self, path: str, version: str | None = None) -> None:
         """Remove a file, of a version only if one is given; it is no error if there is none."""
 
+    def check_removable(self, paths: Iterable[str]) -> None:
+        """Raise NoPermission if some of these files are surely not ours to replace or remove."""
+
     def fence(self, folder: str, names: Collection[str]) -> None:
         """Cancel what other processes are uploading to these files, where the store can."""
 
@@ -184,8 +189,14 @@ class Storage(Protocol):
         """Return the path of something inside a folder."""
 
 
+def holds_query(parts: urllib.parse.SplitResult) -> bool:
+    """Whether what follows ``?`` or ``#`` in a URL is a query, a signature say, and of no name."""
+    is_query = bool(parts.query) if parts.scheme in ("http", "https") else "=" in parts.query
+    return is_query or "=" in parts.fragment
+
+
 def redacted(url: str) -> str:
-    """Return a URL without what may be secret: query, fragment, user and password."""
+    """Return a URL without what may be secret: query, user and password."""
     if "://" not in url:
         return url
     caches, chained, last = url.rpartition("::")
@@ -200,7 +211,9 @@ def redacted(url: str) -> str:
     user, _, host = parts.netloc.rpartition("@")
     if user and ":" not in user and parts.scheme not in ("http", "https", "ftp"):
         host = parts.netloc  # abfs://container@account: a name, no secret
-    return f"{caches}{chained}{parts.scheme}://{host}{parts.path}"
+    marked = None if holds_query(parts) else _MARKED.search(url)
+    rest = marked[0] if marked else ""
+    return f"{caches}{chained}{parts.scheme}://{host}{parts.path}{rest}"
 
 
 def check_name(path: str) -> str:

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import groupby
 from operator import eq
 from typing import Any
 
@@ -59,29 +60,41 @@ _MAX_APART_BYTES = 64 << 10
 
 
 @contextmanager
-def os_errors(path: str) -> Iterator[None]:
-    """Turn operating system errors into errors of the tree."""
+def os_errors(path: str, tried: str = "write") -> Iterator[None]:
+    """Turn operating system errors into errors of the tree; ``tried`` as for :func:`translated`."""
     try:
         yield
     except OSError as error:
-        raise translated(error, path) from error
+        raise translated(error, path, tried) from error
 
 
-def translated(error: OSError, path: str) -> EvensplitError:
-    """Return the error of the tree that an operating system error stands for."""
+def translated(error: OSError, path: str, tried: str = "write") -> EvensplitError:
+    """Return the error of the tree that an operating system error stands for.
+
+    Args:
+        error: as the system raised it.
+        path: what was asked for.
+        tried: what was to be done with it, as a verb: reach, list, read, write, remove.
+    """
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return NoDiskSpace(
             f"no space left while writing {path}; free some, then run the same command again: "
             "finished parts are kept"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return NoPermission(f"no permission for {path} ({os.strerror(error.errno)})")
+        return _denied(path, tried, os.strerror(error.errno))
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
         return NoSource(f"{path}: {os.strerror(error.errno).lower()}")
     if error.errno == errno.ENAMETOOLONG:
         return BadSetting(f"{path} has a name that is too long for its file system; shorten it")
     way = "raise ulimit -n, or lower --workers, and " if error.errno == errno.EMFILE else ""
     return StorageFailed(f"{path}: {error.strerror or error}; {way}run the same command again")
+
+
+def _denied(path: str, tried: str, reason: str) -> NoPermission:
+    return NoPermission(
+        f"no permission to {tried} {path} ({reason}); have its owner allow it, or name another"
+    )
 
 
 class LocalSource:
@@ -91,7 +104,7 @@ class LocalSource:
 
     def __init__(self, file: SourceFile) -> None:
         self.file = file
-        with os_errors(file.path):
+        with os_errors(file.path, "read"):
             self.descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._compare(os.fstat(self.descriptor))
@@ -102,7 +115,7 @@ class LocalSource:
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes; BadStructure if the file has fewer."""
         check_inside(offset, length, self.file.size_bytes)
-        with os_errors(self.file.path):
+        with os_errors(self.file.path, "read"):
             data = os.pread(self.descriptor, length, offset)
             while len(data) < length:
                 more = os.pread(self.descriptor, length - len(data), offset + len(data))
@@ -125,7 +138,7 @@ class LocalSource:
         """
         if any(place.offset < 0 or place.length > _MAX_APART_BYTES for place in ranges):
             return None
-        with os_errors(self.file.path):
+        with os_errors(self.file.path, "read"):
             found = [os.pread(self.descriptor, length, offset) for offset, length in ranges]
         is_whole = all(map(eq, map(len, found), [place.length for place in ranges]))
         return found if is_whole else None
@@ -138,12 +151,12 @@ class LocalSource:
         """Return a file that pyarrow reads without Python."""
         import pyarrow
 
-        with os_errors(self.file.path):
+        with os_errors(self.file.path, "read"):
             return pyarrow.OSFile(self.file.path)
 
     def check_unchanged(self) -> None:
         """Compare what now stands at the path with what was described."""
-        with os_errors(self.file.path):
+        with os_errors(self.file.path, "read"):
             self._compare(os.stat(self.file.path))
 
     def close(self) -> None:
@@ -322,7 +335,7 @@ class LocalSink:
             self._close()
         if self._is_open:
             self._is_open = False
-            with suppress(FileNotFoundError), os_errors(self._path):
+            with suppress(FileNotFoundError), os_errors(self._path, "remove"):
                 os.unlink(self._temporary)
             endings.forget(self._ending)
 
@@ -347,7 +360,7 @@ class LocalStorage:
 
     def stat(self, path: str) -> SourceFile:
         """Describe a regular file."""
-        with os_errors(path):
+        with os_errors(path, "reach"):
             found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             raise NoSource(f"{path} is not a file")
@@ -367,7 +380,7 @@ class LocalStorage:
             _check_reached(root)
             return Listing(root, "glob")
         if not os.access(root or "/", os.R_OK | os.X_OK, effective_ids=True):
-            raise NoPermission(f"no permission to list {root}")
+            raise _denied(root, "list", os.strerror(errno.EACCES))
         if "**" in pattern:  # glob.glob would follow links in circles
             from fsspec.utils import glob_translate
 
@@ -398,10 +411,10 @@ class LocalStorage:
                     return file.read()
             finally:
                 os.close(descriptor)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
         except OSError as error:
-            raise translated(error, path) from error
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise translated(error, path, "read") from error
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Create a small file by hard link, which fails if the name is taken."""
@@ -452,10 +465,10 @@ class LocalStorage:
                 found = [_entry(entry) for entry in entries if os.path.isfile(entry.path)]
         except FileNotFoundError as error:
             if _lies_behind_a_broken_link(folder):
-                raise translated(error, folder) from error
+                raise translated(error, folder, "list") from error
             return []
         except OSError as error:
-            raise translated(error, folder) from error
+            raise translated(error, folder, "list") from error
         return sorted(found)
 
     def folders(self, folder: str) -> list[str]:
@@ -466,14 +479,29 @@ class LocalStorage:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise translated(error, folder) from error
+            raise translated(error, folder, "list") from error
 
     def remove(self, path: str, version: str | None = None) -> None:
         """Remove a file; a version is compared the moment before."""
         if version is not None and _version_at(path) != version:
             return
-        with os_errors(path), suppress(FileNotFoundError):
+        with os_errors(path, "remove"), suppress(FileNotFoundError):
             os.unlink(path)
+
+    def check_removable(self, paths: Iterable[str]) -> None:
+        """Look whether each folder is writable, and whose files are if it is sticky as /tmp is."""
+        user = os.geteuid()
+        for folder, inside in groupby(sorted(paths), os.path.dirname):
+            with os_errors(folder, "reach"):
+                found = os.stat(folder)
+            if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+                raise _denied(folder, "write", os.strerror(errno.EACCES))
+            if not found.st_mode & stat.S_ISVTX or user in (0, found.st_uid):
+                continue
+            for path in inside:
+                with os_errors(path, "reach"), suppress(FileNotFoundError):
+                    if os.lstat(path).st_uid != user:
+                        raise _denied(path, "remove", os.strerror(errno.EPERM))
 
     def fence(self, folder: str, names: Collection[str]) -> None:
         """Nothing to do: :meth:`lock` keeps other runs out."""
@@ -512,7 +540,7 @@ def _check_reached(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except PermissionError as error:
-        raise translated(error, path) from error
+        raise translated(error, path, "reach") from error
     except OSError:
         if os.path.islink(path):
             raise NoSource(
@@ -581,12 +609,12 @@ def _in_folder(folder: str, pattern: str) -> list[str]:
     """Return the paths in a folder that one component of a glob matches, and none in a file."""
     path = f"{folder}/{pattern}"
     if not glob.has_magic(pattern):
-        with os_errors(path), suppress(FileNotFoundError, NotADirectoryError):
+        with os_errors(path, "reach"), suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(path)
             return [path]
         return []
     names: list[str] = []
-    with os_errors(folder), suppress(FileNotFoundError, NotADirectoryError):
+    with os_errors(folder, "list"), suppress(FileNotFoundError, NotADirectoryError):
         names = sorted(os.listdir(folder or "/"))
     is_shown = pattern.startswith(".")  # a wildcard stands for no dot in front, as in shells
     return [
@@ -604,7 +632,7 @@ def _matched(path: str, name: str) -> Listed | None:
 
 
 def _scanned(folder: str) -> list[os.DirEntry[str]]:
-    with os_errors(folder), os.scandir(folder) as entries:
+    with os_errors(folder, "list"), os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -635,7 +663,7 @@ def _entry(item: os.DirEntry[str]) -> Entry:
 
 def _version_at(path: str) -> str | None:
     """Return the version of what stands at a path; None for nothing."""
-    with os_errors(path), suppress(FileNotFoundError):
+    with os_errors(path, "reach"), suppress(FileNotFoundError):
         return _version(os.stat(path))
     return None
 

@@ -290,9 +290,14 @@ class FsspecStorage:
             list_all = self.fs.glob if is_glob else self.fs.find
             found = list_all(self.inside(pattern), detail=True)
         # The URL's own beginning is kept: a driver's would leave out the account.
-        length = len(self.inside(root).rstrip("/"))
         root = root.rstrip("/")
-        every = ((_listed(root, path[length:], it), it["type"]) for path, it in found.items())
+        if "://" in root:
+            length = len(self.inside(root).rstrip("/"))
+            tails = {path: path[length:] for path in found}
+        else:  # a glob that begins where others have a bucket: memory: is left of it
+            root += "/"
+            tails = {path: "/" + path.lstrip("/") for path in found}
+        every = ((_listed(root, tails[path], it), it["type"]) for path, it in found.items())
         entries = tuple(
             item
             for item, type_name in every
@@ -409,6 +414,9 @@ class FsspecStorage:
                 return
         if self.stat(path).version == version:
             self.fs.rm_file(inside)
+
+    def check_removable(self, paths: Iterable[str]) -> None:
+        """Nobody can tell."""
 
     def fence(self, folder: str, names: Collection[str]) -> None:
         """Cancel uploads that others have begun of some files: they cannot be completed then."""

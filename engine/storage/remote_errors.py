@@ -119,8 +119,13 @@ _TEXTS: tuple[tuple[str, type[EvensplitError], str], ...] = (
         NoPermission,
         "the file of --storage-option key_filename is no private key that can be read",
     ),
+    (
+        "libjvm|libhdfs",
+        BadSetting,
+        "its driver needs Java and Hadoop's library here: set JAVA_HOME, HADOOP_HOME and CLASSPATH",
+    ),
 )
-_WITH_TEXTS = ("ValueError", "SSHException")
+_WITH_TEXTS = ("ValueError", "SSHException", "OSError")
 _SIGNS = tuple((frozenset(names.split()), kind, sentence) for names, kind, sentence in _ROWS)
 
 
@@ -157,8 +162,11 @@ def told(error: Exception, path: str) -> EvensplitError:
     if code:
         return StorageFailed(f"{where}: the store answered {code}; run the same command again")
     if isinstance(error, OSError) and error.errno:
-        return translated(OSError(error.errno, ""), where)
-    return StorageFailed(f"{where}: {type(error).__name__}; run the same command again")
+        return translated(OSError(error.errno, ""), where, "use")
+    return StorageFailed(
+        f"{where}: its driver failed ({type(error).__name__}); run the same command again, and if "
+        "that does not help, look at URL and storage options"
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

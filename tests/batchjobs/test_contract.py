@@ -109,6 +109,19 @@ def test_a_job_runs_and_ends_and_takes_no_more_tasks(world, spec):
     assert service.find_job(job.id) is None
 
 
+def test_what_failed_and_is_wanted_no_more_is_no_failure(world, spec):
+    service, run = world
+    job, tasks = spec
+    run(submit(service, job, tasks).job_id)
+    for _ in range(2):
+        again = submit(service, job, tasks[:1])
+        assert (again.attempt, again.num_added, again.num_found) == (1, 0, 1)
+        run(again.job_id)
+        assert look(service, again.job_id).job.state == "ended"
+        assert look(service, again.job_id).error() is None
+    assert submit(service, job, tasks).num_added == 1
+
+
 def test_a_cancelled_job_has_ended_and_its_tasks_may_be_submitted_again(world, spec):
     service, _ = world
     job, tasks = spec

@@ -40,6 +40,9 @@ from engine.wording import counted
 
 _FILE = spec.FileMetaData
 _MAX_NAMED = 5
+# file_path and pos of files that say which rows of others are deleted: the Iceberg table
+# specification, "Reserved Field IDs". Equality deletes cannot be told from rows.
+_POSITION_DELETES = frozenset({2147483546, 2147483545})
 
 
 class _Own(NamedTuple):
@@ -86,6 +89,7 @@ def united_sources(
     """
     is_remote = any("://" in file.path for file in files)
     owns = list(answers(_own, files, is_remote=is_remote))
+    _check_no_deletes(owns)
     whole = united([own.schema for own in owns], [own.name for own in owns])
     _check_ids(whole, owns)
     schema = _footer(whole, owns)
@@ -116,6 +120,17 @@ def _ids(schema: Element) -> dict[int, list[str]]:
             name = bytes(element[spec.SchemaElement.NAME][1]).decode("utf-8", "replace")
             found.setdefault(number, []).append(name)
     return found
+
+
+def _check_no_deletes(owns: Sequence[_Own]) -> None:
+    """Refuse files that tell which rows of others are deleted, among others: they are no rows."""
+    deletes = [own.name for own in owns if _ids(own.schema).keys() >= _POSITION_DELETES]
+    if deletes and len(deletes) < len(owns):
+        raise SchemaMismatch(
+            f"{deletes[0]} says which rows of other files are deleted (position deletes of "
+            "Iceberg), and has no rows itself; name the table's folder with its metadata, or "
+            "leave such files out (--exclude) if the rows are wanted nevertheless"
+        )
 
 
 def _check_ids(whole: Element, owns: Sequence[_Own]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -172,6 +172,9 @@ class AzureStorage:
         blob, only = self._blob(path), _only(version)
         with suppress(NoSource, *([Conflict] if only else [])):
             with_retries(path, lambda: blob.delete_blob(delete_snapshots="include", **only))
+
+    def check_removable(self, paths: Iterable[str]) -> None:
+        """Nobody can tell."""
 
     def fence(self, folder: str, names: Collection[str]) -> None:
         """Leave them: blocks of others can be dropped only by showing a blob in their place."""

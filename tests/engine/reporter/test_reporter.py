@@ -143,6 +143,16 @@ def test_a_source_that_cannot_be_split_is_shown_all_the_same(tmp_path: Path) -> 
     assert "It is refused: --target-size is 1,000 bytes, and every part has" in page.read_text()
 
 
+def test_a_page_replaces_a_page_alone(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source.parquet", 100)
+    before = source.read_bytes()
+    for place, words in ((source, "is no HTML page"), (tmp_path, "is a folder")):
+        ended = run("report", source, "-o", place)
+        assert ended.code == 2
+        assert words in ended.err
+    assert source.read_bytes() == before
+
+
 def test_what_cannot_be_reported(tmp_path: Path) -> None:
     ended = run("report", tmp_path / "nothing", "-o", tmp_path / "page.html")
     assert ended.code == 2

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import fsspec
 import pytest
 
 from engine.errors import (
@@ -766,12 +767,41 @@ def test_an_unknown_scheme_is_a_bad_setting() -> None:
         open_storage("")
 
 
+def test_globs_at_the_root_of_memory() -> None:
+    name = f"root-{uuid.uuid4().hex}"
+    place = Place(f"memory://{name}")
+    place.write("x.parquet")
+    fs = fsspec.filesystem("memory")
+    fs.pipe_file(f"/{name}.parquet", CONTENT)
+    try:
+        for pattern, found in {
+            f"memory://{name}*.parquet": f"memory://{name}.parquet",
+            f"memory:///{name}?parquet": f"memory://{name}.parquet",
+            f"memory://{name[:-1]}*/x.parquet": f"memory://{name}/x.parquet",
+        }.items():
+            ((store, path),) = expand_all([pattern]).files
+            assert path == found
+            assert store.stat(path).size_bytes == len(CONTENT)
+    finally:
+        fs.rm(f"/{name}.parquet")
+    with pytest.raises(BadSetting, match="names no folder"):
+        open_storage("memory://")
+
+
 def test_no_secret_is_shown() -> None:
     assert redacted("https://me:secret@host/a?sig=secret#secret") == "https://host/a"
     assert redacted("abfs://container@account.dfs/a?sig=secret") == "abfs://container@account.dfs/a"
+    assert redacted("s3://bucket/a?X-Amz-Signature=secret#b") == "s3://bucket/a"
     with pytest.raises(BadSetting) as caught:
         expand_all(["memory://contract-none/x.parquet?sig=secret"])
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a?", "a#?", "a#b?c", "?", "a?b#c/d", "/a::b?"])
+@pytest.mark.parametrize("url", ["s3://bucket/", "gs://bucket/", "sftp://me@host/", "memory://"])
+def test_a_name_is_shown_whole(url: str, name: str) -> None:
+    """What loads the parts is written by it, too."""
+    assert redacted(url + name) == url + name
 
 
 # -- local files only --------------------------------------------------------------------------
@@ -924,14 +954,14 @@ def test_a_descriptor_is_not_leaked_by_a_refused_source(local: Place) -> None:
 
 
 def _in_child(action: Callable[[], object]) -> str:
-    """Run in a forked child; return the name of the error it raised, or an empty text."""
+    """Run in a forked child; return name and text of the error it raised, or an empty text."""
     receive, send = multiprocessing.get_context("fork").Pipe(duplex=False)
 
     def target() -> None:
         try:
             action()
-        except Exception as error:  # noqa: BLE001 - the parent compares its name
-            send.send(type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - the parent compares it
+            send.send(f"{type(error).__name__}: {error}")
         else:
             send.send("")
 
@@ -955,7 +985,7 @@ def test_a_file_size_limit_is_no_disk_space(local: Place) -> None:
         finally:
             sink.abort()
 
-    assert _in_child(write) == NoDiskSpace.__name__
+    assert _in_child(write).startswith(NoDiskSpace.__name__)
     assert local.names() == []
 
 
@@ -1027,30 +1057,28 @@ def test_no_permission_is_told(local: Place) -> None:
 
         return run
 
+    def is_told(tried: str, action: Callable[[], object]) -> None:
+        told = _in_child(as_nobody(action))
+        assert told.startswith(f"{NoPermission.__name__}: no permission to {tried} {local.folder}")
+        assert told.endswith("; have its owner allow it, or name another")
+
     store = local.store
-    for action in (
-        lambda: store.open(described),
-        lambda: store.get(str(path)),
-        lambda: store.create(local.path("b.parquet"), durable=False),
-        lambda: store.put(local.path("b.json"), b""),
-        lambda: store.put_if_absent(local.path("b.json"), b""),
-        lambda: store.remove(str(path)),
-        lambda: store.create(local.path("new", "b.parquet"), durable=False),
-    ):
-        assert _in_child(as_nobody(action)) == NoPermission.__name__
+    is_told("read", lambda: store.open(described))
+    is_told("read", lambda: store.get(str(path)))
+    is_told("write", lambda: store.create(local.path("b.parquet"), durable=False))
+    is_told("write", lambda: store.put(local.path("b.json"), b""))
+    is_told("write", lambda: store.put_if_absent(local.path("b.json"), b""))
+    is_told("remove", lambda: store.remove(str(path)))
+    is_told("write", lambda: store.create(local.path("new", "b.parquet"), durable=False))
     os.chmod(local.folder, 0)
-    for action in (
-        lambda: store.files(local.folder),
-        lambda: store.folders(local.folder),
-        lambda: store.expand(local.folder),
-        lambda: store.expand(local.path("*.parquet")),
-        lambda: store.expand(local.path("a.parquet")),
-        lambda: store.stat(str(path)),
-        lambda: store.lock(local.folder).__enter__(),
-    ):
-        assert _in_child(as_nobody(action)) == NoPermission.__name__
-    below = local.path("below", "*.parquet")
-    assert _in_child(as_nobody(lambda: store.expand(below))) == NoPermission.__name__
+    is_told("list", lambda: store.files(local.folder))
+    is_told("list", lambda: store.folders(local.folder))
+    is_told("list", lambda: store.expand(local.folder))
+    is_told("list", lambda: store.expand(local.path("*.parquet")))
+    is_told("reach", lambda: store.expand(local.path("a.parquet")))
+    is_told("reach", lambda: store.stat(str(path)))
+    is_told("write", lambda: store.lock(local.folder).__enter__())
+    is_told("reach", lambda: store.expand(local.path("below", "*.parquet")))
     os.chmod(local.folder, 0o755)
 
 

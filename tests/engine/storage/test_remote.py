@@ -30,6 +30,7 @@ from engine.storage import (
 )
 from engine.storage.access import using
 from engine.storage.base import NEAR_BYTES
+from engine.storage.remote_errors import told
 from engine.storage.remote_sinks import BLOCK_BYTES
 from tests.stores import S3, Asked, Google, Http, Sftp
 
@@ -43,6 +44,13 @@ def asked(s3: S3) -> Iterator[list[Asked]]:
     s3.recorder.asked.clear()
     yield s3.recorder.asked
     s3.recorder.before = lambda asked: None
+
+
+def test_what_keeps_a_driver_from_its_library_is_said():
+    error = told(OSError("Unable to load libjvm\ndlopen(/x/libjvm.so) failed: ..."), "hdfs://h/x")
+    assert isinstance(error, BadSetting)
+    assert "JAVA_HOME" in str(error)
+    assert "\n" not in str(error)
 
 
 # -- parts are written once ---------------------------------------------------------------------

@@ -451,6 +451,27 @@ def test_a_link_to_itself_disturbs_no_one(open_folder: Path):
         assert run("plan", place).code == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that another user finds")
+@pytest.mark.parametrize("closed", ["sticky", "receipts"])
+def test_what_another_user_may_not_replace_stays_whole(open_folder: Path, closed: str):
+    """Nothing goes before it is known that all may go: the split would be unfinished for ever."""
+    source = write_source(open_folder / "source.parquet", num_rows=1000)
+    dest = open_folder / "parts"
+    assert run("split", source, dest, "--parts", 2).code == 0
+    for path in (dest, *dest.rglob("*")):
+        path.chmod(0o777)
+    if closed == "sticky":
+        dest.chmod(0o1777)
+    else:
+        (dest / "_evensplit" / "receipts").chmod(0o755)
+    before = contents(dest)
+    with ordinary_user():
+        ended = run("split", source, dest, "--parts", 3, "--overwrite")
+    refused_late(ended, "call.no-permission", 2, str(dest), "have its owner allow it")
+    assert contents(dest) == before
+    assert run("split", source, dest, "--parts", 3, "--overwrite", "--verify").code == 0
+
+
 def test_no_permission_is_told(open_folder: Path):
     source = write_source(open_folder / "source.parquet", num_rows=1000)
     assert run("split", source, open_folder / "warm").code == 0  # everything is imported

@@ -394,6 +394,19 @@ def test_field_ids_are_the_first_files_and_the_plan_says_so(tmp_path: Path):
     assert kept.metadata[b"PARQUET:field_id"] == b"7"
 
 
+def test_position_deletes_are_no_rows(tmp_path: Path):
+    ids = {"file_path": 2147483546, "pos": 2147483545}
+    fields = [
+        pa.field(name, kind, metadata={"PARQUET:field_id": str(ids[name])})
+        for name, kind in (("file_path", pa.string()), ("pos", pa.int64()))
+    ]
+    data = write(tmp_path / "data.parquet", pa.field("id", pa.int64()))
+    pq.write_table(pa.table([["data.parquet"], [1]], pa.schema(fields)), tmp_path / "x.parquet")
+    with pytest.raises(SchemaMismatch, match=r"x\.parquet says which rows of other files"):
+        engine.plan([data, tmp_path / "x.parquet"], schema="relaxed")
+    assert engine.plan(tmp_path / "x.parquet", schema="relaxed").num_rows == 1
+
+
 def test_a_column_that_was_renamed_is_refused(tmp_path: Path):
     paths = []
     for name in "xy":
