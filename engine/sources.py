@@ -98,14 +98,16 @@ def _found(
         if lost and partitions == "refused":
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
         own = [name for name in found.partition_columns if name in held]
-        if own and partitions != "refused":
-            _check_values(files, found.partitions, own, needs_proof=partitions == "columns")
+        needs_proof = partitions == "columns"
+        is_same = partitions == "refused" or _has_values_of_folders(
+            files, found.partitions, own, needs_proof=needs_proof
+        )
         if partitions == "columns":
             files = _flattened(files, found, own, partition_types)
-        elif lost:
+        elif lost or not is_same:
             files = _in_partitions(files, found.partitions)
         if own:
-            notes += (f"taken from the files, not from names of their folders: {', '.join(own)}",)
+            notes += (_said_of_own(own, is_same=is_same),)
     elif partitions == "columns":
         raise BadSetting(
             "--flatten makes columns of hive folders (year=2024/...), and no source lies in such: "
@@ -150,17 +152,27 @@ def _held_by_some(has: SourceFile, lacks: SourceFile, name: str) -> NotPlainFold
     )
 
 
-def _check_values(
+def _said_of_own(columns: Sequence[str], *, is_same: bool) -> str:
+    names = ", ".join(columns)
+    if is_same:
+        return f"taken from the files, not from names of their folders: {names}"
+    return f"in the files and in names of their folders, which parts keep as well: {names}"
+
+
+def _has_values_of_folders(
     files: Sequence[SourceFile],
     partitions: Sequence[str],
     columns: Sequence[str],
     *,
     needs_proof: bool,
-) -> None:
-    """Refuse files whose folder says another value of a column than they do: one would be lost.
+) -> bool:
+    """Whether footers prove that columns have in all files the value of the file's folder.
 
-    ``needs_proof``: also where footers do not tell.
+    Files with another value are refused: one of the two would be lost. Where footers do not tell,
+    parts that lie in the same folders are read as the files are, whichever value a reader takes.
+    ``needs_proof``: refuse these files as well.
     """
+    is_same = True
     own = load_format(format_of(files))
     for file, partition in zip(files, partitions, strict=True):
         folders = {it.partition("=")[0]: it for it in partition.split("/")}
@@ -180,6 +192,8 @@ def _check_values(
                     f"{where} and has a column {shown(name)} itself, of which its footer does not "
                     "tell that it has this value in all rows: leave --flatten out"
                 )
+            is_same = is_same and agrees is True
+    return is_same
 
 
 def _in_partitions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from decimal import Decimal
 from itertools import combinations
 from pathlib import Path
 
@@ -302,6 +303,37 @@ def column(folder: str) -> str:
 def write_with(path: Path, **columns: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({name: [value] * 30 for name, value in columns.items()}), path)
+
+
+OWN = {
+    "unlike, and no bounds": (["8", "9"], {"write_statistics": False}),
+    "alike, and no bounds": ([1, 2], {"write_statistics": False}),
+    "doubles": ([1.0, 7.0], {}),
+    "groups": ([{"v": 1}, {"v": 7}], {}),
+    "decimals": ([Decimal("1.0"), Decimal("7.0")], {}),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_readers_find_in_parts_what_they_find_where_files_do_not_say_whether_folders_agree(
+    tmp_path: Path, name: str
+):
+    values, options = OWN[name]
+    for value, own in zip(("1", "2"), values, strict=True):
+        path = tmp_path / f"in/k={value}/a.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"id": range(30), "k": [own] * 30}), path, **options)
+    done = engine.split(tmp_path / "in", tmp_path / "out", parts=2, verify=True)
+    assert done.manifest.source_notes[-1] == (
+        "in the files and in names of their folders, which parts keep as well: k"
+    )
+    query = "select * from read_parquet('{}/*/*.parquet', hive_partitioning = {}) order by all"
+    for is_hive in (True, False):
+        source, parts = (
+            duckdb.sql(query.format(tmp_path / place, is_hive)).fetchall()
+            for place in ("in", "out")
+        )
+        assert parts == source
 
 
 @pytest.mark.parametrize("flatten", [False, True])
