@@ -290,7 +290,7 @@ def verify(
     metavar="FILE",
     default="evensplit-report.html",
     show_default=True,
-    help="The page; replaced if it is there.",
+    help="The page; one that is there is replaced.",
     shell_complete=completing("file"),
 )
 @click.option(

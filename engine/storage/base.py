@@ -206,13 +206,16 @@ def redacted(url: str) -> str:
         caches = chained = ""
     try:
         parts = urllib.parse.urlsplit(url)
-    except ValueError:  # of brackets in a host that close nothing
+        _ = parts.port
+    except ValueError:  # brackets that close nothing; a password cut by a mark in it is no port
         return f"{caches}{chained}{url.partition('://')[0]}://..."
     user, _, host = parts.netloc.rpartition("@")
     if user and ":" not in user and parts.scheme not in ("http", "https", "ftp"):
         host = parts.netloc  # abfs://container@account: a name, no secret
     marked = None if holds_query(parts) else _MARKED.search(url)
     rest = marked[0] if marked else ""
+    if "@" in rest:  # behind a password of digits and a mark
+        host, rest = host.partition(":")[0], ""
     return f"{caches}{chained}{parts.scheme}://{host}{parts.path}{rest}"
 
 

@@ -21,7 +21,9 @@ TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _DAY_BYTES = len("2024-12-31")
 _HEX_LETTERS = b"xX"
 _COUNTED_BYTES = 96 << 10  # at once: of more, each comparison takes new pages of memory
-_SHORT = 10**6  # a number below that is shorter than its hexadecimal spelling
+# Between these a number is shorter than if it were spelled as hexadecimal. One below zero has all
+# digits of its type there: 0x80 is -128.
+_SHORT_FROM, _SHORT_TO = -99, 10**6 - 1
 
 
 def is_sure(kind: Any) -> bool:
@@ -102,4 +104,4 @@ def _spelled(column: Any) -> _Spelled:
         if low <= -bound:
             found += int(np.count_nonzero(numbers <= -bound))
         bound *= 10
-    return _Spelled(found, high >= _SHORT)
+    return _Spelled(found, low < _SHORT_FROM or high > _SHORT_TO)

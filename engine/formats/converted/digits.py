@@ -1,4 +1,4 @@
-"""Numbers of JSON that no double holds: told apart from those that a double only spells otherwise.
+"""Numbers of JSON that their type does not hold, told apart from those that it spells otherwise.
 
 Readers of JSON make doubles of them without a word. Pure.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -24,21 +24,22 @@ _LONG = re.compile(rb"-?[0-9.]{%d,}(?:[eE][-+]?[0-9]+)?" % (_SURE_LETTERS + 1))
 # What may be so small that a double has few digits of it, or none.
 _TINY = re.compile(rb"[eE]-[0-9]{3,}(?=[],} \t\r\n])")
 _LEAST = float(np.finfo(np.float64).smallest_normal)
+_BEYOND_REAL = 2.0**128 - 2.0**103  # from here on no real is nearer than infinity
 
 
 class _Lost(float):
     """A double in the place of a number that it is not."""
 
 
-def doubles_of(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those columns of a schema that have doubles somewhere."""
-    return {name: word for name, word in words.items() if _has_double(word)}
+def columns_with(kind: str, words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those columns of a schema that have a type somewhere."""
+    return {name: word for name, word in words.items() if _has(kind, word)}
 
 
-def _has_double(word: Any) -> bool:
+def _has(kind: str, word: Any) -> bool:
     if isinstance(word, Mapping):
-        return any(map(_has_double, word.values()))
-    return _has_double(word[0]) if isinstance(word, list) else word == "double"
+        return any(_has(kind, inner) for inner in word.values())
+    return _has(kind, word[0]) if isinstance(word, list) else word == kind
 
 
 def lost_digits(text: bytes, table: Any, doubles: Mapping[str, Any]) -> bool:
@@ -47,19 +48,35 @@ def lost_digits(text: bytes, table: Any, doubles: Mapping[str, Any]) -> bool:
     Args:
         text: the records, a line each.
         table: what was made of them.
-        doubles: names and types of the columns that are looked at, by :func:`doubles_of`.
+        doubles: names and types of the columns that are looked at, by :func:`columns_with`.
     """
     if not doubles:
         return False
     found = _long_numbers(text)
-    if not any(_has_large(table.column(name)) for name in doubles):
+    if not any(_has_from(_EXACT, table.column(name)) for name in doubles):
         found = [number for number in found if b"." in number]
     if not _TINY.search(text) and (not found or _come_back(found)):
         return False
     try:
         lines = filter(bytes.strip, text.split(b"\n"))
         items = (json.loads(line, parse_int=_whole, parse_float=_fraction) for line in lines)
-        return any(_holds_lost(doubles, item) for item in items)
+        return any(_holds("double", doubles, item, _is_lost) for item in items)
+    except (ValueError, RecursionError):
+        return True
+
+
+def beyond_reals(text: bytes, table: Any, reals: Mapping[str, Any]) -> bool:
+    """Whether a number of some records is so large that it is infinite as a real.
+
+    Args:
+        text, table: as for :func:`lost_digits`.
+        reals: columns of a schema that have reals.
+    """
+    if not any(_has_from(np.inf, table.column(name)) for name in reals):
+        return False
+    try:
+        items = map(json.loads, filter(bytes.strip, text.split(b"\n")))
+        return any(_holds("real", reals, item, _is_beyond) for item in items)
     except (ValueError, RecursionError):
         return True
 
@@ -102,15 +119,15 @@ def _come_back(numbers: Sequence[bytes]) -> bool:
     return bool(back.equals(texts))
 
 
-def _has_large(values: Any) -> bool:
-    """Whether doubles are so large that whole numbers among them may be others."""
+def _has_from(least: float, values: Any) -> bool:
+    """Whether floating point numbers are at least so large, whatever their sign."""
     if pa.types.is_struct(values.type):
-        return any(map(_has_large, values.flatten()))
+        return any(_has_from(least, inner) for inner in values.flatten())
     if pa.types.is_list(values.type):
-        return _has_large(pc.list_flatten(values))
+        return _has_from(least, pc.list_flatten(values))
     if not pa.types.is_floating(values.type):
         return False
-    return bool(pc.any(pc.greater_equal(pc.abs(values), _EXACT)).as_py())
+    return bool(pc.any(pc.greater_equal(pc.abs(values), least)).as_py())
 
 
 def _whole(text: str) -> int | float:
@@ -131,10 +148,20 @@ def _fraction(text: str) -> float:
     return number if Decimal(text) in spelled else _Lost(number)
 
 
-def _holds_lost(word: Any, value: Any) -> bool:
+def _is_lost(value: Any) -> bool:
+    return isinstance(value, _Lost)
+
+
+def _is_beyond(value: Any) -> bool:
+    is_finite = isinstance(value, int | float) and abs(value) != np.inf
+    return bool(is_finite and abs(value) >= _BEYOND_REAL)
+
+
+def _holds(kind: str, word: Any, value: Any, check: Callable[[Any], bool]) -> bool:
+    """Whether a check holds of some value of a type within a value of another one."""
     if isinstance(word, Mapping):
         inner = value if isinstance(value, dict) else {}
-        return any(_holds_lost(kind, inner.get(name)) for name, kind in word.items())
+        return any(_holds(kind, each, inner.get(name), check) for name, each in word.items())
     if isinstance(word, list):
-        return isinstance(value, list) and any(_holds_lost(word[0], each) for each in value)
-    return word == "double" and isinstance(value, _Lost)
+        return isinstance(value, list) and any(_holds(kind, word[0], each, check) for each in value)
+    return bool(word == kind and check(value))

@@ -18,7 +18,7 @@ import pyarrow.json as pa_json
 
 from engine.errors import BadStructure, Unsupported
 from engine.formats.converted.accounted import FALSE, TRUE, accounts_for, is_sure
-from engine.formats.converted.digits import doubles_of, lost_digits
+from engine.formats.converted.digits import beyond_reals, columns_with, lost_digits
 from engine.formats.converted.escapes import unclear, with_nulls
 from engine.formats.converted.types import TEXT, arrow_schema, arrow_type
 from engine.formats.converted.values import Spelling, Unfit, typed
@@ -51,7 +51,9 @@ class Reader:
         self._marks = marks_of(dialect)
         self.spelling = Spelling(conversion.nulls, conversion.decimal, conversion.timestamp_format)
         self.is_json = dialect.kind == "ndjson"
-        self.doubles = doubles_of({name: self.words[name] for name in conversion.found})
+        found = {name: self.words[name] for name in conversion.found}
+        self.doubles = columns_with("double", found)  # of those given digits may be lost
+        self.reals = columns_with("real", self.words)
         texts = dict.fromkeys(self.words, pa.string())
         self._sure = {} if self.is_json else self._sure_types()
         self._as_texts = self._converting(texts)
@@ -156,13 +158,18 @@ class Reader:
         ]
 
     def _sure_types(self) -> dict[str, Any]:
-        """Return the types of the columns whose values pyarrow may read at once."""
+        """Return the types of the columns whose values pyarrow may read at once.
+
+        Not where a value stands for null: in quotes, pyarrow takes it for the value.
+        """
         if self.dialect.escape:
             return {}
         return {
             field.name: field.type
             for field in self.schema
-            if is_sure(field.type) and self.words[field.name] != self.spelling.formatted
+            if is_sure(field.type)
+            and self.words[field.name] != self.spelling.formatted
+            and not any(_may_be(null, field.type) for null in self.spelling.nulls)
         }
 
     def typed(self, column: int, texts: Any) -> Any:
@@ -238,7 +245,7 @@ class Reader:
         table = self.raw(text)
         if table.schema != self.schema:
             table = table.cast(self.schema)
-        if lost_digits(text, table, self.doubles):
+        if lost_digits(text, table, self.doubles) or beyond_reals(text, table, self.reals):
             raise Unfit
         return table
 
@@ -252,6 +259,15 @@ class Reader:
             pa_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
             pa_json.ParseOptions(explicit_schema=self._raw, unexpected_field_behavior="error"),
         )
+
+
+def _may_be(text: str, kind: Any) -> bool:
+    """Whether a text is a value of a type for Arrow."""
+    try:
+        pa.scalar(text).cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 @lru_cache(maxsize=4)

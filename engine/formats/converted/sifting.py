@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from engine.formats.converted.digits import lost_digits
+from engine.formats.converted.digits import beyond_reals, lost_digits
 from engine.formats.converted.records import Reader, one_array
 from engine.formats.converted.types import TEXT, arrow_type
 from engine.formats.converted.values import Spelling, Unfit, fitting, passing
@@ -243,7 +243,8 @@ def _json_rows(reader: Reader, records: Sequence[bytes]) -> _Rows:
 
     def reason(at: int) -> tuple[str, str]:
         column, why = reader.schema.names[int(faults[at])], ""
-        if at in lost and type(json.loads(records[at])[column]) is not int:
+        is_lost = at in lost and column in reader.doubles
+        if is_lost and type(json.loads(records[at])[column]) is not int:
             return column, "its digits are more than a double holds"
         if faults[at] == _IS_NO_ROW:
             column, why = _json_fault(reader, records[at]) or _json_reason(reader, records[at])
@@ -253,13 +254,14 @@ def _json_rows(reader: Reader, records: Sequence[bytes]) -> _Rows:
 
 
 def _lost(reader: Reader, records: Sequence[bytes], table: Any) -> Any:
-    """Return the column of each record in which a number is none of a double's; see `digits`."""
+    """Return the column of each record in which a number is none of its type's; see `digits`."""
     faults = np.full(len(records), _FITS, dtype=np.int32)
-    for name, word in reader.doubles.items():
-        if lost_digits(b"".join(records), table, {name: word}):
-            for at in np.flatnonzero(faults == _FITS).tolist():
-                if lost_digits(records[at], table.slice(at, 1), {name: word}):
-                    faults[at] = reader.schema.get_field_index(name)
+    for is_other, columns in ((lost_digits, reader.doubles), (beyond_reals, reader.reals)):
+        for name, word in columns.items():
+            if is_other(b"".join(records), table, {name: word}):
+                for at in np.flatnonzero(faults == _FITS).tolist():
+                    if is_other(records[at], table.slice(at, 1), {name: word}):
+                        faults[at] = reader.schema.get_field_index(name)
     return faults
 
 

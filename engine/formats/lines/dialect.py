@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from threading import Lock
 from typing import NamedTuple
 
 from engine.errors import BadSetting, NotLines, Unsupported
@@ -83,6 +84,7 @@ _NOTHING = frozenset(
 )
 _YEARS = range(1900, 2101)
 _DIGITS = 20  # of numbers that name columns: fewer
+_limit_lock = Lock()
 _NAMES_SHOWN, _LETTERS_SHOWN = 4, 30
 
 
@@ -296,10 +298,23 @@ def _records(
 
 
 def fields_of(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
-    """Yield a record's fields; nothing for a blank line, one field of what csv cannot read."""
+    """Yield a record's fields, however long; nothing for a blank line."""
     text = record.decode("utf-8", "replace").replace("\0", "").rstrip("\r\n")
     if not text:
         return
+    try:
+        yield _read_fields(text, dialect)
+    except csv.Error:  # a field over the module's limit, which is one for the whole process
+        with _limit_lock:
+            limit = csv.field_size_limit(len(text))
+            try:
+                found = _read_fields(text, dialect)
+            finally:
+                csv.field_size_limit(limit)
+        yield found
+
+
+def _read_fields(text: str, dialect: Dialect) -> list[str]:
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=dialect.delimiter or NO_DELIMITER,
@@ -307,10 +322,7 @@ def fields_of(record: bytes, dialect: Dialect) -> Iterator[list[str]]:
         escapechar=dialect.escape or None,
         quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
     )
-    try:
-        yield [field for fields in reader for field in fields]
-    except csv.Error:  # a field over the module's limit
-        yield [text]
+    return [field for fields in reader for field in fields]
 
 
 def _check_quotes(found: Begin) -> None:

@@ -792,6 +792,10 @@ def test_no_secret_is_shown() -> None:
     assert redacted("https://me:secret@host/a?sig=secret#secret") == "https://host/a"
     assert redacted("abfs://container@account.dfs/a?sig=secret") == "abfs://container@account.dfs/a"
     assert redacted("s3://bucket/a?X-Amz-Signature=secret#b") == "s3://bucket/a"
+    assert (
+        redacted("sftp://me:sec?ret@host/a") == redacted("sftp://me:se/cret@host") == "sftp://..."
+    )
+    assert redacted("sftp://me:12?34@host/a") == "sftp://me"
     with pytest.raises(BadSetting) as caught:
         expand_all(["memory://contract-none/x.parquet?sig=secret"])
     assert "secret" not in str(caught.value)

@@ -19,6 +19,7 @@ wholes = st.one_of(
     st.integers(-(1 << 63), (1 << 63) - 1).map(str),
     st.integers(-20, 2_000_000).map(str),
     st.integers(0, (1 << 64) - 1).map(hex),
+    st.sampled_from([8, 16, 32, 64]).map(lambda bits: hex(1 << (bits - 1))),
     st.sampled_from(
         ["0", "007", "-0", "+5", "0x10", "0xF4240", "0XFFFFFFFFFF", " 7", "7\t", "1.0"]
     ),
@@ -29,7 +30,9 @@ others = st.one_of(
     st.sampled_from(["x", "X", "0x10", "a,b", 'say "x"', "two\nlines", "\r", "é", "NULL", "\x00"]),
 )
 fields = st.one_of(st.none(), st.just(""), wholes, others)
-words = st.sampled_from(["bigint", "smallint", "ubigint", "date", "boolean", "varchar", "double"])
+words = st.sampled_from(
+    ["bigint", "integer", "smallint", "tinyint", "ubigint", "date", "boolean", "varchar", "double"]
+)
 
 
 def record(row: list[str | None], quoted: list[bool], line_end: str) -> str:
@@ -65,8 +68,13 @@ def read(text: bytes, conversion: Conversion, num_rows: int) -> pa.Table | None:
         return None
 
 
+nulls_said = st.sampled_from(
+    [("",), ("NULL",), ("", "NULL"), ("", "0", "2024-12-31"), ("-0", "FALSE")]
+)
+
+
 @settings(max_examples=1500, deadline=None)
-@given(blocks(), st.booleans(), st.sampled_from([("",), ("NULL",), ("", "NULL")]))
+@given(blocks(), st.booleans(), nulls_said)
 def test_what_is_read_at_once_is_what_its_texts_are(block, is_found: bool, nulls):
     text, types, num_rows = block
     num_rows += text.count(b"\n\n")  # the index counts blank lines

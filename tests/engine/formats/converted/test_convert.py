@@ -733,6 +733,21 @@ def test_what_is_nested_as_deeply_as_readers_go(tmp_path: Path, text: str):
     assert convert(tmp_path, "a.ndjson", json.dumps(row).encode() + b"\n") == [row]
 
 
+@pytest.mark.parametrize("has_header", [True, False])
+@pytest.mark.parametrize("delimiter", [",", None])
+def test_fields_are_as_long_as_they_like(tmp_path: Path, delimiter, *, has_header: bool):
+    limit = csv.field_size_limit()
+    text = "x" * (limit + 1)
+    data = f'{text},"n,"\nb,2\nc,3\n'.encode()
+    header = "yes" if has_header else "no"
+    found = convert(tmp_path, "in.csv", data, header=header, delimiter=delimiter)
+    if has_header:
+        assert found == [{text: "b", "n,": 2}, {text: "c", "n,": 3}]
+    else:
+        assert found[0] == {"column0": text, "column1": "n,"}
+    assert csv.field_size_limit() == limit
+
+
 def test_names_with_nul_are_refused(tmp_path: Path):
     with pytest.raises(SchemaMismatch, match="NUL"):
         convert(tmp_path, "a.csv", b"i\0d,n\n" + b"1,2\n" * 99)

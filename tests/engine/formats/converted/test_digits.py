@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 
 import engine
 from engine.errors import BadRow
-from engine.formats.converted.digits import _LONG, _long_numbers, doubles_of, lost_digits
+from engine.formats.converted.digits import _LONG, _long_numbers, columns_with, lost_digits
+from engine.formats.converted.records import Reader
+from engine.formats.converted.sifting import sifted
+from engine.model import Conversion, Dialect
 
 doubles = st.floats(allow_nan=False, allow_infinity=False)
 spelled = st.one_of(doubles.map(repr), doubles.map(lambda number: f"{number:.17g}"))
@@ -37,7 +41,7 @@ def is_lost(text: bytes, words: dict[str, object]) -> bool:
     schema = pa.schema([pa.field("x", pa.float64())])
     options = pa_json.ParseOptions(explicit_schema=schema)
     table = pa_json.read_json(pa.BufferReader(text), parse_options=options)
-    return lost_digits(text, table, doubles_of(words))
+    return lost_digits(text, table, columns_with("double", words))
 
 
 @given(spelled)
@@ -92,6 +96,24 @@ def test_lost_digits_are_refused_with_their_line(tmp_path: Path, form, schema, n
         engine.split(tmp_path / "in.ndjson", tmp_path / "out", **how)
     engine.split(tmp_path / "in.ndjson", tmp_path / "out", schema=schema, **how)
     assert pq.read_table(tmp_path / "out/part-00000.parquet").num_rows == 3  # taken at its word
+
+
+@given(
+    st.floats(3.4e38, 3.5e38) | st.integers(0, 10**39) | st.just("Infinity"),
+    st.sampled_from(["", "-"]),
+)
+def test_a_number_is_a_real_unless_it_would_be_infinite(number: object, sign: str):
+    text = f'{{"a": [{{"x": 1}}, {{"x": {sign}{number}}}], "y": 1e39}}\n'.encode()
+    words = {"a": [{"x": "real"}], "y": "double"}
+    reader = Reader(Dialect("ndjson"), Conversion(json.dumps(words)))
+    with np.errstate(over="ignore"):
+        made = np.float32(float(f"{sign}{number}"))
+    found = sifted(reader, text, 1)
+    if np.isfinite(made) or number == "Infinity":
+        (row,) = found.table.to_pylist()
+        assert row["a"][1]["x"] == made
+    else:
+        assert [bad.column for bad in found.bad] == ["a"]
 
 
 def test_a_first_record_that_is_large_is_looked_at(tmp_path: Path):
