@@ -89,17 +89,19 @@ class Driver(NamedTuple):
         extra: of ours, that installs the driver.
         uploads: an object store: parts are uploads, and there are no folders to make.
         pinned: how a range is read of one version only, by name; None where that cannot be.
+        is_lost: whether the connection that a file system keeps has ended, for whatever reason.
     """
 
     extra: str = ""
     uploads: bool = False
     pinned: str | None = None
+    is_lost: Callable[[Any], bool] = lambda _: False
 
 
 _S3 = Driver("s3", uploads=True, pinned="etag")
 _GOOGLE = Driver("gcs", uploads=True, pinned="generation")
 _HTTP = Driver(pinned="header")
-_SFTP = Driver("sftp")
+_SFTP = Driver("sftp", is_lost=lambda fs: fs.ftp.get_channel().closed)
 _DRIVERS = {
     "s3": _S3,
     "s3a": _S3,
@@ -206,9 +208,15 @@ class FsspecStorage:
         asked = [os.getpid(), _place(url), kwargs, told_by(*_TOLD_BY)]
         key = json.dumps(asked, sort_keys=True, default=str)
         with _OPENING, store_errors(url):
+            if key in _file_systems and cls(*_file_systems[key], protocol).is_lost():
+                del _file_systems[key]
             if key not in _file_systems:
                 _file_systems[key] = (_opened(url, protocol, kwargs), threading.RLock())
             return cls(*_file_systems[key], protocol), url.rstrip("/")
+
+    def is_lost(self) -> bool:
+        """Whether its connection has ended, and will not be made again."""
+        return self._driver.is_lost(self.fs)
 
     @contextmanager
     def calling(self, path: str) -> Iterator[None]:

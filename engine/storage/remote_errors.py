@@ -120,6 +120,11 @@ _TEXTS: tuple[tuple[str, type[EvensplitError], str], ...] = (
         "the file of --storage-option key_filename is no private key that can be read",
     ),
     (
+        "Socket is closed|Server connection dropped|SSH session not active",
+        StorageFailed,
+        "the connection was lost; run the same command again",
+    ),
+    (
         "libjvm|libhdfs",
         BadSetting,
         "its driver needs Java and Hadoop's library here: set JAVA_HOME, HADOOP_HOME and CLASSPATH",

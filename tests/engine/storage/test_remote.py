@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -333,6 +334,24 @@ def test_another_endpoint_or_account_in_the_environment_is_another_file_system(
             changed.setenv(name, "http://127.0.0.1:9")
             assert open_storage(url)[0].fs is not first, name  # type: ignore[attr-defined]
     assert open_storage(url)[0].fs is first  # type: ignore[attr-defined]
+
+
+ENDS: dict[str, Callable[[Any], None]] = {
+    "client": lambda fs: fs.client.close(),
+    "session": lambda fs: fs.ftp.close(),
+    "transport": lambda fs: fs.client.get_transport().close(),
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_a_lost_connection_to_an_sftp_server_is_made_again(sftp: Sftp, what: str):
+    store, path = open_storage(f"{sftp.url}/lost.json")
+    store.put(path, b"1")
+    ENDS[what](store.fs)  # type: ignore[attr-defined]
+    with pytest.raises(StorageFailed, match=r"lost\.json: the connection was lost; run the same"):
+        store.get(path)
+    store, path = open_storage(f"{sftp.url}/lost.json")
+    assert store.get(path) == b"1"
 
 
 def test_an_sftp_server_is_asked_one_thing_at_a_time(sftp: Sftp):
