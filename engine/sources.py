@@ -98,10 +98,10 @@ def _found(
         if lost and partitions == "refused":
             raise NotPlainFolder(partitions_refusal(redacted(files[0].path), lost))
         own = [name for name in found.partition_columns if name in held]
-        needs_proof = partitions == "columns"
-        is_same = partitions == "refused" or _has_values_of_folders(
-            files, found.partitions, own, needs_proof=needs_proof
-        )
+        is_same = True
+        if own and partitions != "refused":  # else no footer is to be read for it
+            needs_proof = partitions == "columns"
+            is_same = _has_values_of_folders(files, found.partitions, own, needs_proof=needs_proof)
         if partitions == "columns":
             files = _flattened(files, found, own, partition_types)
         elif lost or not is_same:

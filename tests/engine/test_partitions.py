@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine.errors import Different, NotASplit, NotPlainFolder, OtherFiles, SchemaMismatch
+from engine.formats.parquet import format as parquet_format
 from engine.storage import open_storage
 from tests.engine.running import make_table, run, write_source, write_trap
 from tests.engine.storage.conftest import azurite, blobs, no_identity, s3, s3_server
@@ -334,6 +335,16 @@ def test_readers_find_in_parts_what_they_find_where_files_do_not_say_whether_fol
             for place in ("in", "out")
         )
         assert parts == source
+
+
+def test_no_file_is_opened_for_columns_that_folders_alone_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_with(tmp_path / "in/k=1/a.parquet", id=1)
+    asked: list[object] = []
+    monkeypatch.setattr(parquet_format, "agreements", lambda *of: asked.append(of) or {})
+    engine.plan(tmp_path / "in", parts=2)
+    assert asked == []
 
 
 @pytest.mark.parametrize("flatten", [False, True])
