@@ -64,6 +64,17 @@ class Inside(NamedTuple):
         """Return the bytes of the page before a row."""
         return between(self.rows, self.sums, row)
 
+    def of_page(self, first: int, stop: int, num_bytes: float) -> Inside:
+        """Return what another page, of rows ``[first, stop)``, is like if it is as even as this."""
+        share = num_bytes / (self.sums[-1] or 1)
+        return Inside(
+            (first, stop),
+            (0.0, num_bytes),
+            self.uncertain_share + EVEN_SHARE,
+            (max(self.bounds_bytes),) if self.bounds_bytes else (),
+            self.repeats and self.repeats.of_page(first, stop, share),
+        )
+
     @property
     def unevenness(self) -> float:
         """The most by which bytes are elsewhere than rows are, as a share of the page's."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ class Entries(NamedTuple):
             yield from self.ends
             return
         yield from self.rows
-        yield from (round(row_at(self.rows, self.places, length)) for length in self.lengths)
+        for length in self.lengths:
+            place = row_at(self.rows, self.places, length)
+            yield from (floor(place), ceil(place))
 
     @property
     def all_bytes(self) -> float:
@@ -128,6 +131,16 @@ class Entries(NamedTuple):
             [size * share for size in self.sizes],
             [round(row * stretch) for row in self.ends],
             None if self.table is None else self.table * share,
+        )
+
+    def of_page(self, first: int, stop: int, share: float) -> Entries:
+        """Return what pieces of another page repeat: of rows ``[first, stop)``, of other bytes."""
+        stretch = (stop - first) / self.lengths[-1]
+        return Entries(
+            (0, first, stop),
+            (0, 0, stop - first),
+            [length * stretch for length in self.lengths],
+            [size * share for size in self.sizes],
         )
 
 

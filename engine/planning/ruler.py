@@ -77,7 +77,7 @@ class Ruler:
         self._curve_of = curve_of
         self._inside_of = inside_of
         self.sees_all = sees_all
-        self._even_densities: dict[int, list[float]] = {}  # bytes a row of even pages, by column
+        self._even: dict[int, list[tuple[float, Inside]]] = {}  # by column: bytes a row, page
         self._unseen_share = 0.0 if sees_all else _UNSEEN_SHARE
         self._curves: dict[int, Curve] = {}
         self._rough: dict[int, Curve] = {}
@@ -119,15 +119,16 @@ class Ruler:
         """Look into a page, unless it is like others of its column that were found to be even."""
         cut = self._curves[position].columns[column]
         first, stop = cut.pages.rows(page)
-        density = cut.new_sizes[page] / max(1, stop - first)
-        even = self._even_densities.setdefault(column, [])
-        alike = [other for other in even if abs(other - density) <= _ALIKE_SHARE * density]
-        if len(alike) >= _ENOUGH_ALIKE and not self.sees_all:
-            return None
         num_bytes = cut.new_sizes[page]
+        density = num_bytes / max(1, stop - first)
+        even = self._even.setdefault(column, [])
+        alike = [seen for other, seen in even if abs(other - density) <= _ALIKE_SHARE * density]
+        if len(alike) >= _ENOUGH_ALIKE and not self.sees_all:
+            most_uncertain = max(alike, key=lambda seen: seen.uncertain_share)
+            return most_uncertain.of_page(first, stop, num_bytes)
         inside = self._inside_of(position, column, page, num_bytes=num_bytes, step_bytes=step_bytes)
         if inside is not None and inside.unevenness <= EVEN_SHARE:
-            even.append(density)
+            even.append((density, inside))
         return inside
 
     def is_read(self, position: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,23 @@ def test_even_pages_stand_for_those_like_them(tmp_path: Path, monkeypatch: pytes
     plan = engine.plan(str(path), parts=13)
     assert plan.spread < 0.02
     assert 0 < len(looks) <= 6
+    target_size = path.stat().st_size / 13 * 1.04  # pages that were not opened are as certain
+    assert len(engine.plan(str(path), target_size=int(target_size)).parts) == 13
+
+
+def test_pages_that_only_seem_like_even_ones_keep_the_target(tmp_path: Path):
+    """Of as many bytes a row, but heavy at one end: parts that are too large are planned anew."""
+    rng = random.Random(1)
+    lengths = [20] * 9_000 + ([1] * 1_500 + [39] * 1_500) * 4
+    texts = [rng.randbytes(length).hex() for length in lengths]
+    path, dest = tmp_path / "in.parquet", tmp_path / "parts"
+    pq.write_table(pa.table({"body": texts}), path, row_group_size=3_000, use_dictionary=False)
+    target_bytes = int(path.stat().st_size / 9 * 1.04)
+    engine.split(str(path), str(dest), target_size=target_bytes)
+    parts = sorted(dest.glob("*.parquet"))
+    assert max(part.stat().st_size for part in parts) <= target_bytes
+    assert pa.concat_tables(map(pq.read_table, parts))["body"].to_pylist() == texts
+    assert json.loads((dest / "_evensplit/plan.json").read_text())["revision"] > 0
 
 
 @pytest.mark.parametrize("wish", [{"parts": 12}, {"parts": 1, "row_group_size": "800rows"}])
