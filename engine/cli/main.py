@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _GC_THRESHOLD = 2_000_000
 _RESUMABLE = ("split", "batch")  # a second run of the others begins anew
 _WITHOUT_PANDAS = (["plan"], ["split"], ["verify"], ["batch"])
+_NOWHERE = logging.NullHandler()
 
 HELP = """Split Parquet, CSV or NDJSON files that are too large into equal parts, all rows in order.
 
@@ -119,10 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # cost a quarter of the time that reading them takes.
     gc.set_threshold(_GC_THRESHOLD)
     terminal.prepare()
-    # Dask leaves futures behind when it closes, and asyncio would tell of each on standard error.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    # Azure's identity tells of each login that it tried in some lines; ours is one.
-    logging.getLogger("azure").addHandler(logging.NullHandler())
+    # Libraries tell of each attempt of theirs, with tracebacks; of what came of it we tell a line.
+    logging.getLogger().addHandler(_NOWHERE)
     if arguments is None:  # a process of its own
         if words[:1] in _WITHOUT_PANDAS:
             system.leave_pandas_out()

@@ -185,6 +185,18 @@ def test_a_library_says_nothing_unless_it_is_asked(source: Path, tmp_path: Path)
     ]
 
 
+def test_what_libraries_log_is_not_told():
+    text = (
+        "import atexit, logging\n"
+        "from engine.cli.main import main\n"
+        "atexit.register(logging.getLogger('gcsfs').error, 'out of retries', exc_info=OSError())\n"
+        "main(['--version'])\n"
+    )
+    words = [sys.executable, "-c", text]
+    ended = subprocess.run(words, capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert ended.stderr == ""
+
+
 def test_no_progress_is_told_after_the_end(capfd: pytest.CaptureFixture[str]):
     """Its thread may come to it as the end is said; a second command tells its own."""
     for _ in range(2):
