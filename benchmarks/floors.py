@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import data
-from benchmarks.lines import lineitem_text
+from benchmarks.lines import DUCKDB, lineitem_text
 from benchmarks.measure import in_turn
 from benchmarks.small import SCALE as SMALL_SCALE
 from benchmarks.table import Row
@@ -58,7 +58,7 @@ names = source.open().readline().strip().split(",")
 num_bytes = 8 << 20
 
 def convert(number):
-    with open(source, "rb") as given, open(out / f"{{number}}.parquet", "wb") as part:
+    with open(source, "rb") as given, open(out / f"{number}.parquet", "wb") as part:
         begin, stop = (size * at // num_parts for at in (number, number + 1))
         given.seek(begin)
         given.readline()
@@ -94,22 +94,26 @@ def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
     out = folder / "out"
     many, text = data.lineitem(folder, "many", scale), lineitem_text(folder, scale / 2)
     small = data.lineitem(folder, "many", SMALL_SCALE)
-    cases = [
-        ("copy", many, "cp", _COPY + "copy_all()", ("--cut", "row-group")),
-        ("a file of 10 MB", small, "", _COPY + "copy_all()", ()),
-        ("CSV with quotes", text, "cp", _COPY + _SCAN + "copy_all()", ()),
-        ("CSV to Parquet", text, "", _CONVERT, ("--to", "parquet")),
+    cp, cp_folder = ["cp", "{source}", "{out}/copy"], ["cp", "-r", "{source}", "{out}/copy"]
+    duckdb = [sys.executable, "-c", DUCKDB]
+    cases: list[tuple[str, Path, dict[str, list[str]], str, tuple[str, ...]]] = [
+        ("copy", many, {"cp": cp}, _COPY + "copy_all()", ("--cut", "row-group")),
+        ("a file of 10 MB", small, {}, _COPY + "copy_all()", ()),
+        ("CSV with quotes", text, {"cp": cp}, _COPY + _SCAN + "copy_all()", ()),
+        ("CSV to Parquet", text, {"DuckDB": duckdb}, _CONVERT, ("--to", "parquet")),
     ]
     cases += [
-        (make.__name__, make(folder, scale / 10), "cp -r", _COPY + _FOLDER, ())
+        (make.__name__, make(folder, scale / 10), {"cp -r": cp_folder}, _COPY + _FOLDER, ())
         for make in (data.giant_and_dwarfs, data.hive)
     ]
     for job, source, base, script, options in cases:
-        given = _START.format(source=source, out=out, target=TARGET_BYTES)
-        commands = {base: [*base.split(), str(source), str(out / "copy")]} if base else {}
-        commands["the least"] = [sys.executable, "-c", given + script]
+        words = {"source": source, "out": out, "target": TARGET_BYTES}
         size = ("--target-size", str(TARGET_BYTES), "--no-fsync")
-        commands["evensplit"] = evensplit(source, out, *size, *options)
+        commands = {
+            **{tool: [word.format(**words) for word in command] for tool, command in base.items()},
+            "the least": [sys.executable, "-c", _START.format(**words) + script],
+            "evensplit": evensplit(source, out, *size, *options),
+        }
         found = in_turn(commands, out, repeats=repeats)
         first = next(iter(found.values()))
         for tool, measured in found.items():

@@ -36,7 +36,7 @@ _PIPE = (
     "mkdir {out}/parts; gzip -dc {source}"
     " | split -C {text} --filter='gzip > $FILE.gz' - {out}/parts/"
 )
-_DUCKDB = """
+DUCKDB = """
 import duckdb
 duckdb.sql("SET threads = 2; SET memory_limit = '700MB'; SET preserve_insertion_order = true")
 duckdb.sql(\"\"\"
@@ -62,7 +62,7 @@ def figures(folder: Path, scale: float, repeats: int) -> Iterator[Row]:
 
     words = {"source": source, "out": out, "target": TARGET_BYTES}
     converted = {
-        "DuckDB": [sys.executable, "-c", _DUCKDB.format(**words)],
+        "DuckDB": [sys.executable, "-c", DUCKDB.format(**words)],
         "evensplit --to parquet": [*ours, "--to", "parquet"],
     }
     with control_group(_PARQUET_BYTES) as group:
