@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from engine import system
 from engine.errors import OverBudget, UnsupportedSystem
+from engine.wording import memory_amount
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -521,8 +522,8 @@ def check(needed_bytes: int, allowed: Budget, purpose: str, cure: str = "") -> N
         cures = "raise --memory" if allowed.source == _GIVEN else "free memory"
         cures += f", or {cure}" if cure else ""
         raise OverBudget(
-            f"{purpose} needs about {needed_bytes >> 20} MiB of memory, the budget is "
-            f"{allowed.bytes >> 20} MiB ({allowed.source}); {cures}"
+            f"{purpose} needs about {memory_amount(needed_bytes)} of memory, the budget is "
+            f"{memory_amount(allowed.bytes)} ({allowed.source}); {cures}"
         )
 
 

@@ -73,6 +73,13 @@ _VERSION_KEYS = (
 )
 PROCESS_BYTES = 128 << 20  # clients: 40; and three threads with a block each to read, keep and send
 _CACHE = "simplecache"
+# What others call Azure's storage. Source: learn.microsoft.com, "Azure Data Lake Storage Gen1 was
+# retired", and "The Azure Blob Filesystem driver (ABFS)", which replaces the driver WASB.
+_OF_OTHER_NAMES = {
+    "adl": "; Data Lake Storage Gen1 has ended; Gen2 is abfss://CONTAINER@ACCOUNT.dfs.core.windows.net",
+    "wasb": "; write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH",
+    "wasbs": "; write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH",
+}
 _CREATING = threading.Lock()
 _OPENING = threading.Lock()
 _file_systems: dict[str, tuple[Any, threading.RLock]] = {}
@@ -494,11 +501,12 @@ def _changed(file: SourceFile) -> SourceChanged:
 
 
 def _check_protocols(url: str, protocols: list[str]) -> None:
-    known = fsspec.available_protocols()
+    known = [name for name in fsspec.available_protocols() if name not in _OF_OTHER_NAMES]
     for protocol in (link.partition("://")[0] for link in protocols):
         if protocol not in known:
             near = difflib.get_close_matches(protocol.lower(), known, 1)
             hint = f"; did you mean {near[0]}://?" if near else ""
+            hint = _OF_OTHER_NAMES.get(protocol.lower(), hint)
             raise BadSetting(f"unknown kind of URL: {protocol}://{hint}")
     if protocols[:-1] not in ([], [_CACHE]) or protocols[-1] == _CACHE:
         raise BadSetting(

@@ -36,7 +36,7 @@ _VOLATILE = (
     (r"\d+\.\d\d MiB for the run", "0.00 MiB for the run"),
     (r"budget \d+\.\d\d [MG]iB \((available|cgroup)[^)]*\)", "budget 0.00 GiB (available memory)"),
     (r"peak memory \d+\.\d\d [MG]iB", "peak memory 0.00 MiB"),
-    (r"needs about \d+ MiB", "needs about 0 MiB"),
+    (r"needs about [\d.]+ [kMG]iB", "needs about 0.00 MiB"),
     (r"\b[0-9a-f]{32,40}\b", lambda found: "x" * len(found[0])),
 )
 

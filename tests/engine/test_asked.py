@@ -73,7 +73,7 @@ def test_a_list_of_a_footer_is_not_made_larger_than_the_budget(verb, place, limi
     told = refused(verbs(source, tmp_path)[verb])
     assert str(source) in told
     assert "a list of 2,000,000 elements" in told
-    assert "the budget is 96 MiB" in told
+    assert "the budget is 96.00 MiB" in told
     assert not (tmp_path / "parts").exists()
 
 
@@ -140,7 +140,7 @@ def test_inside_a_verb_the_budget_is_that_of_its_beginning(limited):
         with memory.keeping_to(None) as inner:
             assert inner is outer
             memory.ask(700 * MIB, "this")
-        with pytest.raises(OverBudget, match=r"that needs about 8\d\d MiB .*is 800 MiB"):
+        with pytest.raises(OverBudget, match=r"that needs about 8\d\d\.\d\d MiB .*is 800\.00 MiB"):
             memory.ask(780 * MIB, "that")
     with memory.keeping_to(None) as now:
         assert now.bytes == 8 * MIB

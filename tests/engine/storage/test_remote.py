@@ -270,6 +270,8 @@ def test_what_can_only_be_read_is_no_destination(url: str):
         ("s3:/b/k", "one slash too few"),
         ("S3://b/k", "did you mean s3://"),
         ("s4://b/k", "unknown kind"),
+        ("adl://a.azuredatalakestore.net/k", "Gen1 has ended.* abfss://"),
+        ("wasbs://c@a.blob.core.windows.net/k", "write abfss://CONTAINER@ACCOUNT"),
         ("s3:///k", "no bucket"),
         ("s3://", "no bucket"),
         ("https://[x/k", "no URL"),

@@ -557,7 +557,7 @@ def test_a_disk_that_fills_up_keeps_finished_parts_and_the_split_resumes(
 
 def test_too_little_memory_is_refused_before_any_work(source: Path, dest: Path):
     ended = run("split", source, dest, "--memory", "1MiB")
-    refused(ended, "space.memory", 4, "needs", "budget is 1 MiB", "--memory")
+    refused(ended, "space.memory", 4, "needs", "budget is 1.00 MiB", "--memory")
     assert not dest.exists()
 
 
