@@ -65,14 +65,16 @@ class Inside(NamedTuple):
         return between(self.rows, self.sums, row)
 
     def of_page(self, first: int, stop: int, num_bytes: float) -> Inside:
-        """Return what another page, of rows ``[first, stop)``, is like if it is as even as this."""
-        share = num_bytes / (self.sums[-1] or 1)
+        """Return what another page, of rows ``[first, stop)``, is like if it is as even as this.
+
+        What its pieces repeat may be less: it is taken to be uncertain.
+        """
+        repeated_bytes = max(self.repeats.sizes) if self.repeats is not None else 0.0
         return Inside(
             (first, stop),
             (0.0, num_bytes),
-            self.uncertain_share + EVEN_SHARE,
+            self.uncertain_share + EVEN_SHARE + max(0.0, repeated_bytes) / (self.sums[-1] or 1),
             (max(self.bounds_bytes),) if self.bounds_bytes else (),
-            self.repeats and self.repeats.of_page(first, stop, share),
         )
 
     @property
