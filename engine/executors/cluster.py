@@ -14,6 +14,7 @@ from engine.executors.resources import RESOURCE, Resources
 from engine.storage import buffer_bytes
 from engine.storage.base import redacted
 from engine.version import __version__
+from engine.wording import memory_amount
 from engine.work import PartTask
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def check_workers(client: Client, tasks: Sequence[PartTask]) -> None:
     worst = max(tasks, key=lambda task: task.part.memory_bytes).part
     if worst.memory_bytes > most_bytes:
         raise OverBudget(
-            f"{worst.name} needs about {worst.memory_bytes >> 20} MiB of memory, the largest "
-            f"worker has {most_bytes >> 20} MiB for parts; start larger workers or choose a "
+            f"{worst.name} needs about {memory_amount(worst.memory_bytes)} of memory, the largest "
+            f"worker has {memory_amount(most_bytes)} for parts; start larger workers or choose a "
             "smaller --target-size"
         )
 

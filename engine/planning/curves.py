@@ -67,13 +67,13 @@ class Inside(NamedTuple):
     def of_page(self, first: int, stop: int, num_bytes: float) -> Inside:
         """Return what another page, of rows ``[first, stop)``, is like if it is as even as this.
 
-        What its pieces repeat may be less: it is taken to be uncertain.
+        What pieces of this one repeat counts as uncertain: those of the other may repeat less.
         """
         repeated_bytes = max(self.repeats.sizes) if self.repeats is not None else 0.0
         return Inside(
             (first, stop),
             (0.0, num_bytes),
-            self.uncertain_share + EVEN_SHARE + max(0.0, repeated_bytes) / (self.sums[-1] or 1),
+            self.uncertain_share + EVEN_SHARE + repeated_bytes / (self.sums[-1] or 1),
             (max(self.bounds_bytes),) if self.bounds_bytes else (),
         )
 

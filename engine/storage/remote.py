@@ -505,8 +505,8 @@ def _check_protocols(url: str, protocols: list[str]) -> None:
     for protocol in (link.partition("://")[0] for link in protocols):
         if protocol not in known:
             near = difflib.get_close_matches(protocol.lower(), known, 1)
-            hint = f"; did you mean {near[0]}://?" if near else ""
-            hint = _OF_OTHER_NAMES.get(protocol.lower(), hint)
+            guess = f"; did you mean {near[0]}://?" if near else ""
+            hint = _OF_OTHER_NAMES.get(protocol.lower(), guess)
             raise BadSetting(f"unknown kind of URL: {protocol}://{hint}")
     if protocols[:-1] not in ([], [_CACHE]) or protocols[-1] == _CACHE:
         raise BadSetting(

@@ -23,6 +23,10 @@ def groups_of(curves, start=0, stop=None, **wanted):
     return found
 
 
+def row_bytes(group, row):
+    return group.before(row + 1) - group.before(row)
+
+
 def test_nothing_asked_keeps_the_row_groups():
     curves = [curve(0, 100, 1000), curve(1, 50, 500)]
     assert groups_of(curves) == [[(0, 0, 100)], [(1, 0, 50)]]
@@ -113,4 +117,8 @@ def test_every_row_is_in_one_group_and_none_is_too_large(curves, most_bytes, dat
             curves[index].repeated(first) + curves[index].used(first, last)
             for index, first, last in group
         )
-        assert size <= max(most_bytes, most_bytes / 2 + repeated) * 1.05 + 200  # rows are whole
+        # A cut lies at the row that is nearest.
+        (index, first, _), (end, _, last) = group[0], group[-1]
+        half_rows = (row_bytes(curves[index], first) + row_bytes(curves[end], last - 1)) / 2
+        most = max(most_bytes, most_bytes / 2 + repeated) * 1.05
+        assert size <= most + max(200, half_rows)
