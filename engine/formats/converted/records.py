@@ -23,11 +23,11 @@ from engine.formats.converted.escapes import unclear, with_nulls
 from engine.formats.converted.types import TEXT, arrow_schema, arrow_type
 from engine.formats.converted.values import Spelling, Unfit, typed
 from engine.formats.lines.dialect import NO_DELIMITER
+from engine.formats.lines.encodings import UTF_8_MARK
 from engine.formats.lines.scan import FRESH, TextBehindQuote, marks_of, plain, record_ends
 from engine.model import Conversion, Dialect
 from engine.wording import amount
 
-_MARK = b"\xef\xbb\xbf"
 _BLANK = (b"\n", b"\r\n")
 # Null behind the end of an object, or where a block begins: most often none is found.
 _NULL_RECORD = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|\})[ \t\r\n]*null")
@@ -204,8 +204,8 @@ class Reader:
     def _read_csv(
         self, text: bytes, converting: Any, take_ragged: Callable[[Any], str] | None = None
     ) -> Any:
-        if text.startswith(_MARK):  # of one, pyarrow takes it for the mark of a file
-            text = _MARK + text
+        if text.startswith(UTF_8_MARK):  # of one, pyarrow takes it for the mark of a file
+            text = UTF_8_MARK + text
         dialect = self.dialect
         names = list(self.words)
         return pa_csv.read_csv(

@@ -22,6 +22,7 @@ from engine.errors import BadSetting, NotLines, Unsupported
 from engine.formats.lines.codecs import codec_at, is_compressed
 from engine.formats.lines.encodings import (
     MARK_BYTES,
+    UTF_8_MARK,
     Encoding,
     encoding_at,
     encoding_named,
@@ -37,7 +38,6 @@ from engine.wording import amount, shown
 
 HEAD_BYTES = 1 << 20
 _JSON_HEAD_BYTES = 64 << 10
-_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 # What files begin with that are no lines: what it is, and what to do.
 _OTHERS = {
@@ -98,7 +98,7 @@ class Begin(NamedTuple):
 
 def is_text(head: bytes) -> bool:
     """Whether bytes look like the begin of a file of lines, or of one that says what it is."""
-    if head.startswith((_MARK, *_UTF_16, *_OTHERS)) or is_compressed(head) or _is_tar(head):
+    if head.startswith((UTF_8_MARK, *_UTF_16, *_OTHERS)) or is_compressed(head) or _is_tar(head):
         return True
     odd = len(head) - len(head.translate(None, _CONTROLS))
     return odd <= _CONTROL_SHARE * len(head)
@@ -132,7 +132,7 @@ def read_begin(source: Source, settings: Settings) -> Begin:
 
 def _begin_of(head: bytes, path: str, settings: Settings, *, is_whole: bool) -> Begin:
     """Return what the begin of a text in UTF-8 tells, with its positions there."""
-    mark_bytes = len(_MARK) if head.startswith(_MARK) else 0
+    mark_bytes = len(UTF_8_MARK) if head.startswith(UTF_8_MARK) else 0
     head = head[mark_bytes:]
     feed = head.find(b"\n")
     line_end = "\r\n" if feed > 0 and head[feed - 1 : feed] == b"\r" else "\n"
@@ -168,7 +168,7 @@ def _head(source: Source, encoding: Encoding) -> tuple[bytes, bool]:
     num_units = min(source.file.size_bytes, most)
     raw = verbatim(source, 0, num_units)
     head = encoding.utf8(raw)
-    line, end, _ = head.removeprefix(_MARK).lstrip(b"\r\n").partition(b"\n")
+    line, end, _ = head.removeprefix(UTF_8_MARK).lstrip(b"\r\n").partition(b"\n")
     if not end or not line.startswith(b"{"):
         most = HEAD_BYTES
         rest_units = min(source.file.size_bytes, most) - num_units

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
-from engine.errors import InternalError
+from engine.errors import InternalError, Unsupported
 from engine.formats import WrittenPart
 from engine.formats.lines.codecs import CODECS
+from engine.formats.lines.encodings import UTF_8_MARK
 from engine.formats.lines.pieces import (
     Joined,
     Opened,
+    dialect_of,
+    head_of,
     opened_all,
     part_pieces,
     part_texts,
@@ -33,17 +36,20 @@ def write(
     """Write a part; see :meth:`engine.formats.Format.write`. Lines hold no metadata."""
     with opened_all(sources) as get:
         if recoding.codec is not None:
-            end = _write_anew(sink, part_texts(part, sources, get), recoding)
+            texts = _checked_texts(part, sources, part_texts(part, sources, get))
+            end = _write_anew(sink, texts, recoding)
             _check_unchanged({0, *(piece.file for piece in part.slices)}, get)
             tail = _tail(sink.size_bytes, end)
             return WrittenPart(part.num_rows, 0, sink.size_bytes, tail, 0, "")
         pieces = part_pieces(part, sources, get)
+        whole = Joined(pieces, get)
+        if _may_begin_with_mark(part, sources):
+            _check_begin(part, whole.read(0, len(UTF_8_MARK)))
         for piece in pieces:
             if piece.text:
                 sink.write(piece.text)
             else:
                 sink.copy(get(piece.file), piece.offset, piece.length)
-        whole = Joined(pieces, get)
         start = max(0, whole.size_bytes - _END_BYTES)
         end = whole.read(start, _END_BYTES)
         _check_unchanged({piece.file for piece in pieces}, get)
@@ -53,6 +59,34 @@ def write(
     tail = _tail(whole.size_bytes, end)
     # Lines are values alone: there is no end that a proof would not compare.
     return WrittenPart(part.num_rows, whole.size_bytes, 0, tail, 0, "")
+
+
+def _may_begin_with_mark(part: PartPlan, sources: Sequence[SourceFile]) -> bool:
+    """Whether a part begins with a record that stood inside a source; one of JSON has no mark."""
+    has_head = head_of(sources[0], is_first=part.index == 0).length > 0
+    return part.index > 0 and not has_head and dialect_of(sources[0]).kind == "csv"
+
+
+def _check_begin(part: PartPlan, begin: bytes) -> None:
+    """Refuse a part whose first value readers would take a byte order mark from."""
+    if begin.startswith(UTF_8_MARK):
+        raise Unsupported(
+            f"{part.name} would begin with a byte order mark that stands before a record in the "
+            "middle, where files were put together: readers drop it there, and the value is "
+            "another; remove such marks, or choose another size"
+        )
+
+
+def _checked_texts(
+    part: PartPlan, sources: Sequence[SourceFile], texts: Iterable[bytes]
+) -> Iterator[bytes]:
+    begin = b""
+    may_begin_with_mark = _may_begin_with_mark(part, sources)
+    for text in texts:
+        if may_begin_with_mark and len(begin) < len(UTF_8_MARK):
+            begin += text[: len(UTF_8_MARK)]
+            _check_begin(part, begin)
+        yield text
 
 
 def _check_unchanged(numbers: Set[int], get: Opened) -> None:

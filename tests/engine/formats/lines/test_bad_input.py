@@ -262,3 +262,14 @@ def test_a_file_that_is_empty_is_named(tmp_path: Path, name: str, other: bytes, 
     empty.write_bytes(b"")
     with pytest.raises(SchemaMismatch, match=rf"{empty} is empty, .* leave it out"):
         engine.plan(tmp_path / "in", parts=1)
+
+
+@pytest.mark.parametrize("wish", [{}, {"quote": "none"}, {"codec": "gzip"}], ids=str)
+def test_a_mark_inside_a_file_does_not_come_to_begin_a_part(tmp_path: Path, wish: dict[str, str]):
+    """Readers drop it there: the value would be another. In front of a header it cannot come."""
+    source = tmp_path / "a.csv"
+    source.write_bytes(b"\xef\xbb\xbfname,1\n" * 1_000)  # as many files put together
+    with pytest.raises(Unsupported, match=r"part-00001.* would begin with a byte order mark"):
+        engine.split(source, tmp_path / "none", parts=3, header="no", **wish)
+    engine.split(source, tmp_path / "out", parts=3, header="yes", verify=True, **wish)
+    engine.split(source, tmp_path / "one", parts=1, header="no", verify=True, **wish)
