@@ -67,14 +67,18 @@ class Inside(NamedTuple):
     def of_page(self, first: int, stop: int, num_bytes: float) -> Inside:
         """Return what another page, of rows ``[first, stop)``, is like if it is as even as this.
 
-        What pieces of this one repeat counts as uncertain: those of the other may repeat less.
+        What its pieces repeat is left out where it is as little as what is uncertain anyway.
         """
-        repeated_bytes = max(self.repeats.sizes) if self.repeats is not None else 0.0
+        share = num_bytes / (self.sums[-1] or 1)
+        repeats = self.repeats
+        if repeats is not None and max(repeats.sizes) <= EVEN_SHARE * self.sums[-1]:
+            repeats = None
         return Inside(
             (first, stop),
             (0.0, num_bytes),
-            self.uncertain_share + EVEN_SHARE + repeated_bytes / (self.sums[-1] or 1),
+            self.uncertain_share + EVEN_SHARE,
             (max(self.bounds_bytes),) if self.bounds_bytes else (),
+            repeats and repeats.of_page(first, stop, share),
         )
 
     @property

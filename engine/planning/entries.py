@@ -133,6 +133,16 @@ class Entries(NamedTuple):
             None if self.table is None else self.table * share,
         )
 
+    def of_page(self, first: int, stop: int, share: float) -> Entries:
+        """Return what pieces of another page repeat: of rows ``[first, stop)``, of other bytes."""
+        stretch = (stop - first) / self.lengths[-1]
+        return Entries(
+            (0, first, stop),
+            (0, 0, stop - first),
+            [length * stretch for length in self.lengths],
+            [size * share for size in self.sizes],
+        )
+
 
 class Repeats:
     """What pieces of many pages repeat, of each page as :class:`Entries` have it: all at once.

@@ -122,10 +122,10 @@ class Ruler:
         num_bytes = cut.new_sizes[page]
         density = num_bytes / max(1, stop - first)
         even = self._even.setdefault(column, [])
-        alike = [seen for other, seen in even if abs(other - density) <= _ALIKE_SHARE * density]
+        alike = [each for each in even if abs(each[0] - density) <= _ALIKE_SHARE * density]
         if len(alike) >= _ENOUGH_ALIKE and not self.sees_all:
-            most_uncertain = max(alike, key=lambda seen: seen.uncertain_share)
-            return most_uncertain.of_page(first, stop, num_bytes)
+            _, nearest = min(alike, key=lambda each: abs(each[0] - density))
+            return nearest.of_page(first, stop, num_bytes)
         inside = self._inside_of(position, column, page, num_bytes=num_bytes, step_bytes=step_bytes)
         if inside is not None and inside.unevenness <= EVEN_SHARE:
             even.append((density, inside))

@@ -234,6 +234,21 @@ def test_pages_that_only_seem_like_even_ones_keep_the_target(tmp_path: Path):
     assert json.loads((dest / "_evensplit/plan.json").read_text())["revision"] > 0
 
 
+@pytest.mark.parametrize("codec", ["zstd", "gzip"])
+def test_what_pieces_repeat_of_pages_that_were_not_seen_is_expected(codec: str, tmp_path: Path):
+    """Many row groups of one page a chunk: only the first are looked into, cuts are in all."""
+    rng = random.Random(1)
+    words = [rng.randbytes(5).hex() for _ in range(1_000)]
+    texts = [" ".join(rng.choices(words, k=4)) for _ in range(60_000)]
+    path = tmp_path / "in.parquet"
+    pq.write_table(
+        pa.table({"body": texts}), path, row_group_size=3_000, use_dictionary=False,
+        compression=codec,
+    )  # fmt: skip
+    engine.split(str(path), str(tmp_path / "parts"), parts=13, fsync=False)
+    assert spread([part.stat().st_size for part in parts_of(tmp_path / "parts")]) < 0.03
+
+
 @pytest.mark.parametrize("wish", [{"parts": 12}, {"parts": 1, "row_group_size": "800rows"}])
 def test_growth_by_repeated_dictionaries_is_said(tmp_path: Path, wish: dict[str, Any]):
     rng = random.Random(4)
